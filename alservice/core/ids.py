@@ -1,0 +1,57 @@
+"""Names of things, and draws that depend on a name alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from alservice.errors import BadInput
+
+MAX_ID_CHARS = 200
+"""Longest galaxy id: room for any survey's designation, small enough for an index row."""
+
+
+def stable_fraction(seed: int | str, galaxy_id: str) -> float:
+    """Return a number in [0, 1) that depends on the seed and the id alone.
+
+    The same on every machine and in every order, so that membership of a stream never depends on who else is there.
+    """
+    return int(hashlib.sha256(f"{seed}:{galaxy_id}".encode()).hexdigest()[:16], 16) / 2**64
+
+
+def seed_of(*parts: int | str) -> int:
+    """Return a 63-bit seed that depends on the parts alone, such as ``seed_of(7, "cycle", 3)``."""
+    return int(hashlib.sha256(":".join(map(str, parts)).encode()).hexdigest()[:16], 16) >> 1
+
+
+def digest_of_bytes(data: bytes) -> str:
+    """Return the sha256 of bytes as 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_of_document(document: object) -> str:
+    """Return the sha256 of a JSON document in canonical form: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return digest_of_bytes(text.encode())
+
+
+def digest_of_lines(lines: Iterable[str]) -> str:
+    """Return the sha256 of lines, each ended by a newline."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode())
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def check_galaxy_id(galaxy_id: str, *, where: str) -> str:
+    """Return the id if it can name a galaxy, else raise `BadInput` that says where it stood."""
+    if not galaxy_id or len(galaxy_id) > MAX_ID_CHARS or not galaxy_id.isprintable() or galaxy_id != galaxy_id.strip():
+        raise BadInput(f"{where}: {galaxy_id[:40]!r} cannot be a galaxy id", where=where)
+    return galaxy_id
+
+
+def subject_key(campaign: str, galaxy_id: str) -> str:
+    """Return the deterministic key that marks a galaxy's subject in hidden metadata on Zooniverse."""
+    return hashlib.sha256(f"alservice:{campaign}:{galaxy_id}".encode()).hexdigest()[:32]

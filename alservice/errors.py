@@ -1,0 +1,170 @@
+"""Typed errors: what failed, whether a retry can help, and the evidence.
+
+Every error is `Retriable` (the same call may succeed later) or `Terminal` (a person or other input is needed).
+The layer that knows chooses the type; orchestration only reads it. Each class carries a stable ``code`` that the
+runbook lists.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AlserviceError(Exception):
+    """Base of all errors raised on purpose.
+
+    Parameters
+    ----------
+    message
+        One sentence that names the row, file, field or service at fault.
+    evidence
+        What was seen: JSON-serialisable values, never a secret.
+    """
+
+    code: ClassVar[str] = "alservice"
+    remedy: ClassVar[str] = "See the runbook entry of this code."
+
+    def __init__(self, message: str, /, **evidence: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.evidence = evidence
+
+    def __str__(self) -> str:
+        return f"[{self.code}] {self.message}"
+
+
+class Retriable(AlserviceError):
+    """The same call may succeed later: nothing was lost and nothing is half done."""
+
+    code = "retriable"
+
+
+class Terminal(AlserviceError):
+    """Trying again unchanged cannot help."""
+
+    code = "terminal"
+
+
+class BadInput(Terminal, ValueError):
+    """Input from a person or a file is wrong; the message names the file, row or field."""
+
+    code = "bad-input"
+
+
+class BadTree(BadInput):
+    """A question tree is cyclic, orphaned, ambiguous or unknown."""
+
+    code = "bad-tree"
+
+
+class BadImage(BadInput):
+    """An image cannot be decoded, or is over the limits in bytes or pixels."""
+
+    code = "bad-image"
+
+
+class BadVotes(BadInput):
+    """Vote fractions or counts are NaN, negative, or do not sum as the tree asks."""
+
+    code = "bad-votes"
+
+
+class BadConfig(BadInput):
+    """A campaign or setting does not validate."""
+
+    code = "bad-config"
+
+
+class NotFound(Terminal, LookupError):
+    """A named campaign, catalogue, cycle, model or object does not exist."""
+
+    code = "not-found"
+
+
+class Conflict(Terminal):
+    """The request contradicts recorded state, such as a second open cycle or another rehearsal's work directory."""
+
+    code = "conflict"
+
+
+class IllegalTransition(Terminal):
+    """A state change that the transition table does not allow."""
+
+    code = "illegal-transition"
+
+
+class NumericalFault(Terminal, ArithmeticError):
+    """A score, loss or probability is non-finite or out of range; it is raised, never clamped."""
+
+    code = "numerical-fault"
+
+
+class DigestMismatch(Terminal):
+    """Stored bytes do not match the digest that names them."""
+
+    code = "digest-mismatch"
+
+
+class SchemaMismatch(Terminal):
+    """The database schema is not the one this release needs."""
+
+    code = "schema-mismatch"
+    remedy = "Run `alservice db upgrade`."
+
+
+class DatabaseUnavailable(Retriable):
+    """Postgres cannot be reached or refused the connection."""
+
+    code = "database-unavailable"
+    remedy = "Start Postgres or correct ALSERVICE_DATABASE_URL."
+
+
+class ObjectStoreUnavailable(Retriable):
+    """The object store cannot be reached, timed out or answered with a server error."""
+
+    code = "object-store-unavailable"
+
+
+class ObjectStoreRefused(Terminal):
+    """The object store refused the call: credentials, rights, a missing bucket or a malformed request."""
+
+    code = "object-store-refused"
+    remedy = "Check ALSERVICE_OBJECT_STORE, its bucket or directory, and the AWS credentials in the environment."
+
+
+class StorageFull(Terminal, OSError):
+    """No space is left where an object or the database writes; free some and resume."""
+
+    code = "storage-full"
+    remedy = "Free disk space, then run the same command again: it resumes."
+
+
+class PortInUse(Terminal, OSError):
+    """A port that was asked for is taken."""
+
+    code = "port-in-use"
+    remedy = "Choose another port, or 0 for any free one."
+
+
+class ZooniverseUnavailable(Retriable):
+    """Zooniverse timed out, reset the connection or answered 5xx or 429; nothing is known to have changed."""
+
+    code = "zooniverse-unavailable"
+
+
+class ZooniverseRefused(Terminal):
+    """Zooniverse refused the call: credentials, rights, a closed schema or a missing resource."""
+
+    code = "zooniverse-refused"
+
+
+class OutcomeUnknown(Retriable):
+    """A write was sent and no trustworthy answer came: reconcile before it is sent again."""
+
+    code = "outcome-unknown"
+
+
+class AllowanceExhausted(Terminal):
+    """The Zooniverse account may upload no further subjects."""
+
+    code = "allowance-exhausted"
