@@ -72,6 +72,4 @@ def test_what_is_not_a_key_is_named(text: str):
 def test_records_compare_by_content():
     """Two records of the same object are equal, so idempotent puts can be compared."""
     key = object_key("images", DIGEST, ".jpeg")
-    assert StoredObject(key=key, digest=DIGEST, size_bytes=6) == StoredObject(
-        key=key, digest=DIGEST, size_bytes=6
-    )
+    assert StoredObject(key=key, digest=DIGEST, size_bytes=6) == StoredObject(key=key, digest=DIGEST, size_bytes=6)

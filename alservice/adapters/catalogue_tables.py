@@ -1,0 +1,181 @@
+"""Parquet and CSV files as streams of record batches: flat memory, whatever the number of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+
+from alservice.errors import BadInput
+from alservice.shapes import BoolArray, FloatArray
+
+BATCH_ROWS: Final = 128
+"""Rows of Parquet in memory at once: with images of at most 1000 KiB inside, 128 MB."""
+
+_BUFFER_BYTES: Final = 1024 * 1024
+"""Bytes read ahead of one column; without it pyarrow holds a whole row group and not only its pages."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """A file of rows with named columns.
+
+    Parameters
+    ----------
+    path
+        Where it is.
+    columns
+        Type of each column by name, in the order of the file.
+    n_rows
+        Rows, at least one.
+    stream
+        Yields the rows in order with some of the columns.
+    """
+
+    path: Path
+    columns: Mapping[str, pa.DataType]
+    n_rows: int
+    stream: Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in order, in batches of any size, with these columns."""
+        with _read_errors(self.path):
+            yield from self.stream(columns)
+
+
+def open_table(path: Path) -> Table:
+    """Return the table in a file.
+
+    Raises
+    ------
+    BadInput
+        Naming the file, if it does not exist, has an unknown ending, cannot be read, repeats a column or is
+        empty.
+    """
+    kinds = {".parquet": _open_parquet, ".csv": _open_csv}
+    if path.suffix not in kinds:
+        raise BadInput(f"{path.name}: a catalogue ends in .parquet or .csv", file=str(path))
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file", file=str(path))
+    with _read_errors(path):
+        table = kinds[path.suffix](path)
+    if table.n_rows == 0:
+        raise BadInput(f"{path.name}: the catalogue is empty", file=str(path))
+    return table
+
+
+def require(table: Table, columns: Collection[str], holds: Callable[[pa.DataType], bool], what: str) -> None:
+    """Refuse a table that lacks one of some columns, or whose column does not hold `what`."""
+    for column in columns:
+        if column not in table.columns:
+            raise BadInput(f"{table.path.name}: column {column!r} is missing", file=str(table.path), column=column)
+    for column in columns:
+        if not holds(table.columns[column]):
+            raise BadInput(
+                f"{table.path.name}: column {column!r} must hold {what}, not {table.columns[column]}",
+                file=str(table.path),
+                column=column,
+            )
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether a type is text, in any of its encodings."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def is_name(kind: pa.DataType) -> bool:
+    """Return whether a type can name something: text or integers; floats would change how ids are written."""
+    return is_text(kind) or bool(pa.types.is_integer(kind))
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Return whether a type is a number, or text that may hold one."""
+    return is_name(kind) or bool(pa.types.is_floating(kind))
+
+
+def is_flag(kind: pa.DataType) -> bool:
+    """Return whether a type is a boolean, or text or an integer that may stand for one."""
+    return is_name(kind) or bool(pa.types.is_boolean(kind))
+
+
+def texts(column: pa.Array) -> list[str | None]:
+    """Return a column of text, integers or booleans as text, None where it is null."""
+    values: list[str | None] = column.cast(pa.string()).to_pylist()
+    return values
+
+
+def numbers(column: pa.Array) -> tuple[FloatArray, BoolArray]:
+    """Return a column (N,) as float64 with NaN where null, and where its text was not a number."""
+    if not is_text(column.type):
+        values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        return values, np.zeros(len(values), dtype=np.bool_)
+    parsed = [_number(text) for text in texts(column)]
+    bad = np.array([value is None for value in parsed], dtype=np.bool_)
+    return np.array([np.nan if value is None else value for value in parsed], dtype=np.float64), bad
+
+
+def _number(text: str | None) -> float | None:
+    if text is None:
+        return float("nan")
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _open_parquet(path: Path) -> Table:
+    def stream(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        with opened() as file:
+            yield from file.iter_batches(BATCH_ROWS, columns=list(columns))
+
+    def opened() -> pq.ParquetFile:
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES)
+
+    with opened() as file:
+        columns = _unique(path, file.schema_arrow.names, file.schema_arrow.types)
+        return Table(path=path, columns=columns, n_rows=file.metadata.num_rows, stream=stream)
+
+
+def _open_csv(path: Path) -> Table:
+    """Open a table whose columns are all text; an empty cell is null."""
+
+    def stream(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        parse = pc.ParseOptions(newlines_in_values=True)
+        convert = pc.ConvertOptions(
+            column_types=dict(types),
+            include_columns=list(columns),
+            strings_can_be_null=True,
+            null_values=[""],
+        )
+        with pc.open_csv(path, parse_options=parse, convert_options=convert) as reader:
+            yield from reader
+
+    with pc.open_csv(path) as reader:
+        names = reader.schema.names
+    types = _unique(path, names, [pa.string()] * len(names))
+    # Read to the end: a malformed line is found before any row is used.
+    return Table(path=path, columns=types, n_rows=sum(map(len, stream(names))), stream=stream)
+
+
+def _unique(path: Path, names: Sequence[str], types: Sequence[pa.DataType]) -> Mapping[str, pa.DataType]:
+    for name in names:
+        if names.count(name) > 1:
+            raise BadInput(f"{path.name}: column {name!r} is given twice", file=str(path), column=name)
+    return dict(zip(names, types, strict=True))
+
+
+@contextmanager
+def _read_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise BadInput(f"{path.name} cannot be read: {error}", file=str(path)) from error

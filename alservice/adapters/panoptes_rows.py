@@ -1,0 +1,97 @@
+"""Resources of the Panoptes API -> records of ours; no name and no address of a volunteer passes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from alservice.adapters.panoptes_http import Document, Unreadable
+from alservice.core.classifications import RawClassification
+from alservice.core.subjects import KEY_FIELD
+from alservice.core.workflows import Workflow
+from alservice.ports import RemoteSubject
+
+
+def workflow_of(entry: Document) -> Workflow:
+    """Return a workflow as served; `Unreadable` when id, version or tasks are absent."""
+    try:
+        return Workflow(
+            workflow_id=int(entry["id"]), version=str(entry["version"]), tasks=dict(entry["tasks"])
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unreadable(f"workflow {entry.get('id')!r}: no version or no tasks") from error
+
+
+def questions_of(tasks: Mapping[str, Any]) -> dict[str, object]:
+    """Return what tasks ask and where answers lead, without the decoration the server may add."""
+    return {key: (task.get("type"), task.get("question"), _steps(task)) for key, task in tasks.items()}
+
+
+def _steps(task: Mapping[str, Any]) -> list[tuple[object, object]]:
+    return [(answer.get("label"), answer.get("next")) for answer in task.get("answers", ())]
+
+
+def remote_subject(entry: Document) -> RemoteSubject:
+    """Return a subject as listed; its image address is empty where it has no file at all."""
+    try:
+        metadata = entry["metadata"]
+        key = metadata.get(KEY_FIELD) if isinstance(metadata, dict) else None
+        return RemoteSubject(
+            zooniverse_id=int(entry["id"]),
+            key=key if isinstance(key, str) else None,
+            image_url=first_location(entry),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unreadable(f"subject {entry.get('id')!r} cannot be read") from error
+
+
+def first_location(entry: Document) -> str:
+    """Return the address of a subject's first file, empty when there is none."""
+    return next((str(url) for location in entry["locations"] for url in location.values()), "")
+
+
+def classification_of(entry: Document, user_hash_key: bytes) -> RawClassification:
+    """Return one classification as served.
+
+    What Panoptes itself writes must be there. What a front end writes may be absent and is never made up:
+    absent texts are None, an absent version is empty. ``live_project`` comes from a later worker, so a row
+    without it is taken as live; the overlap that ingest re-reads corrects it.
+
+    Raises
+    ------
+    Unreadable
+        Naming the classification that lacks its id, date, workflow or annotations.
+    """
+    try:
+        links, metadata = entry["links"], entry["metadata"]
+        if not isinstance(metadata, dict):
+            metadata = {}
+        user, subjects = links.get("user"), links.get("subjects") or []
+        return RawClassification(
+            classification_id=int(entry["id"]),
+            workflow_id=int(links["workflow"]),
+            workflow_version=_text(metadata, "workflow_version") or "",
+            zooniverse_subject_id=int(subjects[0]) if len(subjects) == 1 else None,
+            user_hash=None if user is None else hash_user(str(user), user_hash_key),
+            session=_text(metadata, "session"),
+            started_at=_text(metadata, "started_at"),
+            finished_at=_text(metadata, "finished_at"),
+            seen_before=metadata.get("seen_before") is True,
+            live_project=metadata.get("live_project") is not False,
+            created_at=datetime.fromisoformat(entry["created_at"]).astimezone(UTC),
+            annotations=tuple(dict(annotation) for annotation in entry["annotations"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Unreadable(f"classification {entry.get('id')!r} cannot be read: {error!r}") from error
+
+
+def hash_user(user_id: str, key: bytes) -> str:
+    """Return the keyed hash that stands for a volunteer."""
+    return hashlib.blake2b(user_id.encode(), key=key, digest_size=16).hexdigest()
+
+
+def _text(metadata: Mapping[str, Any], field: str) -> str | None:
+    value = metadata.get(field)
+    return value if isinstance(value, str) else None

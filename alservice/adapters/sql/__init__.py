@@ -1,0 +1,1 @@
+"""Postgres: small, mutable, transactional state; rows never leave this package, core records do."""

@@ -1,0 +1,93 @@
+"""Raw classifications, their verdicts, and the tallies made of those that count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+import numpy as np
+from sqlalchemy import Engine, func, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from alservice.adapters.sql import schema
+from alservice.adapters.sql.engine import transaction
+from alservice.adapters.sql.landing import SqlLanding
+from alservice.core.classifications import Verdict
+from alservice.core.training_sets import TallySet, tally_set
+from alservice.errors import BadVotes
+from alservice.ports import Clock
+from alservice.shapes import IntArray
+
+LANDING_LOCK: Final = 7_316_502
+"""First half of a landing's advisory lock, the second is the campaign: any constant, the same everywhere."""
+
+
+class SqlClassificationStore:
+    """Classifications in Postgres."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    @contextmanager
+    def landing(self, campaign_id: int) -> Iterator[SqlLanding]:
+        """Open one transaction.
+
+        Landings of a campaign happen one after the other: each judges all rows of the galaxies it touches,
+        and would overwrite the tallies of another that it could not see.
+        """
+        with transaction(self._engine) as connection:
+            connection.execute(select(func.pg_advisory_xact_lock(LANDING_LOCK, campaign_id)))
+            landing = SqlLanding(connection, campaign_id, self._clock)
+            yield landing
+            landing.check_judged()
+
+    def cursor(self, campaign_id: int, source: str) -> int:
+        """Return the largest classification id read from a source, 0 at first."""
+        table = schema.ingest_cursors
+        last = select(table.c.last_id).where(table.c.campaign_id == campaign_id, table.c.source == source)
+        with transaction(self._engine) as connection:
+            return connection.scalar(last) or 0
+
+    def tallies(self, campaign_id: int, n_answers: int) -> TallySet:
+        """Return the tallies of all galaxies with votes; `BadVotes` if one is beyond the tree's answers."""
+        table = schema.tallies
+        in_order = [
+            func.array_agg(aggregate_order_by(column, table.c.column_index))
+            for column in (table.c.column_index, table.c.votes)
+        ]
+        wanted = select(table.c.galaxy_id, *in_order).where(table.c.campaign_id == campaign_id)
+        with transaction(self._engine) as connection:
+            rows = connection.execute(wanted.group_by(table.c.galaxy_id))
+            counts = {galaxy: _dense(galaxy, columns, votes, n_answers) for galaxy, columns, votes in rows}
+        return tally_set(counts, n_answers)
+
+    def counted(self, campaign_id: int, cycle_id: int | None = None) -> int:
+        """Return counted classifications, of all cycles or of the subjects of one."""
+        totals, subjects = schema.tally_totals, schema.subjects
+        wanted = select(func.sum(totals.c.classifications)).where(totals.c.campaign_id == campaign_id)
+        if cycle_id is not None:
+            of_cycle = select(subjects.c.galaxy_id).where(subjects.c.cycle_id == cycle_id)
+            wanted = wanted.where(totals.c.galaxy_id.in_(of_cycle))
+        with transaction(self._engine) as connection:
+            return connection.scalar(wanted) or 0
+
+    def by_verdict(self, campaign_id: int) -> Mapping[str, int]:
+        """Return rows per verdict."""
+        table = schema.classifications
+        counts = select(table.c.verdict, func.count()).where(table.c.campaign_id == campaign_id)
+        with transaction(self._engine) as connection:
+            rows = connection.execute(counts.group_by(table.c.verdict))
+            return {str(Verdict(verdict)): n for verdict, n in rows}
+
+
+def _dense(galaxy_id: str, columns: list[int], votes: list[int], n_answers: int) -> IntArray:
+    if columns[-1] >= n_answers:
+        raise BadVotes(
+            f"galaxy {galaxy_id!r} has votes in column {columns[-1]} of a tree with {n_answers} answers",
+            galaxy=galaxy_id,
+        )
+    counts = np.zeros(n_answers, dtype=np.int64)
+    counts[columns] = votes
+    return counts

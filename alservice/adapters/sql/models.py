@@ -1,0 +1,189 @@
+"""The registry of models: at most one champion per campaign, changed together with the reasons for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from alservice.adapters.sql import schema
+from alservice.adapters.sql.cycles import lock_cycle, move_cycle
+from alservice.adapters.sql.engine import transaction
+from alservice.adapters.sql.events import write_event
+from alservice.adapters.sql.shards import list_shards, save_shard
+from alservice.core.catalogues import Shard
+from alservice.core.cycles import Cycle, CycleState
+from alservice.core.gate import GateDecision, Verdict
+from alservice.core.records import Model
+from alservice.core.states import MODELS, ModelState
+from alservice.errors import Conflict, IllegalTransition, NotFound
+from alservice.ports import Clock
+
+_TABLE = schema.models
+_MODELS = select(_TABLE, schema.cycles.c.number.label("cycle_number")).join_from(
+    _TABLE, schema.cycles, _TABLE.c.cycle_id == schema.cycles.c.id
+)
+_AFTER: Final[Mapping[Verdict, CycleState]] = {
+    "promote": CycleState.PROMOTED,
+    "reject": CycleState.KEPT,
+    "hold": CycleState.HELD,
+}
+
+
+class SqlModelStore:
+    """Models, gate decisions and posterior shards in Postgres."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def save(self, cycle: Cycle, *, key: str, digest: str, snapshot_id: int, card: Mapping[str, Any]) -> Model:
+        """Record a cycle's candidate, in its row too; the same cycle again returns the one there is."""
+        now = self._clock()
+        new = upsert(_TABLE).values(
+            campaign_id=cycle.campaign_id,
+            cycle_id=cycle.id,
+            snapshot_id=snapshot_id,
+            key=key,
+            digest=digest,
+            state=ModelState.CANDIDATE,
+            card=card,
+            created_at=now,
+        )
+        with transaction(self._engine) as connection:
+            saved = connection.scalar(new.on_conflict_do_nothing().returning(_TABLE.c.id))
+            if saved is not None:
+                of_cycle = update(schema.cycles).where(schema.cycles.c.id == cycle.id)
+                connection.execute(of_cycle.values(candidate_id=saved, updated_at=now))
+            row = connection.execute(_MODELS.where(_TABLE.c.cycle_id == cycle.id)).mappings().one()
+        return Model(**row)
+
+    def get(self, model_id: int) -> Model:
+        """Return one; raises `NotFound`."""
+        with transaction(self._engine) as connection:
+            row = connection.execute(_MODELS.where(_TABLE.c.id == model_id)).mappings().one_or_none()
+        if row is None:
+            raise NotFound(f"there is no model {model_id}", model=model_id)
+        return Model(**row)
+
+    def champion(self, campaign_id: int) -> Model | None:
+        """Return the live model, if any."""
+        live = _TABLE.c.campaign_id == campaign_id, _TABLE.c.state == ModelState.CHAMPION
+        with transaction(self._engine) as connection:
+            row = connection.execute(_MODELS.where(*live)).mappings().one_or_none()
+        return None if row is None else Model(**row)
+
+    def list(self, campaign_id: int) -> Sequence[Model]:
+        """Return all models of a campaign, oldest first."""
+        wanted = _MODELS.where(_TABLE.c.campaign_id == campaign_id).order_by(_TABLE.c.id)
+        with transaction(self._engine) as connection:
+            return [Model(**row) for row in connection.execute(wanted).mappings()]
+
+    def settle(self, cycle: Cycle, decision: GateDecision, *, actor: str) -> Cycle:
+        """Record the gate's decision, promote or not, move the cycle, write the events: in one transaction.
+
+        A held cycle is settled once more, by a person, whose decision replaces the hold; events keep both.
+
+        Raises
+        ------
+        Conflict
+            The cycle has no candidate, was moved meanwhile, or its champion is no longer the live model.
+        IllegalTransition
+            The cycle is not at the gate.
+        """
+        now = self._clock()
+        to = _AFTER[decision.verdict]
+        with transaction(self._engine) as connection:
+            current = lock_cycle(connection, cycle)
+            moved = move_cycle(connection, current, to, at=now, actor=actor, detail={"verdict": decision.verdict})
+            _record(connection, current, decision, at=now, actor=actor)
+            for model_id, state in _changes(connection, current, decision.verdict):
+                _change(connection, current, model_id, state, at=now, actor=actor)
+        return moved
+
+    def keep(self, cycle: Cycle, *, actor: str, reason: str) -> Cycle:
+        """Keep the champion of a held cycle and reject its candidate, in one transaction.
+
+        Raises
+        ------
+        Conflict
+            The cycle was moved meanwhile.
+        IllegalTransition
+            The cycle is not held.
+        """
+        now = self._clock()
+        with transaction(self._engine) as connection:
+            current = lock_cycle(connection, cycle)
+            if current.state is not CycleState.HELD:
+                raise IllegalTransition(f"cycle {cycle.number} is {current.state}, not held")
+            moved = move_cycle(connection, current, CycleState.KEPT, at=now, actor=actor, detail={"reason": reason})
+            for model_id, state in _changes(connection, current, "reject"):
+                _change(connection, current, model_id, state, at=now, actor=actor)
+        return moved
+
+    def decision(self, cycle_id: int) -> GateDecision | None:
+        """Return the gate's decision of a cycle."""
+        table = schema.gate_decisions
+        with transaction(self._engine) as connection:
+            document = connection.scalar(select(table.c.document).where(table.c.cycle_id == cycle_id))
+        return None if document is None else GateDecision.from_document(document)
+
+    def posterior_shards(self, model_id: int, catalogue_id: int, scope: str) -> Sequence[Shard]:
+        """Return finished posterior shards, in order; `scope` is ``catalogue`` or ``evaluation``."""
+        with transaction(self._engine) as connection:
+            return list_shards(
+                connection, schema.posterior_shards, model_id=model_id, catalogue_id=catalogue_id, scope=scope
+            )
+
+    def save_posterior_shard(self, model_id: int, catalogue_id: int, scope: str, shard: Shard) -> None:
+        """List a posterior shard once it is complete; one that is listed stays as it is."""
+        with transaction(self._engine) as connection:
+            save_shard(
+                connection,
+                schema.posterior_shards,
+                shard,
+                model_id=model_id,
+                catalogue_id=catalogue_id,
+                scope=scope,
+            )
+
+
+def _record(connection: Connection, cycle: Cycle, decision: GateDecision, *, at: datetime, actor: str) -> None:
+    new = upsert(schema.gate_decisions).values(
+        cycle_id=cycle.id, verdict=decision.verdict, document=decision.document(), actor=actor, decided_at=at
+    )
+    replaced = {name: new.excluded[name] for name in ("verdict", "document", "actor", "decided_at")}
+    connection.execute(new.on_conflict_do_update(index_elements=["cycle_id"], set_=replaced))
+    write_event(connection, cycle, at=at, actor=actor, kind="gate.decided", detail=decision.document())
+
+
+def _changes(connection: Connection, cycle: Cycle, verdict: Verdict) -> Sequence[tuple[int, ModelState]]:
+    """Return which models change, the old champion first: never are there two."""
+    if cycle.candidate_id is None:
+        raise Conflict(f"cycle {cycle.number} has no candidate to decide on", cycle=cycle.number)
+    if verdict == "hold":
+        return ()
+    if verdict == "reject":
+        return ((cycle.candidate_id, ModelState.REJECTED),)
+    live = select(_TABLE.c.id).where(_TABLE.c.campaign_id == cycle.campaign_id, _TABLE.c.state == ModelState.CHAMPION)
+    champion = connection.scalar(live.with_for_update())
+    if champion != cycle.champion_id:
+        raise Conflict(
+            f"cycle {cycle.number} compared with model {cycle.champion_id}, but {champion} is live",
+            cycle=cycle.number,
+            compared=cycle.champion_id,
+            live=champion,
+        )
+    retired = () if champion is None else ((champion, ModelState.RETIRED),)
+    return (*retired, (cycle.candidate_id, ModelState.CHAMPION))
+
+
+def _change(connection: Connection, cycle: Cycle, model_id: int, to: ModelState, *, at: datetime, actor: str) -> None:
+    before = connection.scalars(select(_TABLE.c.state).where(_TABLE.c.id == model_id).with_for_update()).one()
+    MODELS.check(before, to, what=str(model_id))
+    connection.execute(update(_TABLE).where(_TABLE.c.id == model_id).values(state=to))
+    detail = {"model": model_id, "from": before, "to": to}
+    write_event(connection, cycle, at=at, actor=actor, kind="model.moved", detail=detail)

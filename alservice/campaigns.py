@@ -1,0 +1,55 @@
+"""The edge where documents become campaigns: YAML files, JSON rows and forms, validated by one set of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from alservice.core.campaign import Campaign
+from alservice.core.tree import load_tree
+from alservice.errors import BadConfig
+from alservice.settings import explain
+
+
+def parse_campaign(document: Mapping[str, Any], *, source: str) -> Campaign:
+    """Return a legal campaign, or say which field of which source is wrong.
+
+    Raises
+    ------
+    BadConfig
+        A field is missing, unknown or out of range, or names a question or answer that the tree lacks.
+    BadTree
+        The tree is not a packaged one.
+    """
+    try:
+        campaign = TypeAdapter(Campaign).validate_python(document)
+    except ValidationError as error:
+        raise BadConfig(f"{source}: {explain(error)}", source=source) from None
+    _check_names(campaign, source)
+    return campaign
+
+
+def load_campaign_file(path: Path) -> Campaign:
+    """Read a campaign from a YAML file; raises `BadConfig` naming the file and field."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadConfig(f"{path}: no such file", path=str(path)) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{path}: not YAML: {' '.join(str(error).split())}", path=str(path)) from error
+    if not isinstance(document, dict):
+        raise BadConfig(f"{path}: a campaign is a mapping of fields", path=str(path))
+    return parse_campaign(document, source=str(path))
+
+
+def _check_names(campaign: Campaign, source: str) -> None:
+    tree = load_tree(campaign.tree)
+    unknown = sorted(set(campaign.acquisition.question_weights) - {q.name for q in tree.questions})
+    if unknown:
+        raise BadConfig(f"{source}: acquisition.question_weights: tree {tree.name} has no question {unknown[0]}")
+    if campaign.evaluation.answer not in tree.columns:
+        raise BadConfig(f"{source}: evaluation.answer: tree {tree.name} has no answer {campaign.evaluation.answer}")

@@ -1,0 +1,125 @@
+"""What a batch is asked for and what was drawn: the records of `alservice.core.batches`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from alservice.errors import BadConfig
+from alservice.shapes import FloatArray
+
+Rule: TypeAlias = Literal["top", "power", "softmax"]
+Arm: TypeAlias = Literal["informative", "random", "evaluation"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchPolicy:
+    """How many galaxies to draw, and how.
+
+    Parameters
+    ----------
+    rule
+        How scores become chances in the informative arm.
+    beta
+        Sharpness: dimensionless for ``power``, per nat for ``softmax``, unused for ``top``.
+    informative, random, evaluation
+        Galaxies per arm.
+    members_in_random
+        Whether the random arm may draw members of the evaluation stream, which adds votes to them.
+    """
+
+    rule: Rule
+    beta: float = 1.0
+    informative: int
+    random: int
+    evaluation: int = 0
+    members_in_random: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse sizes and sharpness that no draw can have."""
+        if min(self.informative, self.random, self.evaluation) < 0 or self.requested == 0:
+            raise BadConfig(f"a batch needs at least one galaxy and no negative arm, not {self}")
+        if not 0 < self.beta < math.inf:
+            raise BadConfig(f"beta must be positive and finite, not {self.beta}")
+        if self.evaluation and self.members_in_random:
+            raise BadConfig(
+                "with an evaluation arm, the random arm must leave members out: else they have two chances"
+            )
+
+    @property
+    def requested(self) -> int:
+        """Galaxies of all arms together."""
+        return self.informative + self.random + self.evaluation
+
+    def log_weights(self, scores_nats: FloatArray) -> FloatArray:
+        """Return ln w of scores; -inf, which is never drawn, for a score of 0 under ``power``."""
+        if self.rule == "softmax":
+            return self.beta * scores_nats
+        log_scores = np.full(scores_nats.shape, -np.inf)
+        return self.beta * np.log(scores_nats, out=log_scores, where=scores_nats > 0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Acquired:
+    """One drawn galaxy.
+
+    Parameters
+    ----------
+    arm
+        The arm that drew it.
+    score_nats
+        Its score in the informative arm; None in the others, which do not look at scores.
+    inclusion_probability
+        Probability that this arm draws this galaxy. Exact in the evaluation and random arms: arm size over
+        eligible galaxies. In the informative arm (1 - p) (1 - exp(-exp(ln w - kappa))), with p the random
+        arm's probability and kappa the best key that was not drawn: given all other galaxies' keys, the
+        galaxy is drawn if and only if its own exceeds kappa, so weighting by the inverse is unbiased
+        (priority sampling). For ``top``, 1 - p. The chance to be in the batch at all is the sum over arms,
+        since a galaxy enters by one arm only.
+    rank
+        Place in its arm, from 1.
+    """
+
+    galaxy_id: str
+    arm: Arm
+    score_nats: float | None
+    inclusion_probability: float
+    rank: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AcquisitionBatch:
+    """A drawn batch with all that is needed to draw it again, or to weight it.
+
+    Parameters
+    ----------
+    galaxies
+        Drawn galaxies: evaluation, random, informative arm, each by rank.
+    policy, seed
+        What drew them.
+    offered
+        Galaxies seen: eligible and excluded.
+    eligible
+        Not excluded, evaluation members included.
+    eligible_members
+        Members of the evaluation stream among the eligible.
+    excluded
+        Galaxies per reason of exclusion.
+    """
+
+    galaxies: tuple[Acquired, ...]
+    policy: BatchPolicy
+    seed: int
+    offered: int
+    eligible: int
+    eligible_members: int
+    excluded: Mapping[str, int]
+
+    @property
+    def short(self) -> int:
+        """Galaxies requested but not drawn, because an arm ran out of eligible ones."""
+        return self.policy.requested - len(self.galaxies)

@@ -1,0 +1,139 @@
+"""Galaxies and the immutable sets they come in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from alservice.core.ids import digest_of_lines, stable_fraction
+from alservice.shapes import FloatArray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Galaxy:
+    """An object with a survey id, a position and an image.
+
+    Parameters
+    ----------
+    row
+        0-based place in the catalogue, which is in order of galaxy id.
+    ra_deg, dec_deg
+        Position (deg, ICRS); None where the survey does not say.
+    image_key
+        Object key of the original image bytes, content-addressed.
+    unbiased
+        Whether it belongs to the part of the catalogue that samples the survey without selection.
+    evaluation
+        Whether it is a member of the evaluation stream: never trained on, never acquired for information.
+    """
+
+    galaxy_id: str
+    row: int
+    ra_deg: float | None
+    dec_deg: float | None
+    image_key: str
+    unbiased: bool
+    evaluation: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class CatalogueRow:
+    """One galaxy as its source gives it.
+
+    Parameters
+    ----------
+    row
+        Its place in the source, the first being 1.
+    ra_deg, dec_deg
+        Position (deg, ICRS), None where the source has none.
+    image
+        The original bytes: of a type and size that volunteers can be shown, not decoded yet.
+    unbiased
+        Whether it belongs to the part that samples the survey without selection.
+    fractions
+        float64 (A,) share of each answer among those asked, NaN where not recorded; None without any votes.
+    n_votes
+        Volunteers asked the first question, None where the source does not say.
+    """
+
+    row: int
+    galaxy_id: str
+    ra_deg: float | None
+    dec_deg: float | None
+    image: bytes
+    unbiased: bool
+    fractions: FloatArray | None
+    n_votes: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CatalogueFault:
+    """A row of the source that could not become a galaxy."""
+
+    row: int
+    galaxy_id: str | None
+    field: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Catalogue:
+    """A versioned, immutable set of galaxies.
+
+    Parameters
+    ----------
+    digest
+        Digest of ids, positions, image digests and memberships.
+    votes_key
+        Object key of recorded vote fractions, which simulated volunteers replay; None in a live campaign.
+    n_galaxies, n_failed
+        Rows that became galaxies and rows that could not; their sum is what was requested.
+    """
+
+    id: int
+    campaign_id: int
+    source: str
+    digest: str
+    n_galaxies: int
+    n_failed: int
+    votes_key: str | None
+
+    @property
+    def n_requested(self) -> int:
+        """Rows asked for: every one is a galaxy or a recorded fault."""
+        return self.n_galaxies + self.n_failed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard:
+    """A packed run of galaxies: the unit of prediction.
+
+    Parameters
+    ----------
+    index
+        0-based place in the catalogue.
+    key
+        Object key of the packed arrays.
+    n_galaxies, n_failed
+        Galaxies in the pack, and those whose image could not be packed.
+    """
+
+    index: int
+    key: str
+    n_galaxies: int
+    n_failed: int
+
+
+def is_evaluation_member(galaxy_id: str, *, unbiased: bool, seed: int, fraction: float) -> bool:
+    """Return whether a galaxy belongs to the evaluation stream.
+
+    Membership follows from the id, the campaign's seed and its fraction alone: it never changes and never leaks.
+    """
+    return unbiased and stable_fraction(seed, galaxy_id) < fraction
+
+
+def catalogue_digest(galaxies: Iterable[Galaxy]) -> str:
+    """Return the digest that names a catalogue's content, galaxies in catalogue order."""
+    return digest_of_lines(
+        f"{g.galaxy_id}\t{g.ra_deg}\t{g.dec_deg}\t{g.image_key}\t{g.unbiased:d}\t{g.evaluation:d}" for g in galaxies
+    )

@@ -1,0 +1,79 @@
+"""Rows of the registry and the audit, as services see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from alservice.core.campaign import Campaign
+from alservice.core.evaluation import Metrics
+from alservice.core.states import ModelState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CampaignRow:
+    """A campaign with the version of its decisions."""
+
+    id: int
+    version: int
+    campaign: Campaign
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    """One trained network.
+
+    Parameters
+    ----------
+    key, digest
+        Object key and sha256 of weights and card; checked whenever they are loaded.
+    card
+        Lineage: network, tree hash, data digest, seed, code revision, training curve.
+    """
+
+    id: int
+    campaign_id: int
+    cycle_id: int
+    cycle_number: int
+    snapshot_id: int
+    key: str
+    digest: str
+    state: ModelState
+    card: Mapping[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingSnapshot:
+    """Tallies frozen when a cycle's collecting ended."""
+
+    id: int
+    cycle_id: int
+    key: str
+    digest: str
+    n_galaxies: int
+    n_votes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """Metrics of one model on the evaluation stream, with the votes of one cycle's snapshot."""
+
+    cycle_id: int
+    cycle_number: int
+    model_id: int
+    metrics: Metrics
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """One line of the audit: who did what, when (UTC), and on what evidence."""
+
+    campaign_id: int
+    cycle_id: int | None
+    at: datetime
+    actor: str
+    kind: str
+    detail: Mapping[str, Any]

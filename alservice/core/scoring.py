@@ -1,0 +1,78 @@
+"""What all scores share: refusing bad rows by name, grouping galaxies by votes, and judging the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from alservice.errors import BadInput, BadVotes, NumericalFault
+from alservice.shapes import BoolArray, FloatArray, IntArray
+
+ROUNDING_NATS = 1e-8
+"""A difference of entropies may fall this far below zero by rounding (1000 votes, concentrations of 1e12).
+
+Such a value is reported as 0, a lower one raises.
+"""
+
+
+def refuse_rows(bad: BoolArray, what: str, error: type[BadVotes | NumericalFault]) -> None:
+    """Raise an error that names the first bad row and carries up to twenty of them."""
+    if bad.any():
+        rows = np.flatnonzero(bad)
+        raise error(f"{what} of row {rows[0]} is impossible ({len(rows)} such rows)", rows=rows[:20].tolist())
+
+
+def check_rho(rho: FloatArray) -> None:
+    """Refuse draws of an answer probability that are not (N, T) within [0, 1]."""
+    if rho.ndim != 2 or rho.shape[1] == 0:
+        raise BadInput(f"rho must be (galaxies, draws) with at least one draw, not {rho.shape}")
+    # One look at the whole is cheap; NaN fails every comparison.
+    if len(rho) and not (rho.min() >= 0 and rho.max() <= 1):
+        refuse_rows(~((rho.min(axis=1) >= 0) & (rho.max(axis=1) <= 1)), "rho", NumericalFault)
+
+
+def check_concentrations(alpha: FloatArray) -> None:
+    """Refuse concentrations that are not (N, T, A), finite and positive."""
+    if alpha.ndim != 3 or alpha.shape[1] < 1 or alpha.shape[2] < 2:
+        raise BadInput(f"concentrations must be (galaxies, draws, two or more answers), not {alpha.shape}")
+    if len(alpha) and not (alpha.min() > 0 and alpha.max() < np.inf):
+        valid = (alpha.min(axis=(1, 2)) > 0) & (alpha.max(axis=(1, 2)) < np.inf)
+        refuse_rows(~valid, "concentrations", NumericalFault)
+
+
+def votes_per_galaxy(votes: int | IntArray, n_galaxies: int) -> IntArray:
+    """Return (N,) votes to be cast from one integer or one per galaxy, none negative."""
+    counts = np.asarray(votes)
+    if counts.dtype.kind not in "iu" or counts.shape not in {(), (n_galaxies,)}:
+        raise BadVotes(f"votes must be one integer or {n_galaxies}, not {counts.dtype} {counts.shape}")
+    counts = np.broadcast_to(counts, (n_galaxies,))
+    refuse_rows(counts < 0, "votes", BadVotes)
+    return counts
+
+
+def score_by_votes(
+    counts: IntArray, score: Callable[[IntArray, int], FloatArray], *, tolerance: float
+) -> FloatArray:
+    """Score the galaxies of each vote count together.
+
+    Parameters
+    ----------
+    counts
+        (N,) votes per galaxy; without votes the score is 0.
+    score
+        Scores rows, all with the same number of votes.
+    tolerance
+        How far below zero a score may be by the error of its method (nats); it is then reported as 0.
+
+    Raises
+    ------
+    NumericalFault
+        If a score is not finite or further below zero; the row is named.
+    """
+    scores = np.zeros(len(counts))
+    for n in np.unique(counts[counts > 0]):
+        rows = np.flatnonzero(counts == n)
+        scores[rows] = score(rows, int(n))
+    refuse_rows(~((scores >= -tolerance) & (scores < np.inf)), "the score", NumericalFault)
+    return np.maximum(scores, 0)

@@ -1,0 +1,67 @@
+"""A galaxy on its way to volunteers: the draft we write, and the subject Zooniverse makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from alservice.core.catalogues import Galaxy
+from alservice.core.ids import subject_key
+from alservice.core.states import SubjectState
+
+KEY_FIELD = "#alservice_key"
+"""Hidden metadata field of the deterministic key; ``#`` keeps it off every page that volunteers see."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubjectDraft:
+    """What is sent to Zooniverse for one galaxy.
+
+    Parameters
+    ----------
+    key
+        Deterministic in campaign and galaxy: after an unknown outcome, it finds what was already created.
+    image_key
+        Object key of the original image bytes.
+    """
+
+    galaxy_id: str
+    key: str
+    metadata: Mapping[str, str]
+    image_key: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """One row of the upload ledger.
+
+    Parameters
+    ----------
+    zooniverse_id
+        None until Zooniverse's answer, or a reconcile, has told it.
+    n_votes
+        Volunteers this galaxy is to be shown to.
+    attempts
+        Creates sent so far.
+    """
+
+    id: int
+    campaign_id: int
+    cycle_id: int
+    galaxy_id: str
+    key: str
+    image_key: str
+    state: SubjectState
+    zooniverse_id: int | None
+    n_votes: int
+    attempts: int
+    error: str | None
+
+
+def draft_subject(campaign: str, cycle: int, galaxy: Galaxy) -> SubjectDraft:
+    """Return the draft of one galaxy: key, survey id, position and cycle in metadata that pages hide."""
+    key = subject_key(campaign, galaxy.galaxy_id)
+    metadata = {KEY_FIELD: key, "#survey_id": galaxy.galaxy_id, "#campaign": campaign, "#cycle": str(cycle)}
+    if galaxy.ra_deg is not None and galaxy.dec_deg is not None:
+        metadata |= {"#ra_deg": f"{galaxy.ra_deg:.7f}", "#dec_deg": f"{galaxy.dec_deg:.7f}"}
+    return SubjectDraft(galaxy_id=galaxy.galaxy_id, key=key, metadata=metadata, image_key=galaxy.image_key)

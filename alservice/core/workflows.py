@@ -1,0 +1,143 @@
+"""The live workflow against the campaign's tree: task keys and answers are mapped by name, never by index."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alservice.core.tree import Question, Tree
+from alservice.errors import BadInput
+
+_IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_MARKS = re.compile(r"[*_`#]+")
+
+
+class WorkflowMismatch(BadInput):
+    """The live workflow does not ask the campaign's questions."""
+
+    code = "workflow-mismatch"
+    remedy = "Run `alservice campaign validate`; correct the workflow or the campaign's tree."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workflow:
+    """One version of a workflow as Zooniverse serves it.
+
+    Parameters
+    ----------
+    version
+        Text such as ``28.30``; not a number, since 28.30 is not 28.3.
+    tasks
+        Task key to task, in Panoptes' form.
+    """
+
+    workflow_id: int
+    version: str
+    tasks: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerMap:
+    """For one workflow version: what an answer index of a task means in the tree.
+
+    Parameters
+    ----------
+    columns
+        Task key to the tree's answer column per answer index.
+    """
+
+    version: str
+    first_task: str
+    columns: Mapping[str, tuple[int, ...]]
+
+
+def plain_label(label: str) -> str:
+    """Return a label as a person reads it: markdown, images and case taken away."""
+    text = _LINK.sub(r"\1", _IMAGE.sub(" ", label))
+    return " ".join(_MARKS.sub(" ", text).split()).casefold()
+
+
+def tasks_of(tree: Tree) -> dict[str, Any]:
+    """Return the tree as Panoptes tasks: single questions, each answer leading to the next task.
+
+    Raises
+    ------
+    WorkflowMismatch
+        What follows an answer depends on more than that answer: Panoptes has no place for it.
+    """
+    following = _following(tree)
+    return {
+        question.task: {
+            "type": "single",
+            "question": question.text,
+            "required": True,
+            "help": "",
+            "answers": [_answer(question, answer, following) for answer in question.task_answers],
+        }
+        for question in tree.questions
+    }
+
+
+def _answer(question: Question, answer: str, following: Mapping[str, str | None]) -> dict[str, str]:
+    label = question.labels[question.answers.index(answer)]
+    task = following[f"{question.name}_{answer}"]
+    return {"label": label} if task is None else {"label": label, "next": task}
+
+
+def _following(tree: Tree) -> dict[str, str | None]:
+    """Return the task after each answer column, by walking the tree with a list of questions still to be asked.
+
+    An answer's own children come before what was waiting; among them, those that other answers share come last.
+    """
+    following: dict[str, str | None] = {}
+    agendas = [tuple(question for question in tree.questions if not question.parents)]
+    while agendas:
+        question, *waiting = agendas.pop()
+        for column in question.columns:
+            children = [q for q in tree.questions if column in q.parents and q not in waiting]
+            agenda = (*sorted(children, key=lambda q: len(q.parents) > 1), *waiting)
+            task = agenda[0].task if agenda else None
+            if following.setdefault(column, task) != task:
+                raise WorkflowMismatch(f"tree {tree.name}: what follows {column} depends on earlier answers")
+            if agenda:
+                agendas.append(agenda)
+    return following
+
+
+def map_answers(tree: Tree, workflow: Workflow) -> AnswerMap:
+    """Return what each answer index means, by comparing labels with the tree.
+
+    Raises
+    ------
+    WorkflowMismatch
+        A question has no task, or an answer's label is not in the tree; the message names it.
+    """
+    columns: dict[str, tuple[int, ...]] = {}
+    for question in tree.questions:
+        task = workflow.tasks.get(question.task)
+        if task is None:
+            raise WorkflowMismatch(
+                f"workflow {workflow.workflow_id} version {workflow.version} has no task {question.task} "
+                f"for question {question.name}",
+                workflow=workflow.workflow_id,
+                question=question.name,
+            )
+        columns[question.task] = _columns_of(tree, question, task, workflow)
+    return AnswerMap(version=workflow.version, first_task=tree.questions[0].task, columns=columns)
+
+
+def _columns_of(tree: Tree, question: Question, task: Mapping[str, Any], workflow: Workflow) -> tuple[int, ...]:
+    known = {plain_label(label): answer for answer, label in zip(question.answers, question.labels, strict=True)}
+    known |= {answer: answer for answer in question.answers}
+    found = [known.get(plain_label(str(answer["label"]))) for answer in task["answers"]]
+    if sorted(a for a in found if a is not None) != sorted(question.answers) or len(found) != len(question.answers):
+        raise WorkflowMismatch(
+            f"task {question.task} of workflow {workflow.workflow_id} version {workflow.version} answers "
+            f"{[a['label'] for a in task['answers']]}; question {question.name} asks {list(question.labels)}",
+            workflow=workflow.workflow_id,
+            question=question.name,
+        )
+    return tuple(tree.column(f"{question.name}_{answer}") for answer in found)

@@ -1,0 +1,9 @@
+"""The one place where objects are wired: flows, the command line, pages and tests open it and ask for services."""
+
+from __future__ import annotations
+
+from alservice.factory.context import open_factory, prefect_environment, upgrade_schema
+from alservice.factory.doctor import Finding, diagnose
+from alservice.factory.wiring import Factory
+
+__all__ = ["Factory", "Finding", "diagnose", "open_factory", "prefect_environment", "upgrade_schema"]

@@ -1,0 +1,130 @@
+"""What a process opens once: settings, database, object store, secrets of the work folder."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from alservice.adapters.objects import open_objects
+from alservice.adapters.progress import BarProgress, LogProgress
+from alservice.adapters.sql.embedded import EmbeddedPostgres
+from alservice.adapters.sql.engine import check_schema, make_engine, schema_state, upgrade
+from alservice.errors import BadConfig, StorageFull
+from alservice.factory.wiring import Factory
+from alservice.ports import Progress
+from alservice.settings import Settings, load_settings
+
+NOWHERE = "http://127.0.0.1:9"
+"""Endpoint of a process that has not chosen one: the discard port of this machine, never the real site."""
+
+
+def utc_now() -> datetime:
+    """Return the time (UTC)."""
+    return datetime.now(tz=UTC)
+
+
+@contextmanager
+def open_factory(settings: Settings | None = None, *, progress: Progress | None = None) -> Iterator[Factory]:
+    """Open what the settings name, and close it at the end; may be nested in one process.
+
+    The embedded database is started when no URL is set, and given its schema when it is new; another database must
+    be at this release's schema already.
+
+    Raises
+    ------
+    DatabaseUnavailable, SchemaMismatch, StorageFull, BadConfig
+        A part cannot be opened; the message says which and what to do.
+    """
+    settings = settings or load_settings()
+    os.environ.setdefault("PANOPTES_ENDPOINT", NOWHERE)
+    folder = make_folder(settings.folder)
+    with ExitStack() as stack:
+        engine = make_engine(stack.enter_context(database_url(settings)))
+        stack.callback(engine.dispose)
+        if settings.database_url is None:
+            upgrade(engine)
+        check_schema(engine)
+        yield Factory(
+            settings=settings,
+            engine=engine,
+            objects=open_objects(settings.object_store or str(folder / "objects")),
+            clock=utc_now,
+            progress=progress or _progress(),
+            secret=lambda name: folder_secret(folder, name),
+        )
+
+
+@contextmanager
+def database_url(settings: Settings) -> Iterator[str]:
+    """Yield the URL of the database: the one that is set, or the embedded one, started for as long as it is used."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    with EmbeddedPostgres(make_folder(settings.folder) / "postgres") as url:
+        yield url
+
+
+def upgrade_schema() -> str:
+    """Bring the database to the newest schema; return its revision."""
+    settings = load_settings()
+    with database_url(settings) as url:
+        engine = make_engine(url)
+        try:
+            upgrade(engine)
+            return schema_state(engine)[1]
+        finally:
+            engine.dispose()
+
+
+def make_folder(folder: Path) -> Path:
+    """Return the folder, made if need be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        kind = StorageFull if error.errno == errno.ENOSPC else BadConfig
+        raise kind(f"the work folder {folder} cannot be made: {error.strerror}") from error
+    return folder
+
+
+def folder_secret(folder: Path, name: str) -> str:
+    """Return a secret of this work folder, made at first use and readable by its owner only."""
+    path = folder / "secrets" / name
+    try:
+        return path.read_text(encoding="ascii")
+    except FileNotFoundError:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}")
+        part.touch(mode=0o600)
+        part.write_text(secrets.token_urlsafe(24), encoding="ascii")
+        with suppress(FileExistsError):  # another process was first: its secret is the one
+            path.hardlink_to(part)
+        part.unlink()
+        return path.read_text(encoding="ascii")
+
+
+def prefect_environment() -> Mapping[str, str]:
+    """Return the environment of Prefect on one machine: its files in the work folder, no telemetry, quiet logs."""
+    folder = load_settings().folder
+    return {
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    }
+
+
+def _progress() -> Progress:
+    if sys.stderr.isatty():
+        return BarProgress(Console(stderr=True))
+    return LogProgress(logging.getLogger("alservice.progress"))

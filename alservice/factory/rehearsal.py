@@ -1,0 +1,249 @@
+"""A rehearsal on one machine: its campaign, its catalogue, its local Zooniverse and its volunteers."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import chain
+from pathlib import Path
+
+from alservice.adapters import packs
+from alservice.adapters.catalogue_files import CatalogueFile, open_catalogue
+from alservice.core.campaign import (
+    AcquisitionPolicy,
+    Campaign,
+    CollectingPolicy,
+    EvaluationPolicy,
+    TrainingPolicy,
+)
+from alservice.core.catalogues import CatalogueFault, CatalogueRow
+from alservice.core.cycles import CycleState
+from alservice.core.ids import stable_fraction
+from alservice.core.states import SubjectState
+from alservice.core.tree import Tree, load_tree
+from alservice.errors import Conflict, NotFound, ZooniverseUnavailable
+from alservice.factory.wiring import STANDIN_USER, Factory
+from alservice.rehearsal.sky import synthetic_sky
+from alservice.rehearsal.standin import Standin, StandinConfig
+from alservice.rehearsal.volunteers import Assignment, Volunteers
+
+REHEARSAL = "rehearsal"
+"""Name of every rehearsal's campaign."""
+
+SYNTHETIC_GALAXIES = 1500
+"""Galaxies of the synthetic sky unless told otherwise: three cycles in minutes on two cores."""
+
+SYNTHETIC = "synthetic sky"
+"""How the source of a synthetic catalogue begins; its volunteers are over-dispersed, recorded ones are replayed."""
+
+OVERDISPERSION, VOLUNTEER_BIAS = 30.0, 0.2
+"""How far synthetic volunteers disagree: Dirichlet precision of a galaxy's crowd, and spread of personal leanings."""
+
+EVALUATION_MEMBERS = 1500
+"""Members of the evaluation stream in a whole file of real galaxies."""
+
+
+def prepare_rehearsal(factory: Factory, *, data: Path | None, galaxies: int | None, seed: int) -> None:
+    """Make the rehearsal's campaign and catalogue, unless the work folder has them already.
+
+    Raises
+    ------
+    Conflict
+        The folder holds another rehearsal; its name and what it was made from are in the message.
+    BadInput
+        The file cannot be a catalogue.
+    """
+    tree = load_tree("gz2")
+    file = None if data is None else open_catalogue(data, tree)
+    n = min(galaxies or file.n_rows, file.n_rows) if file is not None else galaxies or SYNTHETIC_GALAXIES
+    source = _source(data, n, seed)
+    campaign = _campaign(tree, file, n, seed)
+    _refuse_another(factory, campaign, source)
+    row = factory.campaigns.save(campaign)
+    if factory.catalogues.newest(row.id) is None:
+        rows = _synthetic_rows(tree, n, seed) if file is None else _voted(file.rows(n, seed))
+        factory.import_catalogue().run(row, rows, source=source, total=n)
+
+
+def _refuse_another(factory: Factory, campaign: Campaign, source: str) -> None:
+    try:
+        row = factory.campaigns.get(campaign.name)
+    except NotFound:
+        return
+    catalogue = factory.catalogues.newest(row.id)
+    there = catalogue.source if catalogue is not None else source
+    if there != source or row.campaign.digest != campaign.digest:
+        raise Conflict(
+            f"{factory.settings.folder} holds another rehearsal ({there}); this one is {source}: "
+            "choose another --workdir, or repeat the first one's options",
+            there=there,
+            asked=source,
+        )
+
+
+def _source(data: Path | None, n: int, seed: int) -> str:
+    if data is None:
+        return f"{SYNTHETIC}, {n} galaxies, seed {seed}"
+    with data.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return f"{data.name} (sha256 {digest[:16]}), {n} galaxies, seed {seed}"
+
+
+def _campaign(tree: Tree, file: CatalogueFile | None, n: int, seed: int) -> Campaign:
+    """Return decisions that suit the number of galaxies: a tenth to learn from first, a twentieth a cycle."""
+    batch = max(8, min(256, n // 16))
+    return Campaign(
+        name=REHEARSAL,
+        tree=tree.name,
+        seed=seed,
+        hold_hours=0,  # nobody is asked in a rehearsal: a held gate keeps the champion
+        evaluation=EvaluationPolicy(fraction=_evaluation_fraction(file, seed)),
+        acquisition=AcquisitionPolicy(
+            initial_galaxies=2 * batch,
+            initial_evaluation_galaxies=n,
+            batch_galaxies=batch,
+            votes_per_galaxy=20 if file is None else 44,
+        ),
+        training=TrainingPolicy(steps=600, min_new_votes=batch),
+        collecting=CollectingPolicy(deadline_hours=24),
+    )
+
+
+def _evaluation_fraction(file: CatalogueFile | None, seed: int) -> float:
+    """Return the share that leaves a whole Kaggle file with its 1,500 members; a fifth of any other catalogue."""
+    unbiased = () if file is None else file.unbiased_ids()
+    if len(unbiased) <= EVALUATION_MEMBERS:
+        return EvaluationPolicy().fraction
+    return sorted(stable_fraction(seed, galaxy_id) for galaxy_id in unbiased)[EVALUATION_MEMBERS]
+
+
+def _synthetic_rows(tree: Tree, n: int, seed: int) -> Iterator[CatalogueRow | CatalogueFault]:
+    for number, galaxy in enumerate(synthetic_sky(tree, n=n, seed=seed), start=1):
+        yield CatalogueRow(
+            row=number,
+            galaxy_id=galaxy.galaxy_id,
+            ra_deg=galaxy.ra_deg,
+            dec_deg=galaxy.dec_deg,
+            image=galaxy.image,
+            unbiased=True,
+            fractions=galaxy.probabilities,
+            n_votes=None,
+        )
+
+
+def _voted(rows: Iterable[CatalogueRow | CatalogueFault]) -> Iterator[CatalogueRow | CatalogueFault]:
+    """Yield rows; one without recorded votes is a fault, since no volunteer could replay it."""
+    for row in rows:
+        if isinstance(row, CatalogueRow) and row.fractions is None:
+            yield CatalogueFault(row=row.row, galaxy_id=row.galaxy_id, field="votes", reason="none recorded to replay")
+        else:
+            yield row
+
+
+def ask_volunteers(factory: Factory, cycle_id: int) -> int:
+    """Let simulated volunteers classify a rehearsal cycle's live subjects; return how many classifications there are.
+
+    A live campaign has real volunteers: nothing is sent. Sessions that the stand-in has already are not sent again.
+    """
+    cycle = factory.cycles.get(cycle_id)
+    campaign = factory.campaigns.get_version(cycle.campaign_id, cycle.campaign_version)
+    catalogue = factory.catalogues.get(cycle.catalogue_id)
+    if not campaign.zooniverse.is_standin or catalogue.votes_key is None or cycle.state is not CycleState.COLLECTING:
+        return 0
+    ids, fractions, _ = packs.decode_fractions(factory.objects.get(catalogue.votes_key))
+    row_of = {galaxy_id: row for row, galaxy_id in enumerate(ids)}
+    assignments = [
+        Assignment(
+            subject_id=subject.zooniverse_id,
+            galaxy_id=subject.galaxy_id,
+            n_votes=subject.n_votes,
+            probabilities=fractions[row_of[subject.galaxy_id]],
+        )
+        for subject in factory.ledger.of_cycle(cycle.id, (SubjectState.LIVE,))
+        if subject.zooniverse_id is not None and subject.galaxy_id in row_of
+    ]
+    zooniverse = factory.zooniverse(campaign)
+    seen = chain.from_iterable(zooniverse.classifications(factory.classifications.cursor(cycle.campaign_id, "api")))
+    posted = {raw.session for raw in seen if raw.session is not None}
+    is_synthetic = catalogue.source.startswith(SYNTHETIC)
+    volunteers = Volunteers(
+        endpoint=os.environ["PANOPTES_ENDPOINT"],
+        project_id=campaign.zooniverse.project_id,
+        workflow_id=campaign.zooniverse.workflow_id,
+        tree=load_tree(campaign.tree),
+        seed=campaign.seed,
+        clock=factory.clock,
+        precision=OVERDISPERSION if is_synthetic else None,
+        bias=VOLUNTEER_BIAS if is_synthetic else 0.0,
+    )
+    outcome = volunteers.classify(assignments, cycle.number, progress=factory.progress, posted=posted)
+    return outcome.posted + outcome.skipped
+
+
+def cycles_done(factory: Factory) -> int:
+    """Return how many cycles of the rehearsal are done."""
+    row = factory.campaigns.get(REHEARSAL)
+    return sum(cycle.state is CycleState.DONE for cycle in factory.cycles.list(row.id))
+
+
+@contextmanager
+def open_zooniverse(factory: Factory, name: str) -> Iterator[None]:
+    """Have a campaign's Zooniverse at hand: in a rehearsal its stand-in, which is started; else nothing is needed."""
+    with ExitStack() as stack:
+        if factory.campaigns.get(name).campaign.zooniverse.is_standin:
+            stack.enter_context(open_standin(factory))
+        yield
+
+
+@contextmanager
+def open_standin(factory: Factory) -> Iterator[str]:
+    """Yield the endpoint of the work folder's local Zooniverse, started unless it is served already.
+
+    The endpoint goes into this process's environment, so that nothing in it can reach the real site. The process
+    that holds the lock serves; the kernel frees it when that process ends, however it ends.
+    """
+    folder = factory.settings.folder / "standin"
+    folder.mkdir(parents=True, exist_ok=True)
+    before = os.environ.get("PANOPTES_ENDPOINT")
+    with ExitStack() as stack:
+        lock = stack.enter_context((folder / "serving.lock").open("a"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            endpoint = _other_endpoint(folder)
+        else:
+            endpoint = _serve(factory, folder, stack)
+        os.environ["PANOPTES_ENDPOINT"] = endpoint
+        try:
+            yield endpoint
+        finally:
+            if before is not None:
+                os.environ["PANOPTES_ENDPOINT"] = before
+
+
+def _serve(factory: Factory, folder: Path, stack: ExitStack) -> str:
+    config = StandinConfig(
+        state=folder,
+        users=((STANDIN_USER, factory.secret("standin-password")),),
+        subject_limit=1_000_000,  # a rehearsal may be larger than a new account's allowance
+    )
+    endpoint = stack.enter_context(Standin(config)).endpoint
+    part = folder / f"endpoint.{os.getpid()}"
+    part.write_text(endpoint, encoding="ascii")
+    part.replace(folder / "endpoint")
+    return endpoint
+
+
+def _other_endpoint(folder: Path, *, wait_s: float = 10.0) -> str:
+    """Return the endpoint that another process wrote; it may be a moment behind its lock."""
+    until = time.monotonic() + wait_s
+    while time.monotonic() < until:
+        path = folder / "endpoint"
+        if path.exists():
+            return path.read_text(encoding="ascii")
+        time.sleep(0.1)
+    raise ZooniverseUnavailable(f"another process serves the stand-in of {folder}, but its address is not known")

@@ -1,0 +1,38 @@
+"""The stand-in as a program of its own: ``alservice standin``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from alservice.errors import BadConfig
+from alservice.rehearsal.standin import Standin, StandinConfig, generate_credentials, known_logins
+
+
+def serve_standin(
+    state: Path, *, host: str, port: int, users: Sequence[str], live_project: bool, say: Callable[[str], None]
+) -> None:
+    """Serve until interrupted; say the address and, when they had to be invented, the credentials.
+
+    Raises
+    ------
+    BadConfig
+        A user is not given as NAME:PASSWORD.
+    PortInUse
+        The port is taken.
+    """
+    pairs = tuple(_pair(user) for user in users)
+    if not pairs and not known_logins(state):
+        pairs = (generate_credentials(),)
+        say(f"login {pairs[0][0]} password {pairs[0][1]}")
+    config = StandinConfig(state=state, host=host, port=port, users=pairs, live_project=live_project)
+    with Standin(config) as standin:
+        say(f"serving project {config.project_id}, workflow {config.workflow_id} at {standin.endpoint}")
+        standin.wait()
+
+
+def _pair(user: str) -> tuple[str, str]:
+    name, colon, password = user.partition(":")
+    if not (name and colon and password):
+        raise BadConfig("--user needs NAME:PASSWORD")
+    return name, password

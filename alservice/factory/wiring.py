@@ -1,0 +1,352 @@
+"""Services made of real parts; each property or method is one line of wiring."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from alservice.adapters import catalogue_files, images, packs
+from alservice.adapters.panoptes import Credentials, PanoptesZooniverse
+from alservice.adapters.panoptes_http import Timeouts
+from alservice.adapters.report import render_report
+from alservice.adapters.revision import code_revision
+from alservice.adapters.sql.acquisitions import SqlAcquisitionStore
+from alservice.adapters.sql.campaigns import SqlCampaignStore
+from alservice.adapters.sql.catalogues import SqlCatalogueStore
+from alservice.adapters.sql.classifications import SqlClassificationStore
+from alservice.adapters.sql.cycles import SqlCycleStore
+from alservice.adapters.sql.events import SqlEventLog
+from alservice.adapters.sql.models import SqlModelStore
+from alservice.adapters.sql.snapshots import SqlSnapshotStore
+from alservice.adapters.sql.subjects import SqlSubjectLedger
+from alservice.core.campaign import Campaign
+from alservice.core.catalogues import Catalogue
+from alservice.core.cycle_table import CycleTable, CycleView
+from alservice.core.cycles import Cycle, CycleState
+from alservice.core.retry import RetryPolicy
+from alservice.core.tree import load_tree
+from alservice.core.workflows import AnswerMap
+from alservice.errors import BadConfig
+from alservice.model.device import resolve_device
+from alservice.ports import Clock, ObjectStore, Progress, Zooniverse
+from alservice.services import steps
+from alservice.services.acquire_batch import AcquireBatch
+from alservice.services.advance_cycle import AdvanceCycle, Step
+from alservice.services.collect_classifications import CollectClassifications
+from alservice.services.decide_gate import DecideGate
+from alservice.services.evaluate_model import EvaluateModel, JudgeModel
+from alservice.services.gather_report import GatherReport
+from alservice.services.import_catalogue import ImportCatalogue
+from alservice.services.pack_images import PackImages
+from alservice.services.predict_catalogue import PredictCatalogue
+from alservice.services.publish_subjects import PublishPolicy, PublishSubjects
+from alservice.services.start_cycle import StartCycle
+from alservice.services.summarise_campaign import SummariseCampaign
+from alservice.services.train_candidate import ReadSnapshot, SnapshotTallies, TrainCandidate
+from alservice.services.validate_campaign import ValidateCampaign
+from alservice.services.view_cycle import ViewCycle
+from alservice.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factory:
+    """What one process opened, and every service made from it.
+
+    Parameters
+    ----------
+    secret
+        Returns a named secret of the work folder, made at first use.
+    """
+
+    settings: Settings
+    engine: Engine
+    objects: ObjectStore
+    clock: Clock
+    progress: Progress
+    secret: Callable[[str], str]
+
+    @cached_property
+    def campaigns(self) -> SqlCampaignStore:
+        """Campaigns and their versions."""
+        return SqlCampaignStore(self.engine, self.clock)
+
+    @cached_property
+    def catalogues(self) -> SqlCatalogueStore:
+        """Catalogues, galaxies and image shards."""
+        return SqlCatalogueStore(self.engine, self.clock)
+
+    @cached_property
+    def cycles(self) -> SqlCycleStore:
+        """Cycles and their transitions."""
+        return SqlCycleStore(self.engine, self.clock)
+
+    @cached_property
+    def models(self) -> SqlModelStore:
+        """The model registry."""
+        return SqlModelStore(self.engine, self.clock)
+
+    @cached_property
+    def acquisitions(self) -> SqlAcquisitionStore:
+        """Batches drawn."""
+        return SqlAcquisitionStore(self.engine, self.clock)
+
+    @cached_property
+    def ledger(self) -> SqlSubjectLedger:
+        """The upload ledger."""
+        return SqlSubjectLedger(self.engine, self.clock)
+
+    @cached_property
+    def classifications(self) -> SqlClassificationStore:
+        """Classifications and tallies."""
+        return SqlClassificationStore(self.engine, self.clock)
+
+    @cached_property
+    def snapshots(self) -> SqlSnapshotStore:
+        """Tally snapshots and evaluations."""
+        return SqlSnapshotStore(self.engine, self.clock)
+
+    @cached_property
+    def events(self) -> SqlEventLog:
+        """The audit."""
+        return SqlEventLog(self.engine)
+
+    @cached_property
+    def device(self) -> str:
+        """The torch device that the settings ask for."""
+        return resolve_device(self.settings.device)
+
+    def zooniverse(self, campaign: Campaign) -> Zooniverse:
+        """Return Zooniverse as a campaign names it; the endpoint is fixed in this process's environment first.
+
+        Raises
+        ------
+        BadConfig
+            No credentials are set, or the stand-in of a rehearsal is not running.
+        """
+        target = campaign.zooniverse
+        endpoint = os.environ["PANOPTES_ENDPOINT"] if target.is_standin else target.endpoint
+        os.environ["PANOPTES_ENDPOINT"] = endpoint
+        return PanoptesZooniverse(
+            endpoint=endpoint,
+            credentials=self._credentials(campaign),
+            project_id=target.project_id,
+            workflow_id=target.workflow_id,
+            user_hash_key=self._user_hash_key(),
+            timeouts=Timeouts(),
+            retry=RetryPolicy(first_s=0.1) if target.is_standin else RetryPolicy(),
+            sleep=time.sleep,
+            chance=random.random,
+        )
+
+    def import_catalogue(self) -> ImportCatalogue:
+        """Rows -> catalogue."""
+        return ImportCatalogue(
+            catalogues=self.catalogues, objects=self.objects, images=images, arrays=packs, progress=self.progress
+        )
+
+    def import_file(self, name: str, path: Path, galaxies: int | None) -> Catalogue:
+        """Import a file into a campaign's next catalogue."""
+        row = self.campaigns.get(name)
+        source = catalogue_files.open_catalogue(path, load_tree(row.campaign.tree))
+        rows = source.rows(galaxies, row.campaign.seed)
+        return self.import_catalogue().run(row, rows, source=path.name, total=galaxies or source.n_rows)
+
+    def pack_images(self) -> PackImages:
+        """Catalogue -> image shards."""
+        return PackImages(
+            catalogues=self.catalogues, objects=self.objects, images=images, arrays=packs, progress=self.progress
+        )
+
+    def predict(self) -> PredictCatalogue:
+        """Image shards -> posterior shards."""
+        return PredictCatalogue(
+            catalogues=self.catalogues,
+            models=self.models,
+            objects=self.objects,
+            arrays=packs,
+            device=self.device,
+            progress=self.progress,
+        )
+
+    def acquire(self) -> AcquireBatch:
+        """Posterior shards -> batch."""
+        return AcquireBatch(
+            catalogues=self.catalogues,
+            acquisitions=self.acquisitions,
+            ledger=self.ledger,
+            predict=self.predict(),
+            models=self.models,
+            progress=self.progress,
+        )
+
+    def publish(self, campaign: Campaign) -> PublishSubjects:
+        """Batch -> subjects."""
+        return PublishSubjects(
+            ledger=self.ledger,
+            objects=self.objects,
+            zooniverse=self.zooniverse(campaign),
+            policy=STANDIN_POLICY if campaign.zooniverse.is_standin else PublishPolicy(),
+            media_type=images.sniff,
+            sleep=time.sleep,
+            progress=self.progress,
+        )
+
+    def validate(self, campaign: Campaign) -> ValidateCampaign:
+        """Live workflow against tree."""
+        return ValidateCampaign(zooniverse=self.zooniverse(campaign))
+
+    def validate_campaign(self, name: str) -> AnswerMap:
+        """Compare a campaign's live workflow with its tree."""
+        campaign = self.campaigns.get(name).campaign
+        return self.validate(campaign).run(load_tree(campaign.tree))
+
+    def collect(self, campaign: Campaign) -> CollectClassifications:
+        """Zooniverse -> tallies."""
+        return CollectClassifications(
+            classifications=self.classifications,
+            ledger=self.ledger,
+            zooniverse=self.zooniverse(campaign),
+            clock=self.clock,
+            progress=self.progress,
+        )
+
+    def snapshot(self) -> SnapshotTallies:
+        """Tallies -> frozen snapshot."""
+        return SnapshotTallies(
+            classifications=self.classifications, snapshots=self.snapshots, objects=self.objects, arrays=packs
+        )
+
+    def train(self) -> TrainCandidate:
+        """Snapshot -> candidate."""
+        return TrainCandidate(
+            catalogues=self.catalogues,
+            models=self.models,
+            snapshots=self.snapshots,
+            objects=self.objects,
+            arrays=packs,
+            device=self.device,
+            code_revision=code_revision(),
+            progress=self.progress,
+        )
+
+    def judge(self) -> JudgeModel:
+        """Model and votes of the evaluation stream, side by side."""
+        read = ReadSnapshot(snapshots=self.snapshots, objects=self.objects, arrays=packs)
+        return JudgeModel(catalogues=self.catalogues, predict=self.predict(), read_snapshot=read)
+
+    def evaluate(self) -> EvaluateModel:
+        """Candidate and champion -> metrics."""
+        return EvaluateModel(models=self.models, snapshots=self.snapshots, judge=self.judge())
+
+    def decide(self) -> DecideGate:
+        """Metrics -> gate decision."""
+        return DecideGate(models=self.models, judge=self.judge())
+
+    def start_cycle(self) -> StartCycle:
+        """Open a cycle."""
+        return StartCycle(catalogues=self.catalogues, cycles=self.cycles, models=self.models)
+
+    def advance_cycle(self, actor: str) -> AdvanceCycle:
+        """Run the step a cycle stands in."""
+        return AdvanceCycle(campaigns=self.campaigns, cycles=self.cycles, steps=self._steps(actor), actor=actor)
+
+    def start_or_resume(self, name: str, *, actor: str) -> Cycle:
+        """Return the open cycle, brought back to its step if it had stopped; without one, start the next."""
+        return self.resume_open(name, actor=actor) or self.start_cycle().run(self.campaigns.get(name), actor=actor)
+
+    def resume_open(self, name: str, *, actor: str) -> Cycle | None:
+        """Return the open cycle, brought back to its step if it had stopped; None without one."""
+        cycle = self.cycles.open(self.campaigns.get(name).id)
+        return None if cycle is None else self.advance_cycle(actor).resume(cycle.id)
+
+    def summarise(self) -> SummariseCampaign:
+        """Recorded cycles -> table."""
+        return SummariseCampaign(
+            cycles=self.cycles,
+            models=self.models,
+            snapshots=self.snapshots,
+            catalogues=self.catalogues,
+            judge=self.judge(),
+        )
+
+    def cycle_table(self, name: str) -> CycleTable:
+        """Return the table of a campaign's cycles."""
+        return self.summarise().run(self.campaigns.get(name))
+
+    def cycle_view(self, name: str, number: int | None) -> CycleView:
+        """Return one cycle of a campaign with its history; the newest when no number is given."""
+        return ViewCycle(cycles=self.cycles, models=self.models, events=self.events, summarise=self.summarise()).run(
+            self.campaigns.get(name), number
+        )
+
+    def write_report(self, name: str) -> Path:
+        """Write a campaign's report into the work folder; return its path."""
+        row = self.campaigns.get(name)
+        data = GatherReport(
+            summarise=self.summarise(),
+            cycles=self.cycles,
+            models=self.models,
+            catalogues=self.catalogues,
+            acquisitions=self.acquisitions,
+            snapshots=self.snapshots,
+            classifications=self.classifications,
+            objects=self.objects,
+            predict=self.predict(),
+            media_type=images.sniff,
+            clock=self.clock,
+        ).run(row)
+        path = self.settings.folder / f"report-{name}.html"
+        part = path.with_suffix(".part")
+        part.write_text(render_report(data), encoding="utf-8")
+        part.replace(path)
+        return path
+
+    def _steps(self, actor: str) -> Mapping[CycleState, Callable[[], Step]]:
+        return {
+            CycleState.PLANNED: lambda: steps.plan(self.catalogues, self.pack_images()),
+            CycleState.PREDICTING: lambda: steps.predict(self.models, self.predict()),
+            CycleState.ACQUIRING: lambda: steps.acquire(self.acquire()),
+            CycleState.PUBLISHING: lambda: steps.publish(
+                self.catalogues, self.acquisitions, self.validate, self.publish, self.clock
+            ),
+            CycleState.COLLECTING: lambda: steps.collect(self.collect, self.snapshot(), self.cycles, self.snapshots),
+            CycleState.TRAINING: lambda: steps.train(self.train()),
+            CycleState.EVALUATING: lambda: steps.evaluate(self.evaluate()),
+            CycleState.GATED: lambda: steps.gate(self.decide(), actor),
+            CycleState.HELD: lambda: steps.held(self.models, self.clock, actor),
+            CycleState.PROMOTED: lambda: steps.finish,
+            CycleState.KEPT: lambda: steps.finish,
+        }
+
+    def _credentials(self, campaign: Campaign) -> Credentials:
+        if campaign.zooniverse.is_standin:
+            return Credentials(username=STANDIN_USER, password=self.secret("standin-password"))
+        s = self.settings
+        if not (s.zooniverse_username or s.zooniverse_client_id):
+            raise BadConfig(
+                "no Zooniverse credentials: set ALSERVICE_ZOONIVERSE_USERNAME and _PASSWORD, or _CLIENT_ID and _SECRET"
+            )
+        return Credentials(
+            username=s.zooniverse_username,
+            password=s.zooniverse_password.get_secret_value() if s.zooniverse_password else None,
+            client_id=s.zooniverse_client_id,
+            client_secret=s.zooniverse_client_secret.get_secret_value() if s.zooniverse_client_secret else None,
+        )
+
+    def _user_hash_key(self) -> bytes:
+        key = self.settings.user_hash_key
+        return (key.get_secret_value() if key else self.secret("user-hash-key")).encode()
+
+
+STANDIN_POLICY = PublishPolicy(connections=8, settle_s=0.2, allowance=None)
+"""On this machine a request is over when its answer is, and nobody counts uploads."""
+
+STANDIN_USER = "surveyor"
+"""Login of the rehearsal project's owner."""

@@ -1,0 +1,163 @@
+"""Networks by name: a trunk, its heads, and what turns their outputs into concentrations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, cast
+
+import torch
+from torch import Tensor, nn
+
+from alservice.core.ids import seed_of
+from alservice.core.tree import Tree
+from alservice.errors import BadConfig
+from alservice.model.heads import Heads, Masks
+from alservice.model.likelihood import concentrations_from
+from alservice.model.trunks import Residual, Walmsley2020
+
+__all__ = ["NETWORKS", "Network", "NetworkConfig", "build_network"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkConfig:
+    """What a network is, before it knows anything.
+
+    Parameters
+    ----------
+    name
+        Key of `NETWORKS`.
+    channels, image_px
+        C and the side H = W (px) of the images it is given.
+    field
+        Fraction of the side that it looks at, centred: smaller sees less sky for less work.
+    heads
+        K bootstrap heads that the posterior draws are spread over.
+    dropout
+        Probability that an input of a head's layer is dropped.
+    """
+
+    name: str = "compact"
+    channels: int = 1
+    image_px: int = 64
+    field: float = 1.0
+    heads: int = 5
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Refuse what no network can be built from; the message names the field."""
+        if self.name not in NETWORKS:
+            known = ", ".join(sorted(NETWORKS))
+            raise BadConfig(f"network: no network is called {self.name!r}; known: {known}", name=self.name)
+        if self.channels < 1 or self.image_px < 16 or not 0 < self.field <= 1:
+            raise BadConfig("network: needs channels >= 1, image_px >= 16 and 0 < field <= 1")
+
+    @property
+    def input_px(self) -> int:
+        """Side (px) that the trunk sees: `field` of the image, of the same parity so that the crop is centred."""
+        return self.image_px - 2 * round(self.image_px * (1 - self.field) / 2)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Architecture:
+    trunk: Callable[[NetworkConfig], nn.Module]
+    hidden: tuple[int, ...]
+
+
+NETWORKS: Final[Mapping[str, _Architecture]] = MappingProxyType(
+    {
+        "compact": _Architecture(
+            trunk=lambda config: Residual(channels=config.channels, widths=(16, 32, 64, 128)), hidden=(128,)
+        ),
+        "walmsley2020": _Architecture(
+            trunk=lambda config: Walmsley2020(channels=config.channels, input_px=config.input_px), hidden=()
+        ),
+    }
+)
+"""Every network there is: a new one is one more entry."""
+
+_FIRST_PRECISION: Final = 10.0
+"""Precision of an untrained network: votes neither unanimous nor as spread as those of a binomial."""
+
+
+class Network(nn.Module):
+    """A trunk and its heads for the questions of one tree; the answers come as Dirichlet concentrations.
+
+    Attributes
+    ----------
+    temperature
+        (Q,) factor on the precision of each question, fitted after training; 1 until then.
+    """
+
+    temperature: Tensor
+
+    def __init__(self, config: NetworkConfig, tree: Tree) -> None:
+        super().__init__()
+        architecture = NETWORKS[config.name]
+        self.config = config
+        self.tree = tree
+        self.trunk = architecture.trunk(config)
+        self.heads = Heads(
+            widths=(cast(int, self.trunk.embedding), *architecture.hidden, tree.n_answers + tree.n_questions),
+            members=config.heads,
+            dropout=config.dropout,
+        )
+        self.register_buffer("temperature", torch.ones(tree.n_questions))
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Return the central field of uint8 images (B, C, H, W) as float32 in 0..1, (B, C, h, w) px."""
+        margin = (self.config.image_px - self.config.input_px) // 2
+        inside = slice(margin, margin + self.config.input_px)
+        return images[:, :, inside, inside].float() / 255
+
+    def forward(self, pixels: Tensor, masks: Masks) -> Tensor:
+        """Return the concentrations (G, B, A) of G masked passes over one view of images, without temperature."""
+        logits, log_precision = self._outputs(self.trunk(pixels), masks)
+        return concentrations_from(logits, log_precision, self.tree)
+
+    def embed(self, pixels: Tensor, *, views: int) -> Tensor:
+        """Return embeddings (B, E), averaged over the first 1, 2, 4 or 8 elements of the square's symmetry group.
+
+        With 8 they do not change when the image is flipped or turned by quarters, whatever the trunk learned.
+        """
+        stacked = torch.cat([_view(pixels, view) for view in range(views)])
+        return self.trunk(stacked).unflatten(0, (views, len(pixels))).mean(0)
+
+    def draw(self, embeddings: Tensor, masks: Masks) -> Tensor:
+        """Return the posterior draws (B, T, A) of concentrations, temperature included."""
+        logits, log_precision = self._outputs(embeddings, masks)
+        return concentrations_from(
+            logits, log_precision, self.tree, temperature=self.temperature
+        ).transpose(0, 1)
+
+    def _outputs(self, embeddings: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
+        outputs = self.heads(embeddings, masks)
+        return outputs[..., : self.tree.n_answers], outputs[..., self.tree.n_answers :]
+
+
+def build_network(config: NetworkConfig, tree: Tree, *, seed: int) -> Network:
+    """Return a network with fresh weights on the CPU that depend on the configuration and the seed alone."""
+    with torch.device("meta"):  # Modules would draw first weights from the global generator.
+        network = Network(config, tree)
+    network = network.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(seed_of(seed, "weights"))
+    for module in network.trunk.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+    network.heads.reset(generator)
+    with torch.no_grad():
+        network.heads.biases[-1][..., tree.n_answers :] = math.log(_FIRST_PRECISION)
+        network.temperature.fill_(1)
+    return network
+
+
+def _view(pixels: Tensor, view: int) -> Tensor:
+    """Return view 0..7 of square images: quarter turns, of the mirror image from 4 on."""
+    mirrored = pixels.flip(-1) if view >= 4 else pixels
+    return torch.rot90(mirrored, view % 4, dims=(-2, -1))

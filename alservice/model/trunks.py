@@ -1,0 +1,76 @@
+"""Trunks: from an image to an embedding.
+
+`Residual` is the default's. `Walmsley2020` is the network of Walmsley 2020 (MNRAS 491, 1554) as its figure 3 draws it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def _convolution(inputs: int, outputs: int, *, kernel: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)
+    )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut, He 2015; the shortcut pools before its 1x1 convolution."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
+        super().__init__()
+        self.first = _convolution(inputs, outputs, kernel=3, stride=stride)
+        self.second = _convolution(outputs, outputs, kernel=3)
+        self.shortcut = (
+            nn.Identity()
+            if stride == 1 and inputs == outputs
+            else nn.Sequential(
+                nn.AvgPool2d(stride, ceil_mode=True), *_convolution(inputs, outputs, kernel=1)
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, ceil(H / stride), ceil(W / stride))."""
+        return torch.relu(self.second(torch.relu(self.first(x))) + self.shortcut(x))
+
+
+class Residual(nn.Module):
+    """A stem of stride 2, one residual block per width, halving the image between them, and a global mean.
+
+    The last width is that of the embedding, whatever the size of the image.
+    """
+
+    def __init__(self, *, channels: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.embedding = widths[-1]
+        blocks = [_convolution(channels, widths[0], kernel=5, stride=2), nn.ReLU()]
+        for i, width in enumerate(widths):
+            blocks.append(ResidualBlock(widths[max(i - 1, 0)], width, stride=1 if i == 0 else 2))
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to embeddings (B, E)."""
+        return self.blocks(x).mean(dim=(2, 3))
+
+
+class Walmsley2020(nn.Module):
+    """Three pairs of 3x3 convolutions (32, 32 and 16 wide) with max-pooling after each pair, and a dense layer of 128.
+
+    As in figure 3 of the paper; the released code differs (wider, four stages). The dense layer fixes the size of the
+    images: 128 px in the paper.
+    """
+
+    def __init__(self, *, channels: int, input_px: int) -> None:
+        super().__init__()
+        self.embedding = 128
+        layers: list[nn.Module] = []
+        for inputs, outputs in ((channels, 32), (32, 32), (32, 16)):
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+            layers += [nn.Conv2d(outputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        self.convolutions = nn.Sequential(*layers)
+        self.dense = nn.Linear(16 * (input_px // 8) ** 2, self.embedding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to embeddings (B, 128)."""
+        return torch.relu(self.dense(self.convolutions(x).flatten(1)))

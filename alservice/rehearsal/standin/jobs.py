@@ -1,0 +1,34 @@
+"""The worker of the stand-in: before a request is served, deferred effects that are due are applied."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from alservice.rehearsal.standin import exports, membership, retirement
+from alservice.rehearsal.standin.classifications import complete_classification
+from alservice.rehearsal.standin.state import State
+
+Job = Callable[..., None]
+"""Takes the transaction and the payload it was deferred with."""
+
+JOBS: dict[str, Job] = {
+    "complete_classification": complete_classification,
+    "count_set": membership.count_set,
+    "dump_export": exports.dump,
+    "retire": retirement.retire_now,
+    "unretire": retirement.unretire_now,
+    "welcome_members": membership.welcome_members,
+    "welcome_set": membership.welcome_set,
+}
+
+
+def run_due_jobs(state: State) -> None:
+    """Apply every deferred effect whose time has come, in one transaction."""
+    if not state.job_is_due():
+        return
+    with state.transaction() as tx:
+        for job in tx.all("SELECT * FROM jobs WHERE due_at <= ? ORDER BY due_at, id", tx.stamp):
+            JOBS[job["kind"]](tx, **json.loads(job["payload"]))
+            tx.run("DELETE FROM jobs WHERE id = ?", job["id"])
+    state.refresh_next_job()

@@ -1,0 +1,33 @@
+"""Stored weights -> a network that can be asked; bytes are checked against their digest on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from alservice.core.records import Model
+from alservice.core.tree import Tree
+from alservice.model.card import ModelCard, from_bytes
+from alservice.model.networks import Network, build_network
+from alservice.ports import ObjectStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadModel:
+    """Bring a registered model back to life."""
+
+    objects: ObjectStore
+
+    def run(self, model: Model, tree: Tree) -> tuple[Network, ModelCard]:
+        """Return the network and its card.
+
+        Raises
+        ------
+        NotFound, DigestMismatch
+            The weights are gone, or are not the ones that were registered.
+        BadInput
+            They were trained on another tree.
+        """
+        state, card = from_bytes(self.objects.get(model.key), tree=tree)
+        network = build_network(card.network, tree, seed=card.seed)
+        network.load_state_dict(state)
+        return network.eval(), card

@@ -1,0 +1,165 @@
+"""Tallies -> frozen training set -> candidate model, registered with its lineage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alservice.core.cycles import Cycle
+from alservice.core.ids import seed_of
+from alservice.core.records import CampaignRow, Model, TrainingSnapshot
+from alservice.core.training_sets import TallySet
+from alservice.core.tree import Tree, load_tree
+from alservice.errors import BadVotes, NotFound
+from alservice.model.card import ModelCard, to_bytes
+from alservice.model.fit import FitConfig, fit
+from alservice.model.networks import NetworkConfig
+from alservice.ports import (
+    ArrayCodec,
+    CatalogueStore,
+    ClassificationStore,
+    ModelStore,
+    ObjectStore,
+    Progress,
+    SnapshotStore,
+)
+from alservice.services.gather_images import GatherImages
+from alservice.services.load_model import LoadModel
+from alservice.services.pack_images import pack_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotTallies:
+    """Freeze the tallies when collecting ends: a vote that comes later counts for the next cycle."""
+
+    classifications: ClassificationStore
+    snapshots: SnapshotStore
+    objects: ObjectStore
+    arrays: ArrayCodec
+
+    def run(self, campaign: CampaignRow, cycle: Cycle) -> TrainingSnapshot:
+        """Return the cycle's snapshot, made now if it has none yet."""
+        existing = self.snapshots.of_cycle(cycle.id)
+        if existing is not None:
+            return existing
+        tree = load_tree(campaign.campaign.tree)
+        tallies = self.classifications.tallies(campaign.id, tree.n_answers)
+        data = self.arrays.encode_counts(tallies.galaxy_ids, tallies.counts, tree.columns)
+        stored = self.objects.put(data, kind="tallies", suffix=".parquet")
+        return self.snapshots.save(cycle, key=stored.key, tallies=tallies)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadSnapshot:
+    """Bring a cycle's frozen tallies back."""
+
+    snapshots: SnapshotStore
+    objects: ObjectStore
+    arrays: ArrayCodec
+
+    def run(self, cycle: Cycle, tree: Tree) -> TallySet:
+        """Return the tallies that the cycle trains on and is judged with.
+
+        Raises
+        ------
+        NotFound
+            The cycle has not ended collecting.
+        BadVotes
+            The snapshot follows another tree.
+        """
+        snapshot = self.snapshots.of_cycle(cycle.id)
+        if snapshot is None:
+            raise NotFound(f"cycle {cycle.number} has no tally snapshot yet", cycle=cycle.number)
+        ids, counts, columns = self.arrays.decode_counts(self.objects.get(snapshot.key))
+        if columns != tree.columns or counts.dtype.kind != "i":
+            raise BadVotes(f"the tally snapshot of cycle {cycle.number} does not hold votes on tree {tree.name}")
+        return TallySet(galaxy_ids=ids, counts=counts.astype(np.int64))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainCandidate:
+    """Train on every voted galaxy outside the evaluation stream."""
+
+    catalogues: CatalogueStore
+    models: ModelStore
+    snapshots: SnapshotStore
+    objects: ObjectStore
+    arrays: ArrayCodec
+    device: str
+    code_revision: str
+    progress: Progress
+
+    def run(self, campaign: CampaignRow, cycle: Cycle) -> Model:
+        """Return the cycle's candidate, trained now unless it is registered already.
+
+        Same snapshot, seed, code and thread count give the same bytes.
+
+        Raises
+        ------
+        BadVotes
+            No galaxy outside the evaluation stream has a vote.
+        """
+        if cycle.candidate_id is not None:
+            return self.models.get(cycle.candidate_id)
+        tree = load_tree(campaign.campaign.tree)
+        snapshot = self.snapshots.of_cycle(cycle.id)
+        tallies = self._training_set(cycle, tree)
+        if snapshot is None or not tallies.galaxy_ids:
+            raise BadVotes(f"cycle {cycle.number} has no voted galaxy to train on", cycle=cycle.number)
+        card, data = self._fit(campaign, cycle, tree, tallies)
+        stored = self.objects.put(data, kind="models", suffix=".safetensors")
+        return self.models.save(
+            cycle, key=stored.key, digest=stored.digest, snapshot_id=snapshot.id, card=card.document()
+        )
+
+    def _training_set(self, cycle: Cycle, tree: Tree) -> TallySet:
+        read = ReadSnapshot(snapshots=self.snapshots, objects=self.objects, arrays=self.arrays)
+        tallies = read.run(cycle, tree)
+        galaxies = self.catalogues.by_id(cycle.catalogue_id, tallies.galaxy_ids)
+        return tallies.only([not galaxy.evaluation for galaxy in galaxies])
+
+    def _fit(self, campaign: CampaignRow, cycle: Cycle, tree: Tree, tallies: TallySet) -> tuple[ModelCard, bytes]:
+        decisions = campaign.campaign
+        shards = self.catalogues.image_shards(cycle.catalogue_id, pack_name(decisions.images))
+        gather = GatherImages(objects=self.objects, arrays=self.arrays)
+        images = gather.all(shards, tallies.galaxy_ids)
+        config = FitConfig(
+            network=NetworkConfig(
+                name=decisions.training.network,
+                channels=decisions.images.channels,
+                image_px=decisions.images.size_px,
+            ),
+            steps=decisions.training.steps,
+            batch=decisions.training.batch_galaxies,
+            threads=decisions.training.threads,
+            seed=seed_of(decisions.seed, "training", cycle.number),
+        )
+        self.progress.start(f"train on {len(images)} galaxies", config.steps)
+        result = fit(
+            images,
+            tallies.counts,
+            tree,
+            config,
+            device=self.device,
+            progress=self._say,
+            initial=self._initial(campaign, cycle, tree),
+        )
+        self.progress.finish()
+        card = ModelCard.of(
+            result, config=config, tree=tree, data_digest=tallies.digest, code_revision=self.code_revision
+        )
+        return card, to_bytes(result.state, card)
+
+    def _initial(self, campaign: CampaignRow, cycle: Cycle, tree: Tree) -> Mapping[str, Any] | None:
+        """Return the champion's weights to start from, when the campaign's policy is a warm start."""
+        if not campaign.campaign.training.warm_start or cycle.champion_id is None:
+            return None
+        network, _ = LoadModel(objects=self.objects).run(self.models.get(cycle.champion_id), tree)
+        return network.state_dict()
+
+    def _say(self, step: int, loss: float) -> None:
+        self.progress.advance()
+        self.progress.note(f"NLL {loss:.2f} nats per galaxy")

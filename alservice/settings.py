@@ -1,0 +1,61 @@
+"""Settings of one process, read from environment variables with the prefix ``ALSERVICE_``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from alservice.errors import BadConfig
+
+
+class Settings(BaseSettings):
+    """Where the parts are: every default is the one-machine rehearsal, and production sets URLs."""
+
+    model_config = SettingsConfigDict(env_prefix="ALSERVICE_", extra="ignore", frozen=True)
+
+    workdir: Path = Field(
+        default=Path("alservice-work"), description="Folder of everything that a one-machine run keeps."
+    )
+    database_url: SecretStr | None = Field(
+        default=None, description="Postgres >= 14; unset starts the embedded one in the work folder."
+    )
+    object_store: str | None = Field(
+        default=None, description="A folder, or s3://bucket/prefix?endpoint_url=...; unset is in the work folder."
+    )
+    zooniverse_username: str | None = Field(default=None, description="Login of the project's owner.")
+    zooniverse_password: SecretStr | None = Field(default=None, description="Password of that login.")
+    zooniverse_client_id: str | None = Field(default=None, description="OAuth application, instead of a login.")
+    zooniverse_client_secret: SecretStr | None = Field(default=None, description="Secret of that application.")
+    user_hash_key: SecretStr | None = Field(
+        default=None, description="Key of the hash that replaces user ids; unset makes one in the work folder."
+    )
+    device: str = Field(default="auto", description="torch device: cpu, cuda, cuda:1; auto takes cuda if present.")
+
+    @property
+    def folder(self) -> Path:
+        """The work folder as an absolute path."""
+        return self.workdir.expanduser().resolve()
+
+
+def load_settings(*, workdir: Path | None = None) -> Settings:
+    """Read the settings; a work folder given as argument wins over the environment.
+
+    Raises
+    ------
+    BadConfig
+        A variable does not validate; the message names it.
+    """
+    try:
+        return Settings() if workdir is None else Settings(workdir=workdir)
+    except ValidationError as error:
+        raise BadConfig(explain(error, prefix="ALSERVICE_")) from None
+
+
+def explain(error: ValidationError, *, prefix: str = "") -> str:
+    """Return what is wrong with each field, by name and without the value, which may be a secret."""
+    faults = error.errors(include_input=False, include_url=False, include_context=False)
+    names = (".".join(str(part) for part in fault["loc"]) for fault in faults)
+    shown = (f"{prefix}{name.upper()}" if prefix else name for name in names)
+    return "; ".join(f"{name}: {fault['msg']}" for name, fault in zip(shown, faults, strict=True))

@@ -1,0 +1,180 @@
+"""The weekly turn of the loop, cut where it has to wait for volunteers.
+
+``weekly-cycle`` ends in collecting; ``ingest`` notices that collecting is over and starts ``advance``, which trains,
+evaluates and gates. Nothing waits inside a process: a waiting cycle is a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import cast
+
+from prefect import flow
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.deployments import run_deployment
+from prefect.states import Completed
+
+from alservice.core.cycles import CycleState
+from alservice.errors import Terminal
+from alservice.factory import open_factory
+from alservice.factory.rehearsal import open_zooniverse
+from flows.artifacts import cycle_artifact
+from flows.tasks import CycleSummary, ask_volunteers, fail, resume_open, run_step, start_or_resume
+
+
+class DeploymentFailed(Terminal):
+    """A step that was sent to another work pool did not complete there; its own run says why."""
+
+    code = "deployment-failed"
+
+
+class Dispatch(StrEnum):
+    """Where the heavy steps run: in this process, or as deployments in the work pool ``gpu``."""
+
+    INLINE = "inline"
+    DEPLOYMENTS = "deployments"
+
+
+ASKING = (CycleState.PLANNED, CycleState.PREDICTING, CycleState.ACQUIRING, CycleState.PUBLISHING)
+"""Steps of the first half: which galaxies, and their way to volunteers."""
+
+COLLECTING = (CycleState.COLLECTING,)
+"""The step between, which ends when enough votes are in or the deadline has passed."""
+
+LEARNING = (
+    CycleState.TRAINING,
+    CycleState.EVALUATING,
+    CycleState.GATED,
+    CycleState.HELD,
+    CycleState.PROMOTED,
+    CycleState.KEPT,
+)
+"""Steps of the second half: from votes to a champion."""
+
+HEAVY = {CycleState.PREDICTING: "predict/predict", CycleState.TRAINING: "train/train"}
+"""Steps that want a GPU, and the deployments that run them there."""
+
+
+@flow(name="weekly-cycle")
+def weekly_cycle(campaign: str, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
+    """Start this week's cycle, or go on with the open one, until its galaxies are in front of volunteers.
+
+    Parameters
+    ----------
+    campaign
+        Name of the campaign.
+    dispatch
+        ``deployments`` sends prediction to the work pool ``gpu``.
+    """
+    return _work(campaign, start_or_resume, lambda cycle: run_steps(cycle, ASKING, dispatch))
+
+
+@flow(name="ingest")
+def ingest(campaign: str, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
+    """Read new classifications; when collecting is over, start ``advance``.
+
+    Parameters
+    ----------
+    campaign
+        Name of the campaign.
+    dispatch
+        ``deployments`` starts the deployment of ``advance`` and returns; ``inline`` leaves that to the caller.
+    """
+
+    def work(cycle: CycleSummary) -> CycleSummary:
+        after = run_steps(cycle, COLLECTING)
+        if after.state is not cycle.state and dispatch is Dispatch.DEPLOYMENTS:
+            run_deployment("advance/advance", parameters={"campaign": campaign, "dispatch": dispatch}, timeout=0)
+        return after
+
+    return _work(campaign, resume_open, work)
+
+
+@flow(name="advance")
+def advance(campaign: str, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
+    """Train a candidate on the votes, judge it and let the gate decide.
+
+    Parameters
+    ----------
+    campaign
+        Name of the campaign.
+    dispatch
+        ``deployments`` sends training to the work pool ``gpu``.
+    """
+    return _work(campaign, resume_open, lambda cycle: run_steps(cycle, LEARNING, dispatch))
+
+
+@flow(name="predict")
+def predict(campaign: str) -> State[CycleSummary]:
+    """Predict every galaxy with the champion: the step of an open cycle that wants a GPU."""
+    return _work(campaign, resume_open, lambda cycle: run_steps(cycle, (CycleState.PREDICTING,)))
+
+
+@flow(name="train")
+def train(campaign: str) -> State[CycleSummary]:
+    """Train the open cycle's candidate: the other step that wants a GPU."""
+    return _work(campaign, resume_open, lambda cycle: run_steps(cycle, (CycleState.TRAINING,)))
+
+
+@flow(name="start-cycle")
+def start_cycle(campaign: str) -> State[CycleSummary]:
+    """Start a cycle, or go on with the open one, in this process and as far as it goes without waiting."""
+    return _work(campaign, start_or_resume, turn)
+
+
+@flow(name="resume-cycle")
+def resume_cycle(campaign: str) -> State[CycleSummary]:
+    """Go on with the open cycle in this process, as far as it goes without waiting."""
+    return _work(campaign, resume_open, turn)
+
+
+def turn(cycle: CycleSummary) -> CycleSummary:
+    """Take a cycle as far as it goes without waiting: in a rehearsal to its end, else to collecting."""
+    cycle = run_steps(cycle, ASKING)
+    if cycle.state is CycleState.COLLECTING:
+        with _failing(cycle):
+            ask_volunteers(cycle)
+        cycle = run_steps(cycle, COLLECTING)
+    return run_steps(cycle, LEARNING)
+
+
+def run_steps(cycle: CycleSummary, steps: Sequence[CycleState], dispatch: Dispatch = Dispatch.INLINE) -> CycleSummary:
+    """Run the steps that the cycle meets, in order; after an error it is marked failed, and resumes into its step."""
+    for state in steps:
+        if cycle.state is state:
+            with _failing(cycle):
+                cycle = _run(cycle, state, dispatch)
+    return cycle
+
+
+def _run(cycle: CycleSummary, state: CycleState, dispatch: Dispatch) -> CycleSummary:
+    if dispatch is Dispatch.INLINE or state not in HEAVY:
+        return run_step(cycle, state)
+    run = cast("FlowRun", run_deployment(HEAVY[state], parameters={"campaign": cycle.campaign}, poll_interval=2))
+    if run.state is None or not run.state.is_completed():
+        raise DeploymentFailed(f"{HEAVY[state]} did not complete in its run {run.name}", run=run.name)
+    return start_or_resume(cycle.campaign)
+
+
+@contextmanager
+def _failing(cycle: CycleSummary) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        fail(cycle, error)
+        raise
+
+
+def _work(
+    campaign: str, find: Callable[[str], CycleSummary | None], work: Callable[[CycleSummary], CycleSummary]
+) -> State[CycleSummary]:
+    """Find the cycle, work on it with Zooniverse at hand, and publish where it stands."""
+    with open_factory() as factory, open_zooniverse(factory, campaign):
+        cycle = find(campaign)
+        if cycle is None:
+            return Completed(message=f"campaign {campaign} has no open cycle", name="NothingToDo")
+        cycle = work(cycle)
+        cycle_artifact(cycle)
+    return Completed(message=f"cycle {cycle.number} of {campaign} is {cycle.state}", data=cycle)

@@ -1,0 +1,68 @@
+"""The same loop, offline: a local Zooniverse, simulated volunteers, as many cycles as asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow, task
+from pydantic import BaseModel, ConfigDict, Field
+
+from alservice.core.cycles import CycleState
+from alservice.errors import Terminal
+from alservice.factory import open_factory
+from alservice.factory.rehearsal import REHEARSAL, cycles_done, open_zooniverse, prepare_rehearsal
+from flows.artifacts import cycle_artifact
+from flows.cycle import turn
+from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
+from flows.tasks import start_or_resume
+
+
+class CycleStuck(Terminal):
+    """A rehearsal's cycle waits, though its volunteers have answered."""
+
+    code = "cycle-stuck"
+
+
+class RehearsalParameters(BaseModel):
+    """What a rehearsal is made from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    data: Path | None = Field(
+        default=None, description="Catalogue with recorded votes (Parquet or CSV); empty for the synthetic sky."
+    )
+    galaxies: int | None = Field(default=None, ge=20, description="Galaxies to use; empty takes the default.")
+    cycles: int = Field(default=3, ge=1, le=100, description="Cycles after cycle 0, which trains the first model.")
+    seed: int = Field(default=0, ge=0, description="Root of every random draw.")
+
+
+@task(retries=RETRIES, retry_delay_seconds=RETRY_DELAYS_S, retry_condition_fn=if_retriable)
+def prepare(parameters: RehearsalParameters) -> None:
+    """Make the campaign and its catalogue, unless the work folder has them."""
+    with open_factory() as factory:
+        prepare_rehearsal(factory, data=parameters.data, galaxies=parameters.galaxies, seed=parameters.seed)
+
+
+@task
+def report() -> Path:
+    """Write the report of all cycles; return its path."""
+    with open_factory() as factory:
+        return factory.write_report(REHEARSAL)
+
+
+@flow(name="rehearse")
+def rehearse(parameters: RehearsalParameters) -> Path:
+    """Run cycles of one campaign on this machine until the asked number are done; return the path of the report.
+
+    A work folder that holds a rehearsal is continued: finished cycles are not run again, and an interrupted one
+    goes on with its step.
+    """
+    with open_factory() as factory:
+        prepare(parameters)
+        with open_zooniverse(factory, REHEARSAL):
+            while cycles_done(factory) <= parameters.cycles:
+                cycle = turn(start_or_resume(REHEARSAL))
+                cycle_artifact(cycle)
+                if cycle.state is not CycleState.DONE:
+                    raise CycleStuck(f"cycle {cycle.number} waits in {cycle.state}", state=cycle.state)
+        return report()

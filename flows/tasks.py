@@ -1,0 +1,77 @@
+"""Prefect tasks: open the factory, call one service, return a small record."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.runtime import flow_run
+from pydantic import BaseModel, ConfigDict
+
+from alservice.core.cycles import Cycle, CycleState
+from alservice.factory import open_factory
+from alservice.factory import rehearsal as rehearsals
+from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
+
+
+class CycleSummary(BaseModel):
+    """Where a cycle stands: what tasks pass to each other."""
+
+    model_config = ConfigDict(frozen=True)
+
+    campaign: str
+    cycle_id: int
+    number: int
+    state: CycleState
+
+    @classmethod
+    def of(cls, campaign: str, cycle: Cycle) -> CycleSummary:
+        """Make it from the record."""
+        return cls(campaign=campaign, cycle_id=cycle.id, number=cycle.number, state=cycle.state)
+
+
+def actor() -> str:
+    """Return who acts, for the audit."""
+    return f"prefect:{flow_run.get_name() or 'local'}"
+
+
+@task(retries=RETRIES, retry_delay_seconds=RETRY_DELAYS_S, retry_condition_fn=if_retriable)
+def start_or_resume(campaign: str) -> CycleSummary:
+    """Return the open cycle, brought back to its step if it had stopped; without one, start the next."""
+    with open_factory() as factory:
+        return CycleSummary.of(campaign, factory.start_or_resume(campaign, actor=actor()))
+
+
+@task(retries=RETRIES, retry_delay_seconds=RETRY_DELAYS_S, retry_condition_fn=if_retriable)
+def resume_open(campaign: str) -> CycleSummary | None:
+    """Return the open cycle, brought back to its step if it had stopped; None without one."""
+    with open_factory() as factory:
+        cycle = factory.resume_open(campaign, actor=actor())
+        return None if cycle is None else CycleSummary.of(campaign, cycle)
+
+
+@task(
+    task_run_name="{state.value} of cycle {cycle.number}",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_S,
+    retry_condition_fn=if_retriable,
+)
+def run_step(cycle: CycleSummary, state: CycleState) -> CycleSummary:
+    """Run one step of a cycle; a cycle that stands elsewhere is left alone."""
+    with open_factory() as factory:
+        moved = factory.advance_cycle(actor()).run(cycle.cycle_id, only=state)
+        return CycleSummary.of(cycle.campaign, moved)
+
+
+@task(retries=RETRIES, retry_delay_seconds=RETRY_DELAYS_S, retry_condition_fn=if_retriable)
+def ask_volunteers(cycle: CycleSummary) -> int:
+    """Let a rehearsal's simulated volunteers classify the cycle's subjects; return how many classifications came.
+
+    A live campaign has real ones: then nothing is sent.
+    """
+    with open_factory() as factory:
+        return rehearsals.ask_volunteers(factory, cycle.cycle_id)
+
+
+def fail(cycle: CycleSummary, error: BaseException) -> None:
+    """Record that the cycle stopped in its step, from which it resumes."""
+    with open_factory() as factory:
+        factory.advance_cycle(actor()).fail(cycle.cycle_id, error)

@@ -1,0 +1,11 @@
+"""Run migrations on the connection that `alservice.adapters.sql.engine` hands over, in its transaction."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from alservice.adapters.sql.schema import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+with context.begin_transaction():
+    context.run_migrations()

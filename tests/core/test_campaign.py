@@ -1,0 +1,68 @@
+"""Campaigns: one set of rules, whatever document they came from."""
+
+from pathlib import Path
+
+import pytest
+
+from alservice.campaigns import load_campaign_file, parse_campaign
+from alservice.core.campaign import Campaign
+from alservice.errors import BadConfig, BadTree
+from tests.support.shared import ROOT
+
+GOOD = {"name": "gz2", "tree": "gz2"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "deploy" / "campaigns").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_example_is_a_legal_campaign(path: Path) -> None:
+    """What the README points at can be created."""
+    assert load_campaign_file(path).name == path.stem
+
+
+def test_a_document_round_trips() -> None:
+    """What SQL stores is what was decided."""
+    campaign = parse_campaign({**GOOD, "acquisition": {"question_weights": {"bar": 2}}}, source="test")
+    again = parse_campaign(campaign.document(), source="row")
+    assert again == campaign
+    assert again.digest == campaign.digest
+
+
+def test_every_decision_changes_the_digest() -> None:
+    """A cycle can tell which decisions it ran under."""
+    assert Campaign(**GOOD).digest != Campaign(**GOOD, hold_hours=1).digest
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"acquisition": {"batch_galaxies": 0}}, "acquisition"),
+        ({"acquisition": {"batch_galaxie": 5}}, "acquisition.batch_galaxie"),
+        ({"acquisition": {"random_share": "most"}}, "acquisition.random_share"),
+        ({"acquisition": {"question_weights": {"bars": 1}}}, "bars"),
+        ({"evaluation": {"fraction": 1.5}}, "evaluation"),
+        ({"evaluation": {"answer": "smooth"}}, "evaluation.answer"),
+        ({"images": {"channels": 2}}, "images.channels"),
+        ({"zooniverse": {"endpoint": "ftp://x"}}, "zooniverse"),
+        ({"zooniverse": {"endpoint": "http://x/"}}, "zooniverse"),
+        ({"name": "My Survey"}, "name"),
+        ({"seeds": 3}, "seeds"),
+    ],
+)
+def test_a_bad_field_is_named(change: dict[str, object], named: str) -> None:
+    """The message leads to the field, and to the source."""
+    with pytest.raises(BadConfig, match=rf"test\.yaml.*{named}"):
+        parse_campaign({**GOOD, **change}, source="test.yaml")
+
+
+def test_an_unknown_tree_is_refused() -> None:
+    """The message lists the trees there are."""
+    with pytest.raises(BadTree, match="gz-decals-dr5"):
+        parse_campaign({**GOOD, "tree": "gz3"}, source="test")
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "name: [", ""])
+def test_a_file_that_is_no_mapping_is_named(tmp_path: Path, text: str) -> None:
+    """Not YAML, or not a campaign: the file is named."""
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(BadConfig, match=r"bad\.yaml"):
+        load_campaign_file(path)

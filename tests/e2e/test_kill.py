@@ -1,0 +1,47 @@
+"""``kill -9`` anywhere, the same command again, and the tables end as if nothing had happened."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.rehearsals import SMALL, content_of, lines_of, run_alservice, run_killed
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1500)]
+
+MOVE = "alservice.adapters.sql.cycles:SqlCycleStore.move"
+
+POINTS = [
+    ("alservice.adapters.objects.local:LocalObjects.put", 20, "after"),  # inside the import
+    ("alservice.adapters.sql.cycles:SqlCycleStore.start", 1, "after"),
+    (MOVE, 1, "after"),  # planned -> acquiring
+    ("alservice.adapters.sql.acquisitions:SqlAcquisitionStore.save", 1, "after"),
+    ("alservice.adapters.panoptes:PanoptesZooniverse.create_subject", 5, "after"),  # inside upload, answer unrecorded
+    ("alservice.adapters.panoptes:PanoptesZooniverse.link", 1, "after"),
+    ("alservice.rehearsal.volunteer_client:VolunteerClient.post", 100, "after"),
+    ("alservice.adapters.sql.landing:SqlLanding.save_verdicts", 2, "after"),  # inside ingest, inside a transaction
+    ("alservice.model.fit:training_step", 20, "before"),  # inside training
+    ("alservice.adapters.sql.models:SqlModelStore.save", 1, "after"),
+    ("alservice.adapters.sql.models:SqlModelStore.settle", 1, "before"),
+    ("alservice.adapters.sql.models:SqlModelStore.settle", 1, "after"),
+    ("alservice.adapters.sql.models:SqlModelStore.save_posterior_shard", 1, "before"),  # cycle 1: inside prediction
+    (MOVE, 3, "after"),
+]
+"""Where each run dies, in the order in which one rehearsal meets them."""
+
+
+def test_a_rehearsal_killed_everywhere_ends_as_an_unkilled_one(
+    rehearsed: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    """Same seed: the same batches, votes, models and decisions; ids, times and attempts aside."""
+    unkilled, lines = rehearsed
+    with tempfile.TemporaryDirectory(prefix="alservice-killed-") as folder:
+        workdir = Path(folder)
+        for target, calls, when in POINTS:
+            died = run_killed(workdir, target, calls, when, *SMALL)
+            assert died.returncode == -9, (target, died.stderr[-3000:])
+        assert lines_of(run_alservice(workdir, *SMALL)) == lines
+        left, expected = content_of(workdir), content_of(unkilled)
+        for name, rows in expected.items():
+            assert left[name] == rows, name

@@ -1,0 +1,87 @@
+"""Real Postgres for tests: one server per session, one database per test, copied from a migrated template."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.engine import make_url
+
+from alservice.adapters.sql.embedded import EmbeddedPostgres
+from alservice.adapters.sql.engine import make_engine, transaction, upgrade
+
+TEMPLATE = f"alservice_template_{os.getpid()}"
+_NUMBERS = count()
+
+
+def _at(url: str, database: str) -> str:
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+def run_sql(url: str, *statements: str) -> None:
+    """Run statements that stand outside a transaction, such as CREATE DATABASE."""
+    engine = make_engine(url)
+    with transaction(engine.execution_options(isolation_level="AUTOCOMMIT")) as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """URL of a server on which databases may be made: ALSERVICE_TEST_DATABASE_URL, or an embedded one of ours."""
+    given = os.environ.get("ALSERVICE_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    # Not in pytest's folder: as root the server runs as another user, whom the next pytest process locks out of it.
+    with (
+        tempfile.TemporaryDirectory(prefix="alservice-tests-") as folder,
+        EmbeddedPostgres(Path(folder)) as url,
+    ):
+        settings = ("fsync", "synchronous_commit", "full_page_writes")
+        run_sql(url, *(f"ALTER SYSTEM SET {name} = off" for name in settings), "SELECT pg_reload_conf()")
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_url: str) -> Iterator[str]:
+    """Name of a database at the newest schema, for copies."""
+    run_sql(postgres_url, f"CREATE DATABASE {TEMPLATE}")
+    engine = make_engine(_at(postgres_url, TEMPLATE))
+    upgrade(engine)
+    engine.dispose()
+    yield TEMPLATE
+    run_sql(postgres_url, f"DROP DATABASE {TEMPLATE}")
+
+
+@pytest.fixture
+def empty_database_url(postgres_url: str) -> Iterator[str]:
+    """URL of a database of this test's own, without tables."""
+    yield from _database(postgres_url, "template0")
+
+
+@pytest.fixture
+def database_url(postgres_url: str, postgres_template: str) -> Iterator[str]:
+    """URL of a database of this test's own, at the newest schema and empty."""
+    yield from _database(postgres_url, postgres_template)
+
+
+def _database(postgres_url: str, template: str) -> Iterator[str]:
+    name = f"alservice_test_{os.getpid()}_{next(_NUMBERS)}"
+    run_sql(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    yield _at(postgres_url, name)
+    run_sql(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """Engine on a database of this test's own."""
+    engine = make_engine(database_url)
+    yield engine
+    engine.dispose()

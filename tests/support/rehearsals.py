@@ -1,0 +1,80 @@
+"""Rehearsals in processes of their own, small enough for tests."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from alservice.adapters.sql.engine import make_engine
+from alservice.factory.context import database_url
+from alservice.settings import Settings
+from tests.support.shared import ROOT
+
+SMALL = ("rehearse", "--galaxies", "60", "--cycles", "1", "--seed", "3", "--json")
+"""Options of a rehearsal that takes seconds."""
+
+TIMEOUT_S = 280
+
+
+def environment(workdir: Path, **changes: str) -> dict[str, str]:
+    """Return the environment of a new user: nothing of ours but the work folder, one thread."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("ALSERVICE_", "PREFECT_", "PANOPTES_"))}
+    return {**inherited, "ALSERVICE_WORKDIR": str(workdir), "OMP_NUM_THREADS": "2", **changes}
+
+
+def run_alservice(workdir: Path, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end; standard output and error are kept apart."""
+    return _run([sys.executable, "-m", "alservice.cli", *arguments], workdir, changes)
+
+
+def run_killed(workdir: Path, target: str, calls: int, when: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line until SIGKILL takes it at the n-th call of `target`."""
+    return _run([sys.executable, "-m", "tests.e2e.killed", target, str(calls), when, *arguments], workdir, {})
+
+
+def _run(command: list[str], workdir: Path, changes: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment(workdir, **changes),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def lines_of(finished: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    """Return the JSON lines of standard output; anything else there fails the test."""
+    assert finished.returncode == 0, finished.stderr[-4000:]
+    return [json.loads(line) for line in finished.stdout.splitlines()]
+
+
+CONTENT = {
+    "cycles": "SELECT number, state FROM cycles ORDER BY number",
+    "acquired": """SELECT c.number, a.galaxy_id, a.arm, a.rank, a.score_nats, a.inclusion_probability
+        FROM acquired a JOIN acquisitions q ON q.id = a.acquisition_id JOIN cycles c ON c.id = q.cycle_id
+        ORDER BY 1, 2""",
+    "subjects": "SELECT galaxy_id, state FROM subjects ORDER BY galaxy_id",
+    "tallies": "SELECT galaxy_id, column_index, votes FROM tallies ORDER BY 1, 2",
+    "counted": "SELECT verdict, count(*) FROM classifications WHERE verdict = 'counted' GROUP BY verdict",
+    "models": "SELECT digest, state FROM models ORDER BY cycle_id",
+    "decisions": "SELECT document FROM gate_decisions ORDER BY cycle_id",
+}
+"""What a rehearsal leaves behind, ids of Zooniverse, times and attempts aside."""
+
+
+def content_of(workdir: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the rows that two rehearsals with the same seed must share."""
+    with database_url(Settings(workdir=workdir)) as url:
+        engine = make_engine(url)
+        with engine.connect() as connection:
+            found = {name: [tuple(row) for row in connection.execute(text(sql))] for name, sql in CONTENT.items()}
+        engine.dispose()
+    return found
