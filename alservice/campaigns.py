@@ -12,7 +12,6 @@ from pydantic import TypeAdapter, ValidationError
 from alservice.core.campaign import Campaign
 from alservice.core.tree import load_tree
 from alservice.errors import BadConfig
-from alservice.settings import explain
 
 
 def parse_campaign(document: Mapping[str, Any], *, source: str) -> Campaign:
@@ -53,3 +52,11 @@ def _check_names(campaign: Campaign, source: str) -> None:
         raise BadConfig(f"{source}: acquisition.question_weights: tree {tree.name} has no question {unknown[0]}")
     if campaign.evaluation.answer not in tree.columns:
         raise BadConfig(f"{source}: evaluation.answer: tree {tree.name} has no answer {campaign.evaluation.answer}")
+
+
+def explain(error: ValidationError, *, prefix: str = "") -> str:
+    """Return what is wrong with each field, by name and without the value, which may be a secret."""
+    faults = error.errors(include_input=False, include_url=False, include_context=False)
+    names = (".".join(str(part) for part in fault["loc"]) for fault in faults)
+    shown = (f"{prefix}{name.upper()}" if prefix else name for name in names)
+    return "; ".join(f"{name}: {fault['msg']}" for name, fault in zip(shown, faults, strict=True))

@@ -35,9 +35,20 @@ class OneLineErrors(TyperGroup):
             if error.remedy != AlserviceError.remedy:
                 typer.echo(f"       {error.remedy}", err=True)
             raise typer.Exit(EXIT_ERROR) from None
-        except KeyboardInterrupt:
+        except BaseException as error:
+            if not _was_interrupted(error):
+                raise
             typer.echo("interrupted: nothing is lost; the same command goes on from here", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Tell whether Ctrl-C or SIGTERM began it: on the way out, Prefect's dying server adds errors of its own."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "TerminationSignal":
+            return True
+        error = error.__context__
+    return False
 
 
 app = typer.Typer(
@@ -46,6 +57,7 @@ app = typer.Typer(
     help="The weekly human-machine loop of a galaxy survey on Zooniverse.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # plain help in a third of the time
     pretty_exceptions_enable=False,
 )
 database = typer.Typer(help="The database schema.", no_args_is_help=True)
@@ -67,6 +79,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on standard out
 
 def main() -> None:
     """Run the command line."""
+    # Waiting threads sleep instead of spinning: the database and Prefect's server share the same few cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()
 
 
@@ -245,6 +259,9 @@ def _show_cycles(campaign: str, as_json: bool, *, newest: bool) -> None:
 
 def _use(workdir: Path | None, *, prefect: bool = False) -> None:
     """Fix the settings of this process before anything reads them."""
+    from alservice.adapters.telemetry import configure_logging
+
+    configure_logging()
     if workdir is not None:
         os.environ["ALSERVICE_WORKDIR"] = str(workdir.expanduser().resolve())
     if prefect:
@@ -267,3 +284,7 @@ def _print_json(documents: Iterable[dict[str, Any]]) -> None:
 
     for document in documents:
         typer.echo(json.dumps(document, allow_nan=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -208,6 +208,9 @@ class ModelStore(Protocol):
     def settle(self, cycle: Cycle, decision: GateDecision, *, actor: str) -> Cycle:
         """Record the gate's decision, promote or not, move the cycle and write the events, in one transaction."""
 
+    def keep(self, cycle: Cycle, *, actor: str, reason: str) -> Cycle:
+        """Reject the candidate of a held cycle that nobody decided on, and keep the champion, in one transaction."""
+
     def decision(self, cycle_id: int) -> GateDecision | None:
         """Return the gate's decision of a cycle."""
 

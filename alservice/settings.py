@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from alservice.campaigns import explain
 from alservice.errors import BadConfig
 
 
@@ -51,11 +52,3 @@ def load_settings(*, workdir: Path | None = None) -> Settings:
         return Settings() if workdir is None else Settings(workdir=workdir)
     except ValidationError as error:
         raise BadConfig(explain(error, prefix="ALSERVICE_")) from None
-
-
-def explain(error: ValidationError, *, prefix: str = "") -> str:
-    """Return what is wrong with each field, by name and without the value, which may be a secret."""
-    faults = error.errors(include_input=False, include_url=False, include_context=False)
-    names = (".".join(str(part) for part in fault["loc"]) for fault in faults)
-    shown = (f"{prefix}{name.upper()}" if prefix else name for name in names)
-    return "; ".join(f"{name}: {fault['msg']}" for name, fault in zip(shown, faults, strict=True))

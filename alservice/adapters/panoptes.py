@@ -23,6 +23,7 @@ from alservice.adapters.panoptes_http import (
     NoAnswer,
     Timeouts,
     Unreadable,
+    as_it_is,
     document,
     judge,
     judge_login,
@@ -88,9 +89,10 @@ class ClientConnection:
         session.hooks["response"].append(self._judge_login)
         files = requests.Session()
         adapter = HTTPAdapter()
-        for prefix in ("http://", "https://"):
-            session.mount(prefix, adapter)
-            files.mount(prefix, adapter)
+        for each in (session, files):
+            each.auth = as_it_is
+            each.mount("http://", adapter)
+            each.mount("https://", adapter)
         self.media = Media(files, timeouts)
 
     def send(self, call: Call) -> requests.Response:

@@ -150,11 +150,10 @@ class Media:
     Parameters
     ----------
     session
-        One thread's session.
+        One thread's session, without credentials.
     """
 
     def __init__(self, session: requests.Session, timeouts: Timeouts) -> None:
-        session.auth = _as_it_is
         self._session = session
         self._timeout = (timeouts.connect_s, timeouts.read_s)
 
@@ -197,8 +196,8 @@ class Media:
             raise ZooniverseUnavailable(f"{what}: {type(error).__name__}") from error
 
 
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Add no credentials: without this, requests looks some up in ``.netrc``."""
+def as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Authorise a request with what it carries: else ``.netrc`` would overrule its token, or give it one."""
     return request
 
 

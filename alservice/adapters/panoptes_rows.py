@@ -17,9 +17,7 @@ from alservice.ports import RemoteSubject
 def workflow_of(entry: Document) -> Workflow:
     """Return a workflow as served; `Unreadable` when id, version or tasks are absent."""
     try:
-        return Workflow(
-            workflow_id=int(entry["id"]), version=str(entry["version"]), tasks=dict(entry["tasks"])
-        )
+        return Workflow(workflow_id=int(entry["id"]), version=str(entry["version"]), tasks=dict(entry["tasks"]))
     except (KeyError, TypeError, ValueError) as error:
         raise Unreadable(f"workflow {entry.get('id')!r}: no version or no tasks") from error
 

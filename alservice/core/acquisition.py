@@ -24,7 +24,7 @@ from alservice.core.scoring import (
     votes_per_galaxy,
 )
 from alservice.core.tree_information import expected_question_information, tree_information
-from alservice.core.vote_information import common_uniforms, question_information
+from alservice.core.vote_information import question_information
 from alservice.core.vote_pmf import binomial_pmf, entropy, row_slices
 from alservice.errors import BadInput
 from alservice.shapes import FloatArray, IntArray
@@ -163,13 +163,8 @@ def dirichlet_multinomial_mutual_information(
     alpha = np.asarray(alpha)
     check_concentrations(alpha)
     counts = votes_per_galaxy(votes, len(alpha))
-    steps = int(counts.max(initial=0))
-    uniforms = common_uniforms(seed, steps=steps, samples=samples, n_draws=alpha.shape[1])
-    return score_by_votes(
-        counts,
-        lambda rows, n: question_information(alpha[rows], n, uniforms=uniforms, max_states=max_states),
-        tolerance=ROUNDING_NATS,
-    )
+    score = partial(question_information, max_states=max_states, samples=samples, seed=seed)
+    return score_by_votes(counts, lambda rows, n: score(alpha[rows], n), tolerance=ROUNDING_NATS)
 
 
 def _binomial(

@@ -101,7 +101,6 @@ def mixture_nll(tree: Tree, concentrations: FloatArray, counts: FloatArray | Int
         best = log_sequence.max(axis=1)
         mean = np.exp(log_sequence - best[:, None, :]).mean(axis=1)
         nll[rows] = -(log_coefficient + best + np.log(mean))
-    nll[totals == 0] = 0
     refuse_rows(~np.isfinite(nll.sum(axis=1)), "the likelihood", NumericalFault)
     return nll
 

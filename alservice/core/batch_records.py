@@ -46,9 +46,7 @@ class BatchPolicy:
         if not 0 < self.beta < math.inf:
             raise BadConfig(f"beta must be positive and finite, not {self.beta}")
         if self.evaluation and self.members_in_random:
-            raise BadConfig(
-                "with an evaluation arm, the random arm must leave members out: else they have two chances"
-            )
+            raise BadConfig("with an evaluation arm, the random arm must leave members out: else they have two chances")
 
     @property
     def requested(self) -> int:

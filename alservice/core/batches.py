@@ -44,9 +44,7 @@ class _Best:
         self._size = size
         self._heap: list[_Candidate] = []
 
-    def offer(
-        self, keys: FloatArray, noise: FloatArray, galaxy_ids: Sequence[str], scores: FloatArray
-    ) -> None:
+    def offer(self, keys: FloatArray, noise: FloatArray, galaxy_ids: Sequence[str], scores: FloatArray) -> None:
         """Keep what is among the best; a key of -inf never is."""
         if self._size == 0:
             return
@@ -120,9 +118,7 @@ class BatchDrawer:
         scores = np.full(shape, np.nan) if scores_nats is None else np.asarray(scores_nats, dtype=np.float64)
         is_member = np.zeros(shape, dtype=bool) if members is None else np.asarray(members, dtype=bool)
         if scores.shape != shape or is_member.shape != shape:
-            raise BadInput(
-                f"{shape[0]} galaxies came with {scores.shape} scores and {is_member.shape} memberships"
-            )
+            raise BadInput(f"{shape[0]} galaxies came with {scores.shape} scores and {is_member.shape} memberships")
         reasons = excluded or {}
         self._excluded.update(reasons[galaxy_id] for galaxy_id in galaxy_ids if galaxy_id in reasons)
         eligible = np.array([galaxy_id not in reasons for galaxy_id in galaxy_ids], dtype=bool)

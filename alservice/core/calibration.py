@@ -46,9 +46,7 @@ def beta_binomial_mixture_pmf(a: FloatArray, b: FloatArray, n: IntArray) -> Floa
     FloatArray
         (B, max n + 1) float64.
     """
-    return _mixture_pmf(
-        n, a.shape[1], lambda rows, votes: np.exp(beta_binomial_log_pmf(a[rows], b[rows], votes))
-    )
+    return _mixture_pmf(n, a.shape[1], lambda rows, votes: np.exp(beta_binomial_log_pmf(a[rows], b[rows], votes)))
 
 
 def coverage_counts(

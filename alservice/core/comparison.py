@@ -79,9 +79,7 @@ def compare_coverage(
         margin=margin,
         n_galaxies=int(candidate.judged[:, question].sum()),
         terms=np.stack(counts, axis=1),
-        difference=lambda sums: (
-            np.abs(sums[..., 2] / sums[..., 3] - 1) - np.abs(sums[..., 0] / sums[..., 1] - 1)
-        ),
+        difference=lambda sums: np.abs(sums[..., 2] / sums[..., 3] - 1) - np.abs(sums[..., 0] / sums[..., 1] - 1),
     )
 
 

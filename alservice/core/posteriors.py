@@ -59,9 +59,7 @@ class Posterior:
             raise BadInput(f"galaxy {repeated[0]!r} occurs twice in one posterior", galaxies=repeated[:20])
         shape, dtype = self.concentrations.shape, self.concentrations.dtype
         if len(shape) != 3 or 0 in shape[1:] or shape[0] != n_galaxies or dtype != np.float32:
-            raise BadInput(
-                f"concentrations must be float32 ({n_galaxies}, draws, answers), not {dtype} {shape}"
-            )
+            raise BadInput(f"concentrations must be float32 ({n_galaxies}, draws, answers), not {dtype} {shape}")
         shape, dtype = self.embeddings.shape, self.embeddings.dtype
         if len(shape) != 2 or shape[0] != n_galaxies or dtype != np.float16:
             raise BadInput(f"embeddings must be float16 ({n_galaxies}, dimensions), not {dtype} {shape}")

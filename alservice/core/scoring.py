@@ -51,9 +51,7 @@ def votes_per_galaxy(votes: int | IntArray, n_galaxies: int) -> IntArray:
     return counts
 
 
-def score_by_votes(
-    counts: IntArray, score: Callable[[IntArray, int], FloatArray], *, tolerance: float
-) -> FloatArray:
+def score_by_votes(counts: IntArray, score: Callable[[IntArray, int], FloatArray], *, tolerance: float) -> FloatArray:
     """Score the galaxies of each vote count together.
 
     Parameters

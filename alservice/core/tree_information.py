@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from alservice.core.posteriors import answer_probabilities
 from alservice.core.scoring import ROUNDING_NATS, check_concentrations, refuse_rows, score_by_votes
 from alservice.core.tree import Tree
-from alservice.core.vote_information import common_uniforms, question_information
+from alservice.core.vote_information import question_information
 from alservice.core.vote_pmf import row_slices
 from alservice.errors import BadInput, BadVotes
 from alservice.shapes import FloatArray, IntArray
@@ -51,9 +49,7 @@ def tree_information(
     """
     weights = np.asarray(weights, dtype=np.float64)
     if weights.shape != (tree.n_questions,) or not np.all((weights >= 0) & (weights < np.inf)):
-        raise BadInput(
-            f"tree {tree.name!r} needs {tree.n_questions} finite weights, none negative, not {weights}"
-        )
+        raise BadInput(f"tree {tree.name!r} needs {tree.n_questions} finite weights, none negative, not {weights}")
     score: FloatArray = expected_question_information(tree, concentrations, votes, seed=seed) @ weights
     return score
 
@@ -101,22 +97,19 @@ def expected_question_information(
         raise BadVotes(f"expected votes must be one number or {n_galaxies}, not {classifications.shape}")
     classifications = np.broadcast_to(classifications, (n_galaxies,))
     refuse_rows(~((classifications >= 0) & (classifications < np.inf)), "expected votes", BadVotes)
-    # One more: by float32 rounding P(asked) may exceed 1.
-    steps = math.ceil(classifications.max(initial=0)) + 1
-    uniforms = common_uniforms(seed, steps=steps, samples=_SAMPLES, n_draws=n_draws)
     information = np.zeros((n_galaxies, tree.n_questions))
     for rows in row_slices(n_galaxies, n_draws * n_answers):
         asked = tree.asked_probability(answer_probabilities(tree, concentrations[rows]))
         expected = classifications[rows, None] * asked.mean(axis=1, dtype=np.float64)
         for question, answers in enumerate(tree.slices):
             alpha = concentrations[rows, :, answers]
-            information[rows, question] = _interpolated(alpha, expected[:, question], uniforms)
+            information[rows, question] = _interpolated(alpha, expected[:, question], seed)
     return information
 
 
-def _interpolated(alpha: FloatArray, expected: FloatArray, uniforms: FloatArray) -> FloatArray:
+def _interpolated(alpha: FloatArray, expected: FloatArray, seed: int) -> FloatArray:
     def score(rows: IntArray, n: int) -> FloatArray:
-        return question_information(alpha[rows], n, uniforms=uniforms, max_states=_ENUMERATED_STATES)
+        return question_information(alpha[rows], n, max_states=_ENUMERATED_STATES, samples=_SAMPLES, seed=seed)
 
     below = np.floor(expected).astype(np.int64)
     share = expected - below

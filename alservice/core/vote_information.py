@@ -24,7 +24,7 @@ from alservice.core.vote_pmf import (
 from alservice.shapes import FloatArray, IntArray
 
 
-def question_information(alpha: FloatArray, n: int, *, uniforms: FloatArray, max_states: int) -> FloatArray:
+def question_information(alpha: FloatArray, n: int, *, max_states: int, samples: int, seed: int) -> FloatArray:
     """Return the mutual information of n votes on one question, for checked draws.
 
     Parameters
@@ -33,11 +33,12 @@ def question_information(alpha: FloatArray, n: int, *, uniforms: FloatArray, max
         (N, T, A) finite positive concentrations of one question.
     n
         Votes cast, the same for every galaxy; at least 1.
-    uniforms
-        (at least n, S) uniform draws for simulated votes, the same for every galaxy so that their ranking is
-        stable; S is a multiple of T.
     max_states
         Enumerate while there are at most this many outcomes, else simulate.
+    samples
+        Simulated outcomes, rounded up to a multiple of T.
+    seed
+        Of the simulated outcomes; all galaxies share their random numbers, so that their ranking is stable.
 
     Returns
     -------
@@ -47,22 +48,14 @@ def question_information(alpha: FloatArray, n: int, *, uniforms: FloatArray, max
     n_galaxies, n_draws, n_answers = alpha.shape
     states = n_compositions(n, n_answers)
     exact = states <= max_states
-    elements = n_draws * max(states if exact else uniforms.shape[1], n_answers * (n + 1))
-    information = np.empty(n_galaxies)
-    for rows in row_slices(n_galaxies, elements):
-        draws = np.asarray(alpha[rows], dtype=np.float64)
-        information[rows] = _enumerated(draws, n) if exact else _simulated(draws, n, uniforms[:n])
-    return information
-
-
-def common_uniforms(seed: int, *, steps: int, samples: int, n_draws: int) -> FloatArray:
-    """Return (steps, S) uniforms, S the next multiple of the draws from `samples`.
-
-    Rows are filled in order, so a longer table extends a shorter one: shards with other vote counts see the
-    same numbers.
-    """
     n_samples = math.ceil(samples / n_draws) * n_draws
-    return np.random.default_rng(seed).random((steps, n_samples))
+    # Filled vote by vote: n + 1 votes begin with the same n, so their errors go together in a difference.
+    uniforms = np.random.default_rng(seed).random((n, n_samples))
+    information = np.empty(n_galaxies)
+    for rows in row_slices(n_galaxies, n_draws * max(states if exact else n_samples, n_answers * (n + 1))):
+        draws = np.asarray(alpha[rows], dtype=np.float64)
+        information[rows] = _enumerated(draws, n) if exact else _simulated(draws, n, uniforms)
+    return information
 
 
 def _enumerated(alpha: FloatArray, n: int) -> FloatArray:
@@ -100,10 +93,10 @@ def _urn(alpha: FloatArray, uniforms: FloatArray) -> IntArray:
     IntArray
         (N, S, A) votes.
     """
-    urn = alpha.copy()
+    votes = np.zeros(alpha.shape, dtype=np.int64)
     total = alpha.sum(axis=-1)
     for step, u in enumerate(uniforms):
-        below = np.cumsum(urn[..., :-1], axis=-1) <= (u * (total + step))[..., None]
-        chosen = below.sum(axis=-1)[..., None]
-        np.put_along_axis(urn, chosen, np.take_along_axis(urn, chosen, axis=-1) + 1, axis=-1)
-    return np.rint(urn - alpha).astype(np.int64)
+        cumulative = np.cumsum((alpha + votes)[..., :-1], axis=-1)
+        chosen = (cumulative <= (u * (total + step))[..., None]).sum(axis=-1)[..., None]
+        np.put_along_axis(votes, chosen, np.take_along_axis(votes, chosen, axis=-1) + 1, axis=-1)
+    return votes

@@ -113,9 +113,9 @@ def folder_secret(folder: Path, name: str) -> str:
 
 def prefect_environment() -> Mapping[str, str]:
     """Return the environment of Prefect on one machine: its files in the work folder, no telemetry, quiet logs."""
-    folder = load_settings().folder
+    home = make_folder(load_settings().folder / "prefect")  # Prefect makes the last level only
     return {
-        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "DO_NOT_TRACK": "1",

@@ -41,7 +41,8 @@ class PublishPolicy:
     creates
         Creates per galaxy and run before it is given up as failed.
     settle_s
-        Wait (seconds) before a listing is believed about a create in doubt: its request may still be running.
+        Wait (seconds) after failures, before a listing is believed about a create in doubt: its request may still
+        be running.
     failures
         Failures in a row after which nothing more is sent. Above `connections`, so that one restarted proxy,
         which fails every call in flight, does not end a run.
@@ -153,27 +154,34 @@ class _Run:
         self._attempts_before = {row.id: row.attempts for row in rows}
         self._uploaded: set[int] = set()
         self._breaker = Breaker(limit=parts.policy.failures)
+        self._in_trouble = False
         self._adopted = 0
         self._removed: list[int] = []
 
     def create(self, campaign_id: int, set_id: int) -> None:
-        """Take every row to verified and linked, or to failed."""
+        """Take every row to verified and linked, as far as it goes."""
         self._move(self._in(SubjectState.FAILED), SubjectState.PLANNED)
         self._settle(campaign_id, set_id)
-        while planned := self._in(SubjectState.PLANNED):
+        while planned := [row for row in self._in(SubjectState.PLANNED) if self._sent(row) < self._policy.creates]:
             self._check_allowance(campaign_id, len(planned))
             self._send(planned)
             self._settle(campaign_id, set_id)
-            self._give_up()
 
     def confirm(self, set_id: int) -> None:
-        """Mark live what the set is seen to hold.
+        """Mark live what the set is seen to hold, and failed what was sent often enough.
 
         Raises
         ------
         ZooniverseUnavailable
-            Some images could not be fetched back: their rows wait for another run.
+            Not one galaxy came through, so the fault is not theirs; or some images could not be fetched back. The
+            rows wait for another run.
         """
+        given_up = self._in(SubjectState.PLANNED)
+        if given_up and not self._in(SubjectState.VERIFIED, SubjectState.LIVE):
+            text = f"none of {len(given_up)} galaxies came through, the last: {given_up[-1].error}"
+            raise ZooniverseUnavailable(text, planned=len(given_up))
+        for row in given_up:
+            self._move([row], SubjectState.FAILED, error=row.error)
         if verified := self._in(SubjectState.VERIFIED):
             ensure_linked(self._zooniverse, set_id, map(zooniverse_id_of, verified))
             self._move(verified, SubjectState.LIVE)
@@ -216,10 +224,11 @@ class _Run:
 
     def _settle(self, campaign_id: int, set_id: int) -> None:
         """Leave no row in doubt, none created without its image, and no duplicate in sight."""
+        if self._in_trouble or self._in(SubjectState.CREATING):
+            self._sleep(self._policy.settle_s)
+            self._in_trouble = False
         if not self._in(SubjectState.CREATING, SubjectState.CREATED):
             return
-        if self._in(SubjectState.CREATING):
-            self._sleep(self._policy.settle_s)
         seen = self._look(campaign_id)
         self._adopt(seen)
         self._remove_surplus(seen)
@@ -275,11 +284,6 @@ class _Run:
             self._move(verified, SubjectState.VERIFIED)
             self._zooniverse.link(set_id, [zooniverse_id_of(row) for row in verified])
 
-    def _give_up(self) -> None:
-        for row in self._in(SubjectState.PLANNED):
-            if self._sent(row) >= self._policy.creates:
-                self._move([row], SubjectState.FAILED, error=row.error)
-
     def _sent(self, row: Subject) -> int:
         return row.attempts - self._attempts_before[row.id]
 
@@ -296,6 +300,7 @@ class _Run:
         """Note where a row stands now; stop after too many failures of Zooniverse in a row."""
         self._rows[outcome.row.id] = outcome.row
         fault = outcome.fault
+        self._in_trouble |= fault is not None
         if fault is not None or outcome.done:
             self._breaker = self._breaker.after(failed=fault is not None)
         if fault is not None and self._breaker.is_open:

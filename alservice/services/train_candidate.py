@@ -148,8 +148,17 @@ class TrainCandidate:
             initial=self._initial(campaign, cycle, tree),
         )
         self.progress.finish()
-        card = ModelCard.of(
-            result, config=config, tree=tree, data_digest=tallies.digest, code_revision=self.code_revision
+        card = ModelCard(
+            network=config.network,
+            training=config.document(),
+            tree=tree.name,
+            tree_hash=tree.hash,
+            data_digest=tallies.digest,
+            n_galaxies=len(tallies.galaxy_ids),
+            n_votes=tallies.n_votes,
+            seed=config.seed,
+            code_revision=self.code_revision,
+            history=result.history,
         )
         return card, to_bytes(result.state, card)
 
@@ -160,6 +169,6 @@ class TrainCandidate:
         network, _ = LoadModel(objects=self.objects).run(self.models.get(cycle.champion_id), tree)
         return network.state_dict()
 
-    def _say(self, step: int, loss: float) -> None:
+    def _say(self, loss: float) -> None:
         self.progress.advance()
         self.progress.note(f"NLL {loss:.2f} nats per galaxy")

@@ -12,7 +12,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from alservice.adapters.panoptes import Credentials, PanoptesZooniverse
-from alservice.adapters.panoptes_http import NoAnswer, Timeouts, Unreadable, judge_login
+from alservice.adapters.panoptes_http import NoAnswer, Timeouts, Unreadable, document, judge_login
 from alservice.adapters.panoptes_rows import classification_of
 from alservice.core.retry import RetryPolicy
 from alservice.core.subjects import KEY_FIELD, SubjectDraft
@@ -270,6 +270,38 @@ def test_a_login_page_without_tokens_is_an_outage(reply):
     """The client would fail with KeyError('x-csrf-token') or a JSON error."""
     with pytest.raises(ZooniverseUnavailable):
         judge_login(reply)
+
+
+def test_credentials_in_netrc_are_ignored(site, sent, monkeypatch, tmp_path):
+    """The library would put them over the bearer token, and on uploads that must carry none."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"machine {urlsplit(site.endpoint).hostname} login me password mine\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    site.zooniverse.upload_image(site.create().upload_url, b"pixels", PNG)
+    assert not any(request.headers.get("Authorization", "").startswith("Basic") for request, _ in sent)
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (response(200), Unreadable),
+        (response(200, b'{"errors": [{"message": "no"}]}'), Unreadable),
+        (response(200, b"<html>maintenance</html>"), NoAnswer),
+        (response(200, b"[]"), NoAnswer),
+    ],
+)
+def test_a_success_without_content_is_none(reply, error):
+    """An empty answer is a refusal; one that Panoptes never wrote may pass."""
+    with pytest.raises(error):
+        document(reply, "GET /subjects")
+
+
+def test_each_thread_logs_in_for_itself(site, sent):
+    """No two threads share a client, so none can break the token of another."""
+    for _ in range(3):
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(site.zooniverse.check).result() == "surveyor"
+    assert calls(sent).count("POST /users/sign_in") == 3
 
 
 def test_an_expired_token_is_renewed_once_and_the_call_sent_again(site):

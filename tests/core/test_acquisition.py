@@ -85,7 +85,7 @@ def test_small_information_is_not_lost_in_rounding():
 
 
 def test_two_certain_draws_that_disagree_teach_one_bit():
-    """rho = 0 and rho = 1 are told apart by any number of votes: ln 2."""
+    """Rho = 0 and rho = 1 are told apart by any number of votes: ln 2."""
     scores = binomial_mutual_information(np.array([[0.0, 1.0]] * 3), np.array([1, 40, 1000]))
     np.testing.assert_allclose(scores, math.log(2), rtol=1e-14)
 
@@ -219,6 +219,28 @@ def test_simulated_information_agrees_with_enumeration():
     assert np.sqrt((error**2).mean()) < 0.035
     standard_error = runs.std(axis=0, ddof=1) / math.sqrt(len(runs))
     assert (np.abs(error.mean(axis=0)) < 4.5 * standard_error).all()
+
+
+def test_simulated_information_of_one_vote_more_has_nearly_the_same_error():
+    """Errors at n and n + 1 cancel in their difference, which interpolation and marginal gains rest on."""
+    alpha = concentrations(12, 30, 3)
+
+    def error(n, seed):
+        simulated = dirichlet_multinomial_mutual_information(alpha, n, seed=seed, max_states=0)
+        return simulated - dirichlet_multinomial_mutual_information(alpha, n)
+
+    steps = np.array([error(21, seed) - error(20, seed) for seed in range(10)])
+    levels = np.array([error(20, seed) for seed in range(10)])
+    assert steps.std() < 0.5 * levels.std()
+
+
+def test_simulated_information_survives_enormous_concentrations():
+    """Beyond 2^53 a vote no longer changes a concentration; it is counted all the same."""
+    alpha = 1e20 * np.array([[[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]]])
+    exact = dirichlet_multinomial_mutual_information(alpha, 10)
+    np.testing.assert_allclose(
+        dirichlet_multinomial_mutual_information(alpha, 10, max_states=0, samples=20_000), exact, atol=0.01
+    )
 
 
 def test_simulated_information_is_exact_where_nothing_is_random():

@@ -128,16 +128,21 @@ def test_exclusions_are_counted_by_reason_and_never_drawn():
 
 
 def test_a_pool_that_runs_out_leaves_the_batch_short():
-    """What could not be drawn is counted, not made up; everything drawn was certain."""
+    """What could not be drawn is counted, not made up, and certainty is recorded as such."""
     batch = draw_batch(IDS[:7], SCORES[:7], policy=POLICY, seed=1)
     assert len(batch.galaxies) == 7
     assert batch.short == 8
-    assert all(g.inclusion_probability == 1 for g in batch.galaxies if g.arm == "random" and batch.eligible <= 5)
+    assert {g.inclusion_probability for g in batch.galaxies if g.arm == "random"} == {5 / 7}
+    assert {g.inclusion_probability for g in batch.galaxies if g.arm == "informative"} == {1 - 5 / 7}
+    everyone = draw_batch(IDS[:4], SCORES[:4], policy=POLICY, seed=1)
+    assert [(g.arm, g.inclusion_probability) for g in everyone.galaxies] == [("random", 1.0)] * 4
 
 
 def test_a_score_of_zero_is_never_drawn_by_power():
     """Zero information has zero chance, even where the arm then runs short."""
-    batch = draw_batch(["a", "b"], np.array([0.0, 0.1]), policy=BatchPolicy(rule="power", informative=2, random=0), seed=0)
+    batch = draw_batch(
+        ["a", "b"], np.array([0.0, 0.1]), policy=BatchPolicy(rule="power", informative=2, random=0), seed=0
+    )
     assert ids(batch, "informative") == ["b"]
     assert batch.galaxies[0].inclusion_probability == 1
 
@@ -156,14 +161,15 @@ def test_first_draws_follow_the_rules_weights(rule, beta):
     assert (np.abs(observed - expected) < 4.5 * np.sqrt(expected * (1 - expected) / n_runs)).all()
 
 
-def test_inclusion_probabilities_undo_the_selection():
+@pytest.mark.parametrize("n_random", [3, 1, 0])
+def test_inclusion_probabilities_undo_the_selection(n_random):
     """Weighted by the inverse of their probabilities, drawn galaxies sum to the pool, arm by arm."""
     names = IDS[:12]
     scores = np.array([0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8])
     truth = np.arange(12.0) ** 2
     values = dict(zip(names, truth, strict=True))
-    policy = BatchPolicy(rule="power", informative=4, random=3)
-    sums = {"informative": [], "random": []}
+    policy = BatchPolicy(rule="power", informative=4, random=n_random)
+    sums = {"informative": [], "random": []} if n_random else {"informative": []}
     drawn = Counter()
     n_runs = 3000
     for seed in range(n_runs):
@@ -176,7 +182,8 @@ def test_inclusion_probabilities_undo_the_selection():
         error = np.mean(totals) - truth.sum()
         assert abs(error) < 4.5 * np.std(totals) / math.sqrt(n_runs)
     shares = np.array([drawn[name] for name in names]) / n_runs
-    assert (np.abs(shares - 3 / 12) < 4.5 * math.sqrt(0.25 * 0.75 / n_runs)).all()
+    share = n_random / 12
+    assert (np.abs(shares - share) <= 4.5 * math.sqrt(share * (1 - share) / n_runs)).all()
 
 
 def test_certain_galaxies_have_probability_one_without_overflow():

@@ -49,7 +49,7 @@ def test_pit_is_uniform_for_votes_that_follow_the_prediction_and_only_then():
 
 
 def test_pit_lies_between_the_neighbouring_probabilities():
-    """u is F(k - 1) plus a random part of p(k)."""
+    """U is F(k - 1) plus a random part of p(k)."""
     pmf = np.array([[0.2, 0.5, 0.3]] * 200)
     u = randomised_pit(pmf, np.full(200, 1), np.random.default_rng(0))
     assert ((u >= 0.2) & (u <= 0.7)).all()

@@ -35,9 +35,9 @@ def test_every_walk_through_next_is_a_walk_of_the_tree(name: str) -> None:
         for pick in itertools.chain(picks, itertools.repeat(0)):
             question = chosen_by_task[task]
             asked.append(question.name)
-            pick %= len(question.task_answers)
-            chosen.add(f"{question.name}_{question.task_answers[pick]}")
-            task = tasks[task]["answers"][pick].get("next")
+            choice = pick % len(question.task_answers)
+            chosen.add(f"{question.name}_{question.task_answers[choice]}")
+            task = tasks[task]["answers"][choice].get("next")
             if task is None:
                 break
         assert sorted(asked) == sorted(_open(tree, chosen))

@@ -10,7 +10,14 @@ from alservice.constants import LINK_BATCH, MAX_IMAGE_BYTES
 from alservice.core.objects import object_key
 from alservice.core.states import SubjectState
 from alservice.core.subjects import SubjectDraft
-from alservice.errors import AllowanceExhausted, BadConfig, Retriable, ZooniverseRefused, ZooniverseUnavailable
+from alservice.errors import (
+    AllowanceExhausted,
+    BadConfig,
+    OutcomeUnknown,
+    Retriable,
+    ZooniverseRefused,
+    ZooniverseUnavailable,
+)
 from alservice.services.publish_subjects import PublishPolicy, PublishReport
 from tests.support.fake_zooniverse import Crash, Mishap
 from tests.support.publishing import SET_ID, World, drafts_of
@@ -97,7 +104,9 @@ def test_nothing_is_created_while_the_first_create_is_in_doubt(objects, drafts):
     """Ids drawn later would hide what the first create left behind."""
     world = World(objects, drafts, befalls("zooniverse.create_subject", Mishap.AFTER), connections=24)
     world.publish()
-    creates = [name for name in world.weather.calls if name in {"zooniverse.create_subject", "zooniverse.subjects_above"}]
+    creates = [
+        name for name in world.weather.calls if name in {"zooniverse.create_subject", "zooniverse.subjects_above"}
+    ]
     assert creates[:2] == ["zooniverse.create_subject", "zooniverse.subjects_above"]
 
 
@@ -225,6 +234,24 @@ def test_images_lost_one_after_the_other_open_the_circuit(objects):
     with pytest.raises(ZooniverseUnavailable, match="5 failures in a row"):
         world.publish()
     assert world.zooniverse.uploaded == 12
+
+
+@pytest.mark.parametrize("error", [OutcomeUnknown, ZooniverseUnavailable])
+def test_when_no_galaxy_comes_through_none_is_to_blame(objects, drafts, monkeypatch, error):
+    """A batch too small to open the circuit waits between its creates, stays planned, and may be tried again."""
+    world = World(objects, drafts)
+
+    def down(*_):
+        raise error("POST /subjects: 503")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.zooniverse, "create_subject", down)
+        with pytest.raises(ZooniverseUnavailable, match="none of 5 galaxies"):
+            world.publish()
+    assert states(world) == [SubjectState.PLANNED] * 5
+    assert len(world.slept) >= 3
+    assert world.publish().live == 5
+    world.check_only_live()
 
 
 def test_an_allowance_too_small_stops_the_batch_before_it_starts(objects, drafts):

@@ -6,6 +6,7 @@ from alservice.adapters.objects.local import LocalObjects
 from alservice.core.states import SubjectState
 from alservice.core.subjects import KEY_FIELD
 from alservice.services.reconcile_subjects import Repairs
+from tests.support.fake_ledger import a_cycle
 from tests.support.fake_zooniverse import Crash, Mishap
 from tests.support.publishing import SET_ID, World, drafts_of
 
@@ -152,6 +153,20 @@ def test_rows_a_publisher_is_at_work_on_are_left_to_it(objects, dies_at):
     assert world.reconcile.repair(report).removed == ()
     world.publish()
     world.check_only_live()
+
+
+def test_a_subject_adopted_since_the_report_is_kept(objects):
+    """It was surplus to a planned row; now it is the row's own."""
+    world = World(objects, drafts_of(objects, 1))
+    world.ledger.plan(a_cycle(), world.drafts, n_votes=40)
+    world.zooniverse.ensure_subject_set("alservice active")
+    orphan = world.zooniverse.add(world.drafts[0].metadata)
+    report = world.difference()
+    assert report.surplus == (orphan,)
+    world.ledger.mark([row_of(world)], SubjectState.CREATING)
+    world.ledger.mark([row_of(world)], SubjectState.CREATED, zooniverse_ids={row_of(world).id: orphan})
+    assert world.reconcile.repair(report) == NOTHING
+    assert orphan in world.zooniverse.subjects
 
 
 def test_a_report_that_is_out_of_date_does_no_harm(world):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from alservice.adapters.sql.embedded import EmbeddedPostgres
 from alservice.adapters.sql.engine import make_engine, transaction, upgrade
 
 TEMPLATE = f"alservice_template_{os.getpid()}"
+ROOM_BYTES = 2**30
 _NUMBERS = count()
 
 
@@ -30,6 +33,19 @@ def run_sql(url: str, *statements: str) -> None:
         for statement in statements:
             connection.execute(text(statement))
     engine.dispose()
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Make a folder for a server, in memory where there is room: making one on disk waits for every byte.
+
+    Not in pytest's folder: as root the server runs as another user, whom the next pytest process locks out of it.
+    """
+    memory = Path("/dev/shm")
+    has_room = memory.is_dir() and shutil.disk_usage(memory).free > ROOM_BYTES
+    parent = memory if has_room and os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="alservice-tests-", dir=parent) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

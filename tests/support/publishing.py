@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from alservice.adapters.images import sniff
 from alservice.adapters.progress import NoProgress
@@ -12,6 +13,7 @@ from alservice.core.objects import digest_of_key
 from alservice.core.states import SubjectState
 from alservice.core.subjects import SubjectDraft, draft_subject
 from alservice.ports import ObjectStore, SubjectLedger, Zooniverse
+from alservice.services.one_subject import zooniverse_id_of
 from alservice.services.publish_subjects import PublishPolicy, PublishReport, PublishSubjects
 from alservice.services.reconcile_subjects import ReconcileReport, ReconcileSubjects
 from tests.support.fake_ledger import FakeLedger, a_cycle
@@ -54,7 +56,7 @@ class World:
     forecast: Forecast = lambda _n, _name: None
     connections: int = 2
     allowance: int = 10_000
-    policy: dict[str, object] = field(default_factory=dict)
+    policy: dict[str, Any] = field(default_factory=dict)
     on_sleep: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
@@ -109,7 +111,7 @@ def check_live(ledger: SubjectLedger, zooniverse: Zooniverse, n: int) -> None:
     assert members == {row.zooniverse_id for row in rows}
     assert len(members) == n
     for row in rows:
-        subject = subjects[row.zooniverse_id]
+        subject = subjects[zooniverse_id_of(row)]
         assert subject.key == row.key
         image = zooniverse.fetch_image(subject.image_url)
         assert image is not None

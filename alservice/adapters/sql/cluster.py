@@ -78,7 +78,7 @@ class Cluster:
 
     data: Path
     settle_s: float = 60.0
-    stale_s: float = 5.0
+    stale_s: float = 10.0
 
     def ensure_running(self) -> Path:
         """Return the folder of the server's socket, after whatever making, upgrading and starting it takes.
@@ -161,7 +161,7 @@ class Cluster:
 
     def _start(self) -> None:
         programs = newest()
-        programs.own(self.data)
+        programs.reach(self.data)
         sockets = _socket_folder(self.data, programs)
         options = f"-h '' -p {PORT} -k {shlex.quote(str(sockets))}"
         log = self.data / "log"

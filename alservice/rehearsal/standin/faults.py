@@ -59,9 +59,7 @@ _FIELDS = tuple(field.name for field in fields(FaultRule))
 def _check(given: Mapping[str, Any], index: int) -> None:
     def require(field_name: str, is_good: object) -> None:
         if not is_good:
-            raise BadInput(
-                f"fault rule {index}: {field_name} is {given.get(field_name)!r}, which it cannot be"
-            )
+            raise BadInput(f"fault rule {index}: {field_name} is {given.get(field_name)!r}, which it cannot be")
 
     kind = given.get("kind")
     require("kind", kind in _KINDS)
@@ -72,16 +70,12 @@ def _check(given: Mapping[str, Any], index: int) -> None:
     require("count", isinstance(given.get("count", 1), int) and given.get("count", 1) >= 1)
     require("seed", isinstance(given.get("seed", 0), int))
     status = given.get("status")
-    require(
-        "status", (isinstance(status, int) and 400 <= status < 600) if kind == "status" else status is None
-    )
+    require("status", (isinstance(status, int) and 400 <= status < 600) if kind == "status" else status is None)
     seconds = given.get("seconds")
     is_time = isinstance(seconds, int | float) and seconds >= 0
     require("seconds", is_time if kind == "latency" else seconds is None or (kind == "hang" and is_time))
     probability = given.get("probability")
-    require(
-        "probability", probability is None or (isinstance(probability, int | float) and 0 < probability <= 1)
-    )
+    require("probability", probability is None or (isinstance(probability, int | float) and 0 < probability <= 1))
     require("seed", probability is None or "seed" in given)
     path = given.get("path")
     require("path", isinstance(path, str))
@@ -134,8 +128,7 @@ class Faults:
         """Put more rules in force."""
         with self._lock:
             self._faults += [
-                Fault(rule=rule, pattern=re.compile(rule.path), dice=random.Random(rule.seed))
-                for rule in rules
+                Fault(rule=rule, pattern=re.compile(rule.path), dice=random.Random(rule.seed)) for rule in rules
             ]
 
     def clear(self) -> None:

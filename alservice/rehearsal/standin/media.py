@@ -55,9 +55,7 @@ class Location:
     url: str | None = None
 
 
-def place(
-    tx: Transaction, subject_id: int, revision: int, wanted: list[str | dict[str, str]]
-) -> list[Location]:
+def place(tx: Transaction, subject_id: int, revision: int, wanted: list[str | dict[str, str]]) -> list[Location]:
     """Return where the files of a subject will be, in the order submitted.
 
     Raises
@@ -128,8 +126,7 @@ def write_blob(tx: Transaction, path: str, content_type: str, content: bytes) ->
     Path(temporary.name).replace(target)
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     return tx.only(
-        "INSERT OR REPLACE INTO blobs (path, content_type, size, md5, created_at) VALUES (?, ?, ?, ?, ?) "
-        "RETURNING *",
+        "INSERT OR REPLACE INTO blobs (path, content_type, size, md5, created_at) VALUES (?, ?, ?, ?, ?) RETURNING *",
         path,
         content_type,
         len(content),

@@ -20,9 +20,7 @@ def _shuffle(tx: Transaction, subject_set_id: int, subject_id: int) -> int:
 def add_members(tx: Transaction, subject_set_id: int, subject_ids: Sequence[int]) -> list[int]:
     """Put subjects into a set, pass over those already there, and return the ones that are new."""
     ids = list(subject_ids)
-    statement = sql(
-        "SELECT subject_id FROM set_member_subjects WHERE subject_set_id = ? AND subject_id IN", marks(ids)
-    )
+    statement = sql("SELECT subject_id FROM set_member_subjects WHERE subject_set_id = ? AND subject_id IN", marks(ids))
     present = {row[0] for row in tx.all(statement, subject_set_id, *ids)}
     fresh = [subject_id for subject_id in ids if subject_id not in present]
     tx.run_many(
@@ -71,10 +69,9 @@ def follow_up(tx: Transaction, subject_set_id: int, fresh: Sequence[int] = ()) -
 
 
 def count_set(tx: Transaction, subject_set_id: int) -> None:
-    """Copy the size of a set into its served counter, which also makes earlier ETags stale."""
+    """Copy the size of a set into its served counter, and make earlier ETags stale whether it changed or not."""
     tx.run(
-        "UPDATE subject_sets SET counted_members = members, updated_at = ?, revision = revision + 1 "
-        "WHERE id = ? AND counted_members <> members",
+        "UPDATE subject_sets SET counted_members = members, updated_at = ?, revision = revision + 1 WHERE id = ?",
         tx.stamp,
         subject_set_id,
     )
@@ -84,16 +81,12 @@ def welcome_members(tx: Transaction, subject_set_id: int, subject_ids: Sequence[
     """Copy ``#priority`` to the memberships of new members and give them status rows in every workflow."""
     ids = list(subject_ids)
     statement = sql("SELECT id, metadata FROM subjects WHERE id IN", marks(ids))
-    priorities = [
-        (row["id"], json.loads(row["metadata"]).get("#priority")) for row in tx.all(statement, *ids)
-    ]
+    priorities = [(row["id"], json.loads(row["metadata"]).get("#priority")) for row in tx.all(statement, *ids)]
     tx.run_many(
         "UPDATE set_member_subjects SET priority = ? WHERE subject_set_id = ? AND subject_id = ?",
         [(_number(value), subject_set_id, one) for one, value in priorities if _number(value) is not None],
     )
-    workflows = tx.all(
-        "SELECT workflow_id FROM workflow_subject_sets WHERE subject_set_id = ?", subject_set_id
-    )
+    workflows = tx.all("SELECT workflow_id FROM workflow_subject_sets WHERE subject_set_id = ?", subject_set_id)
     for workflow in workflows:
         add_statuses(tx, workflow["workflow_id"], ids)
 

@@ -55,9 +55,7 @@ def _resource(tx: Transaction, row: Row) -> Resource:
     owner = tx.only("SELECT * FROM users WHERE id = ?", row["owner_id"])
     workflows = tx.all("SELECT id, active FROM workflows WHERE project_id = ? AND NOT deleted", row["id"])
     sets = tx.all("SELECT id, counted_members FROM subject_sets WHERE project_id = ? ORDER BY id", row["id"])
-    retired = tx.value(
-        "SELECT coalesce(sum(retired_count), 0) FROM workflows WHERE project_id = ?", row["id"]
-    )
+    retired = tx.value("SELECT coalesce(sum(retired_count), 0) FROM workflows WHERE project_id = ?", row["id"])
     subjects = sum(subject_set["counted_members"] for subject_set in sets)
     attributes: dict[str, Any] = {
         "display_name": row["display_name"],

@@ -47,9 +47,7 @@ def retire(call: Call) -> Reply:
     reason = "nothing_here" if reason == "blank" else reason
     if reason is not None and reason not in REASONS:
         raise api_error(422, "Retirement reason is not included in the list")
-    call.tx.defer(
-        "retire", workflow_id=row["id"], subject_ids=_identities(given, "subject_ids"), reason=reason
-    )
+    call.tx.defer("retire", workflow_id=row["id"], subject_ids=_identities(given, "subject_ids"), reason=reason)
     return Reply(status=204)
 
 
@@ -81,9 +79,7 @@ def retire_now(tx: Transaction, workflow_id: int, subject_ids: Sequence[int], re
     _add_to_count(tx, workflow_id, changed)
 
 
-def unretire_now(
-    tx: Transaction, workflow_id: int, subject_ids: Sequence[int], subject_set_ids: Sequence[int]
-) -> None:
+def unretire_now(tx: Transaction, workflow_id: int, subject_ids: Sequence[int], subject_set_ids: Sequence[int]) -> None:
     """Bring subjects back, named one by one or by set."""
     ids, sets = list(subject_ids), list(subject_set_ids)
     statement = sql(
@@ -103,9 +99,7 @@ def _add_to_count(tx: Transaction, workflow_id: int, change: int) -> None:
         tx.run("UPDATE workflows SET retired_count = retired_count + ? WHERE id = ?", change, workflow_id)
 
 
-def count_classification(
-    tx: Transaction, workflow_id: int, subject_ids: Sequence[int], rule: dict[str, Any]
-) -> None:
+def count_classification(tx: Transaction, workflow_id: int, subject_ids: Sequence[int], rule: dict[str, Any]) -> None:
     """Count one classification for its subjects, and retire those that reach the rule's count."""
     ids = list(subject_ids)
     add_statuses(tx, workflow_id, ids)
@@ -157,8 +151,7 @@ def show(call: Call) -> Reply:
 def status_json(tx: Transaction, workflow_id: int, subject_id: int) -> dict[str, Any] | None:
     """Return a retired subject's status as exports embed it, or None while it is not retired."""
     row = tx.one(
-        "SELECT * FROM subject_workflow_statuses "
-        "WHERE subject_id = ? AND workflow_id = ? AND retired_at IS NOT NULL",
+        "SELECT * FROM subject_workflow_statuses WHERE subject_id = ? AND workflow_id = ? AND retired_at IS NOT NULL",
         subject_id,
         workflow_id,
     )

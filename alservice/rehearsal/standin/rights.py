@@ -28,8 +28,8 @@ def linkable_project(call: Call, project_id: str | int) -> Row:
     return project
 
 
-def linkable_sets(call: Call, identities: list[str | int], project_id: int) -> list[Row]:
-    """Return the subject sets of a project that a row is to be linked to.
+def linkable_sets(call: Call, identities: list[str | int]) -> list[Row]:
+    """Return the subject sets that a row is to be linked to.
 
     Raises
     ------
@@ -37,8 +37,8 @@ def linkable_sets(call: Call, identities: list[str | int], project_id: int) -> l
         422 when one is absent.
     """
     ids = sorted({ids_in(str(identity))[0] for identity in identities})
-    statement = sql("SELECT * FROM subject_sets WHERE project_id = ? AND id IN", marks(ids))
-    found = call.tx.all(statement, project_id, *ids)
+    statement = sql("SELECT * FROM subject_sets WHERE id IN", marks(ids))
+    found = call.tx.all(statement, *ids)
     if len(found) != len(ids):
         raise not_linkable("subject_sets")
     return found

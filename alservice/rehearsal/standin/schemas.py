@@ -17,10 +17,10 @@ def _refuse(name: str, complaint: str) -> RefusalError:
 
 
 def typed(*types: type, words: str) -> Check:
-    """Return a check for the type of a value; true and false are not integers here."""
+    """Return a check for the type of a value."""
 
     def check(name: str, value: Any) -> None:
-        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        if not isinstance(value, types):
             raise _refuse(name, f"value {value!r} did not match the following type: {words}")
 
     return check
@@ -28,7 +28,6 @@ def typed(*types: type, words: str) -> Check:
 
 STRING = typed(str, words="string")
 BOOLEAN = typed(bool, words="boolean")
-INTEGER = typed(int, words="integer")
 OBJECT = typed(dict, words="object")
 IDENTITY = typed(str, int, words="string, integer")
 _DIGITS = re.compile(r"[0-9]*")
@@ -63,11 +62,7 @@ def location(name: str, value: Any) -> None:
     """Check for a MIME type to upload, or one MIME type and its URL."""
     if isinstance(value, str):
         return
-    if (
-        not isinstance(value, dict)
-        or len(value) != 1
-        or not all(isinstance(url, str) for url in value.values())
-    ):
+    if not isinstance(value, dict) or len(value) != 1 or not all(isinstance(url, str) for url in value.values()):
         raise _refuse(name, f"value {value!r} did not match any of the required schemas")
 
 
@@ -184,9 +179,7 @@ CLASSIFICATION_CREATE = Schema(
         "completed": BOOLEAN,
         "gold_standard": BOOLEAN,
         "metadata": Schema(
-            required=frozenset(
-                {"started_at", "finished_at", "user_agent", "user_language", "workflow_version"}
-            ),
+            required=frozenset({"started_at", "finished_at", "user_agent", "user_language", "workflow_version"}),
             properties={
                 "started_at": STRING,
                 "finished_at": STRING,

@@ -21,9 +21,7 @@ QUEUE_SIZE = 10
 
 def _open_sets(call: Call, workflow: Row, *, grouped: bool) -> list[int]:
     """Return the sets to draw from, or raise the 422 or 404 of a queue that cannot be."""
-    linked = call.tx.all(
-        "SELECT subject_set_id FROM workflow_subject_sets WHERE workflow_id = ?", workflow["id"]
-    )
+    linked = call.tx.all("SELECT subject_set_id FROM workflow_subject_sets WHERE workflow_id = ?", workflow["id"])
     sets = [row["subject_set_id"] for row in linked]
     asked = call.request.query.get("subject_set_id")
     if grouped:
@@ -32,9 +30,7 @@ def _open_sets(call: Call, workflow: Row, *, grouped: bool) -> list[int]:
         sets = [set_id for set_id in sets if set_id in ids_in(asked)]
     if not sets:
         raise api_error(404, "No subject set is associated with this workflow")
-    statement = sql(
-        "SELECT 1 FROM set_member_subjects WHERE active = 1 AND subject_set_id IN", marks(sets), "LIMIT 1"
-    )
+    statement = sql("SELECT 1 FROM set_member_subjects WHERE active = 1 AND subject_set_id IN", marks(sets), "LIMIT 1")
     if call.tx.value(statement, *sets) is None:
         raise api_error(404, "No data available for selection")
     return sets
@@ -73,9 +69,7 @@ _PRIORITY_ORDER = _Order(
 )
 
 
-def _draw(
-    call: Call, workflow_id: int, sets: list[int], order: _Order, *, size: int, anything: bool
-) -> list[int]:
+def _draw(call: Call, workflow_id: int, sets: list[int], order: _Order, *, size: int, anything: bool) -> list[int]:
     """Return up to `size` subjects of these sets, the first in `order`; with `anything` also spent ones."""
     condition = "" if anything else _STILL_OPEN
     values = () if anything else (workflow_id, call.viewer.user_id, workflow_id)

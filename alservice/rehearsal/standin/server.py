@@ -193,7 +193,7 @@ class Standin:
                 raise PortInUse(f"port {self.config.port} of {self.config.host} is taken") from error
             raise
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="standin", daemon=True
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, name="standin", daemon=True
         )
         self._thread.start()
         return self

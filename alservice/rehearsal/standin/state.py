@@ -1,7 +1,8 @@
 """State on disk: one SQLite connection, one lock, one transaction per request.
 
-The connection is shared and every use of it holds the lock, so a request sees and leaves committed rows
-only. WAL keeps a ``kill -9`` from losing what an answer has promised; it does not guard against a power cut.
+The connection is shared and every use of it holds the lock, so a request sees and leaves committed rows only.
+What is committed is in the operating system's hands: ``kill -9`` loses nothing that an answer has promised. Nothing
+is forced to the disk, so a power cut may cost the whole state, which a rehearsal can afford.
 """
 
 from __future__ import annotations
@@ -106,15 +107,11 @@ class Transaction:
     def update(self, table: str, row_id: int, **columns: object) -> None:
         """Set columns of one row, without a trace in its ``updated_at``."""
         changes = ", ".join(f"{name} = ?" for name in columns)
-        self._database.execute(
-            sql("UPDATE", table, "SET", changes, "WHERE id = ?"), (*columns.values(), row_id)
-        )
+        self._database.execute(sql("UPDATE", table, "SET", changes, "WHERE id = ?"), (*columns.values(), row_id))
 
     def revise(self, table: str, row_id: int, **columns: object) -> None:
         """Set columns of one row, its ``updated_at`` and its revision, and with them its ETag."""
-        changes = ", ".join(
-            (*(f"{name} = ?" for name in columns), "updated_at = ?", "revision = revision + 1")
-        )
+        changes = ", ".join((*(f"{name} = ?" for name in columns), "updated_at = ?", "revision = revision + 1"))
         self._database.execute(
             sql("UPDATE", table, "SET", changes, "WHERE id = ?"), (*columns.values(), self.stamp, row_id)
         )
@@ -128,9 +125,9 @@ class Transaction:
         """Return a number below `span` that differs by call and, given a seed, follows from their order."""
         return int(self.derive("draw", next(self._draws)), 16) % span
 
-    def defer(self, kind: str, **payload: object) -> None:
-        """Queue an effect that other calls see after the settling delay."""
-        due = stamp(self.now + timedelta(seconds=self._settle_s))
+    def defer(self, kind: str, *, at_least_s: float = 0.0, **payload: object) -> None:
+        """Queue an effect that other calls see after the settling delay, or after `at_least_s` if that is longer."""
+        due = stamp(self.now + timedelta(seconds=max(self._settle_s, at_least_s)))
         self.insert("jobs", due_at=due, kind=kind, payload=json.dumps(payload))
         self.earliest_job = min(self.earliest_job, due)
 
@@ -195,14 +192,12 @@ class State:
     def _prepare(self) -> None:
         self._database.row_factory = Row
         self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = NORMAL")
+        self._database.execute("PRAGMA synchronous = OFF")
         version = self._database.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             self._database.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         elif version != SCHEMA_VERSION:
-            raise SchemaMismatch(
-                f"{self.folder} holds stand-in state of version {version}, not {SCHEMA_VERSION}"
-            )
+            raise SchemaMismatch(f"{self.folder} holds stand-in state of version {version}, not {SCHEMA_VERSION}")
 
     def _fact(self, name: str, default: str) -> str:
         """Return a fact of this state, which becomes `default` when it is asked for the first time."""
@@ -210,9 +205,7 @@ class State:
         return str(self._database.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0])
 
     def _earliest_job(self) -> str:
-        return str(
-            self._database.execute("SELECT coalesce(min(due_at), ?) FROM jobs", (NEVER,)).fetchone()[0]
-        )
+        return str(self._database.execute("SELECT coalesce(min(due_at), ?) FROM jobs", (NEVER,)).fetchone()[0])
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from alservice.rehearsal.standin import media
-from alservice.rehearsal.standin.errors import api_error
+from alservice.rehearsal.standin.errors import UnknownCallError, api_error
 from alservice.rehearsal.standin.listing import (
     Filter,
     count_rows,
@@ -54,9 +54,7 @@ def resources(call: Call, rows: list[Row], url_for: UrlFor = media.public_url) -
     """Return the entries of these subjects, in order, with their memberships."""
     ids = [row["id"] for row in rows]
     memberships: dict[int, list[Row]] = defaultdict(list)
-    statement = sql(
-        "SELECT id, subject_id, subject_set_id FROM set_member_subjects WHERE subject_id IN", marks(ids)
-    )
+    statement = sql("SELECT id, subject_id, subject_set_id FROM set_member_subjects WHERE subject_id IN", marks(ids))
     for membership in call.tx.all(statement, *ids):
         memberships[membership["subject_id"]].append(membership)
     return [_resource(call, row, memberships[row["id"]], url_for) for row in rows]
@@ -156,7 +154,7 @@ def create(call: Call) -> Reply:
     SUBJECT_CREATE(KIND, given)
     tx = call.tx
     project = linkable_project(call, given["links"]["project"])
-    sets = linkable_sets(call, given["links"].get("subject_sets", []), project["id"])
+    sets = linkable_sets(call, given["links"].get("subject_sets", []))
     subject_id = tx.insert_dated(
         KIND,
         project_id=project["id"],
@@ -176,7 +174,7 @@ def create(call: Call) -> Reply:
 
 
 def update(call: Call) -> Reply:
-    """Answer PUT /subjects/ID: metadata, locations and set links are each replaced as a whole.
+    """Answer PUT /subjects/ID: metadata and locations are each replaced as a whole.
 
     Raises
     ------
@@ -187,6 +185,8 @@ def update(call: Call) -> Reply:
     require_match(call, etag(row))
     given = call.attributes(KIND)
     SUBJECT_UPDATE(KIND, given)
+    if "links" in given:
+        raise UnknownCallError("PUT /subjects/ID with links is not modelled")
     changes = {}
     if "metadata" in given:
         changes["metadata"] = json.dumps(_with_priority_key(given["metadata"]))

@@ -47,9 +47,7 @@ def label_annotation(annotation: dict[str, Any], tasks: dict[str, Any]) -> dict[
         case "drawing":
             worded["task_label"] = task.get("instruction")
             marks = value if isinstance(value, list) else []
-            worded["value"] = [
-                {**mark, "tool_label": _label(task.get("tools"), mark.get("tool"))} for mark in marks
-            ]
+            worded["value"] = [{**mark, "tool_label": _label(task.get("tools"), mark.get("tool"))} for mark in marks]
         case "multiple":
             worded["task_label"] = task.get("question")
             chosen = value if isinstance(value, list) else []

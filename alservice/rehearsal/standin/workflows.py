@@ -145,9 +145,9 @@ def _check_retirement(rule: dict[str, Any]) -> None:
         return
     count = rule.get("options", {}).get("count")
     if rule.get("criteria") not in CRITERIA:
-        raise invalid("Retirement Retirement criteria must be one of classification_count, never_retire")
+        raise invalid("Retirement criteria must be one of classification_count, never_retire")
     if rule["criteria"] == "classification_count" and (not isinstance(count, int) or isinstance(count, bool)):
-        raise invalid("Retirement Retirement count must be a number")
+        raise invalid("Retirement count must be a number")
 
 
 def insert_workflow(
@@ -264,7 +264,7 @@ def link_subject_sets(call: Call) -> Reply:
     given = call.document().get("subject_sets")
     if not isinstance(given, list):
         raise api_error(422, "Link relation subject_sets must match body key")
-    for subject_set in linkable_sets(call, given, row["project_id"]):
+    for subject_set in linkable_sets(call, given):
         call.tx.run(
             "INSERT OR IGNORE INTO workflow_subject_sets (workflow_id, subject_set_id) VALUES (?, ?)",
             row["id"],
@@ -279,9 +279,7 @@ def unlink_subject_sets(call: Call) -> Reply:
     """Answer DELETE /workflows/ID/links/subject_sets/1,2: absent ids are ignored."""
     row = workflow_row(call, writable=True)
     ids = ids_in(call.parameters["ids"])
-    statement = sql(
-        "DELETE FROM workflow_subject_sets WHERE workflow_id = ? AND subject_set_id IN", marks(ids)
-    )
+    statement = sql("DELETE FROM workflow_subject_sets WHERE workflow_id = ? AND subject_set_id IN", marks(ids))
     call.tx.run(statement, row["id"], *ids)
     call.tx.revise(KIND, row["id"])
     return Reply(status=204)

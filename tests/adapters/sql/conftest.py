@@ -32,6 +32,7 @@ class SteppingClock:
     readings: int = field(default=0)
 
     def __call__(self) -> datetime:
+        """Return the time of this reading."""
         self.readings += 1
         return self.now + timedelta(seconds=self.readings)
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine, text
 
+from alservice.adapters.sql import rows
 from alservice.adapters.sql.engine import transaction
-from alservice.core.catalogues import CatalogueFault, Galaxy, Shard
+from alservice.core.catalogues import CatalogueFault, Shard
 from alservice.errors import Conflict, NotFound
 from tests.adapters.sql.conftest import make_galaxy
 
@@ -105,9 +106,16 @@ def test_impossible_galaxies_are_refused(stores, campaign, broken: dict) -> None
         save(stores, campaign, [replace(make_galaxy(1), **broken)])
 
 
-def test_many_galaxies_in_several_statements(stores, campaign) -> None:
+def test_many_galaxies_in_several_statements(stores, campaign, monkeypatch) -> None:
     """A catalogue larger than one statement is whole."""
-    galaxies: list[Galaxy] = [make_galaxy(row) for row in range(45_000)]
+    monkeypatch.setattr(rows, "CHUNK_ROWS", 7)
+    galaxies = [make_galaxy(row) for row in range(23)]
+    assert stores.catalogues.galaxies(save(stores, campaign, galaxies).id) == galaxies
+
+
+def test_a_hundred_thousand_galaxies(stores, campaign) -> None:
+    """A survey's catalogue is saved and read in seconds; many are found by name."""
+    galaxies = [make_galaxy(row) for row in range(100_000)]
     saved = save(stores, campaign, galaxies)
-    assert stores.catalogues.galaxies(saved.id) == galaxies
-    assert [g.row for g in stores.catalogues.by_id(saved.id, [g.galaxy_id for g in galaxies])] == list(range(45_000))
+    found = stores.catalogues.by_id(saved.id, [g.galaxy_id for g in galaxies[::-2]])
+    assert found == galaxies[1::2]

@@ -117,24 +117,34 @@ def test_landing_again_changes_nothing(stores, campaign) -> None:
 
 def test_an_error_inside_a_landing_leaves_nothing(stores, campaign) -> None:
     """A crash after rows and tallies were written takes all of them back."""
+
+    def crash() -> None:
+        with stores.classifications.landing(campaign.id) as landing:
+            landing.insert([sitting(2)], source="api", received_at=NOW)
+            landing.save_verdicts({2: Verdict.COUNTED})
+            landing.save_tallies({"g0": np.array([9] * N_ANSWERS)}, {"g0": 9})
+            landing.move_cursor("api", 2)
+            raise RuntimeError
+
     land(stores, campaign, [sitting(1)])
-    with pytest.raises(RuntimeError), stores.classifications.landing(campaign.id) as landing:
-        landing.insert([sitting(2)], source="api", received_at=NOW)
-        landing.save_verdicts({2: Verdict.COUNTED})
-        landing.save_tallies({"g0": np.array([9] * N_ANSWERS)}, {"g0": 9})
-        landing.move_cursor("api", 2)
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        crash()
     assert stores.classifications.cursor(campaign.id, "api") == 1
     assert stores.classifications.by_verdict(campaign.id) == {"counted": 1}
+    assert stores.classifications.counted(campaign.id) == 1
     assert stores.classifications.tallies(campaign.id, N_ANSWERS).counts.tolist() == [[1, 0, 0, 1, 0, 0]]
 
 
 def test_a_row_without_verdict_does_not_land(stores, campaign) -> None:
     """Every classification is counted or excluded for a named reason, or the landing fails."""
-    with pytest.raises(Conflict, match="1 classifications have no verdict, the first is 2"):
+
+    def forget() -> None:
         with stores.classifications.landing(campaign.id) as landing:
             landing.insert([sitting(1), sitting(2)], source="api", received_at=NOW)
             landing.save_verdicts({1: Verdict.COUNTED})
+
+    with pytest.raises(Conflict, match="1 classifications have no verdict, the first is 2"):
+        forget()
     assert stores.classifications.by_verdict(campaign.id) == {}
 
 
@@ -148,6 +158,29 @@ def test_a_source_may_correct_a_row(stores, campaign) -> None:
     assert stores.classifications.tallies(campaign.id, N_ANSWERS).n_votes == 2
     with stores.classifications.landing(campaign.id) as landing:
         assert landing.rows_of(["g0"]) == {"g0": [sitting(1)]}
+
+
+def unread(row: Classification) -> Classification:
+    """Return the row as it is decoded when its workflow version is not known."""
+    return replace(row, answers=(), abstentions=0, fault="workflow version 28.30 is not known")
+
+
+def test_what_was_read_stays_read(stores, campaign) -> None:
+    """A workflow that changes under volunteers takes no vote back when the overlap is read again."""
+    land(stores, campaign, [sitting(1), unread(sitting(2))])
+    assert stores.classifications.by_verdict(campaign.id) == {"counted": 1, "quarantined": 1}
+    land(stores, campaign, [unread(sitting(1)), sitting(2)])
+    assert stores.classifications.by_verdict(campaign.id) == {"counted": 2}
+    with stores.classifications.landing(campaign.id) as landing:
+        assert landing.rows_of(["g0"]) == {"g0": [sitting(1), sitting(2)]}
+
+
+def test_answers_that_changed_are_read_anew(stores, campaign) -> None:
+    """Other answers that cannot be read are quarantined: the old reading is not theirs."""
+    land(stores, campaign, [sitting(1)])
+    land(stores, campaign, [unread(sitting(1, annotations=[{"task": "T99", "value": 0}]))])
+    assert stores.classifications.by_verdict(campaign.id) == {"quarantined": 1}
+    assert stores.classifications.tallies(campaign.id, N_ANSWERS).n_votes == 0
 
 
 def test_a_subject_that_becomes_ours_brings_its_votes(stores, campaign) -> None:

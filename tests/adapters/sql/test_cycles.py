@@ -133,6 +133,15 @@ def test_only_named_columns_change(stores, cycle) -> None:
         stores.cycles.move(cycle, CycleState.ACQUIRING, actor="test", detail={}, catalogue_id=9)
 
 
+@pytest.mark.parametrize("to", [CycleState.PROMOTED, CycleState.KEPT, CycleState.HELD])
+def test_no_way_around_the_gate(stores, campaign, catalogue, to) -> None:
+    """A plain move cannot promote, keep or hold; a cycle that stops at the gate resumes at the gate."""
+    cycle = stores.at_gate(campaign, catalogue)
+    with pytest.raises(IllegalTransition, match="by the gate's decision alone"):
+        stores.move(cycle, to)
+    assert stores.move(cycle, CycleState.FAILED, CycleState.GATED).state is CycleState.GATED
+
+
 def test_absent_cycle_is_named(stores) -> None:
     """An unknown id is not found."""
     with pytest.raises(NotFound, match="77"):

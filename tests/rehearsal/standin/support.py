@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -28,16 +29,25 @@ class FakeClock:
         self.now = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
     def __call__(self) -> datetime:
+        """Return the present."""
         return self.now
 
     def advance(self, seconds: float) -> None:
+        """Move on."""
         self.now += timedelta(seconds=seconds)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Remote:
+    """Where a stand-in of another process listens."""
+
+    endpoint: str
 
 
 class Api:
     """Raw calls to a stand-in with the headers the client sends."""
 
-    def __init__(self, standin: Standin, token: str | None = None) -> None:
+    def __init__(self, standin: Standin | Remote, token: str | None = None) -> None:
         self.endpoint = standin.endpoint
         self.session = requests.Session()
         self.session.headers.update({"Accept": ACCEPT, "Content-Type": "application/json"})
@@ -45,19 +55,24 @@ class Api:
             self.session.headers["Authorization"] = f"Bearer {token}"
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> requests.Response:
+        """Send one call; an underscore in a header name stands for its hyphen."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.session.request(method, f"{self.endpoint}/api{path}", json=body, headers=named)
 
     def get(self, path: str, **headers: str) -> requests.Response:
+        """Send a GET."""
         return self.call("GET", path, **headers)
 
     def post(self, path: str, body: Any, **headers: str) -> requests.Response:
+        """Send a POST."""
         return self.call("POST", path, body, **headers)
 
     def put(self, path: str, body: Any, etag: str) -> requests.Response:
+        """Send a PUT with an ETag to match."""
         return self.call("PUT", path, body, If_Match=etag)
 
     def etag(self, path: str) -> str:
+        """Return the present ETag of what a path shows."""
         return self.get(path).headers["ETag"]
 
     def only(self, path: str) -> dict[str, Any]:
@@ -67,17 +82,21 @@ class Api:
         return entry
 
     def new_subject(self, **metadata: Any) -> str:
+        """Create a subject with one image and return its id."""
         body = {"locations": ["image/jpeg"], "metadata": metadata, "links": {"project": "1"}}
         return self.post("/subjects", {"subjects": body}).json()["subjects"][0]["id"]
 
     def new_set(self, display_name: str = "active") -> str:
+        """Create a subject set and return its id."""
         body = {"display_name": display_name, "links": {"project": "1"}}
         return self.post("/subject_sets", {"subject_sets": body}).json()["subject_sets"][0]["id"]
 
     def link(self, set_id: str, subject_ids: list[str]) -> requests.Response:
+        """Link subjects to a set."""
         return self.post(f"/subject_sets/{set_id}/links/subjects", {"subjects": subject_ids})
 
     def classify(self, subject_id: str, value: Any = 0, **changes: Any) -> requests.Response:
+        """Post a complete classification of one subject; changes go into its metadata."""
         return self.post("/classifications", {"classifications": classification(subject_id, value, **changes)})
 
 
@@ -111,14 +130,14 @@ def ask(api: Api, **changes: Any) -> None:
     assert answer.status_code == 200, answer.text
 
 
-def app_token(standin: Standin, **form: str) -> str:
+def app_token(standin: Standin | Remote, **form: str) -> str:
     """Return a token of the application, which belongs to the owner."""
     given = {"grant_type": "client_credentials", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, **form}
     answer = requests.post(f"{standin.endpoint}/oauth/token", data=given)
     return answer.json()["access_token"]
 
 
-def sign_in(standin: Standin, login: str, password: str) -> requests.Session:
+def sign_in(standin: Standin | Remote, login: str, password: str) -> requests.Session:
     """Return a session logged in as the client does it."""
     session = requests.Session()
     page = f"{standin.endpoint}/users/sign_in"
@@ -128,7 +147,7 @@ def sign_in(standin: Standin, login: str, password: str) -> requests.Session:
     return session
 
 
-def user_token(standin: Standin, login: str, password: str) -> str:
+def user_token(standin: Standin | Remote, login: str, password: str) -> str:
     """Return a token by the password flow."""
     form = {"grant_type": "password", "client_id": PUBLIC_CLIENT_ID}
     answer = sign_in(standin, login, password).post(f"{standin.endpoint}/oauth/token", data=form)

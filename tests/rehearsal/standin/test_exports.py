@@ -63,14 +63,14 @@ def test_an_export_goes_from_creating_to_ready(launch: Launch, clock: FakeClock)
     assert ready["id"] == described["id"]
 
 
-def test_a_second_request_within_a_day_is_never_ready(standin: Standin, clock: FakeClock) -> None:
+def test_a_second_request_within_a_day_is_never_ready(launch: Launch, clock: FakeClock) -> None:
     """It goes back to creating, stays there, and src still leads to the old file; a day later it works."""
-    owner = as_owner(standin)
+    owner = as_owner(launch(token_lifetime_s=2 * DAY))
     subject = owner.new_subject()
     assert rows(owner) == []
     owner.classify(subject)
     clock.advance(DAY - 1)
-    owner.post(EXPORT, REQUEST)
+    assert owner.post(EXPORT, REQUEST).status_code == 201
     clock.advance(10_000)
     stale = medium(owner)
     assert stale["metadata"]["state"] == "creating"
@@ -120,9 +120,7 @@ def test_the_file_is_gzip_without_a_charset(standin: Standin) -> None:
         ("/projects/2/classifications_export", REQUEST, 404),
     ],
 )
-def test_an_export_that_cannot_be_is_refused(
-    standin: Standin, path: str, body: dict[str, Any], status: int
-) -> None:
+def test_an_export_that_cannot_be_is_refused(standin: Standin, path: str, body: dict[str, Any], status: int) -> None:
     """Gone, not modelled, off the schema, or of nothing."""
     assert as_owner(standin).post(path, body).status_code == status
 
@@ -131,7 +129,7 @@ def test_classifications_are_exported_with_labels(standin: Standin) -> None:
     """Answers are words, unknown ones say so, null stays null; metadata loses the version."""
     owner = as_owner(standin)
     ask(owner)
-    subject = owner.new_subject(**{"#id": "J1", "name": "Åsa, \"quoted\""})
+    subject = owner.new_subject(**{"#id": "J1", "name": 'Åsa, "quoted"'})
     for value in (1, 7, None):
         Api(standin).classify(subject, value)
     first, unknown, null = rows(owner)
@@ -145,9 +143,7 @@ def test_classifications_are_exported_with_labels(standin: Standin) -> None:
     assert (first["workflow_version"], first["workflow_id"]) == ("2.2", "10")
     assert first["created_at"] == "2026-03-01 12:00:00 UTC"
     assert first["subject_ids"] == subject
-    assert json.loads(first["subject_data"]) == {
-        subject: {"retired": None, "#id": "J1", "name": "Åsa, \"quoted\""}
-    }
+    assert json.loads(first["subject_data"]) == {subject: {"retired": None, "#id": "J1", "name": 'Åsa, "quoted"'}}
 
 
 def test_labels_are_those_of_the_version_that_was_shown(standin: Standin) -> None:

@@ -66,9 +66,7 @@ def test_blank_is_the_old_name_of_nothing_here_and_none_is_allowed(standin: Stan
     assert refused.json()["errors"][0]["message"] == "Retirement reason is not included in the list"
 
 
-def test_retiring_again_changes_nothing_and_unknown_subjects_are_skipped(
-    standin: Standin, clock: FakeClock
-) -> None:
+def test_retiring_again_changes_nothing_and_unknown_subjects_are_skipped(standin: Standin, clock: FakeClock) -> None:
     """The first time and reason stay; an id nobody knows is passed over in silence."""
     owner = as_owner(standin)
     subject = owner.new_subject()

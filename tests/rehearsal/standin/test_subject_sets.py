@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import requests
 
 from alservice.rehearsal.standin import Standin
 from tests.rehearsal.standin.support import Api, FakeClock, Launch, add_faults, app_token, as_owner, counts
@@ -101,14 +102,34 @@ def test_the_counter_of_a_set_follows_later_and_spoils_its_etag(launch: Launch, 
     assert owner.put(path, rename, linked).status_code == 412
 
 
+def test_the_etag_of_a_create_goes_stale_within_seconds(standin: Standin, clock: FakeClock) -> None:
+    """The counter touches a new set by itself: a rename at once works, one a little later is a 412."""
+    owner = as_owner(standin)
+    path = f"/subject_sets/{owner.new_set()}"
+    etag = owner.etag(path)
+    clock.advance(1.9)
+    assert owner.etag(path) == etag
+    clock.advance(0.1)
+    assert owner.put(path, {"subject_sets": {"metadata": {}}}, etag).status_code == 412
+
+
+def link_together(standin: Standin, calls: list[tuple[str, str]]) -> list[requests.Response]:
+    """Send link calls of one subject each, all of which arrive before any of them goes on."""
+    add_faults(standin, {"path": "/links/subjects", "kind": "latency", "seconds": 60})
+    token = app_token(standin)
+    with ThreadPoolExecutor(len(calls)) as pool:
+        sent = [pool.submit(Api(standin, token).link, set_id, [subject]) for set_id, subject in calls]
+        while requests.get(f"{standin.endpoint}/standin/faults").json()[0]["hits"] < len(calls):
+            assert not any(call.done() for call in sent)
+        requests.delete(f"{standin.endpoint}/standin/faults")
+        return [call.result() for call in sent]
+
+
 def test_link_calls_that_overlap_on_one_set_are_stale(standin: Standin) -> None:
     """Of two calls that both read the set before either wrote, one is a 409 that linked nothing."""
     owner = as_owner(standin)
     set_id, subjects = owner.new_set(), [owner.new_subject() for _ in range(2)]
-    add_faults(standin, {"path": "/links/subjects", "kind": "latency", "seconds": 0.15})
-    token = app_token(standin)
-    with ThreadPoolExecutor(2) as pool:
-        answers = list(pool.map(lambda one: Api(standin, token).link(set_id, [one]), subjects))
+    answers = link_together(standin, [(set_id, subject) for subject in subjects])
     assert sorted(answer.status_code for answer in answers) == [200, 409]
     stale = max(answers, key=lambda answer: answer.status_code)
     assert stale.json()["errors"][0]["message"] == "Attempted to update a stale object: SubjectSet."
@@ -119,10 +140,7 @@ def test_link_calls_that_overlap_on_two_sets_are_both_good(standin: Standin) -> 
     """The lock is one set's own."""
     owner = as_owner(standin)
     sets, subject = [owner.new_set(name) for name in "ab"], owner.new_subject()
-    add_faults(standin, {"path": "/links/subjects", "kind": "latency", "seconds": 0.1})
-    token = app_token(standin)
-    with ThreadPoolExecutor(2) as pool:
-        answers = list(pool.map(lambda set_id: Api(standin, token).link(set_id, [subject]), sets))
+    answers = link_together(standin, [(set_id, subject) for set_id in sets])
     assert [answer.status_code for answer in answers] == [200, 200]
 
 

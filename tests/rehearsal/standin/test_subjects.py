@@ -145,13 +145,15 @@ def test_uploading_can_be_switched_off(launch: Launch) -> None:
 
 
 def test_a_put_replaces_metadata_as_a_whole(standin: Standin) -> None:
-    """Keys that are not sent again are gone; a link to the project is a 422."""
+    """Keys that are not sent again are gone; a link to the project is a 422, links to sets are not modelled."""
     owner = as_owner(standin)
     path = f"/subjects/{owner.new_subject(a=1, b=2)}"
     owner.put(path, {"subjects": {"metadata": {"b": 3}}}, owner.etag(path))
     assert owner.only(path)["metadata"] == {"b": 3}
     move = {"subjects": {"links": {"project": "1"}}}
     assert owner.put(path, move, owner.etag(path)).status_code == 422
+    join = {"subjects": {"links": {"subject_sets": [owner.new_set()]}}}
+    assert owner.put(path, join, owner.etag(path)).status_code == 501
 
 
 def test_a_put_of_locations_asks_for_new_uploads(standin: Standin) -> None:

@@ -64,9 +64,7 @@ def test_a_path_with_a_word_for_an_id_is_a_404(standin: Standin) -> None:
         ("DELETE", "/users/sign_in"),
     ],
 )
-def test_an_unknown_call_is_loud(
-    standin: Standin, caplog: pytest.LogCaptureFixture, method: str, path: str
-) -> None:
+def test_an_unknown_call_is_loud(standin: Standin, caplog: pytest.LogCaptureFixture, method: str, path: str) -> None:
     """A call that is not modelled is a 501 that names it, and an error in the log."""
     with caplog.at_level(logging.ERROR):
         answer = requests.request(method, standin.endpoint + path)

@@ -1,0 +1,66 @@
+"""Rows become galaxies or recorded faults: requested = done + failed."""
+
+import pytest
+
+from alservice.core.catalogues import CatalogueFault
+from alservice.core.tree import load_tree
+from alservice.errors import BadInput
+from alservice.factory import Factory
+from tests.support.worlds import import_rows, make_campaign, make_row
+
+
+def test_every_row_is_a_galaxy_or_a_fault(factory: Factory) -> None:
+    """A broken image and a fault of the file are counted and named; the rest lands, in order of id."""
+    rows = [
+        make_row(3),
+        CatalogueFault(row=4, galaxy_id="x", field="votes", reason="do not sum"),
+        make_row(5, image=b"\x89PNG\r\n\x1a\n broken"),
+        make_row(1),
+    ]
+    campaign = import_rows(factory, make_campaign(), rows)
+    catalogue = factory.catalogues.newest(campaign.id)
+    assert catalogue is not None
+    assert (catalogue.n_requested, catalogue.n_galaxies, catalogue.n_failed) == (4, 2, 2)
+    assert [(g.galaxy_id, g.row) for g in factory.catalogues.galaxies(catalogue.id)] == [("g01", 0), ("g03", 1)]
+    faults = {(f.row, f.field) for f in factory.catalogues.faults(catalogue.id)}
+    assert faults == {(4, "votes"), (5, "image")}
+
+
+def test_the_original_bytes_are_what_volunteers_will_see(factory: Factory) -> None:
+    """The stored image is the file's, byte for byte."""
+    row = make_row(1)
+    campaign = import_rows(factory, make_campaign(), [row])
+    catalogue = factory.catalogues.newest(campaign.id)
+    assert catalogue is not None
+    (galaxy,) = factory.catalogues.galaxies(catalogue.id)
+    assert factory.objects.get(galaxy.image_key) == row.image
+
+
+def test_the_same_rows_in_another_order_are_the_same_catalogue(factory: Factory) -> None:
+    """A catalogue is named by what is in it; a repeated import adds none."""
+    campaign = import_rows(factory, make_campaign(), [make_row(i) for i in range(5)])
+    first = factory.catalogues.newest(campaign.id)
+    import_rows(factory, make_campaign(), [make_row(i) for i in reversed(range(5))])
+    assert factory.catalogues.newest(campaign.id) == first
+
+
+def test_recorded_votes_are_kept_beside_the_catalogue(factory: Factory) -> None:
+    """Volunteers can replay them by galaxy id."""
+    campaign = import_rows(factory, make_campaign(), [make_row(2), make_row(1)])
+    catalogue = factory.catalogues.newest(campaign.id)
+    assert catalogue is not None
+    assert catalogue.votes_key is not None
+    from alservice.adapters import packs
+
+    ids, fractions, columns = packs.decode_fractions(factory.objects.get(catalogue.votes_key))
+    assert ids == ("g01", "g02")
+    assert columns == load_tree("gz2").columns
+    assert fractions[0, 0] == 1.0
+
+
+def test_a_catalogue_without_galaxies_is_refused_with_the_first_reason(factory: Factory) -> None:
+    """Nothing usable is an error, not an empty success."""
+    with pytest.raises(BadInput, match=r"empty: row 5: .*"):
+        import_rows(factory, make_campaign(), [make_row(5, image=b"not an image")])
+    with pytest.raises(BadInput, match="no rows"):
+        import_rows(factory, make_campaign(), [])

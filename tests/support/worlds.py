@@ -1,0 +1,71 @@
+"""A factory on a test's own database and folder, and catalogues small enough to follow by hand."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import Engine
+
+from alservice.adapters.images import encode_png
+from alservice.adapters.objects import open_objects
+from alservice.adapters.progress import NoProgress
+from alservice.core.campaign import AcquisitionPolicy, Campaign, EvaluationPolicy, ImagePolicy, TrainingPolicy
+from alservice.core.catalogues import CatalogueFault, CatalogueRow
+from alservice.core.records import CampaignRow
+from alservice.core.tree import load_tree
+from alservice.factory import Factory
+from alservice.settings import Settings
+
+TREE = load_tree("gz2")
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def make_factory(engine: Engine, folder: Path) -> Factory:
+    """Return a factory whose clock stands at noon."""
+    return Factory(
+        settings=Settings(workdir=folder),
+        engine=engine,
+        objects=open_objects(str(folder / "objects")),
+        clock=lambda: NOON,
+        progress=NoProgress(),
+        secret=lambda name: f"secret of {name}",
+    )
+
+
+def make_campaign(**changes: object) -> Campaign:
+    """Return decisions for a handful of galaxies."""
+    decisions: dict[str, object] = {
+        "name": "test",
+        "tree": "gz2",
+        "images": ImagePolicy(size_px=16, shard_galaxies=8),
+        "evaluation": EvaluationPolicy(fraction=0.3),
+        "acquisition": AcquisitionPolicy(
+            initial_galaxies=6, initial_evaluation_galaxies=4, batch_galaxies=5, votes_per_galaxy=3
+        ),
+        "training": TrainingPolicy(steps=2, batch_galaxies=4, min_new_votes=1, threads=1),
+    }
+    return Campaign(**{**decisions, **changes})
+
+
+def make_row(number: int, *, image: bytes | None = None) -> CatalogueRow:
+    """Return galaxy ``gNN`` with a picture of its own and certain votes."""
+    pixels = np.full((1, 16, 16), number % 256, dtype=np.uint8)
+    fractions = np.array([1.0 if TREE.slices[q].start == a else 0.0 for a, q in enumerate(TREE.question_of_answer)])
+    return CatalogueRow(
+        row=number,
+        galaxy_id=f"g{number:02}",
+        ra_deg=10.0 + number,
+        dec_deg=-5.0,
+        image=encode_png(pixels) if image is None else image,
+        unbiased=True,
+        fractions=fractions,
+        n_votes=None,
+    )
+
+
+def import_rows(factory: Factory, campaign: Campaign, rows: Iterable[CatalogueRow | CatalogueFault]) -> CampaignRow:
+    """Make the campaign and its catalogue."""
+    row = factory.campaigns.save(campaign)
+    factory.import_catalogue().run(row, rows, source="test")
+    return row
