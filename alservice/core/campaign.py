@@ -235,4 +235,12 @@ class Campaign:
     @property
     def digest(self) -> str:
         """Digest of every decision; a cycle records the one it ran under."""
-        return digest_of_document(self.document())
+        return digest_of_document(_as_floats(self.document()))
+
+
+def _as_floats(document: Any) -> Any:
+    """Return the document with every number as a float: 1 and 1.0 are one decision."""
+    if isinstance(document, dict):
+        return {name: _as_floats(value) for name, value in document.items()}
+    is_number = isinstance(document, int) and not isinstance(document, bool)
+    return float(document) if is_number else document

@@ -76,9 +76,9 @@ def _refuse_another(factory: Factory, campaign: Campaign, source: str) -> None:
         return
     catalogue = factory.catalogues.newest(row.id)
     there = catalogue.source if catalogue is not None else source
-    if there != source or row.campaign.digest != campaign.digest:
+    if there != source or row.campaign != campaign:
         raise Conflict(
-            f"{factory.settings.folder} holds another rehearsal ({there}); this one is {source}: "
+            f"{factory.settings.folder} holds another rehearsal, {there}; this one is {source}: "
             "choose another --workdir, or repeat the first one's options",
             there=there,
             asked=source,
@@ -100,7 +100,7 @@ def _campaign(tree: Tree, file: CatalogueFile | None, n: int, seed: int) -> Camp
         name=REHEARSAL,
         tree=tree.name,
         seed=seed,
-        hold_hours=0,  # nobody is asked in a rehearsal: a held gate keeps the champion
+        hold_hours=0.0,  # nobody is asked in a rehearsal: a held gate keeps the champion
         evaluation=EvaluationPolicy(fraction=_evaluation_fraction(file, seed)),
         acquisition=AcquisitionPolicy(
             initial_galaxies=2 * batch,
@@ -109,7 +109,7 @@ def _campaign(tree: Tree, file: CatalogueFile | None, n: int, seed: int) -> Camp
             votes_per_galaxy=20 if file is None else 44,
         ),
         training=TrainingPolicy(steps=max(40, min(800, n * 4 // 15)), min_new_votes=batch),
-        collecting=CollectingPolicy(deadline_hours=24),
+        collecting=CollectingPolicy(deadline_hours=24.0),
     )
 
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -146,7 +146,7 @@ def training_step(
     if not bool(torch.isfinite(loss)):
         raise NumericalFault(f"the training loss is {float(loss)}")
     optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(loss)
     nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimiser.step()
     return float(nll.detach().mean())
@@ -176,7 +176,7 @@ class _Training:
         if initial is not None:
             self.network.load_state_dict(initial)
             self.network.temperature.fill_(1)
-        self.network.to(device, memory_format=torch.channels_last)
+        cast("Any", self.network).to(device, memory_format=torch.channels_last)
         self.bootstrap = torch.poisson(torch.ones(config.network.heads, len(images)), generator=self.generator)
         self.average = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
 
@@ -255,7 +255,7 @@ class _Training:
         with torch.inference_mode():
             drawn = [
                 self.network.draw(self.network.embed(self._pixels(rows), views=views), masks)
-                for rows in self.held.split(128)
+                for rows in torch.split(self.held, 128)
             ]
         return torch.cat(drawn)
 

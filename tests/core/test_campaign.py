@@ -66,3 +66,9 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(BadConfig, match=r"bad\.yaml"):
         load_campaign_file(path)
+
+
+def test_a_whole_number_for_a_fraction_is_the_same_decision() -> None:
+    """A campaign read back from SQL has the digest it was stored under, however its numbers were spelled."""
+    spelled = Campaign(**GOOD, hold_hours=0)
+    assert parse_campaign(spelled.document(), source="row").digest == spelled.digest

@@ -44,11 +44,14 @@ def test_decisions_taken_back_are_a_new_version(stores) -> None:
     assert stores.campaigns.save(CAMPAIGN).version == 3
 
 
-def test_simultaneous_saves_make_one_version(stores) -> None:
-    """Two processes that save the same new campaign get the same row."""
+@pytest.mark.parametrize("version", [1, 2])
+def test_simultaneous_saves_make_one_version(stores, version: int) -> None:
+    """Many that save the same new campaign, or the same change of one, get the same row."""
+    for seed in range(version - 1):
+        stores.campaigns.save(replace(CAMPAIGN, seed=seed))
     with ThreadPoolExecutor(8) as pool:
-        rows = list(pool.map(stores.campaigns.save, [CAMPAIGN] * 16))
-    assert {(row.id, row.version) for row in rows} == {(rows[0].id, 1)}
+        rows = list(pool.map(stores.campaigns.save, [CAMPAIGN] * 32))
+    assert {(row.id, row.version) for row in rows} == {(rows[0].id, version)}
 
 
 def test_list_is_by_name_and_newest_version(stores) -> None:

@@ -153,7 +153,7 @@ def test_a_source_may_correct_a_row(stores, campaign) -> None:
     land(stores, campaign, [sitting(1, finished_at=None)])
     assert stores.classifications.by_verdict(campaign.id) == {"incomplete": 1}
     assert stores.classifications.counted(campaign.id) == 0
-    land(stores, campaign, [sitting(1, workflow_version="99.1")], source="caesar")
+    assert land(stores, campaign, [sitting(1, workflow_version="99.1")], source="caesar") == 0
     assert stores.classifications.by_verdict(campaign.id) == {"counted": 1}
     assert stores.classifications.tallies(campaign.id, N_ANSWERS).n_votes == 2
     with stores.classifications.landing(campaign.id) as landing:

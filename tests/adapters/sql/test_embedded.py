@@ -198,6 +198,7 @@ def test_a_stale_file_that_names_another_program(served: Path) -> None:
     (served / "data" / "postmaster.pid").write_text("".join(f"{line}\n" for line in lines))
     cluster = Cluster(data=served / "data", stale_s=0)
     cluster.stop()
+    assert not is_served(served)
     cluster.ensure_running()
     assert server_pid(served) != os.getpid()
     cluster.stop()
