@@ -264,17 +264,3 @@ def _decision(verdict: Verdict, policy: GatePolicy, candidate: Assessment, check
         checks=tuple(checks),
         policy=policy,
     )
-
-
-def expire(decision: GateDecision) -> GateDecision:
-    """Return what a held decision becomes when nobody decided by the deadline: the champion is kept."""
-    late = Check(
-        name="deadline",
-        value=None,
-        low=None,
-        high=None,
-        margin=None,
-        passed=False,
-        detail="Nobody decided by the deadline; the champion is kept.",
-    )
-    return dataclasses.replace(decision, verdict="reject", checks=(*decision.checks, late))

@@ -65,9 +65,7 @@ KAGGLE_COLUMNS: Mapping[str, str] = MappingProxyType(
 )
 """Column of the Kaggle file to answer column of the `gz2` tree; file and tree have the same order."""
 
-ALWAYS_RECORDED = frozenset(
-    {"smooth-or-featured", "disk-edge-on", "something-odd", "how-rounded", "odd-feature"}
-)
+ALWAYS_RECORDED = frozenset({"smooth-or-featured", "disk-edge-on", "something-odd", "how-rounded", "odd-feature"})
 """Questions of the rows with 17 answers; a row records these or all."""
 
 SUM_TOLERANCE = 1e-4

@@ -113,9 +113,7 @@ class Tree:
         Texts, labels, Panoptes keys and the tree's own name do not count: they change what people read, not
         what a column means. Two surveys that ask the same questions share a hash.
         """
-        schema = [
-            [question.name, list(question.answers), sorted(question.parents)] for question in self.questions
-        ]
+        schema = [[question.name, list(question.answers), sorted(question.parents)] for question in self.questions]
         return hashlib.sha256(json.dumps(schema, separators=(",", ":")).encode()).hexdigest()
 
     def index(self, question_name: str) -> int:

@@ -58,9 +58,7 @@ def conditional_fractions(tree: Tree, counts: Counts) -> FloatArray:
     return fractions
 
 
-def walk(
-    tree: Tree, probabilities: FloatArray, n_votes: int, rng: np.random.Generator
-) -> npt.NDArray[np.int8]:
+def walk(tree: Tree, probabilities: FloatArray, n_votes: int, rng: np.random.Generator) -> npt.NDArray[np.int8]:
     """Walk volunteers through the tree, one after the other.
 
     Parameters

@@ -112,14 +112,14 @@ def folder_secret(folder: Path, name: str) -> str:
 
 
 def prefect_environment() -> Mapping[str, str]:
-    """Return the environment of Prefect on one machine: its files in the work folder, no telemetry, quiet logs."""
+    """Return the environment of Prefect on one machine: its files in the work folder, no telemetry, no logs."""
     home = make_folder(load_settings().folder / "prefect")  # Prefect makes the last level only
     return {
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "DO_NOT_TRACK": "1",
-        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",  # an error is shown once, by the command line
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }
 

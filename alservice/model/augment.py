@@ -62,9 +62,7 @@ def augment(images: Tensor, config: Augmentation, *, output_px: int, generator: 
     grid = torch.nn.functional.affine_grid(
         theta.to(images.device), [len(images), images.shape[1], output_px, output_px], align_corners=False
     )
-    pixels = torch.nn.functional.grid_sample(
-        images.float() / 255, grid, padding_mode="reflection", align_corners=False
-    )
+    pixels = torch.nn.functional.grid_sample(images.float() / 255, grid, padding_mode="reflection", align_corners=False)
     gain = 1 + config.contrast * (2 * uniform[5] - 1)
     mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
     return mean + (pixels - mean) * gain.to(images.device)[:, None, None, None]

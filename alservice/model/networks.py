@@ -100,7 +100,7 @@ class Network(nn.Module):
         self.tree = tree
         self.trunk = architecture.trunk(config)
         self.heads = Heads(
-            widths=(cast(int, self.trunk.embedding), *architecture.hidden, tree.n_answers + tree.n_questions),
+            widths=(cast("int", self.trunk.embedding), *architecture.hidden, tree.n_answers + tree.n_questions),
             members=config.heads,
             dropout=config.dropout,
         )
@@ -128,9 +128,7 @@ class Network(nn.Module):
     def draw(self, embeddings: Tensor, masks: Masks) -> Tensor:
         """Return the posterior draws (B, T, A) of concentrations, temperature included."""
         logits, log_precision = self._outputs(embeddings, masks)
-        return concentrations_from(
-            logits, log_precision, self.tree, temperature=self.temperature
-        ).transpose(0, 1)
+        return concentrations_from(logits, log_precision, self.tree, temperature=self.temperature).transpose(0, 1)
 
     def _outputs(self, embeddings: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
         outputs = self.heads(embeddings, masks)

@@ -85,17 +85,12 @@ class Crowd:
         try:
             walk(self._tree, probabilities, 0, rng)  # judges the probabilities before anything perturbs them
         except BadVotes as error:
-            raise BadVotes(
-                f"galaxy {galaxy_id}: {error.message}", galaxy=galaxy_id, **error.evidence
-            ) from error
+            raise BadVotes(f"galaxy {galaxy_id}: {error.message}", galaxy=galaxy_id, **error.evidence) from error
         shared = self._shared(probabilities, rng)
         if self._leanings_PA is None:
             return walk(self._tree, shared, n, rng)
         people = rng.permutation(PEOPLE)[:n]
-        walks = [
-            walk(self._tree, self._normalised(shared * leaning), 1, rng)
-            for leaning in self._leanings_PA[people]
-        ]
+        walks = [walk(self._tree, self._normalised(shared * leaning), 1, rng) for leaning in self._leanings_PA[people]]
         return np.concatenate([np.empty((0, self._tree.n_questions), np.int8), *walks])
 
     def _shared(self, probabilities: FloatArray, rng: np.random.Generator) -> FloatArray:

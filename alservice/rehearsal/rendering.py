@@ -99,13 +99,9 @@ def _regular(galaxy: Morphology, rng: np.random.Generator, size_px: int) -> list
     if galaxy.axis_ratio < _THIN:
         parts.append(_Component(_with_flux(_slab(galaxy, x, y), 1 - galaxy.bulge_fraction), _DISC))
     else:
-        parts += _disc(
-            galaxy, x, y / np.float32(galaxy.axis_ratio), _clumps(galaxy, rng, size_px, n=16, width=0.08)
-        )
+        parts += _disc(galaxy, x, y / np.float32(galaxy.axis_ratio), _clumps(galaxy, rng, size_px, n=16, width=0.08))
     if galaxy.dust_strength:
-        lane = 1 - 0.95 * galaxy.dust_strength * _gauss(
-            y - 0.12 * galaxy.half_light_px, 0.09 * galaxy.half_light_px
-        )
+        lane = 1 - 0.95 * galaxy.dust_strength * _gauss(y - 0.12 * galaxy.half_light_px, 0.09 * galaxy.half_light_px)
         parts = [_Component(part.light * lane, part.colour) for part in parts]
     return parts
 
@@ -164,9 +160,7 @@ def _arms(galaxy: Morphology, radius: FloatArray, angle: FloatArray) -> FloatArr
     return ridge * (1 - _gauss(radius, 0.5 * _bar_length(galaxy) + 1))
 
 
-def _clumps(
-    galaxy: Morphology, rng: np.random.Generator, size_px: int, *, n: int, width: float
-) -> FloatArray:
+def _clumps(galaxy: Morphology, rng: np.random.Generator, size_px: int, *, n: int, width: float) -> FloatArray:
     """Round star-forming clumps, strewn over the galaxy: a sum of separable Gaussians of height one.
 
     Widths are drawn between one and two times `width` (half-light radii).

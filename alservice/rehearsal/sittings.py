@@ -31,9 +31,7 @@ _SCREENS = ((1366, 657), (1920, 969), (1440, 789), (1536, 730))
 """Viewports of the browsers that volunteers use (px, width and height)."""
 
 _BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
-_MOBILE = (
-    "Mozilla/5.0 (iPad; CPU OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148"
-)
+_MOBILE = "Mozilla/5.0 (iPad; CPU OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148"
 _SHOWN_PX = 424
 """Width and height at which a galaxy is shown (px)."""
 
@@ -164,9 +162,7 @@ class Sittings:
         """
         rng = np.random.default_rng(seed_of(self._seed, "sittings", cycle, galaxy_id))
         users = iter(rng.permutation(self._n_users).tolist())
-        for place, (row, draws) in enumerate(
-            zip(answers, rng.random((len(answers), len(_DRAWS))), strict=True)
-        ):
+        for place, (row, draws) in enumerate(zip(answers, rng.random((len(answers), len(_DRAWS))), strict=True)):
             draw = dict(zip(_DRAWS, draws.tolist(), strict=True))
             user = next(users, None) if draw["logged_in"] < self._manners.logged_in_share else None
             annotations = self._annotations(row, draw)

@@ -98,7 +98,5 @@ def synthetic_galaxy(tree: Tree, index: int, *, seed: int, size_px: int = 96) ->
         dec_deg=dec_deg,
         image=render_jpeg(galaxy, rng, size_px),
         probabilities=probabilities,
-        properties=MappingProxyType(
-            {k: float(v) for k, v in (asdict(galaxy) | asdict(visibility(galaxy))).items()}
-        ),
+        properties=MappingProxyType({k: float(v) for k, v in (asdict(galaxy) | asdict(visibility(galaxy))).items()}),
     )

@@ -199,8 +199,7 @@ def _answered(question: str, clarity: float, sharp: Mapping[str, float]) -> dict
     """Blend those who see, those who see a blur, and those who click anywhere."""
     blurred = _BLURRED[question]
     return {
-        answer: (1 - LAPSE) * (clarity * sharp[answer] + (1 - clarity) * blurred[answer])
-        + LAPSE / len(blurred)
+        answer: (1 - LAPSE) * (clarity * sharp[answer] + (1 - clarity) * blurred[answer]) + LAPSE / len(blurred)
         for answer in blurred
     }
 

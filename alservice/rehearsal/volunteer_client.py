@@ -44,9 +44,7 @@ def loopback_address(endpoint: str) -> tuple[str, int]:
     parts = urlsplit(endpoint)
     host = parts.hostname or ""
     if parts.scheme != "http" or not (host == "localhost" or _is_loopback(host)):
-        raise RealSiteRefused(
-            f"simulated volunteers may not vote at {endpoint!r}: it is not loopback", host=host
-        )
+        raise RealSiteRefused(f"simulated volunteers may not vote at {endpoint!r}: it is not loopback", host=host)
     return host, parts.port or 80
 
 

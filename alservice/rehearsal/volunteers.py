@@ -186,9 +186,7 @@ class Volunteers:
         finally:
             progress.finish()
 
-    def _in_parallel(
-        self, assignments: Sequence[Assignment], shift: _Shift, progress: Progress
-    ) -> VolunteerReport:
+    def _in_parallel(self, assignments: Sequence[Assignment], shift: _Shift, progress: Progress) -> VolunteerReport:
         """Deal the galaxies out to connections; the first failure stops all of them."""
         hands = [assignments[start :: self._connections] for start in range(self._connections)]
         stop = threading.Event()
@@ -224,9 +222,7 @@ class Volunteers:
         return counts, None
 
     def _sendings(self, assignment: Assignment, shift: _Shift) -> Iterator[Sending]:
-        answers = self.answers(
-            assignment.galaxy_id, assignment.probabilities, assignment.n_votes, shift.cycle
-        )
+        answers = self.answers(assignment.galaxy_id, assignment.probabilities, assignment.n_votes, shift.cycle)
         return shift.sittings.of_galaxy(
             assignment.galaxy_id, assignment.subject_id, answers, cycle=shift.cycle, now=shift.now
         )

@@ -13,7 +13,6 @@ from datetime import timedelta
 
 from alservice.core.campaign import Campaign
 from alservice.core.cycles import Cycle, CycleState
-from alservice.core.gate import expire
 from alservice.core.records import CampaignRow
 from alservice.core.subjects import draft_subject
 from alservice.core.tree import load_tree
@@ -151,10 +150,7 @@ def held(models: ModelStore, clock: Clock, actor: str) -> Step:
     def run(campaign: CampaignRow, cycle: Cycle) -> Move | None:
         if clock() < cycle.updated_at + timedelta(hours=campaign.campaign.hold_hours):
             return None
-        decision = models.decision(cycle.id)
-        if decision is None:
-            raise NotFound(f"cycle {cycle.number} is held without a gate decision", cycle=cycle.number)
-        settled = models.settle(cycle, expire(decision), actor=actor)
+        settled = models.keep(cycle, actor=actor, reason="nobody decided by the deadline")
         return Move(to=settled.state, detail={}, settled=settled)
 
     return run

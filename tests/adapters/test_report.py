@@ -65,9 +65,7 @@ def report_data(**changes: object) -> ReportData:
         table=CycleTable(
             campaign="rehearsal",
             lines=(line(0), line(1), line(2, rmse_bar=None)),
-            change=Change(
-                first_cycle=0, last_cycle=2, first=0.5, last=0.46, difference=-0.04, low=-0.05, high=-0.03
-            ),
+            change=Change(first_cycle=0, last_cycle=2, first=0.5, last=0.46, difference=-0.04, low=-0.05, high=-0.03),
         ),
         facts={"catalogue": "synthetic sky, 1500 galaxies, seed 0", "seed": "0"},
         decisions=decisions,

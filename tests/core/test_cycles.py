@@ -26,7 +26,18 @@ def test_every_state_but_the_first_is_reached(machine: StateMachine, states: typ
 
 def test_a_whole_cycle_is_legal() -> None:
     """The design's path through a cycle is in the table."""
-    path = ["planned", "predicting", "acquiring", "publishing", "collecting", "training", "evaluating", "gated", "promoted", "done"]
+    path = [
+        "planned",
+        "predicting",
+        "acquiring",
+        "publishing",
+        "collecting",
+        "training",
+        "evaluating",
+        "gated",
+        "promoted",
+        "done",
+    ]
     for before, after in itertools.pairwise(map(CycleState, path)):
         CYCLES.check(before, after, what="1")
 

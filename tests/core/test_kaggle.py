@@ -71,11 +71,7 @@ def test_round_trip(seed: int, n: int, short: bool):
 
 def cumulative_parent(cumulative: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the fraction that each answer's siblings sum to, by the description of the file."""
-    parents = (
-        dict.fromkeys(["2"], "1.2")
-        | dict.fromkeys(["3", "4", "5"], "2.2")
-        | dict.fromkeys(["10", "11"], "4.1")
-    )
+    parents = dict.fromkeys(["2"], "1.2") | dict.fromkeys(["3", "4", "5"], "2.2") | dict.fromkeys(["10", "11"], "4.1")
     parents |= {"7": "1.1", "8": "6.1", "9": "2.1"}
     names = list(KAGGLE_COLUMNS)
     parent = np.ones_like(cumulative)
@@ -96,9 +92,7 @@ def test_cumulative_fractions_are_in_the_convention_of_the_file(seed: int):
 
 def test_odd_is_a_share_of_those_asked_though_stored_for_everyone():
     """With 40 % artifacts, Class6 stays as it is, Class8 is divided by Class6.1, and P(asked) is 60 %."""
-    row = kaggle_row(
-        Class1_1=0.6, Class1_3=0.4, Class7_1=0.6, Class6_1=0.5, Class6_2=0.5, Class8_1=0.2, Class8_6=0.3
-    )
+    row = kaggle_row(Class1_1=0.6, Class1_3=0.4, Class7_1=0.6, Class6_1=0.5, Class6_2=0.5, Class8_1=0.2, Class8_6=0.3)
     shares = conditional_from_cumulative(TREE, row, ["g"])[0]
     assert shares[TREE.slices[TREE.index("something-odd")]].tolist() == [0.5, 0.5]
     assert shares[TREE.slices[TREE.index("odd-feature")]].tolist() == [0.4, 0, 0, 0, 0, 0.6, 0]
@@ -162,9 +156,7 @@ def test_a_short_row_holds_all_of_its_17_fractions():
         conditional_from_cumulative(TREE, row, ["g"])
 
 
-@pytest.mark.parametrize(
-    "function", [cumulative_from_conditional, lambda t, a: conditional_from_cumulative(t, a, "g")]
-)
+@pytest.mark.parametrize("function", [cumulative_from_conditional, lambda t, a: conditional_from_cumulative(t, a, "g")])
 def test_only_gz2_has_kaggle_fractions(function):
     """Another tree is refused, and so is an array that is not the tree's."""
     decals = load_tree("gz-decals-dr5")
@@ -176,9 +168,7 @@ def test_only_gz2_has_kaggle_fractions(function):
 
 def test_the_real_file():
     """All 23,098 real rows convert, sum to 1 where asked, and come back within the file's rounding."""
-    table = pq.read_table(
-        shared_data() / "gz2_kaggle.parquet", columns=["galaxy_id", "n_answers", *KAGGLE_COLUMNS]
-    )
+    table = pq.read_table(shared_data() / "gz2_kaggle.parquet", columns=["galaxy_id", "n_answers", *KAGGLE_COLUMNS])
     cumulative = np.stack([table[column].to_numpy() for column in KAGGLE_COLUMNS], axis=1)
     shares = conditional_from_cumulative(TREE, cumulative, table["galaxy_id"].to_pylist())
     sums = totals(TREE, shares)

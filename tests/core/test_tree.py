@@ -69,16 +69,12 @@ def walks(questions: tuple[Question, ...], walk: Walk | None = None) -> Iterator
 def walk_columns(tree: Tree) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Return all walks as masks: answers chosen (W, A) and questions asked (W, Q)."""
     everything = list(walks(tree.questions))
-    chosen = [
-        [walk.get(q.name) == answer for q in tree.questions for answer in q.answers] for walk in everything
-    ]
+    chosen = [[walk.get(q.name) == answer for q in tree.questions for answer in q.answers] for walk in everything]
     asked = [[q.name in walk for q in tree.questions] for walk in everything]
     return np.array(chosen), np.array(asked)
 
 
-def enumerated_asked_probability(
-    tree: Tree, probabilities: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def enumerated_asked_probability(tree: Tree, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return P(asked) as the sum over all walks of their probability."""
     chosen, asked = walk_columns(tree)
     return np.where(chosen, probabilities, 1).prod(axis=1) @ asked
@@ -128,8 +124,7 @@ def gz2_document() -> dict[str, Any]:
             "task": question.task,
             "parents": list(question.parents),
             "answers": [
-                {"name": n, "label": label}
-                for n, label in zip(question.answers, question.labels, strict=True)
+                {"name": n, "label": label} for n, label in zip(question.answers, question.labels, strict=True)
             ],
             "task_answers": list(question.task_answers),
         }
@@ -171,9 +166,7 @@ def test_columns_slices_and_indices_agree(name: str):
         assert tree.index(question.name) == index
         assert tree.question(question.name) is question
         assert tree.columns[tree.slices[index]] == question.columns
-        assert [tree.column(column) for column in question.columns] == list(range(tree.n_answers))[
-            tree.slices[index]
-        ]
+        assert [tree.column(column) for column in question.columns] == list(range(tree.n_answers))[tree.slices[index]]
         assert (tree.question_of_answer[tree.slices[index]] == index).all()
         assert {tree.columns[parent] for parent in tree.parents_of[index]} == set(question.parents)
     assert tree.question_of_answer.dtype == np.int64
@@ -252,9 +245,7 @@ def test_what_is_not_recorded_stays_unknown():
     tree = load_tree("gz2")
     probabilities = np.full(tree.n_answers, 0.5)
     probabilities[tree.slices[tree.index("disk-edge-on")]] = np.nan
-    below = [
-        tree.index(q) for q in ("bar", "has-spiral-arms", "bulge-size", "edge-on-bulge", "spiral-winding")
-    ]
+    below = [tree.index(q) for q in ("bar", "has-spiral-arms", "bulge-size", "edge-on-bulge", "spiral-winding")]
     asked = tree.asked_probability(probabilities)
     assert np.isnan(asked[below]).all()
     assert asked[tree.index("disk-edge-on")] == 0.5
@@ -343,9 +334,7 @@ def test_decals_tree_is_the_real_workflow():
         task = workflow["tasks"][question.task]
         labels = dict(zip(question.answers, question.labels, strict=True))
         assert question.text == strings[task["question"]]
-        assert [labels[answer] for answer in question.task_answers] == [
-            label(a["label"]) for a in task["answers"]
-        ]
+        assert [labels[answer] for answer in question.task_answers] == [label(a["label"]) for a in task["answers"]]
 
     by_task = {question.task: question for question in tree.questions}
 
@@ -428,9 +417,7 @@ def test_the_hash_follows_meaning_only():
     different = [
         hash_with(answers=head.answers[::-1], task_answers=head.answers),
         dataclasses.replace(tree, questions=tree.questions[:-1]).hash,
-        dataclasses.replace(
-            tree, questions=(*tree.questions[:-1], dataclasses.replace(tail[-1], name="arms"))
-        ).hash,
+        dataclasses.replace(tree, questions=(*tree.questions[:-1], dataclasses.replace(tail[-1], name="arms"))).hash,
         dataclasses.replace(
             tree, questions=(*tree.questions[:-1], dataclasses.replace(tail[-1], parents=("bar_yes",)))
         ).hash,

@@ -46,9 +46,7 @@ def counts_of(tree: Tree, votes: dict[str, int]) -> npt.NDArray[np.int64]:
 def test_totals_and_fractions_of_one_galaxy():
     """Votes add up per question; an answer's fraction is its share; a question without votes has none."""
     tree = load_tree("gz2")
-    counts = counts_of(
-        tree, {"smooth-or-featured_smooth": 3, "smooth-or-featured_artifact": 1, "how-rounded_round": 3}
-    )
+    counts = counts_of(tree, {"smooth-or-featured_smooth": 3, "smooth-or-featured_artifact": 1, "how-rounded_round": 3})
     votes = dict(zip([q.name for q in tree.questions], totals(tree, counts)[0].tolist(), strict=True))
     assert {name: n for name, n in votes.items() if n} == {"smooth-or-featured": 4, "how-rounded": 3}
     fractions = conditional_fractions(tree, counts)[0]
@@ -125,9 +123,7 @@ def test_a_question_not_recorded_is_asked_of_nobody():
     probabilities[tree.slices[0]] = [0, 1, 0]
     probabilities[tree.slices[tree.index("disk-edge-on")]] = np.nan
     walks = walk(tree, probabilities, 50, np.random.default_rng(0))
-    answered = {
-        q.name for q, choices in zip(tree.questions, walks.T, strict=True) if (choices != NOT_ASKED).any()
-    }
+    answered = {q.name for q, choices in zip(tree.questions, walks.T, strict=True) if (choices != NOT_ASKED).any()}
     assert answered == {"smooth-or-featured", "something-odd", "odd-feature"}
 
 
@@ -145,9 +141,7 @@ def test_an_impossible_answer_is_never_chosen(probabilities: list[float], number
     assert walks.tolist() == [[answer]]
 
 
-@pytest.mark.parametrize(
-    "probabilities", [[0.5, 0.4], [0.6, 0.6], [-0.5, 1.5], [np.nan, 1], [0, 0], [np.inf, 0]]
-)
+@pytest.mark.parametrize("probabilities", [[0.5, 0.4], [0.6, 0.6], [-0.5, 1.5], [np.nan, 1], [0, 0], [np.inf, 0]])
 def test_what_is_no_distribution_is_refused(probabilities: list[float]):
     """Probabilities that are negative, not finite, NaN in part or do not sum to 1 are refused by question."""
     with pytest.raises(BadVotes, match=r"question 'ring': answer probabilities .* are not a distribution"):
@@ -212,9 +206,7 @@ def test_both_parents_of_a_question_give_their_votes():
 def test_real_decals_counts_are_possible():
     """Recorded counts of 1,618 GZ DECaLS DR5 galaxies are such as walks through the tree give."""
     tree = load_tree("gz-decals-dr5")
-    table = pq.read_table(
-        shared_data() / "gz_decals_dr5_tree_counts.parquet", columns=["subject_id", *tree.columns]
-    )
+    table = pq.read_table(shared_data() / "gz_decals_dr5_tree_counts.parquet", columns=["subject_id", *tree.columns])
     counts = np.stack([table[column].to_numpy() for column in tree.columns], axis=1)
     assert counts.shape == (1618, 34)
     check_counts(tree, counts, table["subject_id"].to_pylist())

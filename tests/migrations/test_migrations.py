@@ -1,6 +1,7 @@
 """Migrations build what the tables say, on the database engine of production."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic import command
@@ -70,6 +71,13 @@ def test_upgrade_is_repeatable(empty_engine: Engine) -> None:
     upgrade(empty_engine)
     check_schema(empty_engine)
     assert catalog(empty_engine) == first
+
+
+def test_simultaneous_upgrades_are_one(empty_engine: Engine) -> None:
+    """Processes that open a new database together wait for whoever upgrades it."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(upgrade, [empty_engine] * 4))
+    check_schema(empty_engine)
 
 
 def test_downgrade_leaves_nothing(engine: Engine) -> None:

@@ -16,9 +16,7 @@ SMOOTH = TREE.column("smooth-or-featured_smooth")
 
 def probabilities(smooth: float = 0.5) -> np.ndarray:
     """Return uniform answers, but for the first question: smooth, featured, never an artifact."""
-    uniform = np.concatenate(
-        [np.full(part.stop - part.start, 1 / (part.stop - part.start)) for part in TREE.slices]
-    )
+    uniform = np.concatenate([np.full(part.stop - part.start, 1 / (part.stop - part.start)) for part in TREE.slices])
     uniform[:3] = [smooth, 1 - smooth, 0.0]
     return uniform
 
@@ -54,9 +52,7 @@ def test_answers_depend_on_galaxy_cycle_and_seed_and_on_nothing_else():
     np.testing.assert_array_equal(first, b.answers("g1", probabilities(), 50, 1))
     assert not np.array_equal(first, a.answers("g2", probabilities(), 50, 1))
     assert not np.array_equal(first, a.answers("g1", probabilities(), 50, 2))
-    assert not np.array_equal(
-        first, crowd(precision=20.0, bias=0.3, seed=2).answers("g1", probabilities(), 50, 1)
-    )
+    assert not np.array_equal(first, crowd(precision=20.0, bias=0.3, seed=2).answers("g1", probabilities(), 50, 1))
 
 
 @pytest.mark.parametrize(("precision", "inflation"), [(None, 1.0), (10.0, 1 + 39 / 11), (40.0, 1 + 39 / 41)])

@@ -138,10 +138,7 @@ def test_the_sense_of_rotation_mirrors_the_arms():
     """Spirals of both hands exist: a negative pitch is the mirror image."""
     spiral = replace(DISC, position_angle_rad=0.0, axis_ratio=1.0, arm_strength=1.0)
     mirrored = mean_image(replace(spiral, pitch_rad=-spiral.pitch_rad))
-    assert (
-        np.abs(mirrored - mean_image(spiral)[::-1]).mean()
-        < 0.5 * np.abs(mirrored - mean_image(spiral)).mean()
-    )
+    assert np.abs(mirrored - mean_image(spiral)[::-1]).mean() < 0.5 * np.abs(mirrored - mean_image(spiral)).mean()
 
 
 def test_rendering_warns_about_nothing():

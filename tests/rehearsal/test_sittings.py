@@ -26,9 +26,7 @@ def workflow(*, reverse: str = "") -> Workflow:
     return Workflow(workflow_id=10, version="3.7", tasks=tasks)
 
 
-def sittings(
-    manners: Manners = POLITE, *, n_users: int = 0, seed: int = 4, live: Workflow | None = None
-) -> Sittings:
+def sittings(manners: Manners = POLITE, *, n_users: int = 0, seed: int = 4, live: Workflow | None = None) -> Sittings:
     """Return what turns answers into classifications."""
     return Sittings(TREE, live or workflow(), project_id=1, seed=seed, manners=manners, n_users=n_users)
 
@@ -92,11 +90,7 @@ def test_sittings_take_plausible_times_and_are_over_when_they_are_sent():
     for sending in sendings:
         metadata = sending.classification["metadata"]
         started, finished = (datetime.fromisoformat(metadata[name]) for name in ("started_at", "finished_at"))
-        assert (
-            timedelta(seconds=SITTING_S[0] - 0.001)
-            <= finished - started
-            <= timedelta(seconds=SITTING_S[1] + 0.001)
-        )
+        assert timedelta(seconds=SITTING_S[0] - 0.001) <= finished - started <= timedelta(seconds=SITTING_S[1] + 0.001)
         assert timedelta(0) <= NOW - finished <= timedelta(seconds=IDLE_S)
     assert sent(sittings(), 20) == sendings[:20]
 
@@ -159,9 +153,7 @@ def test_a_phone_sends_what_panoptes_requires_and_the_session():
         }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "share", ["duplicate_share", "repeat_share", "null_share", "mobile_share", "logged_in_share"]
-)
+@pytest.mark.parametrize("share", ["duplicate_share", "repeat_share", "null_share", "mobile_share", "logged_in_share"])
 def test_a_share_outside_zero_to_one_is_refused_by_name(share):
     """A share is a probability."""
     with pytest.raises(BadInput, match=share):

@@ -136,11 +136,7 @@ def test_images_show_the_outline_that_the_truth_states(sky):
 def test_edge_on_discs_look_thinner_than_everything_else(tree, sky):
     """What most would call edge-on is elongated in its image, and nearly nothing else is that much."""
     column = tree.column("disk-edge-on_yes")
-    bright = [
-        galaxy
-        for galaxy in sky
-        if galaxy.properties["outline"] > 0.9 and galaxy.properties["kind"] <= Kind.DISC
-    ]
+    bright = [galaxy for galaxy in sky if galaxy.properties["outline"] > 0.9 and galaxy.properties["kind"] <= Kind.DISC]
     thin = [axis_ratio(pixels(galaxy)) for galaxy in bright if galaxy.probabilities[column] > 0.7]
     thick = [axis_ratio(pixels(galaxy)) for galaxy in bright if galaxy.probabilities[column] < 0.3]
     assert min(len(thin), len(thick)) > 20

@@ -67,9 +67,7 @@ class Site:
         with VolunteerClient(self.endpoint, timeout_s=10, resend_waits_s=()) as client:
             self._token = client.log_in(*OWNER)
 
-    def call(
-        self, method: str, path: str, document: object = None, **headers: str
-    ) -> tuple[Any, Mapping[str, str]]:
+    def call(self, method: str, path: str, document: object = None, **headers: str) -> tuple[Any, Mapping[str, str]]:
         """Return the JSON document and headers of a call as the owner."""
         connection = HTTPConnection(urlsplit(self.endpoint).netloc, timeout=10)
         sent = {
@@ -87,9 +85,7 @@ class Site:
     def set_tasks(self, tasks: Mapping[str, Any]) -> None:
         """Give the workflow these tasks."""
         _, headers = self.call("GET", "/api/workflows/10")
-        self.call(
-            "PUT", "/api/workflows/10", {"workflows": {"tasks": tasks}}, **{"If-Match": headers["ETag"]}
-        )
+        self.call("PUT", "/api/workflows/10", {"workflows": {"tasks": tasks}}, **{"If-Match": headers["ETag"]})
 
     def add_subject(self, name: str) -> int:
         """Create a subject with an image elsewhere and return its id."""
@@ -167,13 +163,10 @@ def assignments(site: Site, n_votes: int = 8) -> list[Assignment]:
     """Create a few subjects and assign them to volunteers."""
     rng = np.random.default_rng(8)
     shares = [
-        np.concatenate([rng.dirichlet(np.ones(len(q.answers))) for q in TREE.questions])
-        for _ in range(N_GALAXIES)
+        np.concatenate([rng.dirichlet(np.ones(len(q.answers))) for q in TREE.questions]) for _ in range(N_GALAXIES)
     ]
     return [
-        Assignment(
-            subject_id=site.add_subject(f"g{i}"), galaxy_id=f"g{i}", n_votes=n_votes + i, probabilities=share
-        )
+        Assignment(subject_id=site.add_subject(f"g{i}"), galaxy_id=f"g{i}", n_votes=n_votes + i, probabilities=share)
         for i, share in enumerate(shares)
     ]
 
@@ -186,9 +179,7 @@ def volunteers(site: Site, **habits: Any) -> Volunteers:
 
 def expected_counts(of: Volunteers, shown: Sequence[Assignment], cycle: int) -> np.ndarray:
     """Return the votes (N, A) that the volunteers mean to give."""
-    return np.array(
-        [count_walks(TREE, of.answers(a.galaxy_id, a.probabilities, a.n_votes, cycle)) for a in shown]
-    )
+    return np.array([count_walks(TREE, of.answers(a.galaxy_id, a.probabilities, a.n_votes, cycle)) for a in shown])
 
 
 def classify(of: Volunteers, shown: Sequence[Assignment], posted: Sequence[str] = ()) -> VolunteerReport:
@@ -230,9 +221,7 @@ def test_the_order_of_galaxies_and_the_number_of_connections_change_no_vote(open
         site = open_site(name)
         shown = assignments(site)
         classify(volunteers(site, connections=connections), shown[::step])
-        arrived.append(
-            sorted((r["metadata"]["session"], json.dumps(r["annotations"])) for r in site.classifications())
-        )
+        arrived.append(sorted((r["metadata"]["session"], json.dumps(r["annotations"])) for r in site.classifications()))
     assert arrived[0] == arrived[1]
 
 

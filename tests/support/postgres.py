@@ -56,11 +56,7 @@ def postgres_url() -> Iterator[str]:
     if GIVEN:
         yield GIVEN
         return
-    # Not in pytest's folder: as root the server runs as another user, whom the next pytest process locks out of it.
-    with (
-        tempfile.TemporaryDirectory(prefix="alservice-tests-") as folder,
-        EmbeddedPostgres(Path(folder)) as url,
-    ):
+    with scratch_folder() as folder, EmbeddedPostgres(folder) as url:
         settings = ("fsync", "synchronous_commit", "full_page_writes")
         run_sql(url, *(f"ALTER SYSTEM SET {name} = off" for name in settings), "SELECT pg_reload_conf()")
         yield url

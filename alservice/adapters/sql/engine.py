@@ -56,7 +56,7 @@ def make_engine(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise BadConfig("the database URL cannot be read: use postgresql://USER:PASSWORD@HOST/NAME") from None
     if parsed.drivername not in {"postgresql", _DRIVER}:
         raise BadConfig(f"the database URL must start with postgresql://, not {parsed.drivername}://")

@@ -13,7 +13,9 @@ from alservice.errors import BadConfig, BadInput, Conflict, DatabaseUnavailable,
 RAISE = "DO $$ BEGIN RAISE EXCEPTION 'said so' USING ERRCODE = '{}'; END $$"
 
 
-@pytest.mark.parametrize("url", ["", "secret-password", "mysql://u:secret-password@h/d", "postgresql+asyncpg://h/d"])
+@pytest.mark.parametrize(
+    "url", ["", "secret-password", "mysql://u:secret@h/d", "postgresql+asyncpg://h/d", "postgresql://u@h:secret/d"]
+)
 def test_only_postgres_urls_are_accepted(url: str) -> None:
     """Another database or an unreadable URL is refused, without repeating what may be a password."""
     with pytest.raises(BadConfig) as refusal:
