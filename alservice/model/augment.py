@@ -58,7 +58,7 @@ def augment(images: Tensor, config: Augmentation, *, output_px: int, generator: 
     extent = output_px / images.shape[-1] * config.zoom ** (2 * uniform[2] - 1)
     shift = 2 * config.shift * (2 * uniform[3:5] - 1) * extent
     cos, sin = extent * torch.cos(angle), extent * torch.sin(angle)
-    theta = torch.stack([cos * flip, -sin, shift[0], sin * flip, cos, shift[1]], dim=-1).unflatten(-1, (2, 3))
+    theta = torch.stack([cos * flip, -sin, shift[0], sin * flip, cos, shift[1]], dim=-1).view(-1, 2, 3)
     grid = torch.nn.functional.affine_grid(
         theta.to(images.device), [len(images), images.shape[1], output_px, output_px], align_corners=False
     )

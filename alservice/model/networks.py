@@ -123,7 +123,8 @@ class Network(nn.Module):
         With 8 they do not change when the image is flipped or turned by quarters, whatever the trunk learned.
         """
         stacked = torch.cat([_view(pixels, view) for view in range(views)])
-        return self.trunk(stacked).unflatten(0, (views, len(pixels))).mean(0)
+        embedded: Tensor = self.trunk(stacked)
+        return embedded.view(views, len(pixels), -1).mean(0)
 
     def draw(self, embeddings: Tensor, masks: Masks) -> Tensor:
         """Return the posterior draws (B, T, A) of concentrations, temperature included."""

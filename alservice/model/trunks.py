@@ -47,7 +47,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C, H, W) to embeddings (B, E)."""
-        return self.blocks(x).mean(dim=(2, 3))
+        maps: Tensor = self.blocks(x)
+        return maps.mean(dim=(2, 3))
 
 
 class Walmsley2020(nn.Module):
