@@ -43,9 +43,9 @@ class PredictCatalogue:
         packs = self.catalogues.image_shards(catalogue_id, pack_name(campaign.images))
         finished = {s.index: s for s in self.models.posterior_shards(model.id, catalogue_id, scope)}
         todo = [pack for pack in packs if pack.index not in finished]
-        self.progress.start(f"predict {scope}", len(packs))
-        self.progress.advance(len(finished))
         if todo:
+            self.progress.start(f"predict {scope}", len(packs))
+            self.progress.advance(len(finished))
             tree = load_tree(campaign.tree)
             network, _ = LoadModel(objects=self.objects).run(model, tree)
             network.to(self.device)
@@ -54,7 +54,7 @@ class PredictCatalogue:
                 self.models.save_posterior_shard(model.id, catalogue_id, scope, shard)
                 finished[pack.index] = shard
                 self.progress.advance()
-        self.progress.finish()
+            self.progress.finish()
         return tuple(finished[pack.index] for pack in packs)
 
     def posteriors(self, shards: Sequence[Shard]) -> Iterator[Posterior]:
