@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 
 from alservice.adapters.objects import open_objects
@@ -22,6 +23,12 @@ from alservice.errors import BadConfig, StorageFull
 from alservice.factory.wiring import Factory
 from alservice.ports import Progress
 from alservice.settings import Settings, load_settings
+
+PREFECT_SERVER = "prefect.server.api.server:create_app"
+"""What the command line of a Prefect server names."""
+
+ORPHANED = 1
+"""Parent of a process whose own parent is gone."""
 
 NOWHERE = "http://127.0.0.1:9"
 """Endpoint of a process that has not chosen one: the discard port of this machine, never the real site."""
@@ -112,8 +119,12 @@ def folder_secret(folder: Path, name: str) -> str:
 
 
 def prefect_environment() -> Mapping[str, str]:
-    """Return the environment of Prefect on one machine: its files in the work folder, no telemetry, no logs."""
+    """Return the environment of Prefect on one machine: its files in the work folder, no telemetry, no logs.
+
+    A server that a killed run left behind on these files is ended first: nobody else would.
+    """
     home = make_folder(load_settings().folder / "prefect")  # Prefect makes the last level only
+    end_orphaned_servers(home)
     return {
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -122,6 +133,17 @@ def prefect_environment() -> Mapping[str, str]:
         "PREFECT_LOGGING_LEVEL": "CRITICAL",  # an error is shown once, by the command line
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }
+
+
+def end_orphaned_servers(home: Path) -> None:
+    """End Prefect's temporary servers on a folder whose process is gone: they do not notice a SIGKILL of it."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if PREFECT_SERVER not in process.cmdline():
+                continue
+            ours = process.environ().get("PREFECT_HOME") == str(home)
+            if ours and process.ppid() == ORPHANED:
+                process.terminate()
 
 
 def _progress() -> Progress:

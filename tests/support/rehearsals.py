@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,16 +39,21 @@ def run_killed(workdir: Path, target: str, calls: int, when: str, *arguments: st
 
 
 def _run(command: list[str], workdir: Path, changes: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment(workdir, **changes),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    # Files, not pipes: a server that outlives a killed process would hold a pipe open for ever.
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        ended = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment(workdir, **changes),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(command, ended.returncode, stdout=out.read(), stderr=err.read())
 
 
 def lines_of(finished: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
