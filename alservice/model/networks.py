@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -141,7 +141,7 @@ def build_network(config: NetworkConfig, tree: Tree, *, seed: int) -> Network:
     with torch.device("meta"):  # Modules would draw first weights from the global generator.
         network = Network(config, tree)
     network = network.to_empty(device="cpu")
-    network.trunk.to(memory_format=torch.channels_last)  # 1.7x the speed of the default layout on a CPU.
+    cast("Any", network.trunk).to(memory_format=torch.channels_last)  # 1.7x the speed of the default layout on a CPU.
     generator = torch.Generator().manual_seed(seed_of(seed, "weights"))
     for module in network.trunk.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
