@@ -6,8 +6,9 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 
@@ -21,15 +22,17 @@ from alservice.core.campaign import (
     TrainingPolicy,
 )
 from alservice.core.catalogues import CatalogueFault, CatalogueRow
-from alservice.core.cycles import CycleState
+from alservice.core.cycles import Cycle, CycleState
 from alservice.core.ids import stable_fraction
 from alservice.core.states import SubjectState
 from alservice.core.tree import Tree, load_tree
 from alservice.errors import Conflict, NotFound, ZooniverseUnavailable
 from alservice.factory.wiring import STANDIN_USER, Factory
+from alservice.ports import Zooniverse
 from alservice.rehearsal.sky import synthetic_sky
 from alservice.rehearsal.standin import Standin, StandinConfig
 from alservice.rehearsal.volunteers import Assignment, Volunteers
+from alservice.services.collect_classifications import SOURCE
 
 REHEARSAL = "rehearsal"
 """Name of every rehearsal's campaign."""
@@ -152,7 +155,7 @@ def ask_volunteers(factory: Factory, cycle_id: int) -> int:
     cycle = factory.cycles.get(cycle_id)
     campaign = factory.campaigns.get_version(cycle.campaign_id, cycle.campaign_version)
     catalogue = factory.catalogues.get(cycle.catalogue_id)
-    if not campaign.zooniverse.is_standin or catalogue.votes_key is None or cycle.state is not CycleState.COLLECTING:
+    if not campaign.zooniverse.is_standin or catalogue.votes_key is None or cycle.deadline is None:
         return 0
     ids, fractions, _ = packs.decode_fractions(factory.objects.get(catalogue.votes_key))
     row_of = {galaxy_id: row for row, galaxy_id in enumerate(ids)}
@@ -166,9 +169,8 @@ def ask_volunteers(factory: Factory, cycle_id: int) -> int:
         for subject in factory.ledger.of_cycle(cycle.id, (SubjectState.LIVE,))
         if subject.zooniverse_id is not None and subject.galaxy_id in row_of
     ]
-    zooniverse = factory.zooniverse(campaign)
-    seen = chain.from_iterable(zooniverse.classifications(factory.classifications.cursor(cycle.campaign_id, "api")))
-    posted = {raw.session for raw in seen if raw.session is not None}
+    posted = _sessions(factory, factory.zooniverse(campaign), cycle, [a.galaxy_id for a in assignments])
+    began = cycle.deadline - timedelta(hours=campaign.collecting.deadline_hours)
     is_synthetic = catalogue.source.startswith(SYNTHETIC)
     volunteers = Volunteers(
         endpoint=os.environ["PANOPTES_ENDPOINT"],
@@ -176,12 +178,21 @@ def ask_volunteers(factory: Factory, cycle_id: int) -> int:
         workflow_id=campaign.zooniverse.workflow_id,
         tree=load_tree(campaign.tree),
         seed=campaign.seed,
-        clock=factory.clock,
+        clock=lambda: began,  # not now: what is sent again after a kill must be the same sitting
         precision=OVERDISPERSION if is_synthetic else None,
         bias=VOLUNTEER_BIAS if is_synthetic else 0.0,
     )
     outcome = volunteers.classify(assignments, cycle.number, progress=factory.progress, posted=posted)
     return outcome.posted + outcome.skipped
+
+
+def _sessions(factory: Factory, zooniverse: Zooniverse, cycle: Cycle, galaxy_ids: Sequence[str]) -> set[str]:
+    """Return the sittings that are there already: landed in our tables, or waiting above the cursor."""
+    with factory.classifications.landing(cycle.campaign_id) as landing:
+        landed = [row.raw for rows in landing.rows_of(galaxy_ids).values() for row in rows]
+    cursor = factory.classifications.cursor(cycle.campaign_id, SOURCE)
+    waiting = chain.from_iterable(zooniverse.classifications(cursor))
+    return {raw.session for raw in chain(landed, waiting) if raw.session is not None}
 
 
 def cycles_done(factory: Factory) -> int:
