@@ -2,6 +2,8 @@
 
 ``weekly-cycle`` ends in collecting; ``ingest`` notices that collecting is over and starts ``advance``, which trains,
 evaluates and gates. Nothing waits inside a process: a waiting cycle is a row.
+
+Docstrings of flows have an ``Args:`` section: it is what Prefect's forms show beside each field.
 """
 
 from __future__ import annotations
@@ -61,12 +63,9 @@ HEAVY = {CycleState.PREDICTING: "predict/predict", CycleState.TRAINING: "train/t
 def weekly_cycle(campaign: str, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
     """Start this week's cycle, or go on with the open one, until its galaxies are in front of volunteers.
 
-    Parameters
-    ----------
-    campaign
-        Name of the campaign.
-    dispatch
-        ``deployments`` sends prediction to the work pool ``gpu``.
+    Args:
+        campaign: Name of the campaign, as given to `alservice campaign create`.
+        dispatch: Where prediction runs: `inline` in this run, `deployments` in the work pool gpu.
     """
     return _work(campaign, start_or_resume, lambda cycle: run_steps(cycle, ASKING, dispatch))
 
@@ -75,12 +74,9 @@ def weekly_cycle(campaign: str, dispatch: Dispatch = Dispatch.INLINE) -> State[C
 def ingest(campaign: str, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
     """Read new classifications; when collecting is over, start ``advance``.
 
-    Parameters
-    ----------
-    campaign
-        Name of the campaign.
-    dispatch
-        ``deployments`` starts the deployment of ``advance`` and returns; ``inline`` leaves that to the caller.
+    Args:
+        campaign: Name of the campaign, as given to `alservice campaign create`.
+        dispatch: `deployments` starts the deployment of advance; `inline` leaves that to the caller.
     """
 
     def work(cycle: CycleSummary) -> CycleSummary:
@@ -96,37 +92,50 @@ def ingest(campaign: str, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSu
 def advance(campaign: str, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
     """Train a candidate on the votes, judge it and let the gate decide.
 
-    Parameters
-    ----------
-    campaign
-        Name of the campaign.
-    dispatch
-        ``deployments`` sends training to the work pool ``gpu``.
+    Args:
+        campaign: Name of the campaign, as given to `alservice campaign create`.
+        dispatch: Where training runs: `inline` in this run, `deployments` in the work pool gpu.
     """
     return _work(campaign, resume_open, lambda cycle: run_steps(cycle, LEARNING, dispatch))
 
 
 @flow(name="predict")
 def predict(campaign: str) -> State[CycleSummary]:
-    """Predict every galaxy with the champion: the step of an open cycle that wants a GPU."""
+    """Predict every galaxy with the champion: the step of an open cycle that wants a GPU.
+
+    Args:
+        campaign: Name of the campaign, as given to `alservice campaign create`.
+    """
     return _work(campaign, resume_open, lambda cycle: run_steps(cycle, (CycleState.PREDICTING,)))
 
 
 @flow(name="train")
 def train(campaign: str) -> State[CycleSummary]:
-    """Train the open cycle's candidate: the other step that wants a GPU."""
+    """Train the open cycle's candidate: the other step that wants a GPU.
+
+    Args:
+        campaign: Name of the campaign, as given to `alservice campaign create`.
+    """
     return _work(campaign, resume_open, lambda cycle: run_steps(cycle, (CycleState.TRAINING,)))
 
 
 @flow(name="start-cycle")
 def start_cycle(campaign: str) -> State[CycleSummary]:
-    """Start a cycle, or go on with the open one, in this process and as far as it goes without waiting."""
+    """Start a cycle, or go on with the open one, in this process and as far as it goes without waiting.
+
+    Args:
+        campaign: Name of the campaign, as given to `alservice campaign create`.
+    """
     return _work(campaign, start_or_resume, turn)
 
 
 @flow(name="resume-cycle")
 def resume_cycle(campaign: str) -> State[CycleSummary]:
-    """Go on with the open cycle in this process, as far as it goes without waiting."""
+    """Go on with the open cycle in this process, as far as it goes without waiting.
+
+    Args:
+        campaign: Name of the campaign, as given to `alservice campaign create`.
+    """
     return _work(campaign, resume_open, turn)
 
 
