@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import requests
@@ -17,6 +18,8 @@ from tests.support.rehearsals import environment, lines_of, run_alservice
 from tests.support.shared import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+
+BUSY = 503
 
 PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
 
@@ -29,8 +32,12 @@ class Server:
     workdir: Path
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        """Call the API as the UI does."""
-        answer = requests.post(f"{self.api}{path}", json=body, timeout=30)
+        """Call the API as the UI does; like Prefect's own client, again while its database is busy."""
+        for wait_s in (1, 2, 4, 8, 0):
+            answer = requests.post(f"{self.api}{path}", json=body, timeout=30)
+            if answer.status_code != BUSY:
+                break
+            time.sleep(wait_s)
         answer.raise_for_status()
         return answer.json()
 
@@ -43,7 +50,7 @@ class Server:
     def trigger(self, name: str, parameters: dict[str, Any]) -> str:
         """Start a run of a deployment with changed parameters, as *Custom run* does; return its id."""
         deployment = self.get(f"/deployments/name/{name}")
-        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": str(uuid4())}
         return str(self.post(f"/deployments/{deployment['id']}/create_flow_run", body)["id"])
 
     def finished(self, run_id: str, *, seconds: float = 240) -> dict[str, Any]:

@@ -65,8 +65,7 @@ def lines_of(finished: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]
 CONTENT = {
     "cycles": "SELECT number, state FROM cycles ORDER BY number",
     "acquired": """SELECT c.number, a.galaxy_id, a.arm, a.rank, a.score_nats, a.inclusion_probability
-        FROM acquired a JOIN acquisitions q ON q.id = a.acquisition_id JOIN cycles c ON c.id = q.cycle_id
-        ORDER BY 1, 2""",
+        FROM acquired a JOIN cycles c ON c.id = a.cycle_id ORDER BY 1, 2""",
     "subjects": "SELECT galaxy_id, state FROM subjects ORDER BY galaxy_id",
     "tallies": "SELECT galaxy_id, column_index, votes FROM tallies ORDER BY 1, 2",
     "counted": "SELECT verdict, count(*) FROM classifications WHERE verdict = 'counted' GROUP BY verdict",
