@@ -38,6 +38,10 @@ class Codebook:
         """The versions that are known."""
         return frozenset(self._maps)
 
+    def unread(self, version: str) -> Mapping[str, str]:
+        """Return the tasks of a known version whose answers have no meaning, and why."""
+        return self._maps[version].unread
+
     def decode(self, raw: RawClassification, galaxy_id: str | None) -> Classification:
         """Return the row with its answers as columns of the tree, or with the reason why not."""
         key = raw.workflow_version, id(raw.annotations)
