@@ -26,7 +26,7 @@ BATCH_ROWS: Final = 20_000
 """Rows per transaction: some ten MB, and less than a second of work."""
 
 CACHE_CELLS: Final = 50_000
-"""Annotations kept parsed: volunteers walk a tree in a few thousand ways."""
+"""Annotations kept parsed, and users hashed: volunteers walk a tree in a few thousand ways, and come again."""
 
 REQUIRED: Final = (
     "classification_id",
@@ -118,6 +118,7 @@ class _Reader:
         self._width = len(header)
         self._place = {column: header.index(column) for column in REQUIRED}
         self._annotations: dict[str, tuple[Mapping[str, Any], ...]] = {}
+        self._users: dict[str, str] = {}
         self._rows: list[RawClassification] = []
         self._faults: list[RowFault] = []
         self._foreign: Counter[int] = Counter()
@@ -187,7 +188,7 @@ class _Reader:
                 workflow_id=workflow_id,
                 workflow_version=version or "",
                 zooniverse_subject_id=_subject(row[place["subject_ids"]]),
-                user_hash=hash_user(str(_whole(user_id, "user_id")), self._file.user_hash_key) if user_id else None,
+                user_hash=self._user(user_id) if user_id else None,
                 session=_text(metadata.get("session"), "metadata"),
                 started_at=_text(metadata.get("started_at"), "metadata"),
                 finished_at=_text(metadata.get("finished_at"), "metadata"),
@@ -200,6 +201,15 @@ class _Reader:
                 after_retirement=served_retired or _was_retired(row[place["subject_data"]], created_at),
             )
         )
+
+    def _user(self, user_id: str) -> str:
+        known = self._users.get(user_id)
+        if known is None:
+            known = hash_user(str(_whole(user_id, "user_id")), self._file.user_hash_key)
+            if len(self._users) >= CACHE_CELLS:
+                self._users.clear()
+            self._users[user_id] = known
+        return known
 
     def _answers(self, cell: str) -> tuple[Mapping[str, Any], ...]:
         """Return task and value of each annotation; the question's text is the version's to tell."""

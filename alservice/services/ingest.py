@@ -17,6 +17,7 @@ from alservice.core.workflows import Workflow
 from alservice.errors import BadInput
 from alservice.ports import ClassificationStore, Clock, ExportBatch, Landing, Progress, SubjectLedger, WorkflowStore
 from alservice.services.land_classifications import land, recount
+from alservice.services.workers import one_ahead
 
 REPLAY_ROWS: Final = 5_000
 """Rows read anew per transaction: some MB, and short enough a lock for others to wait for."""
@@ -124,7 +125,7 @@ class Ingest:
         foreign: Counter[int] = Counter()
         verdicts: Counter[Verdict] = Counter()
         new = broken = 0
-        for batch in batches:
+        for batch in one_ahead(batches):
             with self.classifications.landing(campaign.id) as landing:
                 landing.quarantine(batch.faults, source=name, received_at=self.clock())
                 landed = self.land(landing, campaign, tree, codebook, batch.rows, source=EXPORT)

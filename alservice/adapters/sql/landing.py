@@ -46,12 +46,18 @@ _RAW: Final = tuple(field.name for field in fields(RawClassification))
 _READING: Final = ("answers", "abstentions", "fault")
 _DECODED: Final = ("galaxy_id", *_READING)
 _COPIED: Final = (*_RAW, *_DECODED, "verdict")
-_STAGE: Final = Table(
-    "landing",
-    MetaData(),
-    *(Column(name, _TABLE.c[name].type) for name in _COPIED),
-    prefixes=["TEMPORARY"],
-    postgresql_on_commit="DELETE ROWS",
+
+
+def _staging(name: str, columns: Iterable[Column[Any]]) -> Table:
+    """Return a table of one transaction that takes rows on their way into another."""
+    copies = (Column(column.name, column.type) for column in columns)
+    return Table(name, MetaData(), *copies, prefixes=["TEMPORARY"], postgresql_on_commit="DELETE ROWS")
+
+
+_STAGE: Final = _staging("landing", (_TABLE.c[name] for name in _COPIED))
+_TALLIES: Final = _staging(
+    "landing_tallies",
+    (schema.tallies.c[name] for name in ("galaxy_id", "classifications", "votes", "last_id", "seen")),
 )
 
 
@@ -75,7 +81,7 @@ class SqlLanding:
         """Insert rows, or update what a source may still change; see `Landing.insert`."""
         if not rows:
             return Inserted(new=frozenset(), corrected={})
-        self._stage(rows, verdicts)
+        self._copy(_STAGE, _lines(rows, verdicts))
         shared = {"campaign_id": self._campaign_id, "source": source, "answers_from": source}
         names = (*_COPIED, *shared, "received_at")
         values = (
@@ -103,14 +109,13 @@ class SqlLanding:
         self._forget_faults(inserted)
         return Inserted(new=frozenset(inserted), corrected=corrected)
 
-    def _stage(self, rows: Sequence[Classification], verdicts: Mapping[int, Verdict]) -> None:
-        """Copy rows into a table of this transaction: COPY is the fastest way in."""
-        self._connection.execute(CreateTable(_STAGE, if_not_exists=True))
-        self._connection.execute(text("TRUNCATE landing"))
+    def _copy(self, table: Table, lines: Iterable[str]) -> None:
+        """Copy lines into an empty table of this transaction: COPY is the fastest way in."""
+        self._connection.execute(CreateTable(table, if_not_exists=True))
+        self._connection.execute(text(f"TRUNCATE {table.name}"))
         driver: Any = self._connection.connection.driver_connection
         with driver.cursor() as cursor:
-            lines = io.StringIO("".join(_lines(rows, verdicts)))
-            cursor.copy_expert("COPY landing FROM STDIN", lines)
+            cursor.copy_expert(f"COPY {table.name} FROM STDIN", io.StringIO("".join(lines)))
 
     def _forget_faults(self, classification_ids: Iterable[int]) -> None:
         """Take rows of files out of quarantine that a later file or the API gave whole."""
@@ -211,21 +216,12 @@ class SqlLanding:
         """Replace the tallies of these galaxies."""
         if not tallies:
             return
-        table = schema.tallies
-        names = ("galaxy_id", "classifications", "votes", "last_id", "seen")
-        rows = (
-            {
-                "galaxy_id": galaxy_id,
-                "classifications": tally.classifications,
-                "votes": tally.votes.tolist(),
-                "last_id": tally.last_id,
-                "seen": None if tally.seen is None else f"\\x{tally.seen.hex()}",
-            }
-            for galaxy_id, tally in tallies.items()
-        )
-        given = incoming(table, names, rows)
+        self._copy(_TALLIES, (_tally_line(galaxy_id, tally) for galaxy_id, tally in tallies.items()))
         mine: ColumnElement[int] = literal(self._campaign_id)
-        new = upsert(table).from_select(("campaign_id", *names), select(mine, given))
+        names = tuple(_TALLIES.c.keys())
+        new = upsert(schema.tallies).from_select(
+            ("campaign_id", *names), select(mine, *_TALLIES.c).order_by(_TALLIES.c.galaxy_id)
+        )
         self._connection.execute(
             new.on_conflict_do_update(
                 index_elements=["campaign_id", "galaxy_id"],
@@ -293,39 +289,50 @@ def _merged(old: Any, new: Any) -> dict[str, ColumnElement[Any]]:
 
 
 def _lines(rows: Iterable[Classification], verdicts: Mapping[int, Verdict]) -> Iterable[str]:
-    """Yield rows in the text form of COPY."""
+    """Yield rows in the text form of COPY, the columns as in `_COPIED`."""
     documents: dict[int, str] = {}
     for row in rows:
         raw = row.raw
-        for name in _TEXTS:
-            value = getattr(raw, name)
-            if value is not None and not value.isprintable():
-                number = raw.classification_id
-                raise BadInput(f"classification {number}: {name} is not printable text", classification=number)
+        number = raw.classification_id
         annotations = documents.get(id(raw.annotations))
         if annotations is None:
             annotations = documents[id(raw.annotations)] = _escaped(json.dumps(list(raw.annotations)))
-        texts = [_copied(getattr(raw, name)) for name in _TEXTS]
+        subject, completed = raw.zooniverse_subject_id, raw.completed
         answers = ",".join(map(str, row.answers))
         yield (
-            f"{raw.classification_id}\t{raw.workflow_id}\t{texts[0]}\t{_copied(raw.zooniverse_subject_id)}\t"
-            f"{texts[1]}\t{texts[2]}\t{texts[3]}\t{texts[4]}\t{raw.seen_before}\t{raw.live_project}\t"
-            f"{raw.created_at.isoformat()}\t{annotations}\t{_copied(raw.completed)}\t{raw.gold_standard}\t"
-            f"{raw.after_retirement}\t{_copied(row.galaxy_id)}\t{{{answers}}}\t{row.abstentions}\t"
-            f"{_copied(row.fault)}\t{_copied(verdicts.get(raw.classification_id))}\n"
+            f"{number}\t{raw.workflow_id}\t{_text(raw, 'workflow_version')}\t{_NULL if subject is None else subject}\t"
+            f"{_text(raw, 'user_hash')}\t{_text(raw, 'session')}\t{_text(raw, 'started_at')}\t"
+            f"{_text(raw, 'finished_at')}\t{raw.seen_before}\t{raw.live_project}\t{raw.created_at}\t{annotations}\t"
+            f"{_NULL if completed is None else completed}\t{raw.gold_standard}\t{raw.after_retirement}\t"
+            f"{_optional(row.galaxy_id)}\t{{{answers}}}\t{row.abstentions}\t{_optional(row.fault)}\t"
+            f"{verdicts.get(number, _NULL)}\n"
         )
 
 
-_TEXTS: Final = ("workflow_version", "user_hash", "session", "started_at", "finished_at")
+def _tally_line(galaxy_id: str, tally: GalaxyTally) -> str:
+    votes = str(tally.votes.tolist())[1:-1]
+    seen = _NULL if tally.seen is None else f"\\\\x{tally.seen.hex()}"
+    return f"{_escaped(galaxy_id)}\t{tally.classifications}\t{{{votes}}}\t{tally.last_id}\t{seen}\n"
 
 
-def _copied(value: object) -> str:
-    return "\\N" if value is None else _escaped(str(value))
+_NULL: Final = "\\N"
+
+
+def _text(raw: RawClassification, name: str) -> str:
+    value: str | None = getattr(raw, name)
+    if value is None:
+        return _NULL
+    if not value.isprintable():
+        number = raw.classification_id
+        raise BadInput(f"classification {number}: {name} is not printable text", classification=number, field=name)
+    return value.replace("\\", "\\\\") if "\\" in value else value
+
+
+def _optional(value: str | None) -> str:
+    return _NULL if value is None else _escaped(value)
 
 
 def _escaped(value: str) -> str:
-    if value.isalnum():
-        return value
     return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
