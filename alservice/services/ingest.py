@@ -125,6 +125,7 @@ class Ingest:
         foreign: Counter[int] = Counter()
         verdicts: Counter[Verdict] = Counter()
         new = broken = 0
+        self.progress.start("read export", None)
         for batch in one_ahead(batches):
             with self.classifications.landing(campaign.id) as landing:
                 landing.quarantine(batch.faults, source=name, received_at=self.clock())
@@ -133,7 +134,8 @@ class Ingest:
             broken += len(batch.faults)
             new += landed[0]
             verdicts += landed[1]
-            self.progress.advance(len(batch.rows))
+            self.progress.advance(len(batch.rows) + len(batch.faults) + sum(batch.foreign.values()))
+        self.progress.finish()
         if foreign and not verdicts:
             named = ", ".join(str(workflow_id) for workflow_id, _ in foreign.most_common(5))
             wanted = campaign.campaign.zooniverse.workflow_id
