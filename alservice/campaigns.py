@@ -10,6 +10,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from alservice.core.campaign import Campaign
+from alservice.core.decoding import IGNORE
 from alservice.core.tree import load_tree
 from alservice.errors import BadConfig
 
@@ -52,6 +53,10 @@ def _check_names(campaign: Campaign, source: str) -> None:
         raise BadConfig(f"{source}: acquisition.question_weights: tree {tree.name} has no question {unknown[0]}")
     if campaign.evaluation.answer not in tree.columns:
         raise BadConfig(f"{source}: evaluation.answer: tree {tree.name} has no answer {campaign.evaluation.answer}")
+    meant = {column for rule in campaign.decoding for column in rule.labels.values()} - {IGNORE}
+    unknown = sorted(meant - set(tree.columns))
+    if unknown:
+        raise BadConfig(f"{source}: decoding: tree {tree.name} has no answer {unknown[0]}")
 
 
 def explain(error: ValidationError, *, prefix: str = "") -> str:

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from alservice.errors import AlserviceError
 
 if TYPE_CHECKING:
-    from alservice.factory import Factory
+    from alservice.factory import Factory, IngestReport
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -64,10 +64,16 @@ database = typer.Typer(help="The database schema.", no_args_is_help=True)
 campaigns = typer.Typer(help="Surveys and their decisions.", no_args_is_help=True)
 catalogues = typer.Typer(help="Galaxies of a campaign.", no_args_is_help=True)
 cycles = typer.Typer(help="Turns of the loop.", no_args_is_help=True)
+ingest = typer.Typer(help="Classifications in, and what their answers mean.", no_args_is_help=True)
+quarantine = typer.Typer(help="Rows that cannot be read yet.", no_args_is_help=True)
+tallies = typer.Typer(help="Counted votes.", no_args_is_help=True)
 app.add_typer(database, name="db")
 app.add_typer(campaigns, name="campaign")
 app.add_typer(catalogues, name="catalogue")
 app.add_typer(cycles, name="cycle")
+app.add_typer(ingest, name="ingest")
+app.add_typer(quarantine, name="quarantine")
+app.add_typer(tallies, name="tally")
 
 Workdir = Annotated[
     Path | None,
@@ -202,6 +208,86 @@ def import_catalogue(
         typer.echo(f"  row {fault.row} ({fault.galaxy_id or 'no id'}): {fault.field}: {fault.reason}", err=True)
 
 
+@ingest.command("api")
+def ingest_api(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
+    """Read the classifications that Zooniverse lists, from where the last reading ended."""
+    _use(workdir)
+    with _factory() as factory:
+        _show_ingest(factory.ingest_api(campaign), as_json)
+
+
+@ingest.command("export")
+def ingest_export(
+    file: Annotated[Path, typer.Argument(help="Classification export (CSV, gzip or not).")],
+    campaign: CampaignName,
+    workdir: Workdir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read an export file; every row lands, waits in quarantine or is excluded by name."""
+    _use(workdir)
+    with _factory() as factory:
+        _show_ingest(factory.ingest_export(campaign, file), as_json)
+
+
+@ingest.command("workflows")
+def ingest_workflows(
+    file: Annotated[Path, typer.Argument(help="Workflows export (CSV) or workflow versions (JSON).")],
+    campaign: CampaignName,
+    workdir: Workdir = None,
+) -> None:
+    """Learn what each workflow version asked, and read the rows that waited for it."""
+    _use(workdir)
+    with _factory() as factory:
+        versions, new, freed = factory.ingest_workflows(campaign, file)
+    typer.echo(f"{versions} workflow versions, {new} new; {freed} rows left quarantine")
+
+
+@quarantine.command("list")
+def list_quarantine(
+    campaign: CampaignName,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Rows to list.")] = 20,
+    workdir: Workdir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how many rows wait for which reason, and the first of them."""
+    _use(workdir)
+    with _factory() as factory:
+        waiting = factory.classifications.quarantined(factory.campaigns.get(campaign).id, limit=limit)
+    if as_json:
+        _print_json([{"reasons": dict(waiting.reasons), "rows": [row.document() for row in waiting.rows]}])
+        return
+    for reason, n in waiting.reasons.items():
+        typer.echo(f"{n:>8}  {reason}")
+    for row in waiting.rows:
+        place = f"{row.source} row {row.row}" if row.row else row.source
+        typer.echo(f"  classification {row.classification_id or '?'} ({place}): {row.reason}")
+    if not waiting.reasons:
+        typer.echo("quarantine is empty")
+
+
+@tallies.command("export")
+def export_tallies(
+    campaign: CampaignName,
+    out: Annotated[Path, typer.Option("--out", help="Table to write: .csv or .parquet.")],
+    workdir: Workdir = None,
+) -> None:
+    """Write votes per galaxy, question and answer."""
+    _use(workdir)
+    with _factory() as factory:
+        galaxies, inconsistent = factory.export_tallies(campaign, out)
+    typer.echo(f"{out}: {galaxies} galaxies")
+    if inconsistent:
+        typer.echo(f"  {inconsistent} galaxies have more answers to a question than volunteers led to it", err=True)
+
+
+@tallies.command("recount")
+def recount_tallies(campaign: CampaignName, workdir: Workdir = None) -> None:
+    """Read, judge and count all classifications anew, under the campaign's rules of now."""
+    _use(workdir)
+    with _factory() as factory:
+        typer.echo(f"{factory.recount_tallies(campaign)} galaxies counted anew")
+
+
 @cycles.command("start")
 def start_cycle(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
     """Start a cycle and take it as far as it goes without waiting."""
@@ -244,6 +330,13 @@ def show_cycle(
         _print_json([view.document()])
     else:
         typer.echo(view.text())
+
+
+def _show_ingest(report: IngestReport, as_json: bool) -> None:
+    if as_json:
+        _print_json([report.document()])
+    else:
+        typer.echo(report.text())
 
 
 def _show_cycles(campaign: str, as_json: bool, *, newest: bool) -> None:

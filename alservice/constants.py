@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
 APP_NAME: Final = "alservice"
@@ -23,6 +24,15 @@ INGEST_OVERLAP: Final = 2_000
 
 INGEST_PAGE: Final = 200
 """Rows asked for per page of classifications: production's cap; more is silently clipped."""
+
+CLOCK_SLACK: Final = timedelta(days=1)
+"""How far Zooniverse's clock may be ahead of ours; classifications from later than that are broken rows."""
+
+API: Final = "api"
+"""Name of the API listing as a source of classifications; it gives answers as they were given, by index."""
+
+EXPORT: Final = "export"
+"""Name of export files as a source; they give labels, and tell what the API hides."""
 
 TALLY_REDUCER: Final = "counts-1"
 """Version of the rule that turns classifications into tallies; a change makes old snapshots incomparable."""

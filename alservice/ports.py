@@ -19,8 +19,10 @@ from alservice.core.catalogues import Catalogue, CatalogueFault, Galaxy, Shard
 from alservice.core.classifications import Classification, RawClassification, Verdict
 from alservice.core.cycles import Cycle, CycleState
 from alservice.core.gate import GateDecision
+from alservice.core.judging import GalaxyTally
 from alservice.core.objects import StoredObject
 from alservice.core.posteriors import Posterior
+from alservice.core.quarantine import Quarantine, RowFault
 from alservice.core.records import CampaignRow, Evaluation, Event, Model, TrainingSnapshot
 from alservice.core.states import SubjectState
 from alservice.core.subjects import Subject, SubjectDraft
@@ -263,20 +265,80 @@ class SubjectLedger(Protocol):
         """Return Zooniverse id to galaxy id, for those that are ours."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportBatch:
+    """Some rows of an export file.
+
+    Parameters
+    ----------
+    rows
+        Classifications of the campaign's workflow.
+    faults
+        Rows that cannot be read.
+    foreign
+        Rows of other workflows, by workflow id.
+    """
+
+    rows: Sequence[RawClassification]
+    faults: Sequence[RowFault]
+    foreign: Mapping[int, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inserted:
+    """What became of rows that were inserted; those in neither were known and the same.
+
+    Parameters
+    ----------
+    new
+        Ids of the rows that were not there.
+    corrected
+        Id to galaxy of the rows that were there and changed.
+    """
+
+    new: frozenset[int]
+    corrected: Mapping[int, str | None]
+
+
 class Landing(Protocol):
     """One transaction of ingest: rows, verdicts, tallies and the cursor land together or not at all."""
 
-    def insert(self, rows: Sequence[Classification], *, source: str, received_at: datetime) -> int:
-        """Insert rows, or update what a source may still change; return how many were new."""
+    def insert(
+        self,
+        rows: Sequence[Classification],
+        *,
+        source: str,
+        received_at: datetime,
+        verdicts: Mapping[int, Verdict],
+    ) -> Inserted:
+        """Insert distinct rows, with the verdicts that are known, or update what a source may still change.
+
+        Sources agree on one row: the API knows the answers as given, an export knows what the API hides.
+        """
 
     def rows_of(self, galaxy_ids: Sequence[str]) -> Mapping[str, Sequence[Classification]]:
         """Return every row of these galaxies, landed earlier or in this transaction."""
 
+    def tallies_of(self, galaxy_ids: Sequence[str]) -> Mapping[str, GalaxyTally]:
+        """Return the tallies of these galaxies, where there are any."""
+
+    def verdicts_of(self, classification_ids: Sequence[int]) -> Mapping[int, Verdict]:
+        """Return the verdicts of rows that landed earlier."""
+
     def save_verdicts(self, verdicts: Mapping[int, Verdict]) -> None:
         """Set verdicts by classification id."""
 
-    def save_tallies(self, tallies: Mapping[str, IntArray], classifications: Mapping[str, int]) -> None:
-        """Replace the tallies (A,) and counted classifications of these galaxies."""
+    def waiting(self, *, after_id: int, limit: int) -> Sequence[Classification]:
+        """Return rows that could not be read, or whose subject is ours by now, by id."""
+
+    def save_readings(self, rows: Sequence[Classification]) -> None:
+        """Replace galaxy and answers of rows that are there, read anew from what their source gave."""
+
+    def save_tallies(self, tallies: Mapping[str, GalaxyTally]) -> None:
+        """Replace the tallies of these galaxies."""
+
+    def quarantine(self, faults: Sequence[RowFault], *, source: str, received_at: datetime) -> None:
+        """Record rows of a file that cannot be classifications; the same row again is one fault."""
 
     def move_cursor(self, source: str, last_id: int) -> None:
         """Move the cursor forward; it never goes back."""
@@ -299,6 +361,22 @@ class ClassificationStore(Protocol):
 
     def by_verdict(self, campaign_id: int) -> Mapping[str, int]:
         """Return rows per verdict."""
+
+    def galaxies(self, campaign_id: int, *, after: str, limit: int) -> Sequence[str]:
+        """Return ids of galaxies that have classifications, in order."""
+
+    def quarantined(self, campaign_id: int, *, limit: int) -> Quarantine:
+        """Return what waits in quarantine: counts by reason, and the first rows."""
+
+
+class WorkflowStore(Protocol):
+    """Definitions of a campaign's workflow, one per version; a version never changes."""
+
+    def save(self, campaign_id: int, workflows: Sequence[Workflow], *, source: str) -> int:
+        """Store versions; return how many were new. Raises `Conflict` for a known version with other tasks."""
+
+    def list(self, campaign_id: int) -> Sequence[Workflow]:
+        """Return all known versions."""
 
 
 class SnapshotStore(Protocol):

@@ -80,6 +80,7 @@ def classification_of(entry: Document, user_hash_key: bytes) -> RawClassificatio
             live_project=metadata.get("live_project") is not False,
             created_at=datetime.fromisoformat(entry["created_at"]).astimezone(UTC),
             annotations=tuple(dict(annotation) for annotation in entry["annotations"]),
+            after_retirement=_was_retired(metadata),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Unreadable(f"classification {entry.get('id')!r} cannot be read: {error!r}") from error
@@ -88,6 +89,11 @@ def classification_of(entry: Document, user_hash_key: bytes) -> RawClassificatio
 def hash_user(user_id: str, key: bytes) -> str:
     """Return the keyed hash that stands for a volunteer."""
     return hashlib.blake2b(user_id.encode(), key=key, digest_size=16).hexdigest()
+
+
+def _was_retired(metadata: Mapping[str, Any]) -> bool:
+    selection = metadata.get("subject_selection_state")
+    return isinstance(selection, dict) and selection.get("retired") is True
 
 
 def _text(metadata: Mapping[str, Any], field: str) -> str | None:

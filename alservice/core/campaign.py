@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from alservice.core.classifications import CountingPolicy
+from alservice.core.decoding import LabelRule
 from alservice.core.gate import GatePolicy
 from alservice.core.ids import digest_of_document
 from alservice.errors import BadConfig
@@ -207,6 +209,10 @@ class Campaign:
         Root of every random draw of the campaign.
     hold_hours
         How long a held gate waits for a person; after that the champion is kept.
+    decoding
+        What labels of the workflow's versions mean where they are not the tree's own.
+    counting
+        Which classifications count.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -220,6 +226,8 @@ class Campaign:
     prediction: PredictionPolicy = field(default_factory=PredictionPolicy)
     training: TrainingPolicy = field(default_factory=TrainingPolicy)
     collecting: CollectingPolicy = field(default_factory=CollectingPolicy)
+    decoding: tuple[LabelRule, ...] = ()
+    counting: CountingPolicy = field(default_factory=CountingPolicy)
     gate: GatePolicy = field(default_factory=GatePolicy)
     zooniverse: ZooniverseTarget = field(default_factory=ZooniverseTarget)
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from alservice.core.workflows import AnswerMap
+from alservice.core.workflows import IGNORED, AnswerMap, plain_label
+from alservice.errors import BadConfig
 from alservice.shapes import IntArray
 
 
@@ -23,9 +24,64 @@ class Verdict(StrEnum):
     SEEN_BEFORE = "seen-before"  # Panoptes says so
     INCOMPLETE = "incomplete"
     NOT_LIVE = "not-live"
+    BEFORE_LAUNCH = "before-launch"  # a test of the workflow, by the campaign's launch date
+    GOLD_STANDARD = "gold-standard"  # an expert's example for others
+    TOO_FAST = "too-fast"  # nobody reads the questions in that time
+    AFTER_RETIREMENT = "after-retirement"  # the subject had its votes already
     WRONG_WORKFLOW = "wrong-workflow"
     UNKNOWN_SUBJECT = "unknown-subject"
     QUARANTINED = "quarantined"  # an answer, task or version we cannot map; replayed once we can
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CountingPolicy:
+    """Which classifications count, beyond the rules that hold for everyone.
+
+    Parameters
+    ----------
+    min_seconds
+        A sitting shorter than this by the volunteer's own clock is too fast; 0 lets all pass.
+    launched_at
+        Classifications before this (ISO time with a zone) were tests; None lets all pass.
+    after_retirement
+        Whether votes on a subject that was retired already count.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+    min_seconds: float = 0.0
+    launched_at: str | None = None
+    after_retirement: Literal["counted", "excluded"] = "counted"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_seconds < float("inf"):
+            raise BadConfig(f"counting.min_seconds must be finite and not negative, not {self.min_seconds}")
+        launched = _moment(self.launched_at)
+        if self.launched_at is not None and (launched is None or launched.tzinfo is None):
+            raise BadConfig(f"counting.launched_at {self.launched_at!r} is not a time with a zone")
+
+    def is_too_fast(self, started_at: str | None, finished_at: str | None) -> bool:
+        """Tell whether a sitting was too short; clocks that cannot be read or run backwards prove nothing."""
+        if not self.min_seconds:
+            return False
+        start, end = _moment(started_at), _moment(finished_at)
+        if start is None or end is None or (start.tzinfo is None) != (end.tzinfo is None):
+            return False
+        return 0 <= (end - start).total_seconds() < self.min_seconds
+
+    def is_before_launch(self, created_at: datetime) -> bool:
+        """Tell whether the survey had not begun; to the second, which is what exports give."""
+        launched = _moment(self.launched_at)
+        return launched is not None and created_at.replace(microsecond=0) < launched.replace(microsecond=0)
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+EVERYTHING_COUNTS = CountingPolicy()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +96,14 @@ class RawClassification:
         Volunteer's own clock, as text: client clocks are data, not truth.
     created_at
         Zooniverse's clock (UTC).
+    annotations
+        Task and value of each answer: an index from the API, a label from an export.
+    completed
+        What an export tells; None from the API, which hides it.
+    gold_standard
+        What an export tells; False from the API, which hides it.
+    after_retirement
+        Whether the subject was retired when it was classified.
     """
 
     classification_id: int
@@ -54,6 +118,9 @@ class RawClassification:
     live_project: bool
     created_at: datetime
     annotations: Sequence[Mapping[str, Any]]
+    completed: bool | None = None
+    gold_standard: bool = False
+    after_retirement: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,37 +144,73 @@ class Classification:
     fault: str | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """The answers of one sitting as columns of the tree; see `Classification`."""
+
+    answers: tuple[int, ...] = ()
+    abstentions: int = 0
+    fault: str | None = None
+
+
 def decode(raw: RawClassification, galaxy_id: str | None, answer_map: AnswerMap | None) -> Classification:
     """Return the classification with its answers as columns of the tree."""
-    answers: list[int] = []
-    abstentions = 0
-    fault = None if answer_map is not None else f"workflow version {raw.workflow_version} is not known"
-    for annotation in raw.annotations if answer_map is not None else ():
-        column, problem = _column(annotation, answer_map)
-        fault = fault or problem
-        if column is not None:
-            answers.append(column)
-        elif problem is None:
-            abstentions += 1
+    if answer_map is None:
+        reading = Reading(fault=f"workflow version {raw.workflow_version} is not known")
+    else:
+        reading = read_answers(raw.annotations, answer_map)
     return Classification(
-        raw=raw, galaxy_id=galaxy_id, answers=tuple(sorted(set(answers))), abstentions=abstentions, fault=fault
+        raw=raw,
+        galaxy_id=galaxy_id,
+        answers=reading.answers,
+        abstentions=reading.abstentions,
+        fault=reading.fault,
     )
 
 
-def _column(annotation: Mapping[str, Any], answer_map: AnswerMap | None) -> tuple[int | None, str | None]:
-    task = annotation.get("task")
-    columns = answer_map.columns.get(str(task)) if answer_map is not None else None
-    if columns is None:
-        return None, f"task {task!r} is not in the workflow"
-    value = annotation.get("value")
-    if value is None:
-        return None, None
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < len(columns):
-        return None, f"task {task}: answer {value!r} is not one of {len(columns)}"
-    return columns[value], None
+def read_answers(annotations: Sequence[Mapping[str, Any]], answer_map: AnswerMap) -> Reading:
+    """Return what was answered, or the first reason why it cannot be read."""
+    answers: list[int] = []
+    abstentions = 0
+    tasks: set[str] = set()
+    for annotation in annotations:
+        task = str(annotation.get("task"))
+        if task in answer_map.ignored:
+            continue
+        if task not in answer_map.columns:
+            return Reading(fault=answer_map.unread.get(task, f"task {task!r} is not in the workflow"))
+        if task in tasks:
+            return Reading(fault=f"task {task} is answered twice")
+        tasks.add(task)
+        value = annotation.get("value")
+        column = None if value is None else _column(task, value, answer_map)
+        if isinstance(column, str):
+            return Reading(fault=column)
+        if column is None:
+            abstentions += 1
+        elif column != IGNORED:
+            answers.append(column)
+    return Reading(answers=tuple(sorted(set(answers))), abstentions=abstentions)
 
 
-def judge(rows: Iterable[Classification], *, workflow_id: int, first_columns: frozenset[int]) -> dict[int, Verdict]:
+def _column(task: str, value: object, answer_map: AnswerMap) -> int | str:
+    """Return the column of an index or a label, or what is wrong with it."""
+    columns = answer_map.columns[task]
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(columns):
+        return columns[value]
+    labels = answer_map.labels.get(task, {})
+    if isinstance(value, str):
+        return labels.get(plain_label(value), f"task {task}: answer {plain_label(value)[:80]!r} is not one of its own")
+    return f"task {task}: answer {str(value)[:80]!r} is not one of {len(columns)}"
+
+
+def judge(
+    rows: Iterable[Classification],
+    *,
+    workflow_id: int,
+    first_columns: frozenset[int],
+    policy: CountingPolicy = EVERYTHING_COUNTS,
+) -> dict[int, Verdict]:
     """Return the verdict of every classification of one galaxy, first kept.
 
     The result depends on the set of rows alone, not on the order in which they arrived: rows are judged in order
@@ -122,7 +225,8 @@ def judge(rows: Iterable[Classification], *, workflow_id: int, first_columns: fr
     users: set[str] = set()
     verdicts: dict[int, Verdict] = {}
     for row in sorted(rows, key=lambda r: r.raw.classification_id):
-        verdict = _verdict(row, workflow_id, first_columns, sends, users)
+        verdict = own_verdict(row, workflow_id=workflow_id, first_columns=first_columns, policy=policy)
+        verdict = verdict or _verdict_among(row.raw, sends, users)
         verdicts[row.raw.classification_id] = verdict
         if verdict is Verdict.COUNTED:
             if row.raw.user_hash is not None:
@@ -132,27 +236,38 @@ def judge(rows: Iterable[Classification], *, workflow_id: int, first_columns: fr
     return verdicts
 
 
-def _verdict(
-    row: Classification,
-    workflow_id: int,
-    first_columns: frozenset[int],
-    sends: set[tuple[str, str]],
-    users: set[str],
-) -> Verdict:
+def own_verdict(
+    row: Classification, *, workflow_id: int, first_columns: frozenset[int], policy: CountingPolicy
+) -> Verdict | None:
+    """Return why a classification does not count, whatever others say of its galaxy; None when it may count."""
     raw = row.raw
-    send = (raw.session, raw.started_at)
-    answered_first = any(column in first_columns for column in row.answers)
     rules = (
         (row.galaxy_id is None, Verdict.UNKNOWN_SUBJECT),
         (raw.workflow_id != workflow_id, Verdict.WRONG_WORKFLOW),
         (row.fault is not None, Verdict.QUARANTINED),
         (not raw.live_project, Verdict.NOT_LIVE),
-        (raw.finished_at is None or not (answered_first or row.abstentions), Verdict.INCOMPLETE),
-        (send in sends, Verdict.DUPLICATE_SEND),
+        (policy.is_before_launch(raw.created_at), Verdict.BEFORE_LAUNCH),
+        (raw.gold_standard, Verdict.GOLD_STANDARD),
+        (not _is_complete(row, first_columns), Verdict.INCOMPLETE),
+        (policy.is_too_fast(raw.started_at, raw.finished_at), Verdict.TOO_FAST),
+        (raw.after_retirement and policy.after_retirement == "excluded", Verdict.AFTER_RETIREMENT),
         (raw.seen_before, Verdict.SEEN_BEFORE),
-        (raw.user_hash in users, Verdict.REPEAT),
     )
-    return next((verdict for applies, verdict in rules if applies), Verdict.COUNTED)
+    return next((verdict for applies, verdict in rules if applies), None)
+
+
+def _is_complete(row: Classification, first_columns: frozenset[int]) -> bool:
+    """Believe an export; of what the API hides, an end and an answer to the first question are the signs."""
+    if row.raw.completed is not None:
+        return row.raw.completed
+    answered_first = any(column in first_columns for column in row.answers)
+    return row.raw.finished_at is not None and (answered_first or row.abstentions > 0)
+
+
+def _verdict_among(raw: RawClassification, sends: set[tuple[str, str]], users: set[str]) -> Verdict:
+    if (raw.session, raw.started_at) in sends:
+        return Verdict.DUPLICATE_SEND
+    return Verdict.REPEAT if raw.user_hash in users else Verdict.COUNTED
 
 
 def tally(rows: Iterable[Classification], verdicts: Mapping[int, Verdict], n_answers: int) -> IntArray:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from alservice.core.tree import Question, Tree
 from alservice.errors import BadInput
+
+IGNORED: Final = -1
+"""In an `AnswerMap`, instead of a column: the answer is known and is no vote."""
 
 _IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
@@ -38,6 +41,18 @@ class Workflow:
     version: str
     tasks: Mapping[str, Any]
 
+    def plain(self) -> Workflow:
+        """Return what this version asks, without help texts, order of tasks and other decoration."""
+        tasks = {
+            key: {
+                "type": task.get("type"),
+                "question": task.get("question") or task.get("instruction"),
+                "answers": [{"label": str(answer.get("label"))} for answer in task.get("answers") or ()],
+            }
+            for key, task in self.tasks.items()
+        }
+        return Workflow(workflow_id=self.workflow_id, version=self.version, tasks=tasks)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerMap:
@@ -46,12 +61,26 @@ class AnswerMap:
     Parameters
     ----------
     columns
-        Task key to the tree's answer column per answer index.
+        Task key to the tree's answer column per answer index, or `IGNORED`.
+    labels
+        Task key to the same by plain label, as exports give answers.
+    ignored
+        Tasks that are no question of the tree, by the campaign's decision.
+    unread
+        Tasks whose answers nobody has given a meaning, and why.
     """
 
     version: str
     first_task: str
     columns: Mapping[str, tuple[int, ...]]
+    labels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    ignored: frozenset[str] = frozenset()
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+
+def without_images(label: str) -> str:
+    """Return a label without its images."""
+    return " ".join(_IMAGE.sub(" ", label).split())
 
 
 def plain_label(label: str) -> str:
@@ -116,6 +145,7 @@ def map_answers(tree: Tree, workflow: Workflow) -> AnswerMap:
         A question has no task, or an answer's label is not in the tree; the message names it.
     """
     columns: dict[str, tuple[int, ...]] = {}
+    labels: dict[str, dict[str, int]] = {}
     for question in tree.questions:
         task = workflow.tasks.get(question.task)
         if task is None:
@@ -126,7 +156,9 @@ def map_answers(tree: Tree, workflow: Workflow) -> AnswerMap:
                 question=question.name,
             )
         columns[question.task] = _columns_of(tree, question, task, workflow)
-    return AnswerMap(version=workflow.version, first_task=tree.questions[0].task, columns=columns)
+        texts = (plain_label(str(answer["label"])) for answer in task["answers"])
+        labels[question.task] = dict(zip(texts, columns[question.task], strict=True))
+    return AnswerMap(version=workflow.version, first_task=tree.questions[0].task, columns=columns, labels=labels)
 
 
 def _columns_of(tree: Tree, question: Question, task: Mapping[str, Any], workflow: Workflow) -> tuple[int, ...]:

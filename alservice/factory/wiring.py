@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from alservice.adapters import catalogue_files, images, packs
+from alservice.adapters.export_files import ExportFile
 from alservice.adapters.panoptes import Credentials, PanoptesZooniverse
 from alservice.adapters.panoptes_http import Timeouts
 from alservice.adapters.report import render_report
@@ -26,12 +27,17 @@ from alservice.adapters.sql.events import SqlEventLog
 from alservice.adapters.sql.models import SqlModelStore
 from alservice.adapters.sql.snapshots import SqlSnapshotStore
 from alservice.adapters.sql.subjects import SqlSubjectLedger
+from alservice.adapters.sql.workflows import SqlWorkflowStore
+from alservice.adapters.tally_files import write_tallies
+from alservice.adapters.workflow_files import read_workflows
+from alservice.constants import CLOCK_SLACK
 from alservice.core.campaign import Campaign
 from alservice.core.catalogues import Catalogue
 from alservice.core.cycle_table import CycleTable, CycleView
 from alservice.core.cycles import Cycle, CycleState
 from alservice.core.retry import RetryPolicy
 from alservice.core.tree import load_tree
+from alservice.core.votes import inconsistent
 from alservice.core.workflows import AnswerMap
 from alservice.errors import BadConfig
 from alservice.model.device import resolve_device
@@ -44,6 +50,7 @@ from alservice.services.decide_gate import DecideGate
 from alservice.services.evaluate_model import EvaluateModel, JudgeModel
 from alservice.services.gather_report import GatherReport
 from alservice.services.import_catalogue import ImportCatalogue
+from alservice.services.ingest import Ingest, IngestReport
 from alservice.services.pack_images import PackImages
 from alservice.services.predict_catalogue import PredictCatalogue
 from alservice.services.publish_subjects import PublishPolicy, PublishSubjects
@@ -106,6 +113,11 @@ class Factory:
     def classifications(self) -> SqlClassificationStore:
         """Classifications and tallies."""
         return SqlClassificationStore(self.engine, self.clock)
+
+    @cached_property
+    def workflows(self) -> SqlWorkflowStore:
+        """Known workflow versions."""
+        return SqlWorkflowStore(self.engine, self.clock)
 
     @cached_property
     def snapshots(self) -> SqlSnapshotStore:
@@ -211,11 +223,58 @@ class Factory:
         """Zooniverse -> tallies."""
         return CollectClassifications(
             classifications=self.classifications,
+            workflows=self.workflows,
             ledger=self.ledger,
             zooniverse=self.zooniverse(campaign),
             clock=self.clock,
             progress=self.progress,
         )
+
+    def ingest(self) -> Ingest:
+        """Files -> tallies."""
+        return Ingest(
+            classifications=self.classifications,
+            workflows=self.workflows,
+            ledger=self.ledger,
+            clock=self.clock,
+            progress=self.progress,
+        )
+
+    def ingest_api(self, name: str) -> IngestReport:
+        """Read the classifications of a campaign's project, from the cursor on."""
+        row = self.campaigns.get(name)
+        return self.collect(row.campaign).read(row, load_tree(row.campaign.tree))
+
+    def ingest_export(self, name: str, path: Path) -> IngestReport:
+        """Read an export file into a campaign."""
+        row = self.campaigns.get(name)
+        export = ExportFile(
+            path=path,
+            workflow_id=row.campaign.zooniverse.workflow_id,
+            user_hash_key=self._user_hash_key(),
+            latest=self.clock() + CLOCK_SLACK,
+        )
+        return self.ingest().export(row, load_tree(row.campaign.tree), export.batches(), name=path.name)
+
+    def ingest_workflows(self, name: str, path: Path) -> tuple[int, int, int]:
+        """Learn the workflow versions of a file; return those in it, new ones, and rows that waited for them."""
+        row = self.campaigns.get(name)
+        versions = read_workflows(path)
+        new, freed = self.ingest().learn(row, load_tree(row.campaign.tree), versions, source=path.name)
+        return len(versions), new, freed
+
+    def recount_tallies(self, name: str) -> int:
+        """Judge and count every galaxy of a campaign anew; return how many."""
+        row = self.campaigns.get(name)
+        return self.ingest().recount(row, load_tree(row.campaign.tree))
+
+    def export_tallies(self, name: str, path: Path) -> tuple[int, int]:
+        """Write a campaign's tallies; return galaxies, and those whose votes no walks through the tree give."""
+        row = self.campaigns.get(name)
+        tree = load_tree(row.campaign.tree)
+        tallies = self.classifications.tallies(row.id, tree.n_answers)
+        write_tallies(path, tree, tallies, self.ledger.subjects_of(row.id, tallies.galaxy_ids))
+        return len(tallies.galaxy_ids), int(inconsistent(tree, tallies.counts).any(axis=-1).sum())
 
     def snapshot(self) -> SnapshotTallies:
         """Tallies -> frozen snapshot."""

@@ -7,6 +7,7 @@ import pytest
 
 import alservice
 import flows
+from alservice.core.classifications import Verdict
 from alservice.core.cycles import CycleState
 from alservice.core.states import ModelState, SubjectState
 from alservice.errors import AlserviceError, Retriable, Terminal
@@ -56,6 +57,12 @@ def test_every_setting_is_in_the_readme(name: str) -> None:
     assert f"`ALSERVICE_{name.upper()}`" in README
 
 
+@pytest.mark.parametrize("verdict", Verdict)
+def test_every_verdict_is_in_the_runbook(verdict: Verdict) -> None:
+    """Why a classification does not count can be looked up."""
+    assert f"`{verdict}`" in RUNBOOK
+
+
 @pytest.mark.parametrize("state", [*CycleState, *SubjectState, *ModelState])
 def test_every_state_is_in_the_runbook(state: str) -> None:
     """A state on a page leads to a line that says what it means."""
@@ -70,6 +77,8 @@ def test_every_command_of_the_readme_exists() -> None:
 
     for command in ("rehearse", "doctor", "db upgrade", "campaign create", "campaign validate", "catalogue import"):
         assert f"`alservice {command}" in README
+        assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
+    for command in ("ingest api", "ingest export", "ingest workflows", "quarantine list", "tally export"):
         assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
     for command in ("start", "list", "show", "resume"):
         assert CliRunner().invoke(app, ["cycle", command, "--help"]).exit_code == 0

@@ -55,6 +55,7 @@ class World:
         self.listing = Listing()
         self.collect = CollectClassifications(
             classifications=factory.classifications,
+            workflows=factory.workflows,
             ledger=factory.ledger,
             zooniverse=self.listing,
             clock=lambda: NOON,

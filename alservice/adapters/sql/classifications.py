@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
-from sqlalchemy import Engine, func, select
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy import Engine, func, null, select
 
 from alservice.adapters.sql import schema
 from alservice.adapters.sql.engine import transaction
 from alservice.adapters.sql.landing import SqlLanding
 from alservice.core.classifications import Verdict
+from alservice.core.quarantine import Quarantine, QuarantinedRow
 from alservice.core.training_sets import TallySet, tally_set
 from alservice.errors import BadVotes
 from alservice.ports import Clock
@@ -53,19 +53,15 @@ class SqlClassificationStore:
     def tallies(self, campaign_id: int, n_answers: int) -> TallySet:
         """Return the tallies of all galaxies with votes; `BadVotes` if one is beyond the tree's answers."""
         table = schema.tallies
-        in_order = [
-            func.array_agg(aggregate_order_by(column, table.c.column_index))
-            for column in (table.c.column_index, table.c.votes)
-        ]
-        wanted = select(table.c.galaxy_id, *in_order).where(table.c.campaign_id == campaign_id)
+        wanted = select(table.c.galaxy_id, table.c.votes).where(table.c.campaign_id == campaign_id)
         with transaction(self._engine) as connection:
-            rows = connection.execute(wanted.group_by(table.c.galaxy_id))
-            counts = {galaxy: _dense(galaxy, columns, votes, n_answers) for galaxy, columns, votes in rows}
+            rows = connection.execute(wanted)
+            counts = {galaxy: _dense(galaxy, votes, n_answers) for galaxy, votes in rows}
         return tally_set(counts, n_answers)
 
     def counted(self, campaign_id: int, cycle_id: int | None = None) -> int:
         """Return counted classifications, of all cycles or of the subjects of one."""
-        totals, subjects = schema.tally_totals, schema.subjects
+        totals, subjects = schema.tallies, schema.subjects
         wanted = select(func.sum(totals.c.classifications)).where(totals.c.campaign_id == campaign_id)
         if cycle_id is not None:
             of_cycle = select(subjects.c.galaxy_id).where(subjects.c.cycle_id == cycle_id)
@@ -81,13 +77,42 @@ class SqlClassificationStore:
             rows = connection.execute(counts.group_by(table.c.verdict))
             return {str(Verdict(verdict)): n for verdict, n in rows}
 
+    def galaxies(self, campaign_id: int, *, after: str, limit: int) -> Sequence[str]:
+        """Return ids of galaxies that have classifications, in order."""
+        table = schema.tallies
+        wanted = select(table.c.galaxy_id).where(table.c.campaign_id == campaign_id, table.c.galaxy_id > after)
+        with transaction(self._engine) as connection:
+            return list(connection.scalars(wanted.order_by(table.c.galaxy_id).limit(limit)))
 
-def _dense(galaxy_id: str, columns: list[int], votes: list[int], n_answers: int) -> IntArray:
-    if columns[-1] >= n_answers:
+    def quarantined(self, campaign_id: int, *, limit: int) -> Quarantine:
+        """Return counts by reason, most frequent first, and the first rows."""
+        rows, files = schema.classifications, schema.quarantined_rows
+        waits = rows.c.campaign_id == campaign_id, rows.c.verdict == Verdict.QUARANTINED
+        ours = files.c.campaign_id == campaign_id
+        count = func.count().label("n")
+        with transaction(self._engine) as connection:
+            faults = select(rows.c.fault, count).where(*waits).group_by(rows.c.fault)
+            reasons = {str(fault): n for fault, n in connection.execute(faults)}
+            kinds = select(files.c.field, count).where(ours).group_by(files.c.field)
+            reasons |= {f"row of a file: {field}": n for field, n in connection.execute(kinds)}
+            read = select(rows.c.classification_id, rows.c.source, null(), rows.c.fault).where(*waits)
+            broken = select(files.c.classification_id, files.c.source, files.c.row, files.c.reason).where(ours)
+            read, broken = read.order_by(rows.c.classification_id), broken.order_by(files.c.source, files.c.row)
+            found = [*connection.execute(read.limit(limit)), *connection.execute(broken.limit(limit))]
+        shown = tuple(
+            QuarantinedRow(classification_id=number, source=source, row=row, reason=reason)
+            for number, source, row, reason in found[:limit]
+        )
+        return Quarantine(reasons=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))), rows=shown)
+
+
+def _dense(galaxy_id: str, votes: list[int], n_answers: int) -> IntArray:
+    beyond = [column for column, n in enumerate(votes) if n and column >= n_answers]
+    if beyond:
         raise BadVotes(
-            f"galaxy {galaxy_id!r} has votes in column {columns[-1]} of a tree with {n_answers} answers",
+            f"galaxy {galaxy_id!r} has votes in column {beyond[-1]} of a tree with {n_answers} answers",
             galaxy=galaxy_id,
         )
     counts = np.zeros(n_answers, dtype=np.int64)
-    counts[columns] = votes
+    counts[: len(votes)] = votes[:n_answers]
     return counts

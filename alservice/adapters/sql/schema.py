@@ -19,6 +19,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -283,8 +284,45 @@ classifications = Table(
     Column("verdict", EnumText(Verdict)),
     Column("source", Text, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
+    Column("completed", Boolean),
+    Column("gold_standard", Boolean, nullable=False),
+    Column("after_retirement", Boolean, nullable=False),
+    Column("answers_from", Text, nullable=False),
     Index(None, "campaign_id", "galaxy_id"),
+    Index(
+        "ix_classifications_waiting",
+        "campaign_id",
+        "classification_id",
+        postgresql_where=text(f"verdict IN ({quoted((Verdict.QUARANTINED, Verdict.UNKNOWN_SUBJECT))})"),
+    ),
     one_of("verdict", Verdict),
+)
+
+workflow_versions = Table(
+    "workflow_versions",
+    metadata,
+    references("campaigns", primary_key=True),
+    Column("workflow_id", BigInteger, primary_key=True),
+    # Text, and compared as such: 28.30 is not 28.3.
+    Column("version", Text, primary_key=True),
+    Column("tasks", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+)
+
+quarantined_rows = Table(
+    "quarantined_rows",
+    metadata,
+    references("campaigns", primary_key=True),
+    # Of the row as it stood in the file: the same row in the next export is the same fault.
+    Column("digest", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("row", BigInteger, nullable=False),
+    Column("classification_id", BigInteger),
+    Column("field", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Index(None, "campaign_id", "classification_id"),
 )
 
 ingest_cursors = Table(
@@ -301,17 +339,12 @@ tallies = Table(
     metadata,
     references("campaigns", primary_key=True),
     Column("galaxy_id", ByteText, primary_key=True),
-    Column("column_index", SmallInteger, primary_key=True),
-    Column("votes", Integer, nullable=False),
-    CheckConstraint("votes > 0", name="votes"),
-)
-
-tally_totals = Table(
-    "tally_totals",
-    metadata,
-    references("campaigns", primary_key=True),
-    Column("galaxy_id", ByteText, primary_key=True),
     Column("classifications", Integer, nullable=False),
+    Column("votes", ARRAY(Integer), nullable=False),
+    # What a later row of the galaxy is judged by without reading the earlier ones; null: they must be read.
+    Column("last_id", BigInteger, nullable=False),
+    Column("seen", LargeBinary),
+    CheckConstraint("0 <= ALL (votes)", name="votes"),
     counts("classifications"),
 )
 

@@ -113,6 +113,15 @@ class SqlSubjectLedger:
         with transaction(self._engine) as connection:
             return connection.scalar(highest) or 0
 
+    def subjects_of(self, campaign_id: int, galaxy_ids: Sequence[str]) -> Mapping[str, int]:
+        """Return galaxy id to Zooniverse id, for those that have one."""
+        known = _TABLE.c.campaign_id == campaign_id, _TABLE.c.zooniverse_id.is_not(None)
+        with transaction(self._engine) as connection:
+            rows = connection.execute(
+                select(_TABLE.c.galaxy_id, _TABLE.c.zooniverse_id).where(*known, among(_TABLE.c.galaxy_id, galaxy_ids))
+            )
+            return {row.galaxy_id: row.zooniverse_id for row in rows}
+
     def galaxies_of(self, campaign_id: int, zooniverse_ids: Sequence[int]) -> Mapping[int, str]:
         """Return Zooniverse id to galaxy id, for those that are ours."""
         ours = _TABLE.c.campaign_id == campaign_id, among(_TABLE.c.zooniverse_id, zooniverse_ids)

@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from alservice.adapters.sql.engine import transaction
-from alservice.core.classifications import Classification, RawClassification, Verdict, judge, tally
+from alservice.core.classifications import Classification, CountingPolicy, RawClassification, Verdict
+from alservice.core.judging import GalaxyTally, Judge
 from alservice.core.states import SubjectState
 from alservice.core.training_sets import TallySet
 from alservice.errors import BadInput, BadVotes, Conflict
+from alservice.services.land_classifications import land as land_rows
 from tests.adapters.sql.conftest import make_drafts
 
 N_ANSWERS = 6
+JUDGE = Judge(workflow_id=10, first_columns=frozenset({0, 1}), n_answers=N_ANSWERS, policy=CountingPolicy())
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
 
@@ -43,19 +46,9 @@ def sitting(number: int, galaxy_id: str | None = "g0", answers: tuple[int, ...] 
 
 
 def land(stores, campaign, rows, *, source: str = "api") -> int:
-    """Land rows as the service does: insert, judge whole galaxies, tally, move the cursor."""
+    """Land rows as the service does, and move the cursor."""
     with stores.classifications.landing(campaign.id) as landing:
-        new = landing.insert(rows, source=source, received_at=NOW)
-        verdicts = {r.raw.classification_id: Verdict.UNKNOWN_SUBJECT for r in rows if r.galaxy_id is None}
-        tallies, counted = {}, {}
-        touched = sorted({r.galaxy_id for r in rows if r.galaxy_id is not None})
-        for galaxy_id, all_rows in landing.rows_of(touched).items():
-            judged = judge(all_rows, workflow_id=10, first_columns=frozenset({0, 1}))
-            verdicts |= judged
-            tallies[galaxy_id] = tally(all_rows, judged, N_ANSWERS)
-            counted[galaxy_id] = sum(v is Verdict.COUNTED for v in judged.values())
-        landing.save_verdicts(verdicts)
-        landing.save_tallies(tallies, counted)
+        new, _ = land_rows(landing, JUDGE, rows, source=source, received_at=NOW)
         landing.move_cursor(source, max(r.raw.classification_id for r in rows))
     return new
 
@@ -78,7 +71,8 @@ def test_rows_come_back_as_they_were(stores, campaign) -> None:
     )
     odd = replace(odd, answers=(), abstentions=0, fault="task 'T99' is not in the workflow")
     with stores.classifications.landing(campaign.id) as landing:
-        assert landing.insert([odd, sitting(4)], source="api", received_at=NOW) == 2
+        inserted = landing.insert([odd, sitting(4)], source="api", received_at=NOW, verdicts={})
+        assert inserted.new == {4, 5}
         assert landing.rows_of(["g0", "none"]) == {"g0": [sitting(4), odd]}
         landing.save_verdicts({4: Verdict.COUNTED, 5: Verdict.QUARANTINED})
 
@@ -90,7 +84,7 @@ def test_text_that_cannot_be_stored_is_named(stores, campaign, field: str) -> No
         pytest.raises(BadInput, match=f"classification 7: {field}"),
         stores.classifications.landing(campaign.id) as landing,
     ):
-        landing.insert([sitting(7, **{field: "a\0b"})], source="api", received_at=NOW)
+        landing.insert([sitting(7, **{field: "a\0b"})], source="api", received_at=NOW, verdicts={})
 
 
 def test_a_landing_makes_everything_visible(stores, campaign) -> None:
@@ -120,9 +114,10 @@ def test_an_error_inside_a_landing_leaves_nothing(stores, campaign) -> None:
 
     def crash() -> None:
         with stores.classifications.landing(campaign.id) as landing:
-            landing.insert([sitting(2)], source="api", received_at=NOW)
+            landing.insert([sitting(2)], source="api", received_at=NOW, verdicts={})
             landing.save_verdicts({2: Verdict.COUNTED})
-            landing.save_tallies({"g0": np.array([9] * N_ANSWERS)}, {"g0": 9})
+            votes = np.array([9] * N_ANSWERS)
+            landing.save_tallies({"g0": GalaxyTally(votes=votes, classifications=9, last_id=2, seen=None)})
             landing.move_cursor("api", 2)
             raise RuntimeError
 
@@ -140,7 +135,7 @@ def test_a_row_without_verdict_does_not_land(stores, campaign) -> None:
 
     def forget() -> None:
         with stores.classifications.landing(campaign.id) as landing:
-            landing.insert([sitting(1), sitting(2)], source="api", received_at=NOW)
+            landing.insert([sitting(1), sitting(2)], source="api", received_at=NOW, verdicts={})
             landing.save_verdicts({1: Verdict.COUNTED})
 
     with pytest.raises(Conflict, match="1 classifications have no verdict, the first is 2"):
@@ -254,7 +249,7 @@ def test_any_paging_gives_the_same_tallies(engine: Engine, stores, campaign, pag
 
     def forget() -> None:
         with transaction(engine) as connection:
-            connection.execute(text("TRUNCATE classifications, tallies, tally_totals, ingest_cursors"))
+            connection.execute(text("TRUNCATE classifications, tallies, ingest_cursors"))
 
     forget()
     land(stores, campaign, [rows[i] for i in sorted({i for page in pages for i in page})])

@@ -1,0 +1,70 @@
+"""CSV files of any size as rows, in flat memory: bytes in, gzip or not, strict UTF-8, and faults told by row."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+from alservice.errors import BadInput
+
+MAX_ROW_BYTES: Final = 1 << 20
+"""Longest row: a thousand times a classification of questions; a longer one is a fault, and is not kept in memory."""
+
+_GZIP: Final = b"\x1f\x8b"
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
+    """Open a file, unzipped if it is gzip by its first bytes; raises `BadInput` when it cannot be opened."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}", path=str(path)) from error
+    with file:
+        if file.read(2) == _GZIP:
+            file.seek(0)
+            with gzip.GzipFile(fileobj=file) as unzipped:
+                yield unzipped
+        else:
+            file.seek(0)
+            yield file
+
+
+def records(file: IO[bytes] | gzip.GzipFile) -> Iterator[tuple[bytes, str | None]]:
+    """Yield the bytes of each CSV row, and what is wrong with it as a whole.
+
+    Line ends inside quotes belong to the row. Of a row beyond `MAX_ROW_BYTES` only its beginning is kept.
+    """
+    parts: list[bytes] = []
+    size, is_open = 0, False
+    try:
+        while line := file.readline(MAX_ROW_BYTES):
+            if size <= MAX_ROW_BYTES:
+                parts.append(line)
+            size += len(line)
+            is_open ^= line.count(b'"') % 2 == 1
+            if is_open or (len(line) == MAX_ROW_BYTES and not line.endswith(b"\n")):
+                continue
+            yield b"".join(parts), f"is longer than {MAX_ROW_BYTES} bytes" if size > MAX_ROW_BYTES else None
+            parts, size = [], 0
+    except (EOFError, OSError, zlib.error) as error:
+        yield b"".join(parts), f"the file ends here: {error}"
+        return
+    if parts:
+        yield b"".join(parts), "is cut off: a quote is never closed" if is_open else None
+
+
+def cells(record: bytes) -> list[str]:
+    """Return the cells of one row; raises `ValueError` saying what is wrong with it."""
+    try:
+        rows = list(csv.reader([record.decode("utf-8")], strict=True))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8") from None
+    except csv.Error as error:
+        raise ValueError(f"is not CSV: {error}") from None
+    return rows[0] if rows else []

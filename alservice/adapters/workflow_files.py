@@ -1,0 +1,112 @@
+"""Workflow definitions from files: the workflows export, or versions as the API gives them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from alservice.adapters.csv_rows import cells, open_bytes, records
+from alservice.core.workflows import Workflow
+from alservice.errors import BadInput
+
+_COLUMNS: Final = ("workflow_id", "version", "minor_version", "tasks", "strings")
+_WRAPPERS: Final = ("workflow_versions", "workflows")
+_TEXT_KEYS: Final = frozenset({"question", "instruction", "label"})
+MAX_JSON_BYTES: Final = 64 << 20
+"""Largest JSON file of definitions: a thousand versions."""
+
+
+def read_workflows(path: Path) -> Sequence[Workflow]:
+    """Return every version in a file, CSV or JSON by its first byte, gzip or not.
+
+    Raises
+    ------
+    BadInput
+        Naming the row or entry and what is wrong with it; then none is returned.
+    """
+    with open_bytes(path) as file:
+        start = file.read(1)
+        is_json = start in {b"{", b"["}
+        data = start + file.read(MAX_JSON_BYTES) if is_json else b""
+    if is_json:
+        return _from_json(path, data)
+    return _from_csv(path)
+
+
+def _from_json(path: Path, data: bytes) -> Sequence[Workflow]:
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path.name}: is not JSON: {error}", path=str(path)) from None
+    if isinstance(document, dict):
+        document = next((document[name] for name in _WRAPPERS if name in document), [document])
+    return tuple(_entry(entry, f"{path.name}: entry {number}") for number, entry in enumerate(document, start=1))
+
+
+def _entry(entry: Any, where: str) -> Workflow:
+    try:
+        if "major_number" in entry:
+            workflow_id = entry["links"]["workflow"]
+            version = f"{int(entry['major_number'])}.{int(entry['minor_number'])}"
+        else:
+            workflow_id, version = entry["id"], entry["version"]
+        return _workflow(workflow_id, version, entry["tasks"], entry.get("strings") or {})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadInput(f"{where}: is not a workflow version: {error!r}", where=where) from None
+
+
+def _from_csv(path: Path) -> Sequence[Workflow]:
+    found = []
+    header: Sequence[str] = ()
+    with open_bytes(path) as file:
+        for number, (record, fault) in enumerate(records(file)):
+            try:
+                row = _cells(record, fault)
+                if number == 0:
+                    header = _header(row)
+                elif row:
+                    found.append(_row(dict(zip(header, row, strict=True))))
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                where = f"{path.name}: row {number}" if number else f"{path.name}: the header"
+                raise BadInput(f"{where}: {error}", where=where) from None
+    return tuple(found)
+
+
+def _cells(record: bytes, fault: str | None) -> Sequence[str]:
+    if fault is not None:
+        raise ValueError(fault)
+    return cells(record)
+
+
+def _header(row: Sequence[str]) -> Sequence[str]:
+    missing = [column for column in _COLUMNS if column not in row]
+    if missing:
+        raise ValueError(f"has no column {', '.join(missing)}: not a workflows export")
+    return row
+
+
+def _row(given: Mapping[str, str]) -> Workflow:
+    version = f"{int(given['version'])}.{int(given['minor_version'])}"
+    tasks, strings = json.loads(given["tasks"]), json.loads(given["strings"] or "{}")
+    return _workflow(given["workflow_id"], version, tasks, strings)
+
+
+def _workflow(workflow_id: Any, version: Any, tasks: Mapping[str, Any], strings: Mapping[str, str]) -> Workflow:
+    if not isinstance(version, str):
+        raise TypeError(f"version {version!r} is not text: 28.30 is not 28.3")
+    worded = {str(key): _worded(task, strings) for key, task in tasks.items()}
+    return Workflow(workflow_id=int(workflow_id), version=version, tasks=worded).plain()
+
+
+def _worded(node: Any, strings: Mapping[str, str]) -> Any:
+    """Return a task with its texts in the place of their keys."""
+    if isinstance(node, list):
+        return [_worded(item, strings) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: strings.get(value, value) if key in _TEXT_KEYS and isinstance(value, str) else _worded(value, strings)
+        for key, value in node.items()
+    }

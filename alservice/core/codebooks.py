@@ -1,0 +1,62 @@
+"""All known versions of a campaign's workflow, and rows decoded by the one that the volunteer saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from alservice.core.campaign import Campaign
+from alservice.core.classifications import Classification, RawClassification, Reading, decode
+from alservice.core.decoding import read_version
+from alservice.core.tree import Tree
+from alservice.core.workflows import AnswerMap, Workflow
+
+CACHE_READINGS: Final = 50_000
+"""Readings kept: volunteers walk a tree in a few thousand ways, and sources share equal annotations."""
+
+
+class Codebook:
+    """Decodes rows of one campaign; equal annotations of one version are read once.
+
+    Parameters
+    ----------
+    versions
+        Known workflow versions; those of other workflows are left aside.
+    """
+
+    def __init__(self, campaign: Campaign, tree: Tree, versions: Iterable[Workflow]) -> None:
+        self._workflow_id = campaign.zooniverse.workflow_id
+        self._maps: Mapping[str, AnswerMap] = {
+            workflow.version: read_version(tree, workflow, campaign.decoding)
+            for workflow in versions
+            if workflow.workflow_id == self._workflow_id
+        }
+        self._readings: dict[tuple[str, int], tuple[Any, Reading]] = {}
+
+    @property
+    def versions(self) -> frozenset[str]:
+        """The versions that are known."""
+        return frozenset(self._maps)
+
+    def unread(self, version: str) -> Mapping[str, str]:
+        """Return the tasks of a known version whose answers have no meaning, and why."""
+        return self._maps[version].unread
+
+    def decode(self, raw: RawClassification, galaxy_id: str | None) -> Classification:
+        """Return the row with its answers as columns of the tree, or with the reason why not."""
+        key = raw.workflow_version, id(raw.annotations)
+        annotations, reading = self._readings.get(key, (None, None))
+        if reading is None or annotations is not raw.annotations:  # an id may be another object's by now
+            decoded = decode(raw, galaxy_id, self._maps.get(raw.workflow_version))
+            if len(self._readings) >= CACHE_READINGS:
+                self._readings.clear()
+            reading = Reading(answers=decoded.answers, abstentions=decoded.abstentions, fault=decoded.fault)
+            self._readings[key] = raw.annotations, reading
+            return decoded
+        return Classification(
+            raw=raw,
+            galaxy_id=galaxy_id,
+            answers=reading.answers,
+            abstentions=reading.abstentions,
+            fault=reading.fault,
+        )

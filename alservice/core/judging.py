@@ -1,0 +1,147 @@
+"""From classifications to tallies: whole galaxies at once, or only what is new where that gives the same.
+
+Verdicts follow from the set of a galaxy's rows in order of id. A row with a higher id than all before it changes
+no earlier verdict, and counts unless the same person or the same sending counted before; a tally remembers who
+and which by short hashes. A hash met again proves nothing, so then the galaxy's rows are all read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from alservice.core.campaign import Campaign
+from alservice.core.classifications import (
+    Classification,
+    CountingPolicy,
+    RawClassification,
+    Verdict,
+    judge,
+    own_verdict,
+    tally,
+)
+from alservice.core.tree import Tree
+from alservice.shapes import IntArray
+
+_KEY_BYTES = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GalaxyTally:
+    """Votes of one galaxy, and what later rows are judged by.
+
+    Parameters
+    ----------
+    votes
+        (A,) int64 counted votes per answer.
+    classifications
+        Counted classifications.
+    last_id
+        Highest classification id among the galaxy's rows, counted or not.
+    seen
+        8 bytes for each person and each sending that counted; None when they are not known.
+    """
+
+    votes: IntArray
+    classifications: int
+    last_id: int
+    seen: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judge:
+    """The rules of one campaign.
+
+    Parameters
+    ----------
+    first_columns
+        Columns of the question that everyone is asked.
+    n_answers
+        A, the answers of the tree.
+    """
+
+    workflow_id: int
+    first_columns: frozenset[int]
+    n_answers: int
+    policy: CountingPolicy
+
+    def of_galaxy(self, rows: Sequence[Classification]) -> tuple[dict[int, Verdict], GalaxyTally]:
+        """Judge all rows of one galaxy and count them: the definition of a tally."""
+        verdicts = judge(rows, workflow_id=self.workflow_id, first_columns=self.first_columns, policy=self.policy)
+        counted = [row for row in rows if verdicts[row.raw.classification_id] is Verdict.COUNTED]
+        return verdicts, GalaxyTally(
+            votes=tally(rows, verdicts, self.n_answers),
+            classifications=len(counted),
+            last_id=max((row.raw.classification_id for row in rows), default=0),
+            seen=b"".join(key for row in counted for key in _keys(row.raw)),
+        )
+
+    def added(
+        self, rows: Sequence[Classification], before: GalaxyTally | None
+    ) -> tuple[dict[int, Verdict], GalaxyTally] | None:
+        """Judge rows that come after all others of their galaxy; None when the others must be read for it.
+
+        Parameters
+        ----------
+        rows
+            Distinct rows of one galaxy.
+        before
+            Its tally; None for a galaxy without rows.
+        """
+        seen = b"" if before is None else before.seen
+        last_id = 0 if before is None else before.last_id
+        if seen is None or min(row.raw.classification_id for row in rows) <= last_id:
+            return None
+        votes = np.zeros(self.n_answers, dtype=np.int64)
+        if before is not None:
+            votes[: before.votes.size] = before.votes
+        verdicts: dict[int, Verdict] = {}
+        counted = 0 if before is None else before.classifications
+        for row in sorted(rows, key=_id_of):
+            verdict = self.alone(row)
+            if verdict is None:
+                keys = _keys(row.raw)
+                if any(key in seen for key in keys):
+                    return None
+                seen = b"".join((seen, *keys))
+                verdict = Verdict.COUNTED
+                counted += 1
+                for column in row.answers:
+                    votes[column] += 1
+            verdicts[row.raw.classification_id] = verdict
+        last_id = max(verdicts)
+        return verdicts, GalaxyTally(votes=votes, classifications=counted, last_id=last_id, seen=seen)
+
+    def alone(self, row: Classification) -> Verdict | None:
+        """Return why a row does not count whatever the others are; None when it may."""
+        return own_verdict(row, workflow_id=self.workflow_id, first_columns=self.first_columns, policy=self.policy)
+
+
+def judge_of(campaign: Campaign, tree: Tree) -> Judge:
+    """Return the rules of a campaign."""
+    return Judge(
+        workflow_id=campaign.zooniverse.workflow_id,
+        first_columns=frozenset(range(tree.n_answers)[tree.slices[0]]),
+        n_answers=tree.n_answers,
+        policy=campaign.counting,
+    )
+
+
+def _id_of(row: Classification) -> int:
+    return row.raw.classification_id
+
+
+def _keys(raw: RawClassification) -> list[bytes]:
+    keys = []
+    if raw.user_hash is not None:
+        keys.append(_key(f"user {raw.user_hash}"))
+    if raw.session is not None and raw.started_at is not None:
+        keys.append(_key(f"sent {raw.session}\0{raw.started_at}"))
+    return keys
+
+
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_KEY_BYTES).digest()

@@ -1,0 +1,200 @@
+"""Files and quarantine: exports into classifications, versions into meanings, and tallies counted anew."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from alservice.constants import EXPORT
+from alservice.core.classifications import RawClassification, Verdict
+from alservice.core.codebooks import Codebook
+from alservice.core.judging import judge_of
+from alservice.core.records import CampaignRow
+from alservice.core.tree import Tree
+from alservice.core.workflows import Workflow
+from alservice.errors import BadInput
+from alservice.ports import ClassificationStore, Clock, ExportBatch, Landing, Progress, SubjectLedger, WorkflowStore
+from alservice.services.land_classifications import land, recount
+from alservice.services.workers import one_ahead
+
+REPLAY_ROWS: Final = 5_000
+"""Rows read anew per transaction: some MB, and short enough a lock for others to wait for."""
+
+RECOUNT_GALAXIES: Final = 500
+"""Galaxies counted anew per transaction: some ten thousand rows."""
+
+
+class ForeignExport(BadInput):
+    """An export holds no classification of the campaign's workflow."""
+
+    code = "foreign-export"
+    remedy = "Name the export of the campaign's own workflow, or correct zooniverse.workflow_id."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IngestReport:
+    """What became of the rows of one reading: ``requested = landed + quarantined + excluded``.
+
+    Parameters
+    ----------
+    landed
+        Rows that count.
+    quarantined
+        Rows whose answers have no meaning yet, and rows of a file that are no classifications.
+    excluded
+        Rows that do not count, by verdict.
+    new
+        Rows that were not known before.
+    """
+
+    requested: int
+    landed: int
+    quarantined: int
+    excluded: Mapping[str, int]
+    new: int
+
+    @classmethod
+    def of(cls, verdicts: Counter[Verdict], *, new: int, broken: int) -> IngestReport:
+        """Return the report of these verdicts and of rows that could not be read at all."""
+        others = {str(v): n for v, n in sorted(verdicts.items()) if v not in {Verdict.COUNTED, Verdict.QUARANTINED}}
+        return cls(
+            requested=verdicts.total() + broken,
+            landed=verdicts[Verdict.COUNTED],
+            quarantined=verdicts[Verdict.QUARANTINED] + broken,
+            excluded=others,
+            new=new,
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return the record as a JSON document."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """Return the report as people read it."""
+        excluded = ", ".join(f"{name} {n}" for name, n in self.excluded.items())
+        return (
+            f"{self.requested} rows: {self.landed} landed, {self.quarantined} quarantined, "
+            f"{sum(self.excluded.values())} excluded{f' ({excluded})' if excluded else ''}; {self.new} new"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingest:
+    """Everything that brings classifications in but the API listing."""
+
+    classifications: ClassificationStore
+    workflows: WorkflowStore
+    ledger: SubjectLedger
+    clock: Clock
+    progress: Progress
+
+    def codebook(self, campaign: CampaignRow, tree: Tree) -> Codebook:
+        """Return the known versions, read with the campaign's rules."""
+        return Codebook(campaign.campaign, tree, self.workflows.list(campaign.id))
+
+    def land(
+        self,
+        landing: Landing,
+        campaign: CampaignRow,
+        tree: Tree,
+        codebook: Codebook,
+        page: Iterable[RawClassification],
+        *,
+        source: str,
+    ) -> tuple[int, Counter[Verdict]]:
+        """Decode and land raw rows; return how many were new, and their verdicts."""
+        raws = list(page)
+        galaxy_of = self._galaxies(campaign, raws)
+        rows = [codebook.decode(raw, _galaxy(raw, galaxy_of)) for raw in raws]
+        return land(landing, judge_of(campaign.campaign, tree), rows, source=source, received_at=self.clock())
+
+    def export(self, campaign: CampaignRow, tree: Tree, batches: Iterable[ExportBatch], *, name: str) -> IngestReport:
+        """Ingest an export; each batch lands whole or not at all, and the same file again changes nothing.
+
+        Rows of other workflows of the project are not kept.
+
+        Raises
+        ------
+        ForeignExport
+            No row is of the campaign's workflow, so no classification has landed.
+        """
+        self.replay(campaign, tree)
+        codebook = self.codebook(campaign, tree)
+        foreign: Counter[int] = Counter()
+        verdicts: Counter[Verdict] = Counter()
+        new = broken = 0
+        self.progress.start("read export", None)
+        for batch in one_ahead(batches):
+            with self.classifications.landing(campaign.id) as landing:
+                landing.quarantine(batch.faults, source=name, received_at=self.clock())
+                landed = self.land(landing, campaign, tree, codebook, batch.rows, source=EXPORT)
+            foreign.update(batch.foreign)
+            broken += len(batch.faults)
+            new += landed[0]
+            verdicts += landed[1]
+            self.progress.advance(len(batch.rows) + len(batch.faults) + sum(batch.foreign.values()))
+        self.progress.finish()
+        if foreign and not verdicts:
+            named = ", ".join(str(workflow_id) for workflow_id, _ in foreign.most_common(5))
+            wanted = campaign.campaign.zooniverse.workflow_id
+            raise ForeignExport(
+                f"{name}: {foreign.total()} rows of workflow {named}, none of workflow {wanted}", workflow=wanted
+            )
+        verdicts[Verdict.WRONG_WORKFLOW] += foreign.total()
+        return IngestReport.of(+verdicts, new=new, broken=broken)
+
+    def learn(
+        self, campaign: CampaignRow, tree: Tree, workflows: Sequence[Workflow], *, source: str
+    ) -> tuple[int, int]:
+        """Store workflow versions and read what waited for them; return new versions and rows set free."""
+        new = self.workflows.save(campaign.id, workflows, source=source)
+        return new, self.replay(campaign, tree)
+
+    def replay(self, campaign: CampaignRow, tree: Tree) -> int:
+        """Read rows again that had no meaning or no galaxy; return how many have one now."""
+        codebook = self.codebook(campaign, tree)
+        judge = judge_of(campaign.campaign, tree)
+        freed = after = 0
+        while True:
+            with self.classifications.landing(campaign.id) as landing:
+                waiting = landing.waiting(after_id=after, limit=REPLAY_ROWS)
+                if not waiting:
+                    return freed
+                after = waiting[-1].raw.classification_id
+                galaxy_of = self._galaxies(campaign, [row.raw for row in waiting])
+                changed = [
+                    again for row in waiting if (again := codebook.decode(row.raw, _galaxy(row.raw, galaxy_of))) != row
+                ]
+                landing.save_readings(changed)
+                landing.save_verdicts({r.raw.classification_id: _UNPLACED for r in changed if r.galaxy_id is None})
+                recount(landing, judge, sorted({row.galaxy_id for row in changed if row.galaxy_id is not None}))
+            freed += sum(row.fault is None and row.galaxy_id is not None for row in changed)
+
+    def recount(self, campaign: CampaignRow, tree: Tree) -> int:
+        """Read, judge and count every galaxy anew under the rules of now; return how many galaxies."""
+        codebook = self.codebook(campaign, tree)
+        judge = judge_of(campaign.campaign, tree)
+        n, after = 0, ""
+        while galaxy_ids := self.classifications.galaxies(campaign.id, after=after, limit=RECOUNT_GALAXIES):
+            after = galaxy_ids[-1]
+            with self.classifications.landing(campaign.id) as landing:
+                old = [row for rows in landing.rows_of(galaxy_ids).values() for row in rows]
+                again = [codebook.decode(row.raw, row.galaxy_id) for row in old]
+                # What was read stays read: a rule taken away takes no vote back.
+                landing.save_readings([n for n, o in zip(again, old, strict=True) if n != o and n.fault is None])
+                recount(landing, judge, galaxy_ids)
+            n += len(galaxy_ids)
+        return n
+
+    def _galaxies(self, campaign: CampaignRow, raws: Iterable[RawClassification]) -> Mapping[int, str]:
+        subjects = sorted({raw.zooniverse_subject_id for raw in raws if raw.zooniverse_subject_id is not None})
+        return self.ledger.galaxies_of(campaign.id, subjects)
+
+
+def _galaxy(raw: RawClassification, galaxy_of: Mapping[int, str]) -> str | None:
+    return None if raw.zooniverse_subject_id is None else galaxy_of.get(raw.zooniverse_subject_id)
+
+
+_UNPLACED: Final = Verdict.UNKNOWN_SUBJECT
