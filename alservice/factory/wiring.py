@@ -47,6 +47,8 @@ from alservice.services.import_catalogue import ImportCatalogue
 from alservice.services.pack_images import PackImages
 from alservice.services.predict_catalogue import PredictCatalogue
 from alservice.services.publish_subjects import PublishPolicy, PublishSubjects
+from alservice.services.reconcile_campaign import ReconcileCampaign, Reconciled
+from alservice.services.reconcile_subjects import ReconcileSubjects
 from alservice.services.start_cycle import StartCycle
 from alservice.services.summarise_campaign import SummariseCampaign
 from alservice.services.train_candidate import ReadSnapshot, SnapshotTallies, TrainCandidate
@@ -197,6 +199,14 @@ class Factory:
             sleep=time.sleep,
             progress=self.progress,
         )
+
+    def reconcile_campaign(self, name: str, *, repair: bool, actor: str) -> Reconciled:
+        """Compare a campaign's ledger with Zooniverse, and repair what a machine may when asked to."""
+        row = self.campaigns.get(name)
+        zooniverse = self.zooniverse(row.campaign)
+        subjects = ReconcileSubjects(self.ledger, zooniverse)
+        service = ReconcileCampaign(zooniverse, subjects, self.events, self.clock, actor=actor)
+        return service.run(row, repair=repair)
 
     def validate(self, campaign: Campaign) -> ValidateCampaign:
         """Live workflow against tree."""
