@@ -87,7 +87,7 @@ class ReconcileCampaign:
                 cycle_id=None,
                 at=self.clock(),
                 actor=self.actor,
-                kind="subjects-repaired",
+                kind="subjects.repaired",
                 detail=_repairs(repairs),
             )
         )

@@ -54,7 +54,7 @@ def test_differences_are_named_then_repaired_and_recorded(workdir: Path) -> None
     assert not any(document["left"].values())
     with open_factory(Settings(workdir=workdir)) as factory:
         (event, *_) = factory.events.list(factory.campaigns.get("test").id)
-    assert (event.kind, event.detail["linked"]) == ("subjects-repaired", 1)
+    assert (event.kind, event.detail["linked"]) == ("subjects.repaired", 1)
 
 
 def test_a_campaign_of_the_stand_in_is_validated_on_it(workdir: Path) -> None:
