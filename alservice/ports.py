@@ -256,6 +256,9 @@ class SubjectLedger(Protocol):
         Entering ``creating`` adds an attempt. Raises `IllegalTransition`; a row already there is left as it is.
         """
 
+    def ask(self, subjects: Sequence[Subject], *, cycle_id: int, n_votes: int) -> Sequence[Subject]:
+        """Give rows to a cycle of their campaign, and ask for so many votes of each."""
+
     def watermark(self, campaign_id: int) -> int:
         """Return the highest Zooniverse subject id known to the ledger, 0 when there is none."""
 
@@ -296,6 +299,9 @@ class ClassificationStore(Protocol):
 
     def counted(self, campaign_id: int, cycle_id: int | None = None) -> int:
         """Return counted classifications, of all cycles or of the subjects of one."""
+
+    def counted_of_galaxies(self, campaign_id: int) -> Mapping[str, int]:
+        """Return counted classifications by galaxy id, for galaxies that have any row."""
 
     def by_verdict(self, campaign_id: int) -> Mapping[str, int]:
         """Return rows per verdict."""
@@ -352,6 +358,15 @@ class CreatedSubject:
     upload_url: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubjectStatus:
+    """What a workflow's counters say of a subject; they lag behind, and count by Panoptes' own rules."""
+
+    classifications: int
+    is_retired: bool
+    reason: str | None
+
+
 class Zooniverse(Protocol):
     """Zooniverse as the publisher and the ingester need it; every call has a timeout.
 
@@ -371,6 +386,9 @@ class Zooniverse(Protocol):
 
     def ensure_subject_set(self, name: str) -> int:
         """Return the id of the named set, created and linked to the workflow if need be."""
+
+    def find_subject_set(self, name: str) -> int:
+        """Return the id of the named set as it is; raises `NotFound`."""
 
     def create_subject(self, draft: SubjectDraft, media_type: str) -> CreatedSubject:
         """Create one subject, sent exactly once."""
@@ -393,8 +411,17 @@ class Zooniverse(Protocol):
     def link(self, set_id: int, zooniverse_ids: Sequence[int]) -> None:
         """Link subjects to a set; idempotent, all or nothing; one caller per set at a time."""
 
+    def unlink(self, set_id: int, zooniverse_ids: Sequence[int]) -> None:
+        """Take subjects out of a set, their votes stay; absent ones are fine; one caller per set at a time."""
+
     def linked(self, set_id: int) -> frozenset[int]:
         """Return the ids linked to a set."""
+
+    def survey_ids(self, set_id: int, field: str) -> Iterator[tuple[int, str]]:
+        """Yield Zooniverse id and survey id of a set's subjects that have one in a metadata field."""
+
+    def statuses(self, zooniverse_ids: Sequence[int]) -> Mapping[int, SubjectStatus]:
+        """Return what the workflow's counters say by Zooniverse id; a subject it has no row of yet is left out."""
 
     def classifications(self, last_id: int) -> Iterator[Sequence[RawClassification]]:
         """Yield pages of the project's classifications with higher ids, ascending."""

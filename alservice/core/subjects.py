@@ -13,6 +13,10 @@ KEY_FIELD = "#alservice_key"
 """Hidden metadata field of the deterministic key; ``#`` keeps it off every page that volunteers see."""
 
 
+STALE = "stale"
+"""How the reason begins when a subject is withdrawn only because a later cycle chose others."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SubjectDraft:
     """What is sent to Zooniverse for one galaxy.
@@ -56,6 +60,11 @@ class Subject:
     n_votes: int
     attempts: int
     error: str | None
+
+    @property
+    def may_return(self) -> bool:
+        """Whether a later cycle may choose the galaxy again."""
+        return self.state is SubjectState.WITHDRAWN and (self.error or "").startswith(STALE)
 
 
 def draft_subject(campaign: str, cycle: int, galaxy: Galaxy) -> SubjectDraft:

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -44,6 +44,7 @@ from alservice.services.decide_gate import DecideGate
 from alservice.services.evaluate_model import EvaluateModel, JudgeModel
 from alservice.services.gather_report import GatherReport
 from alservice.services.import_catalogue import ImportCatalogue
+from alservice.services.move_subjects import MoveSubjects
 from alservice.services.pack_images import PackImages
 from alservice.services.predict_catalogue import PredictCatalogue
 from alservice.services.publish_subjects import PublishPolicy, PublishSubjects
@@ -200,11 +201,26 @@ class Factory:
             progress=self.progress,
         )
 
+    def move(self, campaign: Campaign, actor: str) -> MoveSubjects:
+        """Batch -> links of subjects that are there already."""
+        return MoveSubjects(
+            self.ledger,
+            self.zooniverse(campaign),
+            self.classifications,
+            self.events,
+            self.clock,
+            actor=actor,
+        )
+
+    def bring(self, campaign: Campaign, actor: str) -> PublishSubjects | MoveSubjects:
+        """Batch -> volunteers, the way the campaign says."""
+        return self.publish(campaign) if campaign.zooniverse.mode == "upload" else self.move(campaign, actor)
+
     def reconcile_campaign(self, name: str, *, repair: bool, actor: str) -> Reconciled:
         """Compare a campaign's ledger with Zooniverse, and repair what a machine may when asked to."""
         row = self.campaigns.get(name)
         zooniverse = self.zooniverse(row.campaign)
-        subjects = ReconcileSubjects(self.ledger, zooniverse)
+        subjects = ReconcileSubjects(self.ledger, zooniverse, uploads=row.campaign.zooniverse.mode == "upload")
         service = ReconcileCampaign(zooniverse, subjects, self.events, self.clock, actor=actor)
         return service.run(row, repair=repair)
 
@@ -324,7 +340,7 @@ class Factory:
             CycleState.PREDICTING: lambda: steps.predict(self.models, self.predict()),
             CycleState.ACQUIRING: lambda: steps.acquire(self.acquire()),
             CycleState.PUBLISHING: lambda: steps.publish(
-                self.catalogues, self.acquisitions, self.validate, self.publish, self.clock
+                self.catalogues, self.acquisitions, self.validate, partial(self.bring, actor=actor), self.clock
             ),
             CycleState.COLLECTING: lambda: steps.collect(self.collect, self.snapshot(), self.cycles, self.snapshots),
             CycleState.TRAINING: lambda: steps.train(self.train()),

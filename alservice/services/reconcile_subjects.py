@@ -93,22 +93,26 @@ class ReconcileSubjects:
     ----------
     connections
         Connections to Zooniverse at a time; at least 2.
+    uploads
+        Whether the subjects are the campaign's own uploads. Those of a pool are the survey's: their images are not
+        compared, and none is ever deleted.
     """
 
     ledger: SubjectLedger
     zooniverse: Zooniverse
     _: KW_ONLY
     connections: int = 24
+    uploads: bool = True
 
     def report(self, campaign_id: int, set_id: int) -> ReconcileReport:
         """Return every difference; lists the whole project and fetches every image that volunteers see."""
         listed = {s.zooniverse_id: s for s in self.zooniverse.subjects_above(0) if s.key is not None}
         members = self.zooniverse.linked(set_id)
         rows = tuple(self.ledger.of_campaign(campaign_id))
-        missing = [row for row in rows if row.state in _GONE and self._is_gone(row, listed)]
+        missing = [row for row in rows if row.state in _GONE and self._is_gone(row, listed, members)]
         gone = {row.id for row in missing}
         shown = [row for row in rows if row.state in _SHOWN and row.id not in gone]
-        surplus = _surplus(rows, listed.values())
+        surplus = _surplus(rows, listed.values()) if self.uploads else set()
         wanted = {row.zooniverse_id for row in rows if row.state in (*_SHOWN, SubjectState.RETIRED)}
         return ReconcileReport(
             campaign_id=campaign_id,
@@ -117,7 +121,7 @@ class ReconcileSubjects:
             missing=tuple(missing),
             surplus=tuple(sorted(surplus)),
             unlinked=tuple(row for row in shown if row.zooniverse_id not in members),
-            imageless=self._imageless(shown, listed),
+            imageless=self._imageless(shown, listed) if self.uploads else (),
             wrong_set=tuple(sorted(members - wanted - surplus)),
             unsettled=tuple(row for row in rows if row.state in _UNSETTLED),
         )
@@ -149,8 +153,8 @@ class ReconcileSubjects:
             moved[SubjectState.LIVE] += len(verified)
         return Repairs(removed=tuple(removed), linked=len(linkable), moved=+moved)
 
-    def _is_gone(self, row: Subject, listed: Mapping[int, RemoteSubject]) -> bool:
-        if row.zooniverse_id in listed:
+    def _is_gone(self, row: Subject, listed: Mapping[int, RemoteSubject], members: frozenset[int]) -> bool:
+        if row.zooniverse_id in listed or row.zooniverse_id in members:
             return False
         try:
             self.zooniverse.image_url(zooniverse_id_of(row))

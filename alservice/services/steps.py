@@ -23,6 +23,7 @@ from alservice.services.advance_cycle import Move, Step
 from alservice.services.collect_classifications import CollectClassifications
 from alservice.services.decide_gate import DecideGate
 from alservice.services.evaluate_model import EvaluateModel
+from alservice.services.move_subjects import MoveSubjects
 from alservice.services.pack_images import PackImages
 from alservice.services.predict_catalogue import PredictCatalogue, Scope
 from alservice.services.publish_subjects import PublishSubjects
@@ -69,7 +70,7 @@ def publish(
     catalogues: CatalogueStore,
     acquisitions: AcquisitionStore,
     validate: Callable[[Campaign], ValidateCampaign],
-    service: Callable[[Campaign], PublishSubjects],
+    service: Callable[[Campaign], PublishSubjects | MoveSubjects],
     clock: Clock,
 ) -> Step:
     """Check the live workflow, then bring the batch in front of volunteers; collecting starts now."""

@@ -24,6 +24,7 @@ from alservice.errors import (
     ZooniverseRefused,
     ZooniverseUnavailable,
 )
+from alservice.ports import SubjectStatus
 from alservice.rehearsal.standin import Standin, StandinConfig
 
 PNG = "image/png"
@@ -572,6 +573,56 @@ def test_members_are_read_over_all_pages(start):
     ids = [site.create(n).zooniverse_id for n in range(5)]
     site.zooniverse.link(set_id, ids)
     assert site.zooniverse.linked(set_id) == set(ids)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    "fields", [{"status": 409, "count": 1}, {"status": 504, "count": 2}, {"kind": "reset", "count": 1}]
+)
+def test_an_unlink_is_repeated_until_it_holds(site, sent, fields, when):
+    """Absent ids are ignored, so repeating is safe; the subjects themselves stay."""
+    set_id = site.zooniverse.ensure_subject_set("active")
+    ids = [site.create(n).zooniverse_id for n in range(3)]
+    site.zooniverse.link(set_id, ids)
+    site.faults(fault("links/subjects", method="DELETE", **{"when": when, **fields}))
+    sent.clear()
+    site.zooniverse.unlink(set_id, ids[:2])
+    assert site.zooniverse.linked(set_id) == {ids[2]}
+    assert calls(sent)[0] == f"DELETE /api/subject_sets/{set_id}/links/subjects/{ids[0]},{ids[1]}"
+    assert site.count("subjects") == 3
+
+
+def test_an_empty_refusal_unlinks_nothing_and_says_so(site):
+    """A status without content is success for this call, but only its own status."""
+    set_id = site.zooniverse.ensure_subject_set("active")
+    site.faults(fault("links/subjects", status=403, body="empty"))
+    with pytest.raises(ZooniverseRefused, match="403"):
+        site.zooniverse.unlink(set_id, [1])
+
+
+def test_subjects_of_a_pool_are_found_by_their_survey_id(start):
+    """Any metadata field may hold it, over all pages; the pool is not linked to the workflow."""
+    site = start(page_size_limit=2)
+    with pytest.raises(NotFound, match="pool"):
+        site.zooniverse.find_subject_set("pool")
+    pool = site.zooniverse.ensure_subject_set("pool")
+    assert site.zooniverse.find_subject_set("pool") == pool
+    ids = [site.create(n).zooniverse_id for n in range(3)]
+    site.zooniverse.link(pool, ids)
+    assert dict(site.zooniverse.survey_ids(pool, "#survey_id")) == {i: f"J{n}" for n, i in enumerate(ids)}
+    assert list(site.zooniverse.survey_ids(pool, "name")) == []
+
+
+def test_statuses_are_read_in_hundreds(site, sent):
+    """Subjects without a row are left out; one call asks for a hundred."""
+    set_id = site.zooniverse.ensure_subject_set("active")
+    ids = [site.create(n).zooniverse_id for n in range(2)]
+    site.zooniverse.link(set_id, ids)
+    sent.clear()
+    found = site.zooniverse.statuses([*ids, *range(1, 150)])
+    assert found == {i: SubjectStatus(classifications=0, is_retired=False, reason=None) for i in ids}
+    assert len(sent) == 2
+    assert site.zooniverse.statuses([]) == {}
 
 
 @pytest.mark.parametrize(
