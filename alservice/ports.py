@@ -420,6 +420,12 @@ class Zooniverse(Protocol):
     def survey_ids(self, set_id: int, field: str) -> Iterator[tuple[int, str]]:
         """Yield Zooniverse id and survey id of a set's subjects that have one in a metadata field."""
 
+    def retire(self, zooniverse_ids: Sequence[int], reason: str) -> None:
+        """Ask the workflow to show subjects to nobody else; done later, and repeating it changes nothing."""
+
+    def unretire(self, zooniverse_ids: Sequence[int]) -> None:
+        """Ask the workflow to show retired subjects again; done later, and repeating it changes nothing."""
+
     def statuses(self, zooniverse_ids: Sequence[int]) -> Mapping[int, SubjectStatus]:
         """Return what the workflow's counters say by Zooniverse id; a subject it has no row of yet is left out."""
 

@@ -283,6 +283,14 @@ class PanoptesZooniverse:
             if survey_id is not None:
                 yield remote_subject(entry).zooniverse_id, survey_id
 
+    def retire(self, zooniverse_ids: Sequence[int], reason: str) -> None:
+        """Retire subjects in the workflow; see `Zooniverse.retire`."""
+        self._tell_workflow("retired_subjects", zooniverse_ids, {"retirement_reason": reason})
+
+    def unretire(self, zooniverse_ids: Sequence[int]) -> None:
+        """Bring retired subjects back; see `Zooniverse.unretire`."""
+        self._tell_workflow("unretire_subjects", zooniverse_ids, {})
+
     def statuses(self, zooniverse_ids: Sequence[int]) -> Mapping[int, SubjectStatus]:
         """Return the workflow's status rows of subjects; see `Zooniverse.statuses`.
 
@@ -320,6 +328,11 @@ class PanoptesZooniverse:
         if not workflow_of(found).tasks:
             body = {"workflows": {"tasks": dict(tasks), "first_task": first_task}}
             self._api.send(Call(method="PUT", path=call.path, body=body, etag=response.headers.get("ETag")))
+
+    def _tell_workflow(self, what: str, zooniverse_ids: Sequence[int], more: Mapping[str, str]) -> None:
+        path = f"/workflows/{self._workflow_id}/{what}"
+        body = {"subject_ids": [str(identity) for identity in zooniverse_ids], **more}
+        self._api.patiently(lambda: self._api.act(Call(method="POST", path=path, body=body)))
 
     def _find_set(self, name: str) -> int | None:
         where = {"project_id": self._project_id, "page_size": _LIST_PAGE}

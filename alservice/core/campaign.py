@@ -175,6 +175,9 @@ class ZooniverseTarget:
         Display name of the set that cycles link their subjects to.
     mode
         ``upload`` creates a subject per galaxy; ``move`` links subjects that are there already.
+    retirement
+        ``panoptes``: the workflow's own rule, one count for all. ``own``: each subject when its counted classifications
+        reach its votes asked for; the workflow's rule must then be ``never_retire``.
     pool_subject_set, pool_id_field
         With ``move``: display name of the set that holds those subjects, and the metadata field with their survey id.
     """
@@ -185,6 +188,7 @@ class ZooniverseTarget:
     workflow_id: int = 10
     subject_set: str = "alservice active"
     mode: Literal["upload", "move"] = "upload"
+    retirement: Literal["panoptes", "own"] = "panoptes"
     pool_subject_set: str | None = None
     pool_id_field: str = "#survey_id"
 

@@ -50,6 +50,7 @@ from alservice.services.predict_catalogue import PredictCatalogue
 from alservice.services.publish_subjects import PublishPolicy, PublishSubjects
 from alservice.services.reconcile_campaign import ReconcileCampaign, Reconciled
 from alservice.services.reconcile_subjects import ReconcileSubjects
+from alservice.services.retire_subjects import RetireSubjects
 from alservice.services.start_cycle import StartCycle
 from alservice.services.summarise_campaign import SummariseCampaign
 from alservice.services.train_candidate import ReadSnapshot, SnapshotTallies, TrainCandidate
@@ -220,7 +221,12 @@ class Factory:
         """Compare a campaign's ledger with Zooniverse, and repair what a machine may when asked to."""
         row = self.campaigns.get(name)
         zooniverse = self.zooniverse(row.campaign)
-        subjects = ReconcileSubjects(self.ledger, zooniverse, uploads=row.campaign.zooniverse.mode == "upload")
+        subjects = ReconcileSubjects(
+            self.ledger,
+            zooniverse,
+            uploads=row.campaign.zooniverse.mode == "upload",
+            retires=row.campaign.zooniverse.retirement == "own",
+        )
         service = ReconcileCampaign(zooniverse, subjects, self.events, self.clock, actor=actor)
         return service.run(row, repair=repair)
 
@@ -241,6 +247,19 @@ class Factory:
             zooniverse=self.zooniverse(campaign),
             clock=self.clock,
             progress=self.progress,
+        )
+
+    def retire(self, campaign: Campaign, actor: str) -> RetireSubjects:
+        """Tallies -> retired subjects."""
+        return RetireSubjects(
+            self.ledger,
+            self.zooniverse(campaign),
+            self.classifications,
+            self.events,
+            self.clock,
+            settle_s=0.2 if campaign.zooniverse.is_standin else 10.0,
+            sleep=time.sleep,
+            actor=actor,
         )
 
     def snapshot(self) -> SnapshotTallies:
@@ -342,7 +361,9 @@ class Factory:
             CycleState.PUBLISHING: lambda: steps.publish(
                 self.catalogues, self.acquisitions, self.validate, partial(self.bring, actor=actor), self.clock
             ),
-            CycleState.COLLECTING: lambda: steps.collect(self.collect, self.snapshot(), self.cycles, self.snapshots),
+            CycleState.COLLECTING: lambda: steps.collect(
+                self.collect, partial(self.retire, actor=actor), self.snapshot(), self.cycles, self.snapshots
+            ),
             CycleState.TRAINING: lambda: steps.train(self.train()),
             CycleState.EVALUATING: lambda: steps.evaluate(self.evaluate()),
             CycleState.GATED: lambda: steps.gate(self.decide(), actor),

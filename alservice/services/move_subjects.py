@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import TypeVar
 
-from alservice.constants import LINK_BATCH
 from alservice.core.campaign import Campaign
 from alservice.core.cycles import Cycle
 from alservice.core.records import Event
@@ -20,9 +18,7 @@ from alservice.core.states import SubjectState
 from alservice.core.subjects import STALE, Subject, SubjectDraft
 from alservice.errors import BadConfig, ZooniverseUnavailable
 from alservice.ports import ClassificationStore, Clock, EventLog, SubjectLedger, SubjectStatus, Zooniverse
-from alservice.services.one_subject import ensure_linked, zooniverse_id_of
-
-T = TypeVar("T")
+from alservice.services.one_subject import ensure_linked, hundreds, zooniverse_id_of
 
 _MOVABLE = (SubjectState.PLANNED, SubjectState.VERIFIED, SubjectState.FAILED, SubjectState.WITHDRAWN)
 
@@ -104,7 +100,7 @@ class MoveSubjects:
         live = (row for row in self.ledger.of_campaign(cycle.campaign_id) if row.state is SubjectState.LIVE)
         stale = [row for row in live if row.cycle_id != cycle.id and row.galaxy_id not in chosen]
         ids = [zooniverse_id_of(row) for row in stale]
-        for batch in _hundreds(ids):
+        for batch in hundreds(ids):
             self.zooniverse.unlink(set_id, batch)
         left = self.zooniverse.linked(set_id).intersection(ids) if ids else ()
         if left:
@@ -177,7 +173,7 @@ class MoveSubjects:
         zooniverse_ids: Mapping[int, int] | None = None,
     ) -> None:
         """Tell the audit, then move the rows: after a crash in between it is told twice, never not at all."""
-        for batch in _hundreds(rows):
+        for batch in hundreds(rows):
             detail = {"reason": why, "galaxies": [row.galaxy_id for row in batch]}
             self.events.record(
                 Event(
@@ -199,7 +195,3 @@ def _reason_to_spare(status: SubjectStatus | None, counted: int, n_votes: int) -
     if max(counted, status.classifications if status is not None else 0) >= n_votes:
         return "labelled"
     return None
-
-
-def _hundreds(items: Sequence[T]) -> Iterable[Sequence[T]]:
-    return (items[first : first + LINK_BATCH] for first in range(0, len(items), LINK_BATCH))

@@ -101,6 +101,8 @@ def differences(report: ReconcileReport) -> Mapping[str, tuple[str | int, ...]]:
         "unlinked": _galaxies(report.unlinked),
         "imageless": _galaxies(report.imageless),
         "wrong_set": report.wrong_set,
+        "retired_early": _galaxies(report.retired_early),
+        "retired_late": _galaxies(report.retired_late),
         "unsettled": _galaxies(report.unsettled),
     }
 
@@ -111,7 +113,7 @@ def _galaxies(rows: tuple[Subject, ...]) -> tuple[str, ...]:
 
 def _lines(report: ReconcileReport) -> list[str]:
     return [
-        f"  {kind.replace('_', ' '):<10} {len(names):>6}  {', '.join(map(str, names))}".rstrip()
+        f"  {kind.replace('_', ' '):<13} {len(names):>6}  {', '.join(map(str, names))}".rstrip()
         for kind, names in differences(report).items()
     ]
 

@@ -27,6 +27,7 @@ from alservice.services.move_subjects import MoveSubjects
 from alservice.services.pack_images import PackImages
 from alservice.services.predict_catalogue import PredictCatalogue, Scope
 from alservice.services.publish_subjects import PublishSubjects
+from alservice.services.retire_subjects import RetireSubjects
 from alservice.services.train_candidate import SnapshotTallies, TrainCandidate
 from alservice.services.validate_campaign import ValidateCampaign
 
@@ -90,14 +91,20 @@ def publish(
 
 def collect(
     service: Callable[[Campaign], CollectClassifications],
+    retire: Callable[[Campaign], RetireSubjects],
     snapshot: SnapshotTallies,
     cycles: CycleStore,
     snapshots: SnapshotStore,
 ) -> Step:
-    """Ingest; when collecting is over, freeze the tallies and train, unless too few votes are new."""
+    """Ingest, and retire what has its votes where that is ours to do.
+
+    When collecting is over, freeze the tallies and train, unless too few votes are new.
+    """
 
     def run(campaign: CampaignRow, cycle: Cycle) -> Move | None:
         report = service(campaign.campaign).run(campaign, cycle, load_tree(campaign.campaign.tree))
+        if campaign.campaign.zooniverse.retirement == "own":
+            retire(campaign.campaign).run(campaign.id)
         if not report.is_over:
             return None
         frozen = snapshot.run(campaign, cycle)

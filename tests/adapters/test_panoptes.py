@@ -625,6 +625,31 @@ def test_statuses_are_read_in_hundreds(site, sent):
     assert site.zooniverse.statuses([]) == {}
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("fields", [{"status": 500, "count": 2}, {"status": 429, "body": "html", "count": 1}])
+def test_subjects_are_retired_and_brought_back(site, sent, fields, when):
+    """The workflow is told by the contract's calls, over failures; its counters show it afterwards."""
+    ids = [site.create(n).zooniverse_id for n in range(2)]
+    site.faults(fault("retired_subjects", **{"when": when, **fields}), fault("unretire", **{"when": when, **fields}))
+    sent.clear()
+    site.zooniverse.retire(ids, "other")
+    assert calls(sent)[0] == "POST /api/workflows/10/retired_subjects"
+    assert json.loads(sent[0][0].body) == {"subject_ids": [str(i) for i in ids], "retirement_reason": "other"}
+    retired = SubjectStatus(classifications=0, is_retired=True, reason="other")
+    assert site.zooniverse.statuses(ids) == dict.fromkeys(ids, retired)
+    site.zooniverse.unretire(ids[:1])
+    assert not site.zooniverse.statuses(ids)[ids[0]].is_retired
+    assert site.zooniverse.statuses(ids)[ids[1]] == retired
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_empty_refusal_retires_nothing_and_says_so(site, status):
+    """The client takes it for success; so many subjects would be shown for ever."""
+    site.faults(fault("retired_subjects", status=status, body="empty"))
+    with pytest.raises(ZooniverseRefused, match=str(status)):
+        site.zooniverse.retire([1], "other")
+
+
 @pytest.mark.parametrize(
     "rule",
     [

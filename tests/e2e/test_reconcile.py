@@ -45,7 +45,7 @@ def test_differences_are_named_then_repaired_and_recorded(workdir: Path) -> None
 
     failed = run_alservice(workdir, *COMMAND)
     assert failed.returncode == 1, failed.stderr
-    assert "unlinked        1  g0" in failed.stdout
+    assert "unlinked           1  g0" in failed.stdout
     repaired = run_alservice(workdir, *COMMAND, "--repair", "--json")
     assert repaired.returncode == 0, repaired.stderr
     document = json.loads(repaired.stdout)

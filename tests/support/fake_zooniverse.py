@@ -92,6 +92,8 @@ class FakeZooniverse:
         self.link_sizes: list[int] = []
         self.unlink_sizes: list[int] = []
         self.status: dict[int, SubjectStatus] = {}
+        self.lags = False
+        self._asked: list[tuple[int, bool, str | None]] = []
         self.late_calls = 1_000_000  # calls after which a late create is done; or see `carry_out_late`
         self._late: list[tuple[int, SubjectDraft, str]] = []
 
@@ -216,6 +218,27 @@ class FakeZooniverse:
         with self.weather.call("zooniverse.survey_ids"):
             found = [(i, self.subjects[i].metadata.get(field)) for i in sorted(self.members[set_id])]
         yield from ((identity, name) for identity, name in found if name is not None)
+
+    def retire(self, zooniverse_ids: Sequence[int], reason: str) -> None:
+        """Retire subjects, at once or when `work_off` is called."""
+        with self.weather.call("zooniverse.retire"):
+            self._asked += [(i, True, reason) for i in zooniverse_ids]
+        if not self.lags:
+            self.work_off()
+
+    def unretire(self, zooniverse_ids: Sequence[int]) -> None:
+        """Bring subjects back, at once or when `work_off` is called."""
+        with self.weather.call("zooniverse.unretire"):
+            self._asked += [(i, False, None) for i in zooniverse_ids]
+        if not self.lags:
+            self.work_off()
+
+    def work_off(self) -> None:
+        """Do what was asked of the workers behind the API."""
+        for identity, is_retired, reason in self._asked:
+            counted = self.status[identity].classifications if identity in self.status else 0
+            self.status[identity] = SubjectStatus(classifications=counted, is_retired=is_retired, reason=reason)
+        self._asked.clear()
 
     def statuses(self, zooniverse_ids: Sequence[int]) -> Mapping[int, SubjectStatus]:
         """Return what the counters say of subjects that have any."""

@@ -106,7 +106,7 @@ class World:
         assert set(self.zooniverse.subjects) == self.zooniverse.members[SET_ID]
 
 
-def run_to_the_end(world: World, limit: int = 60) -> PublishReport:
+def run_to_the_end(world: World, limit: int = 200) -> PublishReport:
     """Start the process again until it ends well, as an orchestrator would."""
     for _ in range(limit):
         try:
