@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -23,7 +22,7 @@ from alservice.core.objects import StoredObject
 from alservice.core.posteriors import Posterior
 from alservice.core.records import CampaignRow, Evaluation, Event, Model, TrainingSnapshot
 from alservice.core.states import SubjectState
-from alservice.core.subjects import Subject, SubjectDraft
+from alservice.core.subjects import CreatedSubject, RemoteSubject, Subject, SubjectDraft, SubjectStatus
 from alservice.core.training_sets import TallySet
 from alservice.core.workflows import Workflow
 from alservice.shapes import FloatArray, IntArray, UInt8Array
@@ -331,40 +330,6 @@ class EventLog(Protocol):
 
     def list(self, campaign_id: int, *, limit: int = 200) -> Sequence[Event]:
         """Return the newest events, newest first."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RemoteSubject:
-    """A subject as Zooniverse lists it.
-
-    Parameters
-    ----------
-    key
-        Our deterministic key, None where the metadata has none.
-    image_url
-        Public address of its first image; it exists whether or not the upload arrived.
-    """
-
-    zooniverse_id: int
-    key: str | None
-    image_url: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CreatedSubject:
-    """Answer to a create: the id, and where to PUT the image within minutes."""
-
-    zooniverse_id: int
-    upload_url: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SubjectStatus:
-    """What a workflow's counters say of a subject; they lag behind, and count by Panoptes' own rules."""
-
-    classifications: int
-    is_retired: bool
-    reason: str | None
 
 
 class Zooniverse(Protocol):

@@ -43,10 +43,9 @@ from alservice.adapters.panoptes_rows import (
 from alservice.constants import INGEST_PAGE, LINK_BATCH
 from alservice.core.classifications import RawClassification
 from alservice.core.retry import RetryPolicy
-from alservice.core.subjects import SubjectDraft
+from alservice.core.subjects import CreatedSubject, RemoteSubject, SubjectDraft, SubjectStatus
 from alservice.core.workflows import Workflow
 from alservice.errors import BadConfig, NotFound, OutcomeUnknown, ZooniverseRefused, ZooniverseUnavailable
-from alservice.ports import CreatedSubject, RemoteSubject, SubjectStatus
 
 _LIST_PAGE: Final = 200
 """Subjects or sets asked for per page: production's cap; more is silently clipped."""

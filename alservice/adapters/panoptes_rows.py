@@ -9,9 +9,8 @@ from typing import Any
 
 from alservice.adapters.panoptes_http import Document, Unreadable
 from alservice.core.classifications import RawClassification
-from alservice.core.subjects import KEY_FIELD
+from alservice.core.subjects import KEY_FIELD, RemoteSubject, SubjectStatus
 from alservice.core.workflows import Workflow
-from alservice.ports import RemoteSubject, SubjectStatus
 
 
 def workflow_of(entry: Document) -> Workflow:

@@ -67,6 +67,40 @@ class Subject:
         return self.state is SubjectState.WITHDRAWN and (self.error or "").startswith(STALE)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RemoteSubject:
+    """A subject as Zooniverse lists it.
+
+    Parameters
+    ----------
+    key
+        Our deterministic key, None where the metadata has none.
+    image_url
+        Public address of its first image; it exists whether or not the upload arrived.
+    """
+
+    zooniverse_id: int
+    key: str | None
+    image_url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CreatedSubject:
+    """Answer to a create: the id, and where to PUT the image within minutes."""
+
+    zooniverse_id: int
+    upload_url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubjectStatus:
+    """What a workflow's counters say of a subject; they lag behind, and count by Panoptes' own rules."""
+
+    classifications: int
+    is_retired: bool
+    reason: str | None
+
+
 def draft_subject(campaign: str, cycle: int, galaxy: Galaxy) -> SubjectDraft:
     """Return the draft of one galaxy: key, survey id, position and cycle in metadata that pages hide."""
     key = subject_key(campaign, galaxy.galaxy_id)

@@ -15,9 +15,9 @@ from alservice.core.campaign import Campaign
 from alservice.core.cycles import Cycle
 from alservice.core.records import Event
 from alservice.core.states import SubjectState
-from alservice.core.subjects import STALE, Subject, SubjectDraft
+from alservice.core.subjects import STALE, Subject, SubjectDraft, SubjectStatus
 from alservice.errors import BadConfig, ZooniverseUnavailable
-from alservice.ports import ClassificationStore, Clock, EventLog, SubjectLedger, SubjectStatus, Zooniverse
+from alservice.ports import ClassificationStore, Clock, EventLog, SubjectLedger, Zooniverse
 from alservice.services.one_subject import ensure_linked, hundreds, zooniverse_id_of
 
 _MOVABLE = (SubjectState.PLANNED, SubjectState.VERIFIED, SubjectState.FAILED, SubjectState.WITHDRAWN)

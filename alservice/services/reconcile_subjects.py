@@ -12,9 +12,9 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Final
 
 from alservice.core.states import SubjectState
-from alservice.core.subjects import Subject
+from alservice.core.subjects import RemoteSubject, Subject
 from alservice.errors import NotFound
-from alservice.ports import RemoteSubject, SubjectLedger, Zooniverse
+from alservice.ports import SubjectLedger, Zooniverse
 from alservice.services.one_subject import EXISTING, ensure_linked, is_image_of, zooniverse_id_of
 from alservice.services.workers import Workers
 

@@ -14,8 +14,8 @@ from typing import Final
 
 from alservice.core.records import Event
 from alservice.core.states import SubjectState
-from alservice.core.subjects import Subject
-from alservice.ports import ClassificationStore, Clock, EventLog, SubjectLedger, SubjectStatus, Zooniverse
+from alservice.core.subjects import Subject, SubjectStatus
+from alservice.ports import ClassificationStore, Clock, EventLog, SubjectLedger, Zooniverse
 from alservice.services.one_subject import hundreds, zooniverse_id_of
 
 REASON: Final = "other"

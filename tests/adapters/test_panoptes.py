@@ -15,7 +15,7 @@ from alservice.adapters.panoptes import Credentials, PanoptesZooniverse
 from alservice.adapters.panoptes_http import NoAnswer, Timeouts, Unreadable, document, judge_login
 from alservice.adapters.panoptes_rows import classification_of
 from alservice.core.retry import RetryPolicy
-from alservice.core.subjects import KEY_FIELD, SubjectDraft
+from alservice.core.subjects import KEY_FIELD, SubjectDraft, SubjectStatus
 from alservice.errors import (
     AllowanceExhausted,
     BadConfig,
@@ -24,7 +24,6 @@ from alservice.errors import (
     ZooniverseRefused,
     ZooniverseUnavailable,
 )
-from alservice.ports import SubjectStatus
 from alservice.rehearsal.standin import Standin, StandinConfig
 
 PNG = "image/png"

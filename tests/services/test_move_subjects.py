@@ -8,9 +8,8 @@ import pytest
 from alservice.adapters.objects.local import LocalObjects
 from alservice.core.campaign import ZooniverseTarget
 from alservice.core.states import SubjectState
-from alservice.core.subjects import STALE
+from alservice.core.subjects import STALE, SubjectStatus
 from alservice.errors import BadConfig, NotFound, Retriable
-from alservice.ports import SubjectStatus
 from alservice.services.move_subjects import MoveReport, MoveSubjects
 from alservice.services.reconcile_subjects import ReconcileSubjects
 from tests.support.fake_ledger import FakeLedger, a_cycle

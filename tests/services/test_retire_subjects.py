@@ -6,8 +6,8 @@ import pytest
 
 from alservice.adapters.objects.local import LocalObjects
 from alservice.core.states import SubjectState
+from alservice.core.subjects import SubjectStatus
 from alservice.errors import Retriable
-from alservice.ports import SubjectStatus
 from alservice.services.reconcile_subjects import ReconcileSubjects
 from alservice.services.retire_subjects import REASON, RetireReport, RetireSubjects
 from tests.support.fake_zooniverse import Mishap

@@ -8,10 +8,9 @@ from enum import Enum, auto
 from typing import Any
 
 from alservice.core.classifications import RawClassification
-from alservice.core.subjects import KEY_FIELD, SubjectDraft
+from alservice.core.subjects import KEY_FIELD, CreatedSubject, RemoteSubject, SubjectDraft, SubjectStatus
 from alservice.core.workflows import Workflow
 from alservice.errors import AllowanceExhausted, NotFound, OutcomeUnknown, ZooniverseRefused, ZooniverseUnavailable
-from alservice.ports import CreatedSubject, RemoteSubject, SubjectStatus
 
 
 class Crash(BaseException):
