@@ -141,6 +141,27 @@ def doctor(workdir: Workdir = None) -> None:
 
 
 @app.command()
+def reconcile(
+    campaign: CampaignName,
+    repair: Annotated[bool, typer.Option("--repair", help="Set right what a machine may.")] = False,
+    workdir: Workdir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the upload ledger with Zooniverse; fail if anything is off and stays so. Safe at any time."""
+    _use(workdir)
+    from alservice.factory.rehearsal import open_zooniverse
+
+    with _factory() as factory, open_zooniverse(factory, campaign):
+        outcome = factory.reconcile_campaign(campaign, repair=repair, actor="alservice reconcile")
+    if as_json:
+        _print_json([outcome.document()])
+    else:
+        typer.echo(outcome.text())
+    if not outcome.is_clean:
+        raise typer.Exit(EXIT_ERROR)
+
+
+@app.command()
 def standin(
     state: Annotated[Path, typer.Option("--state", help="Folder that keeps its state.")],
     host: Annotated[str, typer.Option("--host", help="Loopback address to bind.")] = "127.0.0.1",
@@ -183,7 +204,9 @@ def create_campaign(
 def validate_campaign(campaign: CampaignName, workdir: Workdir = None) -> None:
     """Compare the live workflow with the campaign's tree; fail on a mismatch."""
     _use(workdir)
-    with _factory() as factory:
+    from alservice.factory.rehearsal import open_zooniverse
+
+    with _factory() as factory, open_zooniverse(factory, campaign):
         answer_map = factory.validate_campaign(campaign)
     typer.echo(f"workflow version {answer_map.version} asks the tree's {len(answer_map.columns)} questions")
 

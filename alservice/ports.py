@@ -25,7 +25,7 @@ from alservice.core.posteriors import Posterior
 from alservice.core.quarantine import Quarantine, RowFault
 from alservice.core.records import CampaignRow, Evaluation, Event, Model, TrainingSnapshot
 from alservice.core.states import SubjectState
-from alservice.core.subjects import Subject, SubjectDraft
+from alservice.core.subjects import CreatedSubject, RemoteSubject, Subject, SubjectDraft, SubjectStatus
 from alservice.core.training_sets import TallySet
 from alservice.core.workflows import Workflow
 from alservice.shapes import FloatArray, IntArray, UInt8Array
@@ -258,6 +258,9 @@ class SubjectLedger(Protocol):
         Entering ``creating`` adds an attempt. Raises `IllegalTransition`; a row already there is left as it is.
         """
 
+    def ask(self, subjects: Sequence[Subject], *, cycle_id: int, n_votes: int) -> Sequence[Subject]:
+        """Give rows to a cycle of their campaign, and ask for so many votes of each."""
+
     def watermark(self, campaign_id: int) -> int:
         """Return the highest Zooniverse subject id known to the ledger, 0 when there is none."""
 
@@ -359,6 +362,9 @@ class ClassificationStore(Protocol):
     def counted(self, campaign_id: int, cycle_id: int | None = None) -> int:
         """Return counted classifications, of all cycles or of the subjects of one."""
 
+    def counted_of_galaxies(self, campaign_id: int) -> Mapping[str, int]:
+        """Return counted classifications by galaxy id, for galaxies that have any row."""
+
     def by_verdict(self, campaign_id: int) -> Mapping[str, int]:
         """Return rows per verdict."""
 
@@ -405,31 +411,6 @@ class EventLog(Protocol):
         """Return the newest events, newest first."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RemoteSubject:
-    """A subject as Zooniverse lists it.
-
-    Parameters
-    ----------
-    key
-        Our deterministic key, None where the metadata has none.
-    image_url
-        Public address of its first image; it exists whether or not the upload arrived.
-    """
-
-    zooniverse_id: int
-    key: str | None
-    image_url: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CreatedSubject:
-    """Answer to a create: the id, and where to PUT the image within minutes."""
-
-    zooniverse_id: int
-    upload_url: str
-
-
 class Zooniverse(Protocol):
     """Zooniverse as the publisher and the ingester need it; every call has a timeout.
 
@@ -449,6 +430,9 @@ class Zooniverse(Protocol):
 
     def ensure_subject_set(self, name: str) -> int:
         """Return the id of the named set, created and linked to the workflow if need be."""
+
+    def find_subject_set(self, name: str) -> int:
+        """Return the id of the named set as it is; raises `NotFound`."""
 
     def create_subject(self, draft: SubjectDraft, media_type: str) -> CreatedSubject:
         """Create one subject, sent exactly once."""
@@ -471,8 +455,23 @@ class Zooniverse(Protocol):
     def link(self, set_id: int, zooniverse_ids: Sequence[int]) -> None:
         """Link subjects to a set; idempotent, all or nothing; one caller per set at a time."""
 
+    def unlink(self, set_id: int, zooniverse_ids: Sequence[int]) -> None:
+        """Take subjects out of a set, their votes stay; absent ones are fine; one caller per set at a time."""
+
     def linked(self, set_id: int) -> frozenset[int]:
         """Return the ids linked to a set."""
+
+    def survey_ids(self, set_id: int, field: str) -> Iterator[tuple[int, str]]:
+        """Yield Zooniverse id and survey id of a set's subjects that have one in a metadata field."""
+
+    def retire(self, zooniverse_ids: Sequence[int], reason: str) -> None:
+        """Ask the workflow to show subjects to nobody else; done later, and repeating it changes nothing."""
+
+    def unretire(self, zooniverse_ids: Sequence[int]) -> None:
+        """Ask the workflow to show retired subjects again; done later, and repeating it changes nothing."""
+
+    def statuses(self, zooniverse_ids: Sequence[int]) -> Mapping[int, SubjectStatus]:
+        """Return what the workflow's counters say by Zooniverse id; a subject it has no row of yet is left out."""
 
     def classifications(self, last_id: int) -> Iterator[Sequence[RawClassification]]:
         """Yield pages of the project's classifications with higher ids, ascending."""

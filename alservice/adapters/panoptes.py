@@ -36,15 +36,16 @@ from alservice.adapters.panoptes_rows import (
     first_location,
     questions_of,
     remote_subject,
+    status_of,
+    survey_id_of,
     workflow_of,
 )
-from alservice.constants import INGEST_PAGE
+from alservice.constants import INGEST_PAGE, LINK_BATCH
 from alservice.core.classifications import RawClassification
 from alservice.core.retry import RetryPolicy
-from alservice.core.subjects import SubjectDraft
+from alservice.core.subjects import CreatedSubject, RemoteSubject, SubjectDraft, SubjectStatus
 from alservice.core.workflows import Workflow
 from alservice.errors import BadConfig, NotFound, OutcomeUnknown, ZooniverseRefused, ZooniverseUnavailable
-from alservice.ports import CreatedSubject, RemoteSubject
 
 _LIST_PAGE: Final = 200
 """Subjects or sets asked for per page: production's cap; more is silently clipped."""
@@ -203,6 +204,13 @@ class PanoptesZooniverse:
             self._api.patiently(lambda: self._api.post(path, "workflows", {"subject_sets": [str(set_id)]}))
         return set_id
 
+    def find_subject_set(self, name: str) -> int:
+        """Return the id of the named set; see `Zooniverse.find_subject_set`."""
+        found = self._find_set(name)
+        if found is None:
+            raise NotFound(f"project {self._project_id} has no subject set {name!r}", subject_set=name)
+        return found
+
     def create_subject(self, draft: SubjectDraft, media_type: str) -> CreatedSubject:
         """Create one subject, sent once; see `Zooniverse.create_subject`."""
         sent = {
@@ -255,11 +263,45 @@ class PanoptesZooniverse:
         body = {"subjects": [str(identity) for identity in zooniverse_ids]}
         self._api.patiently(lambda: self._api.post(path, "subject_sets", body))
 
+    def unlink(self, set_id: int, zooniverse_ids: Sequence[int]) -> None:
+        """Take subjects out of a set; see `Zooniverse.unlink`."""
+        path = f"/subject_sets/{set_id}/links/subjects/{_joined(zooniverse_ids)}"
+        self._api.patiently(lambda: self._api.act(Call(method="DELETE", path=path)))
+
     def linked(self, set_id: int) -> frozenset[int]:
         """Return the ids linked to a set; see `Zooniverse.linked`."""
         where = {"subject_set_id": set_id, "page_size": _LIST_PAGE}
         entries = self._api.pages("/subjects", "subjects", where)
         return frozenset(remote_subject(entry).zooniverse_id for entry in entries)
+
+    def survey_ids(self, set_id: int, field: str) -> Iterator[tuple[int, str]]:
+        """Yield Zooniverse id and survey id of a set's subjects; see `Zooniverse.survey_ids`."""
+        where = {"subject_set_id": set_id, "page_size": _LIST_PAGE}
+        for entry in self._api.pages("/subjects", "subjects", where):
+            survey_id = survey_id_of(entry, field)
+            if survey_id is not None:
+                yield remote_subject(entry).zooniverse_id, survey_id
+
+    def retire(self, zooniverse_ids: Sequence[int], reason: str) -> None:
+        """Retire subjects in the workflow; see `Zooniverse.retire`."""
+        self._tell_workflow("retired_subjects", zooniverse_ids, {"retirement_reason": reason})
+
+    def unretire(self, zooniverse_ids: Sequence[int]) -> None:
+        """Bring retired subjects back; see `Zooniverse.unretire`."""
+        self._tell_workflow("unretire_subjects", zooniverse_ids, {})
+
+    def statuses(self, zooniverse_ids: Sequence[int]) -> Mapping[int, SubjectStatus]:
+        """Return the workflow's status rows of subjects; see `Zooniverse.statuses`.
+
+        Asked for in hundreds: each subject has at most one row, so a page is never cut.
+        """
+        kind = "subject_workflow_statuses"
+        found: dict[int, SubjectStatus] = {}
+        for first in range(0, len(zooniverse_ids), LINK_BATCH):
+            asked = _joined(zooniverse_ids[first : first + LINK_BATCH])
+            where = {"workflow_id": self._workflow_id, "subject_ids": asked, "page_size": _LIST_PAGE}
+            found.update(map(status_of, self._api.listing(f"/{kind}", kind, where)))
+        return found
 
     def classifications(self, last_id: int) -> Iterator[Sequence[RawClassification]]:
         """Yield pages of classifications with higher ids; see `Zooniverse.classifications`.
@@ -286,6 +328,11 @@ class PanoptesZooniverse:
             body = {"workflows": {"tasks": dict(tasks), "first_task": first_task}}
             self._api.send(Call(method="PUT", path=call.path, body=body, etag=response.headers.get("ETag")))
 
+    def _tell_workflow(self, what: str, zooniverse_ids: Sequence[int], more: Mapping[str, str]) -> None:
+        path = f"/workflows/{self._workflow_id}/{what}"
+        body = {"subject_ids": [str(identity) for identity in zooniverse_ids], **more}
+        self._api.patiently(lambda: self._api.act(Call(method="POST", path=path, body=body)))
+
     def _find_set(self, name: str) -> int | None:
         where = {"project_id": self._project_id, "page_size": _LIST_PAGE}
         sets = self._api.pages("/subject_sets", "subject_sets", where)
@@ -307,8 +354,10 @@ class PanoptesZooniverse:
     def _delete_subject(self, path: str) -> None:
         try:
             etag = self._api.send(Call(method="GET", path=path)).headers.get("ETag")
-            response = self._api.send(Call(method="DELETE", path=path, etag=etag))
+            self._api.act(Call(method="DELETE", path=path, etag=etag))
         except Missing:
             return
-        if response.status_code != 204:
-            raise Unreadable(f"DELETE {path}: {response.status_code} instead of 204")
+
+
+def _joined(zooniverse_ids: Sequence[int]) -> str:
+    return ",".join(map(str, zooniverse_ids))

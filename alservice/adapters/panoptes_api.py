@@ -108,6 +108,12 @@ class PanoptesApi:
                 raise
         return self._connection().send(call)
 
+    def act(self, call: Call) -> None:
+        """Send a call that answers 204 and no more; `Unreadable` for any other success."""
+        status = self.send(call).status_code
+        if status != 204:
+            raise Unreadable(f"{call}: {status} instead of 204")
+
     def post(self, path: str, kind: str, body: Document) -> Document:
         """Return the resource that a POST answers with, sent once."""
         call = Call(method="POST", path=path, body=body)

@@ -9,9 +9,8 @@ from typing import Any
 
 from alservice.adapters.panoptes_http import Document, Unreadable
 from alservice.core.classifications import RawClassification
-from alservice.core.subjects import KEY_FIELD
+from alservice.core.subjects import KEY_FIELD, RemoteSubject, SubjectStatus
 from alservice.core.workflows import Workflow
-from alservice.ports import RemoteSubject
 
 
 def workflow_of(entry: Document) -> Workflow:
@@ -43,6 +42,26 @@ def remote_subject(entry: Document) -> RemoteSubject:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise Unreadable(f"subject {entry.get('id')!r} cannot be read") from error
+
+
+def survey_id_of(entry: Document, field: str) -> str | None:
+    """Return what a metadata field of a subject names, None where it is absent or empty; numbers become text."""
+    metadata = entry.get("metadata")
+    value = metadata.get(field) if isinstance(metadata, dict) else None
+    return str(value) if isinstance(value, str | int) and value != "" else None
+
+
+def status_of(entry: Document) -> tuple[int, SubjectStatus]:
+    """Return a subject's id and its status in a workflow; `Unreadable` when one of them is absent."""
+    try:
+        status = SubjectStatus(
+            classifications=int(entry["classifications_count"]),
+            is_retired=entry["retired_at"] is not None,
+            reason=entry["retirement_reason"],
+        )
+        return int(entry["links"]["subject"]), status
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unreadable(f"subject workflow status {entry.get('id')!r} cannot be read") from error
 
 
 def first_location(entry: Document) -> str:

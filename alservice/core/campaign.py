@@ -175,6 +175,13 @@ class ZooniverseTarget:
         ``standin`` for the local stand-in of a rehearsal, else a URL without a trailing slash.
     subject_set
         Display name of the set that cycles link their subjects to.
+    mode
+        ``upload`` creates a subject per galaxy; ``move`` links subjects that are there already.
+    retirement
+        ``panoptes``: the workflow's own rule, one count for all. ``own``: each subject when its counted classifications
+        reach its votes asked for; the workflow's rule must then be ``never_retire``.
+    pool_subject_set, pool_id_field
+        With ``move``: display name of the set that holds those subjects, and the metadata field with their survey id.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -182,12 +189,21 @@ class ZooniverseTarget:
     project_id: int = 1
     workflow_id: int = 10
     subject_set: str = "alservice active"
+    mode: Literal["upload", "move"] = "upload"
+    retirement: Literal["panoptes", "own"] = "panoptes"
+    pool_subject_set: str | None = None
+    pool_id_field: str = "#survey_id"
 
     def __post_init__(self) -> None:
         ok = self.endpoint == "standin" or self.endpoint.startswith(("http://", "https://"))
         _require(ok, f"zooniverse.endpoint must be 'standin' or a URL, not {self.endpoint!r}")
         _require(not self.endpoint.endswith("/"), "zooniverse.endpoint must not end with a slash")
         _require(self.project_id > 0 and self.workflow_id > 0, "zooniverse ids must be positive")
+        has_pool = bool(self.pool_subject_set)
+        _require(
+            has_pool == (self.mode == "move"), "zooniverse.pool_subject_set goes with mode 'move', and only with it"
+        )
+        _require(self.pool_subject_set != self.subject_set, "zooniverse.pool_subject_set must not be the subject_set")
 
     @property
     def is_standin(self) -> bool:

@@ -69,7 +69,10 @@ class SubjectState(StrEnum):
 SUBJECTS: StateMachine[SubjectState] = StateMachine(
     name="subject",
     transitions={
-        SubjectState.PLANNED: frozenset({SubjectState.CREATING, SubjectState.FAILED, SubjectState.WITHDRAWN}),
+        SubjectState.PLANNED: frozenset(
+            # Verified at once: a subject of the survey's own, found in its pool.
+            {SubjectState.CREATING, SubjectState.VERIFIED, SubjectState.FAILED, SubjectState.WITHDRAWN}
+        ),
         SubjectState.CREATING: frozenset({SubjectState.CREATED, SubjectState.PLANNED, SubjectState.FAILED}),
         SubjectState.CREATED: frozenset({SubjectState.VERIFIED, SubjectState.PLANNED, SubjectState.FAILED}),
         SubjectState.VERIFIED: frozenset({SubjectState.LIVE, SubjectState.FAILED}),

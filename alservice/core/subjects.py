@@ -13,6 +13,10 @@ KEY_FIELD = "#alservice_key"
 """Hidden metadata field of the deterministic key; ``#`` keeps it off every page that volunteers see."""
 
 
+STALE = "stale"
+"""How the reason begins when a subject is withdrawn only because a later cycle chose others."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SubjectDraft:
     """What is sent to Zooniverse for one galaxy.
@@ -56,6 +60,45 @@ class Subject:
     n_votes: int
     attempts: int
     error: str | None
+
+    @property
+    def may_return(self) -> bool:
+        """Whether a later cycle may choose the galaxy again."""
+        return self.state is SubjectState.WITHDRAWN and (self.error or "").startswith(STALE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RemoteSubject:
+    """A subject as Zooniverse lists it.
+
+    Parameters
+    ----------
+    key
+        Our deterministic key, None where the metadata has none.
+    image_url
+        Public address of its first image; it exists whether or not the upload arrived.
+    """
+
+    zooniverse_id: int
+    key: str | None
+    image_url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CreatedSubject:
+    """Answer to a create: the id, and where to PUT the image within minutes."""
+
+    zooniverse_id: int
+    upload_url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubjectStatus:
+    """What a workflow's counters say of a subject; they lag behind, and count by Panoptes' own rules."""
+
+    classifications: int
+    is_retired: bool
+    reason: str | None
 
 
 def draft_subject(campaign: str, cycle: int, galaxy: Galaxy) -> SubjectDraft:

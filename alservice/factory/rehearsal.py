@@ -14,6 +14,7 @@ from pathlib import Path
 
 from alservice.adapters import packs
 from alservice.adapters.catalogue_files import CatalogueFile, open_catalogue
+from alservice.constants import API
 from alservice.core.campaign import (
     AcquisitionPolicy,
     Campaign,
@@ -32,7 +33,6 @@ from alservice.ports import Zooniverse
 from alservice.rehearsal.sky import synthetic_sky
 from alservice.rehearsal.standin import Standin, StandinConfig
 from alservice.rehearsal.volunteers import Assignment, Volunteers
-from alservice.services.collect_classifications import SOURCE
 
 REHEARSAL = "rehearsal"
 """Name of every rehearsal's campaign."""
@@ -190,7 +190,7 @@ def _sessions(factory: Factory, zooniverse: Zooniverse, cycle: Cycle, galaxy_ids
     """Return the sittings that are there already: landed in our tables, or waiting above the cursor."""
     with factory.classifications.landing(cycle.campaign_id) as landing:
         landed = [row.raw for rows in landing.rows_of(galaxy_ids).values() for row in rows]
-    cursor = factory.classifications.cursor(cycle.campaign_id, SOURCE)
+    cursor = factory.classifications.cursor(cycle.campaign_id, API)
     waiting = chain.from_iterable(zooniverse.classifications(cursor))
     return {raw.session for raw in chain(landed, waiting) if raw.session is not None}
 

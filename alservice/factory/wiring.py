@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -51,9 +51,13 @@ from alservice.services.evaluate_model import EvaluateModel, JudgeModel
 from alservice.services.gather_report import GatherReport
 from alservice.services.import_catalogue import ImportCatalogue
 from alservice.services.ingest import Ingest, IngestReport
+from alservice.services.move_subjects import MoveSubjects
 from alservice.services.pack_images import PackImages
 from alservice.services.predict_catalogue import PredictCatalogue
 from alservice.services.publish_subjects import PublishPolicy, PublishSubjects
+from alservice.services.reconcile_campaign import ReconcileCampaign, Reconciled
+from alservice.services.reconcile_subjects import ReconcileSubjects
+from alservice.services.retire_subjects import RetireSubjects
 from alservice.services.start_cycle import StartCycle
 from alservice.services.summarise_campaign import SummariseCampaign
 from alservice.services.train_candidate import ReadSnapshot, SnapshotTallies, TrainCandidate
@@ -210,6 +214,34 @@ class Factory:
             progress=self.progress,
         )
 
+    def move(self, campaign: Campaign, actor: str) -> MoveSubjects:
+        """Batch -> links of subjects that are there already."""
+        return MoveSubjects(
+            self.ledger,
+            self.zooniverse(campaign),
+            self.classifications,
+            self.events,
+            self.clock,
+            actor=actor,
+        )
+
+    def bring(self, campaign: Campaign, actor: str) -> PublishSubjects | MoveSubjects:
+        """Batch -> volunteers, the way the campaign says."""
+        return self.publish(campaign) if campaign.zooniverse.mode == "upload" else self.move(campaign, actor)
+
+    def reconcile_campaign(self, name: str, *, repair: bool, actor: str) -> Reconciled:
+        """Compare a campaign's ledger with Zooniverse, and repair what a machine may when asked to."""
+        row = self.campaigns.get(name)
+        zooniverse = self.zooniverse(row.campaign)
+        subjects = ReconcileSubjects(
+            self.ledger,
+            zooniverse,
+            uploads=row.campaign.zooniverse.mode == "upload",
+            retires=row.campaign.zooniverse.retirement == "own",
+        )
+        service = ReconcileCampaign(zooniverse, subjects, self.events, self.clock, actor=actor)
+        return service.run(row, repair=repair)
+
     def validate(self, campaign: Campaign) -> ValidateCampaign:
         """Live workflow against tree."""
         return ValidateCampaign(zooniverse=self.zooniverse(campaign))
@@ -275,6 +307,19 @@ class Factory:
         tallies = self.classifications.tallies(row.id, tree.n_answers)
         write_tallies(path, tree, tallies, self.ledger.subjects_of(row.id, tallies.galaxy_ids))
         return len(tallies.galaxy_ids), int(inconsistent(tree, tallies.counts).any(axis=-1).sum())
+
+    def retire(self, campaign: Campaign, actor: str) -> RetireSubjects:
+        """Tallies -> retired subjects."""
+        return RetireSubjects(
+            self.ledger,
+            self.zooniverse(campaign),
+            self.classifications,
+            self.events,
+            self.clock,
+            settle_s=0.2 if campaign.zooniverse.is_standin else 10.0,
+            sleep=time.sleep,
+            actor=actor,
+        )
 
     def snapshot(self) -> SnapshotTallies:
         """Tallies -> frozen snapshot."""
@@ -373,9 +418,11 @@ class Factory:
             CycleState.PREDICTING: lambda: steps.predict(self.models, self.predict()),
             CycleState.ACQUIRING: lambda: steps.acquire(self.acquire()),
             CycleState.PUBLISHING: lambda: steps.publish(
-                self.catalogues, self.acquisitions, self.validate, self.publish, self.clock
+                self.catalogues, self.acquisitions, self.validate, partial(self.bring, actor=actor), self.clock
             ),
-            CycleState.COLLECTING: lambda: steps.collect(self.collect, self.snapshot(), self.cycles, self.snapshots),
+            CycleState.COLLECTING: lambda: steps.collect(
+                self.collect, partial(self.retire, actor=actor), self.snapshot(), self.cycles, self.snapshots
+            ),
             CycleState.TRAINING: lambda: steps.train(self.train()),
             CycleState.EVALUATING: lambda: steps.evaluate(self.evaluate()),
             CycleState.GATED: lambda: steps.gate(self.decide(), actor),

@@ -69,7 +69,8 @@ class AcquireBatch:
             batch_policy(policy, first=cycle.champion_id is None),
             seed=seed_of(campaign.campaign.seed, "acquisition", cycle.number),
         )
-        excluded = {s.galaxy_id: str(s.state) for s in self.ledger.of_campaign(campaign.id)}
+        rows = self.ledger.of_campaign(campaign.id)
+        excluded = {row.galaxy_id: str(row.state) for row in rows if not row.may_return}
         for galaxies, scores in self._pool(campaign, cycle):
             drawer.offer(
                 [g.galaxy_id for g in galaxies],

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from alservice.constants import LINK_BATCH, MAX_IMAGE_BYTES
 from alservice.core.ids import digest_of_bytes
@@ -23,6 +23,8 @@ from alservice.errors import (
     ZooniverseUnavailable,
 )
 from alservice.ports import ObjectStore, SubjectLedger, Zooniverse
+
+T = TypeVar("T")
 
 EXISTING: Final = frozenset(
     {
@@ -144,6 +146,11 @@ def is_image_of(row: Subject, data: bytes) -> bool:
     return digest_of_bytes(data) == digest_of_key(row.image_key)
 
 
+def hundreds(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield items in the portions that one call takes."""
+    return (items[first : first + LINK_BATCH] for first in range(0, len(items), LINK_BATCH))
+
+
 def ensure_linked(zooniverse: Zooniverse, set_id: int, zooniverse_ids: Iterable[int]) -> None:
     """Link in hundreds what a set does not hold yet, and look again.
 
@@ -154,8 +161,8 @@ def ensure_linked(zooniverse: Zooniverse, set_id: int, zooniverse_ids: Iterable[
     """
     wanted = frozenset(zooniverse_ids)
     absent = sorted(wanted - zooniverse.linked(set_id))
-    for first in range(0, len(absent), LINK_BATCH):
-        zooniverse.link(set_id, absent[first : first + LINK_BATCH])
+    for batch in hundreds(absent):
+        zooniverse.link(set_id, batch)
     lost = sorted(wanted - zooniverse.linked(set_id)) if absent else []
     if lost:
         text = f"set {set_id} does not hold {len(lost)} subjects linked to it, such as {lost[0]}"

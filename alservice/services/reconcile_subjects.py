@@ -12,9 +12,9 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Final
 
 from alservice.core.states import SubjectState
-from alservice.core.subjects import Subject
+from alservice.core.subjects import RemoteSubject, Subject
 from alservice.errors import NotFound
-from alservice.ports import RemoteSubject, SubjectLedger, Zooniverse
+from alservice.ports import SubjectLedger, Zooniverse
 from alservice.services.one_subject import EXISTING, ensure_linked, is_image_of, zooniverse_id_of
 from alservice.services.workers import Workers
 
@@ -46,6 +46,8 @@ class ReconcileReport:
         Rows whose subject shows no image, or not the one that was sent.
     wrong_set
         Zooniverse ids in the set that no row wants there; left to a person.
+    retired_early, retired_late
+        Rows that Zooniverse has retired and the ledger has not, and the other way round; the next ingest settles them.
     unsettled
         Rows with a create or an image in doubt: a publisher is at work, or the next one settles them.
     """
@@ -58,12 +60,15 @@ class ReconcileReport:
     unlinked: tuple[Subject, ...]
     imageless: tuple[Subject, ...]
     wrong_set: tuple[int, ...]
+    retired_early: tuple[Subject, ...]
+    retired_late: tuple[Subject, ...]
     unsettled: tuple[Subject, ...]
 
     @property
     def is_clean(self) -> bool:
         """Whether nothing differs."""
-        return not any((self.missing, self.surplus, self.unlinked, self.imageless, self.wrong_set, self.unsettled))
+        theirs = self.missing, self.surplus, self.unlinked, self.imageless, self.wrong_set
+        return not any((*theirs, self.retired_early, self.retired_late, self.unsettled))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,23 +98,31 @@ class ReconcileSubjects:
     ----------
     connections
         Connections to Zooniverse at a time; at least 2.
+    uploads
+        Whether the subjects are the campaign's own uploads. Those of a pool are the survey's: their images are not
+        compared, and none is ever deleted.
+    retires
+        Whether subjects retire by our own tallies; else Panoptes' rule decides, and the ledger does not follow it.
     """
 
     ledger: SubjectLedger
     zooniverse: Zooniverse
     _: KW_ONLY
     connections: int = 24
+    uploads: bool = True
+    retires: bool = False
 
     def report(self, campaign_id: int, set_id: int) -> ReconcileReport:
         """Return every difference; lists the whole project and fetches every image that volunteers see."""
         listed = {s.zooniverse_id: s for s in self.zooniverse.subjects_above(0) if s.key is not None}
         members = self.zooniverse.linked(set_id)
         rows = tuple(self.ledger.of_campaign(campaign_id))
-        missing = [row for row in rows if row.state in _GONE and self._is_gone(row, listed)]
+        missing = [row for row in rows if row.state in _GONE and self._is_gone(row, listed, members)]
         gone = {row.id for row in missing}
         shown = [row for row in rows if row.state in _SHOWN and row.id not in gone]
-        surplus = _surplus(rows, listed.values())
+        surplus = _surplus(rows, listed.values()) if self.uploads else set()
         wanted = {row.zooniverse_id for row in rows if row.state in (*_SHOWN, SubjectState.RETIRED)}
+        early, late = self._retired_otherwise(row for row in rows if row.id not in gone) if self.retires else ((), ())
         return ReconcileReport(
             campaign_id=campaign_id,
             set_id=set_id,
@@ -117,8 +130,10 @@ class ReconcileSubjects:
             missing=tuple(missing),
             surplus=tuple(sorted(surplus)),
             unlinked=tuple(row for row in shown if row.zooniverse_id not in members),
-            imageless=self._imageless(shown, listed),
+            imageless=self._imageless(shown, listed) if self.uploads else (),
             wrong_set=tuple(sorted(members - wanted - surplus)),
+            retired_early=early,
+            retired_late=late,
             unsettled=tuple(row for row in rows if row.state in _UNSETTLED),
         )
 
@@ -126,13 +141,14 @@ class ReconcileSubjects:
         """Set right what a report found and what still is as it was found.
 
         Surplus and imageless subjects are deleted, unlinked ones linked. A row without a subject fails, so that
-        publishing picks it up, or is withdrawn if volunteers had seen it.
+        publishing picks it up, or is withdrawn if volunteers had seen it. A row retired here and not there is live
+        again, so that the next ingest retires it.
         """
         now = {row.id: row for row in self.ledger.of_campaign(report.campaign_id)}
         kept = {row.zooniverse_id for row in now.values() if row.state in EXISTING}
-        missing, imageless, unlinked = (
+        missing, imageless, unlinked, late = (
             [row for row in rows if _place(now[row.id]) == _place(row)]
-            for rows in (report.missing, report.imageless, report.unlinked)
+            for rows in (report.missing, report.imageless, report.unlinked, report.retired_late)
         )
         removed = [identity for identity in report.surplus if identity not in kept]
         removed += map(zooniverse_id_of, imageless)
@@ -147,16 +163,26 @@ class ReconcileSubjects:
             verified = [row for row in linkable if row.state is SubjectState.VERIFIED]
             self.ledger.mark(verified, SubjectState.LIVE)
             moved[SubjectState.LIVE] += len(verified)
+        self.ledger.mark(late, SubjectState.LIVE)
+        moved[SubjectState.LIVE] += len(late)
         return Repairs(removed=tuple(removed), linked=len(linkable), moved=+moved)
 
-    def _is_gone(self, row: Subject, listed: Mapping[int, RemoteSubject]) -> bool:
-        if row.zooniverse_id in listed:
+    def _is_gone(self, row: Subject, listed: Mapping[int, RemoteSubject], members: frozenset[int]) -> bool:
+        if row.zooniverse_id in listed or row.zooniverse_id in members:
             return False
         try:
             self.zooniverse.image_url(zooniverse_id_of(row))
         except NotFound:
             return True
         return False
+
+    def _retired_otherwise(self, rows: Iterable[Subject]) -> tuple[tuple[Subject, ...], tuple[Subject, ...]]:
+        ours = [row for row in rows if row.state in (SubjectState.LIVE, SubjectState.RETIRED)]
+        statuses = self.zooniverse.statuses([zooniverse_id_of(row) for row in ours])
+        retired = {identity for identity, status in statuses.items() if status.is_retired}
+        early = (row for row in ours if row.state is SubjectState.LIVE and row.zooniverse_id in retired)
+        late = (row for row in ours if row.state is SubjectState.RETIRED and row.zooniverse_id not in retired)
+        return tuple(early), tuple(late)
 
     def _imageless(self, rows: Iterable[Subject], listed: Mapping[int, RemoteSubject]) -> tuple[Subject, ...]:
         def looked_at(row: Subject) -> tuple[Subject, bool]:

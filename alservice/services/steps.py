@@ -23,9 +23,11 @@ from alservice.services.advance_cycle import Move, Step
 from alservice.services.collect_classifications import CollectClassifications
 from alservice.services.decide_gate import DecideGate
 from alservice.services.evaluate_model import EvaluateModel
+from alservice.services.move_subjects import MoveSubjects
 from alservice.services.pack_images import PackImages
 from alservice.services.predict_catalogue import PredictCatalogue, Scope
 from alservice.services.publish_subjects import PublishSubjects
+from alservice.services.retire_subjects import RetireSubjects
 from alservice.services.train_candidate import SnapshotTallies, TrainCandidate
 from alservice.services.validate_campaign import ValidateCampaign
 
@@ -69,7 +71,7 @@ def publish(
     catalogues: CatalogueStore,
     acquisitions: AcquisitionStore,
     validate: Callable[[Campaign], ValidateCampaign],
-    service: Callable[[Campaign], PublishSubjects],
+    service: Callable[[Campaign], PublishSubjects | MoveSubjects],
     clock: Clock,
 ) -> Step:
     """Check the live workflow, then bring the batch in front of volunteers; collecting starts now."""
@@ -89,14 +91,20 @@ def publish(
 
 def collect(
     service: Callable[[Campaign], CollectClassifications],
+    retire: Callable[[Campaign], RetireSubjects],
     snapshot: SnapshotTallies,
     cycles: CycleStore,
     snapshots: SnapshotStore,
 ) -> Step:
-    """Ingest; when collecting is over, freeze the tallies and train, unless too few votes are new."""
+    """Ingest, and retire what has its votes where that is ours to do.
+
+    When collecting is over, freeze the tallies and train, unless too few votes are new.
+    """
 
     def run(campaign: CampaignRow, cycle: Cycle) -> Move | None:
         report = service(campaign.campaign).run(campaign, cycle, load_tree(campaign.campaign.tree))
+        if campaign.campaign.zooniverse.retirement == "own":
+            retire(campaign.campaign).run(campaign.id)
         if not report.is_over:
             return None
         frozen = snapshot.run(campaign, cycle)

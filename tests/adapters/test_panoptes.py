@@ -15,7 +15,7 @@ from alservice.adapters.panoptes import Credentials, PanoptesZooniverse
 from alservice.adapters.panoptes_http import NoAnswer, Timeouts, Unreadable, document, judge_login
 from alservice.adapters.panoptes_rows import classification_of
 from alservice.core.retry import RetryPolicy
-from alservice.core.subjects import KEY_FIELD, SubjectDraft
+from alservice.core.subjects import KEY_FIELD, SubjectDraft, SubjectStatus
 from alservice.errors import (
     AllowanceExhausted,
     BadConfig,
@@ -572,6 +572,81 @@ def test_members_are_read_over_all_pages(start):
     ids = [site.create(n).zooniverse_id for n in range(5)]
     site.zooniverse.link(set_id, ids)
     assert site.zooniverse.linked(set_id) == set(ids)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    "fields", [{"status": 409, "count": 1}, {"status": 504, "count": 2}, {"kind": "reset", "count": 1}]
+)
+def test_an_unlink_is_repeated_until_it_holds(site, sent, fields, when):
+    """Absent ids are ignored, so repeating is safe; the subjects themselves stay."""
+    set_id = site.zooniverse.ensure_subject_set("active")
+    ids = [site.create(n).zooniverse_id for n in range(3)]
+    site.zooniverse.link(set_id, ids)
+    site.faults(fault("links/subjects", method="DELETE", **{"when": when, **fields}))
+    sent.clear()
+    site.zooniverse.unlink(set_id, ids[:2])
+    assert site.zooniverse.linked(set_id) == {ids[2]}
+    assert calls(sent)[0] == f"DELETE /api/subject_sets/{set_id}/links/subjects/{ids[0]},{ids[1]}"
+    assert site.count("subjects") == 3
+
+
+def test_an_empty_refusal_unlinks_nothing_and_says_so(site):
+    """A status without content is success for this call, but only its own status."""
+    set_id = site.zooniverse.ensure_subject_set("active")
+    site.faults(fault("links/subjects", status=403, body="empty"))
+    with pytest.raises(ZooniverseRefused, match="403"):
+        site.zooniverse.unlink(set_id, [1])
+
+
+def test_subjects_of_a_pool_are_found_by_their_survey_id(start):
+    """Any metadata field may hold it, over all pages; the pool is not linked to the workflow."""
+    site = start(page_size_limit=2)
+    with pytest.raises(NotFound, match="pool"):
+        site.zooniverse.find_subject_set("pool")
+    pool = site.zooniverse.ensure_subject_set("pool")
+    assert site.zooniverse.find_subject_set("pool") == pool
+    ids = [site.create(n).zooniverse_id for n in range(3)]
+    site.zooniverse.link(pool, ids)
+    assert dict(site.zooniverse.survey_ids(pool, "#survey_id")) == {i: f"J{n}" for n, i in enumerate(ids)}
+    assert list(site.zooniverse.survey_ids(pool, "name")) == []
+
+
+def test_statuses_are_read_in_hundreds(site, sent):
+    """Subjects without a row are left out; one call asks for a hundred."""
+    set_id = site.zooniverse.ensure_subject_set("active")
+    ids = [site.create(n).zooniverse_id for n in range(2)]
+    site.zooniverse.link(set_id, ids)
+    sent.clear()
+    found = site.zooniverse.statuses([*ids, *range(1, 150)])
+    assert found == {i: SubjectStatus(classifications=0, is_retired=False, reason=None) for i in ids}
+    assert len(sent) == 2
+    assert site.zooniverse.statuses([]) == {}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("fields", [{"status": 500, "count": 2}, {"status": 429, "body": "html", "count": 1}])
+def test_subjects_are_retired_and_brought_back(site, sent, fields, when):
+    """The workflow is told by the contract's calls, over failures; its counters show it afterwards."""
+    ids = [site.create(n).zooniverse_id for n in range(2)]
+    site.faults(fault("retired_subjects", **{"when": when, **fields}), fault("unretire", **{"when": when, **fields}))
+    sent.clear()
+    site.zooniverse.retire(ids, "other")
+    assert calls(sent)[0] == "POST /api/workflows/10/retired_subjects"
+    assert json.loads(sent[0][0].body) == {"subject_ids": [str(i) for i in ids], "retirement_reason": "other"}
+    retired = SubjectStatus(classifications=0, is_retired=True, reason="other")
+    assert site.zooniverse.statuses(ids) == dict.fromkeys(ids, retired)
+    site.zooniverse.unretire(ids[:1])
+    assert not site.zooniverse.statuses(ids)[ids[0]].is_retired
+    assert site.zooniverse.statuses(ids)[ids[1]] == retired
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_empty_refusal_retires_nothing_and_says_so(site, status):
+    """The client takes it for success; so many subjects would be shown for ever."""
+    site.faults(fault("retired_subjects", status=status, body="empty"))
+    with pytest.raises(ZooniverseRefused, match=str(status)):
+        site.zooniverse.retire([1], "other")
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,15 @@ def test_every_command_of_the_readme_exists() -> None:
 
     from alservice.cli import app
 
-    for command in ("rehearse", "doctor", "db upgrade", "campaign create", "campaign validate", "catalogue import"):
+    for command in (
+        "rehearse",
+        "doctor",
+        "db upgrade",
+        "campaign create",
+        "campaign validate",
+        "catalogue import",
+        "reconcile",
+    ):
         assert f"`alservice {command}" in README
         assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
     for command in ("ingest api", "ingest export", "ingest workflows", "quarantine list", "tally export"):

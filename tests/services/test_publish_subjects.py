@@ -1,6 +1,5 @@
 """Publishing: exactly once, whatever fails and whenever the process dies."""
 
-import random
 from itertools import count
 
 import pytest
@@ -14,13 +13,12 @@ from alservice.errors import (
     AllowanceExhausted,
     BadConfig,
     OutcomeUnknown,
-    Retriable,
     ZooniverseRefused,
     ZooniverseUnavailable,
 )
 from alservice.services.publish_subjects import PublishPolicy, PublishReport
 from tests.support.fake_zooniverse import Crash, Mishap
-from tests.support.publishing import SET_ID, World, drafts_of
+from tests.support.publishing import SET_ID, World, drafts_of, storm_on_fakes
 
 
 @pytest.fixture(scope="module")
@@ -318,19 +316,6 @@ def test_a_link_that_is_not_seen_is_made_again(objects, drafts, monkeypatch):
     assert world.zooniverse.link_sizes == [5]
 
 
-def run_to_the_end(world, limit=60):
-    """Start the process again until it ends well, as an orchestrator would."""
-    for _ in range(limit):
-        try:
-            report = world.publish()
-        except (Crash, Retriable):
-            world.weather.restart(world.forecast)
-        else:
-            if report.failed == 0:
-                return report
-    pytest.fail("never came to an end")
-
-
 def crash_at(n, mishap, otherwise):
     """Return a forecast of one crash at the n-th call of the world, and other weather before."""
     return lambda called, name: mishap if called == n else otherwise(called, name)
@@ -363,23 +348,7 @@ def test_a_crash_at_any_call_loses_and_doubles_nothing(objects, mishap, trouble)
 @pytest.mark.parametrize("seed", range(150))
 def test_a_storm_ends_with_every_galaxy_live_once(objects, seed):
     """Random faults and crashes over many runs, threads at work: the same end as in fair weather."""
-    rng = random.Random(seed)
-    kinds = list(Mishap)
-    rate = rng.choice([0.02, 0.1, 0.2])
-    world = World(
-        objects,
-        drafts_of(objects, rng.choice([1, 4, 12])),
-        lambda _n, _name: rng.choice(kinds) if rng.random() < rate else None,
-        connections=rng.choice([2, 5]),
-    )
-    world.zooniverse.late_calls = 9
-    run_to_the_end(world)
-    world.check_live()
-    world.zooniverse.carry_out_late()
-    world.reconcile.repair(world.difference())
-    world.check_only_live()
-    assert world.difference().is_clean
-    assert len({row.zooniverse_id for row in world.ledger.rows.values()}) == len(world.drafts)
+    storm_on_fakes(objects, seed)
 
 
 def test_publishing_needs_two_connections_and_no_more_than_twenty_four():

@@ -10,7 +10,22 @@ from typing import Any
 
 from alservice.core.classifications import RawClassification
 
-COLUMNS = ["classification_id", "user_name", "user_id", "user_ip", "workflow_id", "workflow_name", "workflow_version", "created_at", "gold_standard", "expert", "metadata", "annotations", "subject_data", "subject_ids"]
+COLUMNS = [
+    "classification_id",
+    "user_name",
+    "user_id",
+    "user_ip",
+    "workflow_id",
+    "workflow_name",
+    "workflow_version",
+    "created_at",
+    "gold_standard",
+    "expert",
+    "metadata",
+    "annotations",
+    "subject_data",
+    "subject_ids",
+]
 
 
 def export_cells(raw: RawClassification, tasks: dict[str, Any], *, user_id: str = "", name: str = "Åsa") -> list[str]:

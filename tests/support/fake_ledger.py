@@ -58,6 +58,13 @@ class FakeLedger:
             self.rows |= after
             return [after[subject.id] for subject in subjects]
 
+    def ask(self, subjects: Sequence[Subject], *, cycle_id: int, n_votes: int) -> Sequence[Subject]:
+        """Give rows to a cycle, and ask for votes."""
+        with self.weather.call("ledger.ask", DatabaseUnavailable):
+            asked = [replace(self.rows[s.id], cycle_id=cycle_id, n_votes=n_votes) for s in subjects]
+            self.rows |= {row.id: row for row in asked}
+            return asked
+
     def watermark(self, campaign_id: int) -> int:
         """Return the highest Zooniverse id of a campaign."""
         return max((row.zooniverse_id or 0 for row in self.of_campaign(campaign_id)), default=0)

@@ -8,10 +8,9 @@ from enum import Enum, auto
 from typing import Any
 
 from alservice.core.classifications import RawClassification
-from alservice.core.subjects import KEY_FIELD, SubjectDraft
+from alservice.core.subjects import KEY_FIELD, CreatedSubject, RemoteSubject, SubjectDraft, SubjectStatus
 from alservice.core.workflows import Workflow
 from alservice.errors import AllowanceExhausted, NotFound, OutcomeUnknown, ZooniverseRefused, ZooniverseUnavailable
-from alservice.ports import CreatedSubject, RemoteSubject
 
 
 class Crash(BaseException):
@@ -90,6 +89,10 @@ class FakeZooniverse:
         self.allowance = allowance
         self.uploaded = 0
         self.link_sizes: list[int] = []
+        self.unlink_sizes: list[int] = []
+        self.status: dict[int, SubjectStatus] = {}
+        self.lags = False
+        self._asked: list[tuple[int, bool, str | None]] = []
         self.late_calls = 1_000_000  # calls after which a late create is done; or see `carry_out_late`
         self._late: list[tuple[int, SubjectDraft, str]] = []
 
@@ -117,6 +120,13 @@ class FakeZooniverse:
             set_id = self.sets.setdefault(name, 1001 + len(self.sets))
             self.members.setdefault(set_id, set())
             return set_id
+
+    def find_subject_set(self, name: str) -> int:
+        """Return the id of a set that is there."""
+        with self.weather.call("zooniverse.find_subject_set"):
+            if name not in self.sets:
+                raise NotFound(f"no subject set {name!r}")
+            return self.sets[name]
 
     def create_subject(self, draft: SubjectDraft, media_type: str) -> CreatedSubject:
         """Create a subject; the same draft again is another subject."""
@@ -191,10 +201,48 @@ class FakeZooniverse:
             self.link_sizes.append(len(zooniverse_ids))
             self.members[set_id].update(zooniverse_ids)
 
+    def unlink(self, set_id: int, zooniverse_ids: Sequence[int]) -> None:
+        """Take subjects out of a set."""
+        with self.weather.call("zooniverse.unlink"):
+            self.unlink_sizes.append(len(zooniverse_ids))
+            self.members[set_id].difference_update(zooniverse_ids)
+
     def linked(self, set_id: int) -> frozenset[int]:
         """Return the members of a set."""
         with self.weather.call("zooniverse.linked"):
             return frozenset(self.members[set_id])
+
+    def survey_ids(self, set_id: int, field: str) -> Iterator[tuple[int, str]]:
+        """Yield the named subjects of a set."""
+        with self.weather.call("zooniverse.survey_ids"):
+            found = [(i, self.subjects[i].metadata.get(field)) for i in sorted(self.members[set_id])]
+        yield from ((identity, name) for identity, name in found if name is not None)
+
+    def retire(self, zooniverse_ids: Sequence[int], reason: str) -> None:
+        """Retire subjects, at once or when `work_off` is called."""
+        with self.weather.call("zooniverse.retire"):
+            self._asked += [(i, True, reason) for i in zooniverse_ids]
+        if not self.lags:
+            self.work_off()
+
+    def unretire(self, zooniverse_ids: Sequence[int]) -> None:
+        """Bring subjects back, at once or when `work_off` is called."""
+        with self.weather.call("zooniverse.unretire"):
+            self._asked += [(i, False, None) for i in zooniverse_ids]
+        if not self.lags:
+            self.work_off()
+
+    def work_off(self) -> None:
+        """Do what was asked of the workers behind the API."""
+        for identity, is_retired, reason in self._asked:
+            counted = self.status[identity].classifications if identity in self.status else 0
+            self.status[identity] = SubjectStatus(classifications=counted, is_retired=is_retired, reason=reason)
+        self._asked.clear()
+
+    def statuses(self, zooniverse_ids: Sequence[int]) -> Mapping[int, SubjectStatus]:
+        """Return what the counters say of subjects that have any."""
+        with self.weather.call("zooniverse.statuses"):
+            return {i: self.status[i] for i in zooniverse_ids if i in self.status}
 
     def classifications(self, last_id: int) -> Iterator[Sequence[RawClassification]]:
         """Yield pages of two rows."""

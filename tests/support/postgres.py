@@ -50,15 +50,32 @@ def scratch_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+@contextmanager
+def scratch_server() -> Iterator[str]:
+    """Serve an embedded Postgres that forgets: nothing is synced, and its folder is removed at the end."""
+    with scratch_folder() as folder, EmbeddedPostgres(folder) as url:
+        settings = ("fsync", "synchronous_commit", "full_page_writes")
+        run_sql(url, *(f"ALTER SYSTEM SET {name} = off" for name in settings), "SELECT pg_reload_conf()")
+        yield url
+
+
+@contextmanager
+def migrated_database() -> Iterator[str]:
+    """Serve a scratch database at the newest schema, for programs that are no tests."""
+    with scratch_server() as url:
+        engine = make_engine(url)
+        upgrade(engine)
+        engine.dispose()
+        yield url
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """URL of a server on which databases may be made: ALSERVICE_TEST_DATABASE_URL, or an embedded one of ours."""
     if GIVEN:
         yield GIVEN
         return
-    with scratch_folder() as folder, EmbeddedPostgres(folder) as url:
-        settings = ("fsync", "synchronous_commit", "full_page_writes")
-        run_sql(url, *(f"ALTER SYSTEM SET {name} = off" for name in settings), "SELECT pg_reload_conf()")
+    with scratch_server() as url:
         yield url
 
 

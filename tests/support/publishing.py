@@ -1,5 +1,6 @@
 """A batch of galaxies, the fakes it is published on, and what must hold afterwards."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,28 +13,31 @@ from alservice.core.ids import digest_of_bytes
 from alservice.core.objects import digest_of_key
 from alservice.core.states import SubjectState
 from alservice.core.subjects import SubjectDraft, draft_subject
+from alservice.errors import Retriable
 from alservice.ports import ObjectStore, SubjectLedger, Zooniverse
 from alservice.services.one_subject import zooniverse_id_of
 from alservice.services.publish_subjects import PublishPolicy, PublishReport, PublishSubjects
 from alservice.services.reconcile_subjects import ReconcileReport, ReconcileSubjects
 from tests.support.fake_ledger import FakeLedger, a_cycle
-from tests.support.fake_zooniverse import FakeZooniverse, Forecast, Weather
+from tests.support.fake_zooniverse import Crash, FakeZooniverse, Forecast, Mishap, Weather
 
 CAMPAIGN = Campaign(name="rehearsal", tree="gz2")
 SET_ID = 1001
 
 
-def image_of(name: str) -> bytes:
+def image_of(name: str, repeats: int = 20) -> bytes:
     """Return bytes that pass for a PNG and are like no other galaxy's."""
-    return b"\x89PNG\r\n\x1a\n" + name.encode() * 20
+    return b"\x89PNG\r\n\x1a\n" + name.encode() * repeats
 
 
-def drafts_of(objects: ObjectStore, n: int, *, cycle: int = 0) -> list[SubjectDraft]:
+def drafts_of(
+    objects: ObjectStore, n: int, *, cycle: int = 0, campaign: str = CAMPAIGN.name, repeats: int = 20
+) -> list[SubjectDraft]:
     """Store n images and return a draft for each."""
     drafts = []
     for row in range(n):
         name = f"J{row:04d}"
-        stored = objects.put(image_of(name), kind="images", suffix=".png")
+        stored = objects.put(image_of(name, repeats), kind="images", suffix=".png")
         galaxy = Galaxy(
             galaxy_id=name,
             row=row,
@@ -43,7 +47,7 @@ def drafts_of(objects: ObjectStore, n: int, *, cycle: int = 0) -> list[SubjectDr
             unbiased=True,
             evaluation=False,
         )
-        drafts.append(draft_subject(CAMPAIGN.name, cycle, galaxy))
+        drafts.append(draft_subject(campaign, cycle, galaxy))
     return drafts
 
 
@@ -100,6 +104,40 @@ class World:
         """Require also that nothing else was left behind."""
         self.check_live()
         assert set(self.zooniverse.subjects) == self.zooniverse.members[SET_ID]
+
+
+def run_to_the_end(world: World, limit: int = 200) -> PublishReport:
+    """Start the process again until it ends well, as an orchestrator would."""
+    for _ in range(limit):
+        try:
+            report = world.publish()
+        except (Crash, Retriable):
+            world.weather.restart(world.forecast)
+        else:
+            if report.failed == 0:
+                return report
+    raise AssertionError("never came to an end")
+
+
+def storm_on_fakes(objects: ObjectStore, seed: int) -> None:
+    """Publish through random mishaps and crashes, threads at work; require the same end as in fair weather."""
+    rng = random.Random(seed)
+    kinds = list(Mishap)
+    rate = rng.choice([0.02, 0.1, 0.2])
+    world = World(
+        objects,
+        drafts_of(objects, rng.choice([1, 4, 12])),
+        lambda _n, _name: rng.choice(kinds) if rng.random() < rate else None,
+        connections=rng.choice([2, 5]),
+    )
+    world.zooniverse.late_calls = 9
+    run_to_the_end(world)
+    world.check_live()
+    world.zooniverse.carry_out_late()
+    world.reconcile.repair(world.difference())
+    world.check_only_live()
+    assert world.difference().is_clean
+    assert len({row.zooniverse_id for row in world.ledger.rows.values()}) == len(world.drafts)
 
 
 def check_live(ledger: SubjectLedger, zooniverse: Zooniverse, n: int) -> None:

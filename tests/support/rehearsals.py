@@ -67,7 +67,7 @@ CONTENT = {
     "acquired": """SELECT c.number, a.galaxy_id, a.arm, a.rank, a.score_nats, a.inclusion_probability
         FROM acquired a JOIN cycles c ON c.id = a.cycle_id ORDER BY 1, 2""",
     "subjects": "SELECT galaxy_id, state FROM subjects ORDER BY galaxy_id",
-    "tallies": "SELECT galaxy_id, column_index, votes FROM tallies ORDER BY 1, 2",
+    "tallies": "SELECT galaxy_id, classifications, votes FROM tallies ORDER BY galaxy_id",
     "counted": "SELECT verdict, count(*) FROM classifications WHERE verdict = 'counted' GROUP BY verdict",
     "models": "SELECT digest, state FROM models ORDER BY cycle_id",
     "decisions": "SELECT document FROM gate_decisions ORDER BY cycle_id",

@@ -69,6 +69,13 @@ class SqlClassificationStore:
         with transaction(self._engine) as connection:
             return connection.scalar(wanted) or 0
 
+    def counted_of_galaxies(self, campaign_id: int) -> Mapping[str, int]:
+        """Return counted classifications by galaxy id, for galaxies that have any row."""
+        totals = schema.tallies
+        wanted = select(totals.c.galaxy_id, totals.c.classifications).where(totals.c.campaign_id == campaign_id)
+        with transaction(self._engine) as connection:
+            return {row.galaxy_id: row.classifications for row in connection.execute(wanted)}
+
     def by_verdict(self, campaign_id: int) -> Mapping[str, int]:
         """Return rows per verdict."""
         table = schema.classifications

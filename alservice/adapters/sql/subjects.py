@@ -107,6 +107,14 @@ class SqlSubjectLedger:
             by_id = {row["id"]: Subject(**row) for row in after}
         return [by_id[i] for i in ids]
 
+    def ask(self, subjects: Sequence[Subject], *, cycle_id: int, n_votes: int) -> Sequence[Subject]:
+        """Give rows to a cycle of their campaign, and ask for so many votes of each."""
+        mine = among(_TABLE.c.id, [subject.id for subject in subjects])
+        asked = {"cycle_id": cycle_id, "n_votes": n_votes, "updated_at": self._clock()}
+        with transaction(self._engine) as connection:
+            connection.execute(update(_TABLE).where(mine).values(asked))
+            return [Subject(**row) for row in connection.execute(_SUBJECTS.where(mine)).mappings()]
+
     def watermark(self, campaign_id: int) -> int:
         """Return the highest Zooniverse subject id known to the ledger, 0 when there is none."""
         highest = select(func.max(_TABLE.c.zooniverse_id)).where(_TABLE.c.campaign_id == campaign_id)

@@ -220,6 +220,16 @@ def test_counted_by_cycle(stores, campaign, cycle) -> None:
     assert stores.classifications.counted(campaign.id) == 3
 
 
+def test_counted_by_galaxy(stores, campaign) -> None:
+    """Each galaxy has its own count; rows that do not count do not."""
+    land(
+        stores,
+        campaign,
+        [sitting(1), sitting(2), sitting(3, "g1"), sitting(4, "g1", user_hash="u"), sitting(5, "g1", user_hash="u")],
+    )
+    assert stores.classifications.counted_of_galaxies(campaign.id) == {"g0": 2, "g1": 2}
+
+
 def test_votes_of_another_tree_are_refused(stores, campaign) -> None:
     """A column beyond the tree is named, not cut off."""
     land(stores, campaign, [sitting(1, answers=(0, 5))])

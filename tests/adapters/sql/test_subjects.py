@@ -64,6 +64,26 @@ def test_walk_to_live(stores, campaign, cycle) -> None:
     assert stores.subjects.galaxies_of(campaign.id, [*ours, 999]) == ours
 
 
+def test_a_subject_of_a_pool_is_verified_at_once(stores, cycle) -> None:
+    """Found, not created: it has an id and no attempt."""
+    rows = stores.subjects.plan(cycle, make_drafts(cycle, 1), n_votes=40)
+    (row,) = stores.subjects.mark(rows, S.VERIFIED, zooniverse_ids={rows[0].id: 7})
+    assert (row.state, row.zooniverse_id, row.attempts) == (S.VERIFIED, 7, 0)
+
+
+def test_rows_are_given_to_a_later_cycle(stores, campaign, catalogue, cycle) -> None:
+    """A cycle that chooses a galaxy again asks for its own votes; other rows stay."""
+    rows = live(stores, cycle, 3)
+    stores.move(
+        cycle, CycleState.ACQUIRING, CycleState.PUBLISHING, CycleState.COLLECTING, CycleState.KEPT, CycleState.DONE
+    )
+    later = stores.start(campaign, catalogue)
+    asked = stores.subjects.ask(rows[:2], cycle_id=later.id, n_votes=60)
+    assert asked == [replace(row, cycle_id=later.id, n_votes=60) for row in rows[:2]]
+    assert stores.subjects.of_cycle(later.id) == asked
+    assert stores.subjects.of_cycle(cycle.id) == rows[2:]
+
+
 def test_rows_come_back_in_the_order_given(stores, cycle) -> None:
     """Who marks rows can pair them with what was sent."""
     rows = stores.subjects.plan(cycle, make_drafts(cycle, 4), n_votes=40)[::-1]

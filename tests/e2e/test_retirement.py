@@ -1,0 +1,43 @@
+"""Votes per galaxy on the real parts: volunteers classify on the stand-in, ingest retires by our own tallies."""
+
+from pathlib import Path
+
+import pytest
+
+from alservice.core.campaign import ZooniverseTarget
+from alservice.core.cycles import CycleState
+from alservice.core.states import SubjectState
+from alservice.factory import open_factory
+from alservice.factory.rehearsal import ask_volunteers, open_standin
+from alservice.settings import Settings
+from tests.support.worlds import import_rows, make_campaign, make_row
+
+pytestmark = pytest.mark.e2e
+
+
+def test_subjects_retire_once_they_have_their_votes_and_reconcile_agrees(tmp_path: Path) -> None:
+    """Nothing retires before anyone was asked; afterwards ledger and stand-in say the same, with evidence."""
+    campaign = make_campaign(zooniverse=ZooniverseTarget(retirement="own"))
+    with open_factory(Settings(workdir=tmp_path)) as factory, open_standin(factory):
+        row = import_rows(factory, campaign, [make_row(n) for n in range(12)])
+        cycle = factory.start_cycle().run(row, actor="test")
+        advance = factory.advance_cycle("test")
+        while cycle.state is not CycleState.COLLECTING:
+            cycle = advance.run(cycle.id)
+        assert advance.run(cycle.id).state is CycleState.COLLECTING
+        assert not factory.ledger.of_cycle(cycle.id, (SubjectState.RETIRED,))
+
+        ask_volunteers(factory, cycle.id)
+        advance.run(cycle.id)
+
+        counted = factory.classifications.counted_of_galaxies(row.id)
+        subjects = factory.ledger.of_cycle(cycle.id)
+        full = {s.galaxy_id for s in subjects if counted.get(s.galaxy_id, 0) >= s.n_votes}
+        retired = {s.galaxy_id: s.zooniverse_id for s in subjects if s.state is SubjectState.RETIRED}
+        assert full
+        assert retired.keys() == full
+        statuses = factory.zooniverse(campaign).statuses(list(retired.values()))
+        assert all(status.is_retired and status.reason == "other" for status in statuses.values())
+        (event,) = [e for e in factory.events.list(row.id) if e.kind == "subjects.retired"]
+        assert {subject["galaxy"] for subject in event.detail["subjects"]} == full
+        assert factory.reconcile_campaign("test", repair=False, actor="test").is_clean
