@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alservice.factory.context import open_factory, prefect_environment, upgrade_schema
 from alservice.factory.doctor import Finding, diagnose
-from alservice.factory.wiring import Factory
+from alservice.factory.jobs import Factory
 from alservice.services.ingest import IngestReport
 
 __all__ = ["Factory", "Finding", "IngestReport", "diagnose", "open_factory", "prefect_environment", "upgrade_schema"]

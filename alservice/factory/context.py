@@ -20,7 +20,7 @@ from alservice.adapters.progress import BarProgress, LogProgress
 from alservice.adapters.sql.embedded import EmbeddedPostgres
 from alservice.adapters.sql.engine import check_schema, make_engine, schema_state, upgrade
 from alservice.errors import BadConfig, StorageFull
-from alservice.factory.wiring import Factory
+from alservice.factory.jobs import Factory
 from alservice.ports import Progress
 from alservice.settings import Settings, load_settings
 

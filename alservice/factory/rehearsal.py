@@ -28,7 +28,8 @@ from alservice.core.ids import stable_fraction
 from alservice.core.states import SubjectState
 from alservice.core.tree import Tree, load_tree
 from alservice.errors import Conflict, NotFound, ZooniverseUnavailable
-from alservice.factory.wiring import STANDIN_USER, Factory
+from alservice.factory.jobs import Factory
+from alservice.factory.wiring import STANDIN_USER
 from alservice.ports import Zooniverse
 from alservice.rehearsal.sky import synthetic_sky
 from alservice.rehearsal.standin import Standin, StandinConfig

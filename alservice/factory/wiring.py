@@ -8,15 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 
 from sqlalchemy import Engine
 
-from alservice.adapters import catalogue_files, images, packs
-from alservice.adapters.export_files import ExportFile
+from alservice.adapters import images, packs
 from alservice.adapters.panoptes import Credentials, PanoptesZooniverse
 from alservice.adapters.panoptes_http import Timeouts
-from alservice.adapters.report import render_report
 from alservice.adapters.revision import code_revision
 from alservice.adapters.sql.acquisitions import SqlAcquisitionStore
 from alservice.adapters.sql.campaigns import SqlCampaignStore
@@ -28,17 +25,9 @@ from alservice.adapters.sql.models import SqlModelStore
 from alservice.adapters.sql.snapshots import SqlSnapshotStore
 from alservice.adapters.sql.subjects import SqlSubjectLedger
 from alservice.adapters.sql.workflows import SqlWorkflowStore
-from alservice.adapters.tally_files import write_tallies
-from alservice.adapters.workflow_files import read_workflows
-from alservice.constants import CLOCK_SLACK
 from alservice.core.campaign import Campaign
-from alservice.core.catalogues import Catalogue
-from alservice.core.cycle_table import CycleTable, CycleView
-from alservice.core.cycles import Cycle, CycleState
+from alservice.core.cycles import CycleState
 from alservice.core.retry import RetryPolicy
-from alservice.core.tree import load_tree
-from alservice.core.votes import inconsistent
-from alservice.core.workflows import AnswerMap
 from alservice.errors import BadConfig
 from alservice.model.device import resolve_device
 from alservice.ports import Clock, ObjectStore, Progress, Zooniverse
@@ -48,26 +37,22 @@ from alservice.services.advance_cycle import AdvanceCycle, Step
 from alservice.services.collect_classifications import CollectClassifications
 from alservice.services.decide_gate import DecideGate
 from alservice.services.evaluate_model import EvaluateModel, JudgeModel
-from alservice.services.gather_report import GatherReport
 from alservice.services.import_catalogue import ImportCatalogue
-from alservice.services.ingest import Ingest, IngestReport
+from alservice.services.ingest import Ingest
 from alservice.services.move_subjects import MoveSubjects
 from alservice.services.pack_images import PackImages
 from alservice.services.predict_catalogue import PredictCatalogue
 from alservice.services.publish_subjects import PublishPolicy, PublishSubjects
-from alservice.services.reconcile_campaign import ReconcileCampaign, Reconciled
-from alservice.services.reconcile_subjects import ReconcileSubjects
 from alservice.services.retire_subjects import RetireSubjects
 from alservice.services.start_cycle import StartCycle
 from alservice.services.summarise_campaign import SummariseCampaign
 from alservice.services.train_candidate import ReadSnapshot, SnapshotTallies, TrainCandidate
 from alservice.services.validate_campaign import ValidateCampaign
-from alservice.services.view_cycle import ViewCycle
 from alservice.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Factory:
+class Wiring:
     """What one process opened, and every service made from it.
 
     Parameters
@@ -167,13 +152,6 @@ class Factory:
             catalogues=self.catalogues, objects=self.objects, images=images, arrays=packs, progress=self.progress
         )
 
-    def import_file(self, name: str, path: Path, galaxies: int | None) -> Catalogue:
-        """Import a file into a campaign's next catalogue."""
-        row = self.campaigns.get(name)
-        source = catalogue_files.open_catalogue(path, load_tree(row.campaign.tree))
-        rows = source.rows(galaxies, row.campaign.seed)
-        return self.import_catalogue().run(row, rows, source=path.name, total=galaxies or source.n_rows)
-
     def pack_images(self) -> PackImages:
         """Catalogue -> image shards."""
         return PackImages(
@@ -229,27 +207,9 @@ class Factory:
         """Batch -> volunteers, the way the campaign says."""
         return self.publish(campaign) if campaign.zooniverse.mode == "upload" else self.move(campaign, actor)
 
-    def reconcile_campaign(self, name: str, *, repair: bool, actor: str) -> Reconciled:
-        """Compare a campaign's ledger with Zooniverse, and repair what a machine may when asked to."""
-        row = self.campaigns.get(name)
-        zooniverse = self.zooniverse(row.campaign)
-        subjects = ReconcileSubjects(
-            self.ledger,
-            zooniverse,
-            uploads=row.campaign.zooniverse.mode == "upload",
-            retires=row.campaign.zooniverse.retirement == "own",
-        )
-        service = ReconcileCampaign(zooniverse, subjects, self.events, self.clock, actor=actor)
-        return service.run(row, repair=repair)
-
     def validate(self, campaign: Campaign) -> ValidateCampaign:
         """Live workflow against tree."""
         return ValidateCampaign(zooniverse=self.zooniverse(campaign))
-
-    def validate_campaign(self, name: str) -> AnswerMap:
-        """Compare a campaign's live workflow with its tree."""
-        campaign = self.campaigns.get(name).campaign
-        return self.validate(campaign).run(load_tree(campaign.tree))
 
     def collect(self, campaign: Campaign) -> CollectClassifications:
         """Zooniverse -> tallies."""
@@ -271,42 +231,6 @@ class Factory:
             clock=self.clock,
             progress=self.progress,
         )
-
-    def ingest_api(self, name: str) -> IngestReport:
-        """Read the classifications of a campaign's project, from the cursor on."""
-        row = self.campaigns.get(name)
-        return self.collect(row.campaign).read(row, load_tree(row.campaign.tree))
-
-    def ingest_export(self, name: str, path: Path) -> IngestReport:
-        """Read an export file into a campaign."""
-        row = self.campaigns.get(name)
-        export = ExportFile(
-            path=path,
-            workflow_id=row.campaign.zooniverse.workflow_id,
-            user_hash_key=self._user_hash_key(),
-            latest=self.clock() + CLOCK_SLACK,
-        )
-        return self.ingest().export(row, load_tree(row.campaign.tree), export.batches(), name=path.name)
-
-    def ingest_workflows(self, name: str, path: Path) -> tuple[int, int, int]:
-        """Learn the workflow versions of a file; return those in it, new ones, and rows that waited for them."""
-        row = self.campaigns.get(name)
-        versions = read_workflows(path)
-        new, freed = self.ingest().learn(row, load_tree(row.campaign.tree), versions, source=path.name)
-        return len(versions), new, freed
-
-    def recount_tallies(self, name: str) -> int:
-        """Judge and count every galaxy of a campaign anew; return how many."""
-        row = self.campaigns.get(name)
-        return self.ingest().recount(row, load_tree(row.campaign.tree))
-
-    def export_tallies(self, name: str, path: Path) -> tuple[int, int]:
-        """Write a campaign's tallies; return galaxies, and those whose votes no walks through the tree give."""
-        row = self.campaigns.get(name)
-        tree = load_tree(row.campaign.tree)
-        tallies = self.classifications.tallies(row.id, tree.n_answers)
-        write_tallies(path, tree, tallies, self.ledger.subjects_of(row.id, tallies.galaxy_ids))
-        return len(tallies.galaxy_ids), int(inconsistent(tree, tallies.counts).any(axis=-1).sum())
 
     def retire(self, campaign: Campaign, actor: str) -> RetireSubjects:
         """Tallies -> retired subjects."""
@@ -361,15 +285,6 @@ class Factory:
         """Run the step a cycle stands in."""
         return AdvanceCycle(campaigns=self.campaigns, cycles=self.cycles, steps=self._steps(actor), actor=actor)
 
-    def start_or_resume(self, name: str, *, actor: str) -> Cycle:
-        """Return the open cycle, brought back to its step if it had stopped; without one, start the next."""
-        return self.resume_open(name, actor=actor) or self.start_cycle().run(self.campaigns.get(name), actor=actor)
-
-    def resume_open(self, name: str, *, actor: str) -> Cycle | None:
-        """Return the open cycle, brought back to its step if it had stopped; None without one."""
-        cycle = self.cycles.open(self.campaigns.get(name).id)
-        return None if cycle is None else self.advance_cycle(actor).resume(cycle.id)
-
     def summarise(self) -> SummariseCampaign:
         """Recorded cycles -> table."""
         return SummariseCampaign(
@@ -379,38 +294,6 @@ class Factory:
             catalogues=self.catalogues,
             judge=self.judge(),
         )
-
-    def cycle_table(self, name: str) -> CycleTable:
-        """Return the table of a campaign's cycles."""
-        return self.summarise().run(self.campaigns.get(name))
-
-    def cycle_view(self, name: str, number: int | None) -> CycleView:
-        """Return one cycle of a campaign with its history; the newest when no number is given."""
-        return ViewCycle(cycles=self.cycles, models=self.models, events=self.events, summarise=self.summarise()).run(
-            self.campaigns.get(name), number
-        )
-
-    def write_report(self, name: str) -> Path:
-        """Write a campaign's report into the work folder; return its path."""
-        row = self.campaigns.get(name)
-        data = GatherReport(
-            summarise=self.summarise(),
-            cycles=self.cycles,
-            models=self.models,
-            catalogues=self.catalogues,
-            acquisitions=self.acquisitions,
-            snapshots=self.snapshots,
-            classifications=self.classifications,
-            objects=self.objects,
-            predict=self.predict(),
-            media_type=images.sniff,
-            clock=self.clock,
-        ).run(row)
-        path = self.settings.folder / f"report-{name}.html"
-        part = path.with_suffix(".part")
-        part.write_text(render_report(data), encoding="utf-8")
-        part.replace(path)
-        return path
 
     def _steps(self, actor: str) -> Mapping[CycleState, Callable[[], Step]]:
         return {

@@ -1,0 +1,44 @@
+"""What services need of the world: small protocols, each with its contract.
+
+A port exists where a second implementation does (a local folder and S3, the real Zooniverse and its stand-in's
+adapter, a fake for tests). Repeating any write with the same arguments must leave the same state.
+"""
+
+from __future__ import annotations
+
+from alservice.ports.ingest import ClassificationStore, ExportBatch, Inserted, Landing, WorkflowStore
+from alservice.ports.process import Clock, Progress
+from alservice.ports.registry import (
+    AcquisitionStore,
+    CampaignStore,
+    CatalogueStore,
+    CycleStore,
+    EventLog,
+    ModelStore,
+    SnapshotStore,
+    SubjectLedger,
+)
+from alservice.ports.storage import ArrayCodec, ImageCodec, ObjectStore
+from alservice.ports.zooniverse import Zooniverse
+
+__all__ = [
+    "AcquisitionStore",
+    "ArrayCodec",
+    "CampaignStore",
+    "CatalogueStore",
+    "ClassificationStore",
+    "Clock",
+    "CycleStore",
+    "EventLog",
+    "ExportBatch",
+    "ImageCodec",
+    "Inserted",
+    "Landing",
+    "ModelStore",
+    "ObjectStore",
+    "Progress",
+    "SnapshotStore",
+    "SubjectLedger",
+    "WorkflowStore",
+    "Zooniverse",
+]
