@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -14,10 +15,11 @@ _ROOT = Path(alservice.__file__).resolve().parents[1]
 @cache
 def code_revision() -> str:
     """Return ``version+commit``, ``.dirty`` at its end where the checkout has changes, or the version alone."""
-    if not (_ROOT / ".git").exists():
+    git = shutil.which("git")
+    if git is None or not (_ROOT / ".git").exists():
         return alservice.__version__
     described = subprocess.run(
-        ["git", "-C", str(_ROOT), "describe", "--always", "--abbrev=12", "--dirty=.dirty", "--exclude=*"],  # noqa: S607 - the user's git
+        [git, "-C", str(_ROOT), "describe", "--always", "--abbrev=12", "--dirty=.dirty", "--exclude=*"],
         capture_output=True,
         text=True,
         check=False,
