@@ -20,7 +20,7 @@ POINTS = [
     ("alservice.adapters.panoptes:PanoptesZooniverse.create_subject", 5, "after"),  # inside upload, answer unrecorded
     ("alservice.adapters.panoptes:PanoptesZooniverse.link", 1, "after"),
     ("alservice.rehearsal.volunteer_client:VolunteerClient.classify", 100, "after"),
-    ("alservice.adapters.sql.landing:SqlLanding.save_verdicts", 2, "after"),  # inside ingest, inside a transaction
+    ("alservice.adapters.sql.landing:SqlLanding.move_cursor", 1, "before"),  # inside ingest, inside a transaction
     ("alservice.model.fit:training_step", 20, "before"),  # inside training
     ("alservice.adapters.sql.models:SqlModelStore.save", 1, "after"),
     ("alservice.adapters.sql.models:SqlModelStore.settle", 1, "before"),
