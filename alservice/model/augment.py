@@ -25,7 +25,7 @@ class Augmentation:
         Largest relative change of the distances of pixels from their mean.
     """
 
-    zoom: float = 1.1
+    zoom: float = 1.2
     shift: float = 0.02
     contrast: float = 0.05
 
@@ -50,7 +50,8 @@ def augment(images: Tensor, config: Augmentation, *, output_px: int, generator: 
     Returns
     -------
     Tensor
-        (B, C, output_px, output_px) float32, 0..1 before the change of contrast. Beyond its edge the sky is mirrored.
+        (B, C, output_px, output_px) float32, 0..1 before the change of contrast. Beyond the edge its last pixels go on:
+        a mirrored sky would show the galaxy again in the corners.
     """
     uniform = torch.rand(6, len(images), generator=generator)
     angle = 2 * math.pi * uniform[0]
@@ -62,7 +63,7 @@ def augment(images: Tensor, config: Augmentation, *, output_px: int, generator: 
     grid = torch.nn.functional.affine_grid(
         theta.to(images.device), [len(images), images.shape[1], output_px, output_px], align_corners=False
     )
-    pixels = torch.nn.functional.grid_sample(images.float() / 255, grid, padding_mode="reflection", align_corners=False)
+    pixels = torch.nn.functional.grid_sample(images.float() / 255, grid, padding_mode="border", align_corners=False)
     gain = 1 + config.contrast * (2 * uniform[5] - 1)
     mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
     return mean + (pixels - mean) * gain.to(images.device)[:, None, None, None]

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
 from alservice.core.tree import Tree
 from alservice.errors import BadInput
 from alservice.model.networks import NetworkConfig
-
-_ENTRY = "card"
-"""The one metadata entry: safetensors writes several in random order, and bytes must not depend on chance."""
+from alservice.model.tensors import tensors_from_bytes, tensors_to_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +52,16 @@ class ModelCard:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> ModelCard:
-        """Return the card that `document` was made from."""
-        return cls(**{**document, "network": NetworkConfig(**document["network"])})
+        """Return the card that `document` was made from; raises `BadInput` for a document of another kind."""
+        try:
+            return cls(**{**document, "network": NetworkConfig(**document["network"])})
+        except (KeyError, TypeError) as error:
+            raise BadInput(f"not a model card of this release: {error}") from error
 
 
 def to_bytes(state: Mapping[str, Tensor], card: ModelCard) -> bytes:
     """Return weights and card as safetensors; equal weights and cards give equal bytes."""
-    text = json.dumps(card.document(), sort_keys=True, allow_nan=False)
-    return save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, metadata={_ENTRY: text})
+    return tensors_to_bytes(state, card.document())
 
 
 def from_bytes(data: bytes, *, tree: Tree) -> tuple[dict[str, Tensor], ModelCard]:
@@ -74,12 +71,11 @@ def from_bytes(data: bytes, *, tree: Tree) -> tuple[dict[str, Tensor], ModelCard
     ------
     BadInput
         The bytes are no model of ours, or it was trained on another tree.
+    DigestMismatch
+        They were one, and have been damaged.
     """
-    try:
-        card = ModelCard.from_document(json.loads(_header(data)[_ENTRY]))
-        state = load(data)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"not a model: {error}") from error
+    state, document = tensors_from_bytes(data, what="a model")
+    card = ModelCard.from_document(document)
     if card.tree_hash != tree.hash:
         raise BadInput(
             f"the model was trained on tree {card.tree} ({card.tree_hash[:12]}), not on {tree.name} ({tree.hash[:12]})",
@@ -87,10 +83,3 @@ def from_bytes(data: bytes, *, tree: Tree) -> tuple[dict[str, Tensor], ModelCard
             tree=tree.hash,
         )
     return state, card
-
-
-def _header(data: bytes) -> dict[str, str]:
-    """Return the metadata: eight bytes of length, then JSON (the safetensors format)."""
-    length = int.from_bytes(data[:8], "little")
-    metadata: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
-    return metadata

@@ -48,7 +48,7 @@ def concentrations_from(
     Tensor
         (..., A), strictly positive. There is no cap: what float32 cannot hold raises in the likelihood.
     """
-    member = membership(tree, logits)
+    member = _membership(tree, logits)
     question = torch.tensor(tree.question_of_answer, device=logits.device)
     peak = torch.full_like(log_precision, -math.inf)
     # The shift only keeps exp() in range: the result does not depend on it, so it carries no gradient.
@@ -86,7 +86,7 @@ def dirichlet_multinomial_nll(concentrations: Tensor, counts: Tensor, tree: Tree
     """
     _check(concentrations, counts, tree)
     alpha, k = concentrations.double(), counts.double()
-    member = membership(tree, alpha)
+    member = _membership(tree, alpha)
     alpha_sum, n = alpha @ member, k @ member
     coefficient = torch.lgamma(n + 1) - torch.lgamma(k + 1) @ member
     of_answers = (torch.lgamma(k + alpha) - torch.lgamma(alpha)) @ member
@@ -142,7 +142,7 @@ def binomial_nll(logits: Tensor, k: Tensor, n: Tensor) -> Tensor:
     return (k64 * softplus(-z) + (n64 - k64) * softplus(z) - coefficient).to(logits.dtype)
 
 
-def membership(tree: Tree, like: Tensor) -> Tensor:
+def _membership(tree: Tree, like: Tensor) -> Tensor:
     """Return the matrix (A, Q) that is 1 where an answer belongs to a question, on the device and dtype of another."""
     matrix = np.eye(tree.n_questions)[tree.question_of_answer]
     return torch.as_tensor(matrix, dtype=like.dtype, device=like.device)
@@ -155,7 +155,6 @@ def _check(concentrations: Tensor, counts: Tensor, tree: Tree) -> None:
                 f"{name} {tuple(values.shape)} do not end in the {tree.n_answers} answers of tree {tree.name!r}",
                 tree=tree.name,
             )
-    # One reduction and one comparison each: NaN fails both, and the sum of finite votes cannot overflow.
     if not bool((torch.isfinite(concentrations) & (concentrations > 0)).all()):
         raise NumericalFault("Dirichlet-multinomial likelihood: concentrations must be finite and positive")
     if not bool((torch.isfinite(counts) & (counts >= 0)).all()):

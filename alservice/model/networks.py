@@ -6,19 +6,21 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Final, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from alservice.core.ids import seed_of
 from alservice.core.tree import Tree
-from alservice.errors import BadConfig
+from alservice.errors import BadConfig, BadImage
 from alservice.model.heads import Heads, Masks
 from alservice.model.likelihood import concentrations_from
 from alservice.model.trunks import Residual, Walmsley2020
+from alservice.shapes import UInt8Array
 
-__all__ = ["NETWORKS", "Network", "NetworkConfig", "build_network"]
+__all__ = ["NETWORKS", "Network", "NetworkConfig", "build_network", "check_images", "log_precision_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +135,7 @@ class Network(nn.Module):
 
     def _outputs(self, embeddings: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
         outputs = self.heads(embeddings, masks)
-        return outputs[..., : self.tree.n_answers], outputs[..., self.tree.n_answers :]
+        return outputs[..., : self.tree.n_answers], log_precision_of(outputs[..., self.tree.n_answers :])
 
 
 def build_network(config: NetworkConfig, tree: Tree, *, seed: int) -> Network:
@@ -141,20 +143,42 @@ def build_network(config: NetworkConfig, tree: Tree, *, seed: int) -> Network:
     with torch.device("meta"):  # Modules would draw first weights from the global generator.
         network = Network(config, tree)
     network = network.to_empty(device="cpu")
-    cast("Any", network.trunk).to(memory_format=torch.channels_last)  # 1.7x the speed of the default layout on a CPU.
     generator = torch.Generator().manual_seed(seed_of(seed, "weights"))
     for module in network.trunk.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+            if module.weight.ndim == 4:  # On a CPU 1.7 times as fast as the default layout.
+                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
     network.heads.reset(generator)
     with torch.no_grad():
-        network.heads.biases[-1][..., tree.n_answers :] = math.log(_FIRST_PRECISION)
+        network.heads.biases[-1][..., tree.n_answers :] = math.log(math.expm1(math.sqrt(_FIRST_PRECISION)))
         network.temperature.fill_(1)
     return network
+
+
+def log_precision_of(outputs: Tensor) -> Tensor:
+    """Return ln softplus(x)^2, the logarithm of the precision that a head's output stands for.
+
+    There is no cap, and growth by the square: on images unlike any in training, outputs of hundreds are common, and
+    their exponential (as good on real galaxies) is a certainty of e100 or no number at all.
+    """
+    # Below -15 softplus(x) is exp(x) to seven digits, and its logarithm x: no underflow, and a gradient.
+    log_softplus = torch.log(torch.nn.functional.softplus(outputs.clamp(min=-15)))
+    return 2 * torch.where(outputs < -15, outputs, log_softplus)
+
+
+def check_images(images: UInt8Array, config: NetworkConfig) -> None:
+    """Raise `BadImage` unless images are uint8 (N, C, H, W) of the size and channels a network was made for."""
+    expected = (config.channels, config.image_px, config.image_px)
+    if images.dtype != np.uint8 or images.shape[1:] != expected:
+        raise BadImage(
+            f"images must be uint8 (N, {', '.join(map(str, expected))}), not {images.dtype} {images.shape}",
+            shape=list(images.shape),
+        )
 
 
 def _view(pixels: Tensor, view: int) -> Tensor:

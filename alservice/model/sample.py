@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import torch
 
-from alservice.errors import BadInput
-from alservice.model.networks import Network
+from alservice.errors import BadConfig, NumericalFault
+from alservice.model.networks import Network, check_images
 from alservice.shapes import FloatArray, UInt8Array
 
-BATCH = 128
-"""Images per pass through the trunk: large enough to keep two cores busy, small enough for their cache."""
+BATCH: Final = 64
+"""Images per pass through the trunk: with 8 views enough to keep cores busy; more only takes memory."""
+
+VIEWS: Final = (1, 2, 4, 8)
+"""How many views an embedding may average: the image; and its half, quarter turns; and their mirror images."""
 
 
+@torch.inference_mode()
 def sample_posterior(
     network: Network,
     images: UInt8Array,
@@ -31,15 +37,15 @@ def sample_posterior(
     Parameters
     ----------
     network
-        On `device`, trained.
+        On `device`, trained; it is left in prediction mode.
     images
-        (N, C, H, W) uint8.
+        (N, C, H, W) uint8; N may be 0.
     draws
         T.
     views
         1, 2, 4 or 8 flips and quarter turns that embeddings are averaged over; 8 makes them exactly invariant.
     batch
-        Images per pass through the trunk.
+        Images per pass through the trunk; memory does not grow with N otherwise.
 
     Returns
     -------
@@ -48,25 +54,30 @@ def sample_posterior(
 
     Raises
     ------
-    BadInput
+    BadImage
         The images are not uint8 (N, C, H, W) as the network was built for.
+    BadConfig
+        Draws, views or batch are out of range.
+    NumericalFault
+        A value is not finite, or does not fit its dtype; the first row is named.
     """
-    config = network.config
-    expected = (config.channels, config.image_px, config.image_px)
-    if images.dtype != np.uint8 or images.shape[1:] != expected:
-        raise BadInput(f"images must be uint8 (N, {', '.join(map(str, expected))}), not {images.dtype} {images.shape}")
-    masks = network.heads.posterior_masks(draws, seed=seed)
-    n_embedding = network.heads.weights[0].shape[1]
+    check_images(images, network.config)
+    if draws < 1 or batch < 1 or views not in VIEWS:
+        raise BadConfig(f"a posterior needs draws and batch >= 1 and views in {VIEWS}: {draws}, {batch}, {views}")
+    masks = network.eval().heads.posterior_masks(draws, seed=seed)
     concentrations = np.empty((len(images), draws, network.tree.n_answers), dtype=np.float32)
-    embeddings = np.empty((len(images), n_embedding), dtype=np.float16)
-    was_training = network.training
-    network.eval()
-    with torch.inference_mode():
-        for start in range(0, len(images), batch):
-            rows = slice(start, start + batch)
-            pixels = network.pixels(torch.from_numpy(images[rows]).to(device))
-            embedded = network.embed(pixels.contiguous(memory_format=torch.channels_last), views=views)
-            concentrations[rows] = network.draw(embedded, masks).float().cpu().numpy()
-            embeddings[rows] = embedded.half().cpu().numpy()
-    network.train(was_training)
+    embeddings = np.empty((len(images), network.heads.weights[0].shape[1]), dtype=np.float16)
+    for start in range(0, len(images), batch):
+        rows = slice(start, start + batch)
+        embedded = network.embed(network.pixels(torch.from_numpy(images[rows]).to(device)), views=views)
+        concentrations[rows] = network.draw(embedded, masks).cpu().numpy()
+        embeddings[rows] = embedded.half().cpu().numpy()
+    _check_finite("concentrations", concentrations)
+    _check_finite("embeddings", embeddings)
     return concentrations, embeddings
+
+
+def _check_finite(what: str, values: FloatArray) -> None:
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
+    if len(bad):
+        raise NumericalFault(f"posterior: the {what} of row {bad[0]} are not finite", row=int(bad[0]))

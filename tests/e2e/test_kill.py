@@ -21,7 +21,7 @@ POINTS = [
     ("alservice.adapters.panoptes:PanoptesZooniverse.link", 1, "after"),
     ("alservice.rehearsal.volunteer_client:VolunteerClient.classify", 100, "after"),
     ("alservice.adapters.sql.landing:SqlLanding.move_cursor", 1, "before"),  # inside ingest, inside a transaction
-    ("alservice.model.fit:training_step", 20, "before"),  # inside training
+    ("alservice.model.trainer:Trainer.advance", 20, "before"),  # inside training
     ("alservice.adapters.sql.models:SqlModelStore.save", 1, "after"),
     ("alservice.adapters.sql.models:SqlModelStore.settle", 1, "before"),
     ("alservice.adapters.sql.models:SqlModelStore.settle", 1, "after"),

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Dialect,
     ForeignKey,
     Identity,
+    Integer,
     Text,
     TypeDecorator,
 )
@@ -85,3 +86,14 @@ def one_of(column: str, names: Iterable[str]) -> CheckConstraint:
 def counts(*columns: str) -> CheckConstraint:
     """Return the check that columns count something."""
     return CheckConstraint(" AND ".join(f"{column} >= 0" for column in columns), name="counts")
+
+
+def shard_columns() -> tuple[Column[int] | Column[str] | CheckConstraint, ...]:
+    """Return the columns of a table that lists the shards of an object."""
+    return (
+        Column("index", Integer, primary_key=True),
+        Column("key", Text, nullable=False),
+        Column("n_galaxies", Integer, nullable=False),
+        Column("n_failed", Integer, nullable=False),
+        counts("index", "n_galaxies", "n_failed"),
+    )

@@ -1,0 +1,63 @@
+"""Training snapshots, models, and what they said."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from alservice.adapters.sql.columns import EnumText, UtcDateTime, counts, identity, one_of, references, shard_columns
+from alservice.adapters.sql.schema.metadata import metadata
+from alservice.core.states import ModelState
+
+training_snapshots = Table(
+    "training_snapshots",
+    metadata,
+    identity(),
+    references("cycles", unique=True),
+    Column("key", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("n_galaxies", Integer, nullable=False),
+    Column("n_votes", BigInteger, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    counts("n_galaxies", "n_votes"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    identity(),
+    references("campaigns", index=True),
+    references("cycles", unique=True),
+    Column("snapshot_id", ForeignKey("training_snapshots.id"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("state", EnumText(ModelState), nullable=False),
+    Column("card", JSONB, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    one_of("state", ModelState),
+    Index(
+        "uq_models_champion",
+        "campaign_id",
+        unique=True,
+        postgresql_where=text(f"state = '{ModelState.CHAMPION}'"),
+    ),
+)
+
+posterior_shards = Table(
+    "posterior_shards",
+    metadata,
+    references("models", primary_key=True),
+    references("catalogues", primary_key=True),
+    Column("scope", Text, primary_key=True),
+    *shard_columns(),
+    one_of("scope", ("catalogue", "evaluation")),
+)
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    references("cycles", primary_key=True),
+    references("models", primary_key=True),
+    Column("metrics", JSONB, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)

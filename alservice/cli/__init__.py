@@ -1,0 +1,41 @@
+"""The command line: every job without a Prefect server, every error one line with its remedy.
+
+Heavy imports happen inside commands, so that ``alservice --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from alservice.cli import machine, rehearsals, subjects, surveys, turns, votes
+from alservice.cli.shell import OneLineErrors
+
+app = typer.Typer(
+    name="alservice",
+    cls=OneLineErrors,
+    help="The weekly human-machine loop of a galaxy survey on Zooniverse.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help in a third of the time
+    pretty_exceptions_enable=False,
+)
+app.command()(rehearsals.rehearse)
+app.command()(machine.doctor)
+app.add_typer(machine.database, name="db")
+app.add_typer(surveys.campaigns, name="campaign")
+app.add_typer(surveys.catalogues, name="catalogue")
+app.add_typer(turns.cycles, name="cycle")
+app.add_typer(votes.ingest, name="ingest")
+app.add_typer(votes.quarantine, name="quarantine")
+app.add_typer(votes.tallies, name="tally")
+app.command()(subjects.reconcile)
+app.command()(rehearsals.standin)
+
+
+def main() -> None:
+    """Run the command line."""
+    # Waiting threads sleep instead of spinning: the database and Prefect's server share the same few cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    app()

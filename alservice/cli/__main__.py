@@ -1,0 +1,7 @@
+"""``python -m alservice.cli``."""
+
+from __future__ import annotations
+
+from alservice.cli import main
+
+main()

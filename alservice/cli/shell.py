@@ -1,0 +1,87 @@
+"""What every command shares: options, settings of the process, errors as one line with a remedy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from alservice.errors import AlserviceError
+
+if TYPE_CHECKING:
+    from alservice.factory import Factory
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
+
+
+class OneLineErrors(TyperGroup):
+    """Shows errors raised on purpose as one line with a remedy; anything else is a bug and keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; turn typed errors and Ctrl-C into exit codes."""
+        try:
+            return super().invoke(ctx)
+        except AlserviceError as error:
+            typer.echo(f"error: {error}", err=True)
+            if error.remedy != AlserviceError.remedy:
+                typer.echo(f"       {error.remedy}", err=True)
+            raise typer.Exit(EXIT_ERROR) from None
+        except BaseException as error:
+            if not _was_interrupted(error):
+                raise
+            typer.echo("interrupted: nothing is lost; the same command goes on from here", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Tell whether Ctrl-C or SIGTERM began it: on the way out, Prefect's dying server adds errors of its own."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "TerminationSignal":
+            return True
+        error = error.__context__
+    return False
+
+
+Workdir = Annotated[
+    Path | None,
+    typer.Option("--workdir", help="Folder of everything that is kept [ALSERVICE_WORKDIR; default alservice-work]."),
+]
+CampaignName = Annotated[str, typer.Option("--campaign", help="Name of the campaign.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on standard output, and nothing else there.")]
+
+
+def use(workdir: Path | None, *, prefect: bool = False) -> None:
+    """Fix the settings of this process before anything reads them."""
+    from alservice.adapters.telemetry import configure_logging
+
+    configure_logging()
+    if workdir is not None:
+        os.environ["ALSERVICE_WORKDIR"] = str(workdir.expanduser().resolve())
+    if prefect:
+        from alservice.factory import prefect_environment
+
+        for name, value in prefect_environment().items():
+            os.environ.setdefault(name, value)
+
+
+@contextmanager
+def opened() -> Iterator[Factory]:
+    """Open what the settings name, for as long as a command runs."""
+    from alservice.factory import open_factory
+
+    with open_factory() as factory:
+        yield factory
+
+
+def print_json(documents: Iterable[dict[str, Any]]) -> None:
+    """Print documents as JSON lines."""
+    import json
+
+    for document in documents:
+        typer.echo(json.dumps(document, allow_nan=False))

@@ -1,0 +1,104 @@
+"""Classifications in, tallies out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alservice.cli.shell import AsJson, CampaignName, Workdir, opened, print_json, use
+
+if TYPE_CHECKING:
+    from alservice.factory import IngestReport
+
+ingest = typer.Typer(help="Classifications in, and what their answers mean.", no_args_is_help=True)
+quarantine = typer.Typer(help="Rows that cannot be read yet.", no_args_is_help=True)
+tallies = typer.Typer(help="Counted votes.", no_args_is_help=True)
+
+
+@ingest.command("api")
+def ingest_api(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
+    """Read the classifications that Zooniverse lists, from where the last reading ended."""
+    use(workdir)
+    with opened() as factory:
+        _show_ingest(factory.ingest_api(campaign), as_json)
+
+
+@ingest.command("export")
+def ingest_export(
+    file: Annotated[Path, typer.Argument(help="Classification export (CSV, gzip or not).")],
+    campaign: CampaignName,
+    workdir: Workdir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read an export file; every row lands, waits in quarantine or is excluded by name."""
+    use(workdir)
+    with opened() as factory:
+        _show_ingest(factory.ingest_export(campaign, file), as_json)
+
+
+@ingest.command("workflows")
+def ingest_workflows(
+    file: Annotated[Path, typer.Argument(help="Workflows export (CSV) or workflow versions (JSON).")],
+    campaign: CampaignName,
+    workdir: Workdir = None,
+) -> None:
+    """Learn what each workflow version asked, and read the rows that waited for it."""
+    use(workdir)
+    with opened() as factory:
+        versions, new, freed = factory.ingest_workflows(campaign, file)
+    typer.echo(f"{versions} workflow versions, {new} new; {freed} rows left quarantine")
+
+
+@quarantine.command("list")
+def list_quarantine(
+    campaign: CampaignName,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Rows to list.")] = 20,
+    workdir: Workdir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how many rows wait for which reason, and the first of them."""
+    use(workdir)
+    with opened() as factory:
+        waiting = factory.classifications.quarantined(factory.campaigns.get(campaign).id, limit=limit)
+    if as_json:
+        print_json([{"reasons": dict(waiting.reasons), "rows": [row.document() for row in waiting.rows]}])
+        return
+    for reason, n in waiting.reasons.items():
+        typer.echo(f"{n:>8}  {reason}")
+    for row in waiting.rows:
+        place = f"{row.source} row {row.row}" if row.row else row.source
+        typer.echo(f"  classification {row.classification_id or '?'} ({place}): {row.reason}")
+    if not waiting.reasons:
+        typer.echo("quarantine is empty")
+
+
+@tallies.command("export")
+def export_tallies(
+    campaign: CampaignName,
+    out: Annotated[Path, typer.Option("--out", help="Table to write: .csv or .parquet.")],
+    workdir: Workdir = None,
+) -> None:
+    """Write votes per galaxy, question and answer."""
+    use(workdir)
+    with opened() as factory:
+        galaxies, inconsistent = factory.export_tallies(campaign, out)
+    typer.echo(f"{out}: {galaxies} galaxies")
+    if inconsistent:
+        typer.echo(f"  {inconsistent} galaxies have more answers to a question than volunteers led to it", err=True)
+
+
+@tallies.command("recount")
+def recount_tallies(campaign: CampaignName, workdir: Workdir = None) -> None:
+    """Read, judge and count all classifications anew, under the campaign's rules of now."""
+    use(workdir)
+    with opened() as factory:
+        typer.echo(f"{factory.recount_tallies(campaign)} galaxies counted anew")
+
+
+def _show_ingest(report: IngestReport, as_json: bool) -> None:
+    if as_json:
+        print_json([report.document()])
+    else:
+        typer.echo(report.text())

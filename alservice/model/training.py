@@ -1,0 +1,82 @@
+"""What a training run is asked to do, and what it leaves."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from alservice.errors import BadConfig
+from alservice.model.augment import Augmentation
+from alservice.model.networks import NetworkConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitConfig:
+    """How a network is trained.
+
+    Parameters
+    ----------
+    steps, batch
+        Gradient steps, and galaxies in each.
+    learning_rate, weight_decay
+        Of AdamW; gains and biases do not decay.
+    warm_up
+        Share of the steps until the learning rate is reached.
+    average
+        Decay of the running average of the weights, per step.
+    hold_out
+        Share of the galaxies that chooses the state and fits the temperatures.
+    looks
+        How often the hold-out is asked, spread evenly; each look is also a place to resume from.
+    threads
+        CPU threads: part of the configuration, because sums are split by them.
+    """
+
+    network: NetworkConfig
+    steps: int
+    batch: int = 32
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.3
+    warm_up: float = 0.1
+    average: float = 0.99
+    hold_out: float = 0.1
+    looks: int = 10
+    threads: int = 2
+    seed: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot train."""
+        if min(self.steps, self.looks, self.threads) < 1 or self.batch < 2:
+            raise BadConfig(f"training needs steps, looks and threads >= 1 and batch >= 2: {self}")
+        if not (0 < self.hold_out < 1 and 0 <= self.warm_up < 1 and 0 <= self.average < 1):
+            raise BadConfig(f"training needs hold_out, warm_up and average as shares below 1: {self}")
+        if not (self.learning_rate > 0 and self.weight_decay >= 0):
+            raise BadConfig(f"training needs learning_rate > 0 and weight_decay >= 0: {self}")
+
+    def document(self) -> dict[str, Any]:
+        """Return the configuration as a JSON document."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """What training left.
+
+    Parameters
+    ----------
+    state
+        Weights and buffers by name, on the CPU; the temperatures are among them.
+    history
+        The training curve, a line per look: `step`, and `train` and `hold_out` in nats per galaxy.
+    best_step
+        Steps after which the weights kept were reached.
+    """
+
+    state: Mapping[str, Tensor]
+    history: tuple[Mapping[str, float], ...]
+    best_step: int
