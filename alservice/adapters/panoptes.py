@@ -36,6 +36,8 @@ from alservice.adapters.panoptes_rows import (
     first_location,
     questions_of,
     remote_subject,
+    retirement_document,
+    rule_of,
     status_of,
     survey_id_of,
     workflow_of,
@@ -44,7 +46,7 @@ from alservice.constants import INGEST_PAGE, LINK_BATCH
 from alservice.core.classifications import RawClassification
 from alservice.core.retry import RetryPolicy
 from alservice.core.subjects import CreatedSubject, RemoteSubject, SubjectDraft, SubjectStatus
-from alservice.core.workflows import Workflow
+from alservice.core.workflows import RetirementRule, Workflow
 from alservice.errors import BadConfig, NotFound, OutcomeUnknown, ZooniverseRefused, ZooniverseUnavailable
 
 _LIST_PAGE: Final = 200
@@ -180,9 +182,13 @@ class PanoptesZooniverse:
         """Return the workflow as it is now; see `Zooniverse.workflow`."""
         return workflow_of(self._api.one("workflows", self._workflow_id))
 
-    def define_workflow(self, tasks: Mapping[str, Any], first_task: str) -> Workflow:
-        """Give an empty workflow its tasks; see `Zooniverse.define_workflow`."""
-        self._api.patiently(lambda: self._fill_workflow(tasks, first_task))
+    def retirement(self) -> RetirementRule:
+        """Return the workflow's own rule; see `Zooniverse.retirement`."""
+        return rule_of(self._api.one("workflows", self._workflow_id))
+
+    def define_workflow(self, tasks: Mapping[str, Any], first_task: str, rule: RetirementRule) -> Workflow:
+        """Give an empty workflow its tasks and its rule; see `Zooniverse.define_workflow`."""
+        self._api.patiently(lambda: self._fill_workflow(tasks, first_task, rule))
         found = self.workflow()
         if questions_of(found.tasks) != questions_of(tasks):
             raise ZooniverseRefused(
@@ -319,13 +325,14 @@ class PanoptesZooniverse:
             yield rows
             last_id = rows[-1].classification_id
 
-    def _fill_workflow(self, tasks: Mapping[str, Any], first_task: str) -> None:
+    def _fill_workflow(self, tasks: Mapping[str, Any], first_task: str, rule: RetirementRule) -> None:
         """Send tasks to a workflow that has none, on condition that it still has none."""
         call = Call(method="GET", path=f"/workflows/{self._workflow_id}")
         response = self._api.send(call)
         found = only(resources(document(response, str(call)), "workflows", str(call)), str(call))
         if not workflow_of(found).tasks:
-            body = {"workflows": {"tasks": dict(tasks), "first_task": first_task}}
+            retirement = retirement_document(rule)
+            body = {"workflows": {"tasks": dict(tasks), "first_task": first_task, "retirement": retirement}}
             self._api.send(Call(method="PUT", path=call.path, body=body, etag=response.headers.get("ETag")))
 
     def _tell_workflow(self, what: str, zooniverse_ids: Sequence[int], more: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from alservice.adapters.panoptes_http import Document, Unreadable
 from alservice.core.classifications import RawClassification
 from alservice.core.subjects import KEY_FIELD, RemoteSubject, SubjectStatus
-from alservice.core.workflows import Workflow
+from alservice.core.workflows import RetirementRule, Workflow
 
 
 def workflow_of(entry: Document) -> Workflow:
@@ -19,6 +19,27 @@ def workflow_of(entry: Document) -> Workflow:
         return Workflow(workflow_id=int(entry["id"]), version=str(entry["version"]), tasks=dict(entry["tasks"]))
     except (KeyError, TypeError, ValueError) as error:
         raise Unreadable(f"workflow {entry.get('id')!r}: no version or no tasks") from error
+
+
+def rule_of(entry: Document) -> RetirementRule:
+    """Return the retirement rule of a workflow as served; `Unreadable` when it is none that is known."""
+    rule = entry.get("retirement") or {}
+    options = rule.get("options") or {}
+    if rule.get("criteria") == "never_retire":
+        return RetirementRule(count=None)
+    try:
+        if rule["criteria"] == "classification_count":
+            return RetirementRule(count=int(options["count"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unreadable(f"workflow {entry.get('id')!r}: retirement rule {rule!r}") from error
+    raise Unreadable(f"workflow {entry.get('id')!r}: retirement rule {rule!r}")
+
+
+def retirement_document(rule: RetirementRule) -> Document:
+    """Return a rule in Panoptes' form."""
+    if rule.count is None:
+        return {"criteria": "never_retire", "options": {}}
+    return {"criteria": "classification_count", "options": {"count": rule.count}}
 
 
 def questions_of(tasks: Mapping[str, Any]) -> dict[str, object]:

@@ -30,6 +30,7 @@ app.add_typer(turns.cycles, name="cycle")
 app.add_typer(votes.ingest, name="ingest")
 app.add_typer(votes.quarantine, name="quarantine")
 app.add_typer(votes.tallies, name="tally")
+app.add_typer(subjects.subjects, name="subject")
 app.command()(subjects.reconcile)
 app.command()(rehearsals.standin)
 

@@ -8,6 +8,9 @@ import typer
 
 from alservice.cli.shell import EXIT_ERROR, AsJson, CampaignName, Workdir, opened, print_json, use
 
+subjects = typer.Typer(help="Galaxies in front of volunteers.", no_args_is_help=True)
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
+
 
 def reconcile(
     campaign: CampaignName,
@@ -20,10 +23,27 @@ def reconcile(
     from alservice.factory.rehearsal import open_zooniverse
 
     with opened() as factory, open_zooniverse(factory, campaign):
-        outcome = factory.reconcile_campaign(campaign, repair=repair, actor="alservice reconcile")
+        outcomes = factory.reconcile_campaign(campaign, repair=repair, actor="alservice reconcile")
     if as_json:
-        print_json([outcome.document()])
+        print_json(outcome.document() for outcome in outcomes)
     else:
-        typer.echo(outcome.text())
-    if not outcome.is_clean:
+        for outcome in outcomes:
+            typer.echo(outcome.text())
+    if not all(outcome.is_clean for outcome in outcomes):
         raise typer.Exit(EXIT_ERROR)
+
+
+@subjects.command("ask")
+def ask_votes(
+    galaxies: Annotated[list[str], typer.Argument(help="Survey ids of galaxies that are live or retired.")],
+    campaign: CampaignName,
+    votes: Annotated[int, typer.Option("--votes", min=1, max=1000, help="Votes each is to have.")],
+    reason: Reason,
+    workdir: Workdir = None,
+) -> None:
+    """Ask for more votes, or fewer; the next ingest brings back or retires accordingly."""
+    use(workdir)
+    with opened() as factory:
+        row = factory.campaigns.get(campaign)
+        changed = factory.ask_votes("alservice subject ask").run(row, galaxies, votes, reason=reason)
+    typer.echo(f"{len(changed)} of {len(galaxies)} galaxies are asked for {votes} votes now")

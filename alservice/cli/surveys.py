@@ -34,8 +34,9 @@ def validate_campaign(campaign: CampaignName, workdir: Workdir = None) -> None:
     from alservice.factory.rehearsal import open_zooniverse
 
     with opened() as factory, open_zooniverse(factory, campaign):
-        answer_map = factory.validate_campaign(campaign)
-    typer.echo(f"workflow version {answer_map.version} asks the tree's {len(answer_map.columns)} questions")
+        answer_maps = factory.validate_campaign(campaign)
+    for answer_map in answer_maps:
+        typer.echo(f"workflow version {answer_map.version} asks the tree's {len(answer_map.columns)} questions")
 
 
 @catalogues.command("import")

@@ -166,6 +166,24 @@ class CollectingPolicy:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Tier:
+    """Galaxies that are to have so many votes, in a subject set and workflow of their own.
+
+    Panoptes retires per workflow, by one count: where its rule decides, votes per galaxy need a workflow for each
+    number, and a subject set that only this workflow serves.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    votes: int
+    subject_set: str
+    workflow_id: int
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.votes <= 1000, f"zooniverse.tiers.votes must be 1 to 1000, not {self.votes}")
+        _require(self.workflow_id > 0, "zooniverse.tiers.workflow_id must be positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ZooniverseTarget:
     """Where volunteers are asked.
 
@@ -180,6 +198,8 @@ class ZooniverseTarget:
     retirement
         ``panoptes``: the workflow's own rule, one count for all. ``own``: each subject when its counted classifications
         reach its votes asked for; the workflow's rule must then be ``never_retire``.
+    tiers
+        Workflows by votes per galaxy, in place of `workflow_id` and `subject_set`; only ``upload`` and ``panoptes``.
     pool_subject_set, pool_id_field
         With ``move``: display name of the set that holds those subjects, and the metadata field with their survey id.
     """
@@ -191,6 +211,7 @@ class ZooniverseTarget:
     subject_set: str = "alservice active"
     mode: Literal["upload", "move"] = "upload"
     retirement: Literal["panoptes", "own"] = "panoptes"
+    tiers: tuple[Tier, ...] = ()
     pool_subject_set: str | None = None
     pool_id_field: str = "#survey_id"
 
@@ -203,7 +224,18 @@ class ZooniverseTarget:
         _require(
             has_pool == (self.mode == "move"), "zooniverse.pool_subject_set goes with mode 'move', and only with it"
         )
-        _require(self.pool_subject_set != self.subject_set, "zooniverse.pool_subject_set must not be the subject_set")
+        sets = [self.subject_set] if not self.tiers else [tier.subject_set for tier in self.tiers]
+        _require(self.pool_subject_set not in sets, "zooniverse.pool_subject_set must not be the subject_set")
+        tiered = self.retirement == "panoptes" and self.mode == "upload"
+        _require(not self.tiers or tiered, "zooniverse.tiers go with mode 'upload' and retirement 'panoptes'")
+        for name in ("votes", "subject_set", "workflow_id"):
+            distinct = {getattr(tier, name) for tier in self.tiers}
+            _require(len(distinct) == len(self.tiers), f"zooniverse.tiers have one {name} twice")
+
+    @property
+    def workflow_ids(self) -> frozenset[int]:
+        """The workflows whose classifications count."""
+        return frozenset(tier.workflow_id for tier in self.tiers) or frozenset({self.workflow_id})
 
     @property
     def is_standin(self) -> bool:
@@ -251,6 +283,29 @@ class Campaign:
         ok = bool(self.name) and all(c.isascii() and (c.isalnum() or c == "-") for c in self.name)
         _require(ok and self.name == self.name.lower(), f"name {self.name!r}: use a-z, 0-9 and hyphens")
         _require(self.hold_hours >= 0, "hold_hours is negative")
+        votes = [tier.votes for tier in self.zooniverse.tiers]
+        _require(
+            not votes or self.acquisition.votes_per_galaxy in votes,
+            f"zooniverse.tiers have no {self.acquisition.votes_per_galaxy} votes, as acquisition.votes_per_galaxy asks",
+        )
+
+    def by_tier(self) -> Mapping[int, Campaign]:
+        """Return the campaign as each tier sees it, by votes per galaxy: one workflow and set, without tiers.
+
+        A campaign without tiers is its own, at its votes per galaxy.
+        """
+        if not self.zooniverse.tiers:
+            return {self.acquisition.votes_per_galaxy: self}
+        return {tier.votes: self._of(tier) for tier in self.zooniverse.tiers}
+
+    def _of(self, tier: Tier) -> Campaign:
+        return dataclasses.replace(
+            self,
+            acquisition=dataclasses.replace(self.acquisition, votes_per_galaxy=tier.votes),
+            zooniverse=dataclasses.replace(
+                self.zooniverse, tiers=(), subject_set=tier.subject_set, workflow_id=tier.workflow_id
+            ),
+        )
 
     def document(self) -> dict[str, Any]:
         """Return the record as a JSON document."""

@@ -55,6 +55,33 @@ class Workflow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RetirementRule:
+    """When a workflow shows a subject to nobody else.
+
+    Parameters
+    ----------
+    count
+        Classifications after which it retires; None where only explicit calls retire.
+    """
+
+    count: int | None
+
+    def __str__(self) -> str:
+        """Return the rule for people."""
+        return "never_retire" if self.count is None else f"classification_count {self.count}"
+
+    def require(self, wanted: RetirementRule, *, workflow_id: int) -> None:
+        """Raise `WorkflowMismatch` unless subjects live until they have the votes that are wanted.
+
+        Where our own tallies retire, any rule of the workflow's could only be too early.
+        """
+        too_early = self.count is not None and (wanted.count is None or self.count < wanted.count)
+        if too_early:
+            text = f"workflow {workflow_id} retires by {self}, and this campaign needs {wanted}"
+            raise WorkflowMismatch(text, workflow=workflow_id, found=str(self), wanted=str(wanted))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerMap:
     """For one workflow version: what an answer index of a task means in the tree.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alservice.adapters import catalogue_files, images
@@ -20,8 +21,7 @@ from alservice.core.workflows import AnswerMap
 from alservice.factory.wiring import Wiring
 from alservice.services.gather_report import GatherReport
 from alservice.services.ingest import IngestReport
-from alservice.services.reconcile_campaign import ReconcileCampaign, Reconciled
-from alservice.services.reconcile_subjects import ReconcileSubjects
+from alservice.services.reconcile_campaign import Reconciled
 from alservice.services.view_cycle import ViewCycle
 
 
@@ -36,23 +36,19 @@ class Factory(Wiring):
         rows = source.rows(galaxies, row.campaign.seed)
         return self.import_catalogue().run(row, rows, source=path.name, total=galaxies or source.n_rows)
 
-    def reconcile_campaign(self, name: str, *, repair: bool, actor: str) -> Reconciled:
-        """Compare a campaign's ledger with Zooniverse, and repair what a machine may when asked to."""
+    def reconcile_campaign(self, name: str, *, repair: bool, actor: str) -> Sequence[Reconciled]:
+        """Compare a campaign's ledger with Zooniverse, tier by tier; repair what a machine may when asked to."""
         row = self.campaigns.get(name)
-        zooniverse = self.zooniverse(row.campaign)
-        subjects = ReconcileSubjects(
-            self.ledger,
-            zooniverse,
-            uploads=row.campaign.zooniverse.mode == "upload",
-            retires=row.campaign.zooniverse.retirement == "own",
-        )
-        service = ReconcileCampaign(zooniverse, subjects, self.events, self.clock, actor=actor)
-        return service.run(row, repair=repair)
+        is_tiered = bool(row.campaign.zooniverse.tiers)
+        return [
+            self.reconcile(tier, votes if is_tiered else None, actor).run(replace(row, campaign=tier), repair=repair)
+            for votes, tier in row.campaign.by_tier().items()
+        ]
 
-    def validate_campaign(self, name: str) -> AnswerMap:
-        """Compare a campaign's live workflow with its tree."""
-        campaign = self.campaigns.get(name).campaign
-        return self.validate(campaign).run(load_tree(campaign.tree))
+    def validate_campaign(self, name: str) -> Sequence[AnswerMap]:
+        """Compare a campaign's live workflows, one per tier, with its tree and its votes."""
+        tiers = self.campaigns.get(name).campaign.by_tier().values()
+        return [self.validate(tier).run(tier, load_tree(tier.tree)) for tier in tiers]
 
     def ingest_api(self, name: str) -> IngestReport:
         """Read the classifications of a campaign's project, from the cursor on."""

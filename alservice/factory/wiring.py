@@ -34,6 +34,7 @@ from alservice.ports import Clock, ObjectStore, Progress, Zooniverse
 from alservice.services import steps
 from alservice.services.acquire_batch import AcquireBatch
 from alservice.services.advance_cycle import AdvanceCycle, Step
+from alservice.services.ask_votes import AskVotes
 from alservice.services.collect_classifications import CollectClassifications
 from alservice.services.decide_gate import DecideGate
 from alservice.services.evaluate_model import EvaluateModel, JudgeModel
@@ -42,7 +43,10 @@ from alservice.services.ingest import Ingest
 from alservice.services.move_subjects import MoveSubjects
 from alservice.services.pack_images import PackImages
 from alservice.services.predict_catalogue import PredictCatalogue
-from alservice.services.publish_subjects import PublishPolicy, PublishSubjects
+from alservice.services.publish_subjects import PublishSubjects
+from alservice.services.publish_wave import PublishPolicy
+from alservice.services.reconcile_campaign import ReconcileCampaign
+from alservice.services.reconcile_subjects import ReconcileSubjects
 from alservice.services.retire_subjects import RetireSubjects
 from alservice.services.start_cycle import StartCycle
 from alservice.services.summarise_campaign import SummariseCampaign
@@ -244,6 +248,22 @@ class Wiring:
             sleep=time.sleep,
             actor=actor,
         )
+
+    def reconcile(self, campaign: Campaign, votes: int | None, actor: str) -> ReconcileCampaign:
+        """Ledger against Zooniverse, of one tier or of all rows."""
+        zooniverse = self.zooniverse(campaign)
+        subjects = ReconcileSubjects(
+            self.ledger,
+            zooniverse,
+            uploads=campaign.zooniverse.mode == "upload",
+            retires=campaign.zooniverse.retirement == "own",
+            votes=votes,
+        )
+        return ReconcileCampaign(zooniverse, subjects, self.events, self.clock, actor=actor)
+
+    def ask_votes(self, actor: str) -> AskVotes:
+        """More or fewer votes of galaxies that volunteers know."""
+        return AskVotes(self.ledger, self.events, self.clock, actor=actor)
 
     def snapshot(self) -> SnapshotTallies:
         """Tallies -> frozen snapshot."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from alservice.core.classifications import RawClassification
 from alservice.core.subjects import CreatedSubject, RemoteSubject, SubjectDraft, SubjectStatus
-from alservice.core.workflows import Workflow
+from alservice.core.workflows import RetirementRule, Workflow
 
 
 class Zooniverse(Protocol):
@@ -24,8 +24,11 @@ class Zooniverse(Protocol):
     def workflow(self) -> Workflow:
         """Return the campaign's workflow as it is now."""
 
-    def define_workflow(self, tasks: Mapping[str, Any], first_task: str) -> Workflow:
-        """Give an empty workflow its tasks; raises `ZooniverseRefused` when it has others already."""
+    def retirement(self) -> RetirementRule:
+        """Return the workflow's own rule."""
+
+    def define_workflow(self, tasks: Mapping[str, Any], first_task: str, rule: RetirementRule) -> Workflow:
+        """Give an empty workflow its tasks and its rule; raises `ZooniverseRefused` when it has other tasks already."""
 
     def ensure_subject_set(self, name: str) -> int:
         """Return the id of the named set, created and linked to the workflow if need be."""

@@ -10,103 +10,26 @@ after every step that Zooniverse could take twice, so that running again continu
 - An upload URL dies within minutes and cannot be had again. So a subject whose image is not there when it is
   fetched back, as with every adopted one, is deleted and its row planned again.
 - Subjects are linked last, in hundreds, by one thread. What was never linked was never shown to anyone.
+- A batch goes in waves, one settled before the next begins, so each of these rules holds wave by wave.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
 
-from alservice.constants import LINK_BATCH, ZOONIVERSE_ALLOWANCE
 from alservice.core.campaign import Campaign
 from alservice.core.cycles import Cycle
-from alservice.core.retry import Breaker
-from alservice.core.states import SubjectState
-from alservice.core.subjects import Subject, SubjectDraft
-from alservice.errors import AllowanceExhausted, BadConfig, Terminal, ZooniverseUnavailable
-from alservice.ports import ObjectStore, Progress, SubjectLedger, Zooniverse
-from alservice.services.one_subject import EXISTING, OneSubject, Outcome, ensure_linked, zooniverse_id_of
+from alservice.core.subjects import SubjectDraft
+from alservice.services.one_subject import EXISTING
+from alservice.services.publish_wave import Publishing, PublishReport, Wave
 from alservice.services.workers import Workers
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PublishPolicy:
-    """How hard to try, and when to stop.
-
-    Parameters
-    ----------
-    connections
-        Connections to Zooniverse at a time, the linker's included; 2 to 24.
-    creates
-        Creates per galaxy and run before it is given up as failed.
-    settle_s
-        Wait (seconds) after failures, before a listing is believed about a create in doubt: its request may still
-        be running.
-    failures
-        Failures in a row after which nothing more is sent. Above `connections`, so that one restarted proxy,
-        which fails every call in flight, does not end a run.
-    allowance
-        Creates this campaign may ever send, those of deleted subjects included; None leaves it to Zooniverse.
-    """
-
-    connections: int = 24
-    creates: int = 3
-    settle_s: float = 60.0
-    failures: int = 30
-    allowance: int | None = ZOONIVERSE_ALLOWANCE
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.connections <= 24 or self.creates < 1 or self.failures < 1 or self.settle_s < 0:
-            raise BadConfig(f"not a publish policy: {self}")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PublishReport:
-    """What became of the drafts; `requested` = `live` + `failed`.
-
-    Parameters
-    ----------
-    live
-        Linked to the set, in this run or an earlier one; retired ones count, volunteers have seen them.
-    failed
-        Not shown to anyone; each row's error says why.
-    sent
-        Creates sent by this run.
-    adopted
-        Rows whose subject was found by its key after an outcome in doubt.
-    surplus_removed
-        Zooniverse ids of duplicates that were deleted.
-    """
-
-    requested: int
-    live: int
-    failed: int
-    sent: int
-    adopted: int
-    surplus_removed: tuple[int, ...]
-
-
 @dataclass(frozen=True)
-class PublishSubjects:
-    """Upload a batch; calling it again with the same drafts finishes what is unfinished.
-
-    Parameters
-    ----------
-    media_type
-        Tells the media type of image bytes, or raises `BadImage`.
-    sleep
-        Waits some seconds.
-    """
-
-    ledger: SubjectLedger
-    objects: ObjectStore
-    zooniverse: Zooniverse
-    _: KW_ONLY
-    policy: PublishPolicy
-    media_type: Callable[[bytes], str]
-    sleep: Callable[[float], None]
-    progress: Progress
+class PublishSubjects(Publishing):
+    """Upload a batch; calling it again with the same drafts finishes what is unfinished."""
 
     def publish(self, cycle: Cycle, campaign: Campaign, drafts: Sequence[SubjectDraft], n_votes: int) -> PublishReport:
         """Make every draft a live subject, or record why it cannot be one.
@@ -118,209 +41,36 @@ class PublishSubjects:
         AllowanceExhausted, ZooniverseRefused
             A person must act first; then the same call continues.
         """
-        rows = self.ledger.plan(cycle, drafts, n_votes=n_votes)
+        self.ledger.plan(cycle, drafts, n_votes=n_votes)  # all are intended before the first is sent
+        self._check_allowance(cycle.campaign_id, drafts)
         set_id = self.zooniverse.ensure_subject_set(campaign.zooniverse.subject_set)
-        self.progress.start("publish subjects", len(rows))
+        reports = []
+        self.progress.start("publish subjects", len(drafts))
         try:
             with Workers(self.policy.connections - 1) as workers:
-                run = _Run(self, drafts, rows, workers)
-                run.create(cycle.campaign_id, set_id)
-                run.confirm(set_id)
+                for first in range(0, len(drafts), self.policy.wave):
+                    wave = drafts[first : first + self.policy.wave]
+                    run = Wave(self, wave, self.ledger.plan(cycle, wave, n_votes=n_votes), workers)
+                    run.create(cycle.campaign_id, set_id)
+                    run.confirm(set_id)
+                    reports.append(run.report())
         finally:
             self.progress.finish()
-        return run.report()
+        return _sum(reports)
+
+    def _check_allowance(self, campaign_id: int, drafts: Sequence[SubjectDraft]) -> None:
+        """Refuse a batch that cannot be finished before its first create is sent."""
+        due = {draft.galaxy_id for draft in drafts}
+        due -= {row.galaxy_id for row in self.ledger.of_campaign(campaign_id) if row.state in EXISTING}
+        self.spend(campaign_id, len(due))
 
 
-class _Run:
-    """One call of publish: where every row stands."""
-
-    def __init__(
-        self,
-        parts: PublishSubjects,
-        drafts: Sequence[SubjectDraft],
-        rows: Sequence[Subject],
-        workers: Workers,
-    ) -> None:
-        self._ledger, self._zooniverse, self._policy = parts.ledger, parts.zooniverse, parts.policy
-        self._sleep, self._progress, self._workers = parts.sleep, parts.progress, workers
-        self._one = OneSubject(
-            ledger=parts.ledger,
-            objects=parts.objects,
-            zooniverse=parts.zooniverse,
-            media_type=parts.media_type,
-        )
-        self._drafts = {draft.galaxy_id: draft for draft in drafts}
-        self._rows = {row.id: row for row in rows}
-        self._attempts_before = {row.id: row.attempts for row in rows}
-        self._uploaded: set[int] = set()
-        self._breaker = Breaker(limit=parts.policy.failures)
-        self._in_trouble = False
-        self._adopted = 0
-        self._removed: list[int] = []
-
-    def create(self, campaign_id: int, set_id: int) -> None:
-        """Take every row to verified and linked, as far as it goes."""
-        self._move(self._in(SubjectState.FAILED), SubjectState.PLANNED)
-        self._settle(campaign_id, set_id)
-        while planned := [row for row in self._in(SubjectState.PLANNED) if self._sent(row) < self._policy.creates]:
-            self._check_allowance(campaign_id, len(planned))
-            self._send(planned)
-            self._settle(campaign_id, set_id)
-
-    def confirm(self, set_id: int) -> None:
-        """Mark live what the set is seen to hold, and failed what was sent often enough.
-
-        Raises
-        ------
-        ZooniverseUnavailable
-            Not one galaxy came through, so the fault is not theirs; or some images could not be fetched back. The
-            rows wait for another run.
-        """
-        given_up = self._in(SubjectState.PLANNED)
-        if given_up and not self._in(SubjectState.VERIFIED, SubjectState.LIVE):
-            text = f"none of {len(given_up)} galaxies came through, the last: {given_up[-1].error}"
-            raise ZooniverseUnavailable(text, planned=len(given_up))
-        for row in given_up:
-            self._move([row], SubjectState.FAILED, error=row.error)
-        if verified := self._in(SubjectState.VERIFIED):
-            ensure_linked(self._zooniverse, set_id, map(zooniverse_id_of, verified))
-            self._move(verified, SubjectState.LIVE)
-        if unverified := self._in(SubjectState.CREATED):
-            n = len(unverified)
-            raise ZooniverseUnavailable(f"{n} images could not be fetched back", unverified=n)
-
-    def report(self) -> PublishReport:
-        """Count what became of the rows."""
-        live = len(self._in(SubjectState.LIVE, SubjectState.RETIRED))
-        return PublishReport(
-            requested=len(self._rows),
-            live=live,
-            failed=len(self._rows) - live,
-            sent=sum(map(self._sent, self._rows.values())),
-            adopted=self._adopted,
-            surplus_removed=tuple(self._removed),
-        )
-
-    def _send(self, planned: Sequence[Subject]) -> None:
-        waiting = iter(planned)
-        for row in waiting:
-            state = self._note_upload(self._send_one(row)).state
-            if state is SubjectState.CREATING:
-                return  # in doubt: settle before another id is drawn
-            if state is SubjectState.CREATED:
-                break
-        for outcome in self._workers.each(self._send_one, waiting):
-            self._note_upload(outcome)
-
-    def _send_one(self, row: Subject) -> Outcome:
-        return self._one.send(row, self._drafts[row.galaxy_id])
-
-    def _note_upload(self, outcome: Outcome) -> Subject:
-        if outcome.done:
-            self._uploaded.add(outcome.row.id)
-        else:
-            self._uploaded.discard(outcome.row.id)
-        return self._note(outcome)
-
-    def _settle(self, campaign_id: int, set_id: int) -> None:
-        """Leave no row in doubt, none created without its image, and no duplicate in sight."""
-        if self._in_trouble or self._in(SubjectState.CREATING):
-            self._sleep(self._policy.settle_s)
-            self._in_trouble = False
-        if not self._in(SubjectState.CREATING, SubjectState.CREATED):
-            return
-        seen = self._look(campaign_id)
-        self._adopt(seen)
-        self._remove_surplus(seen)
-        self._verify(set_id, {identity: url for found in seen.values() for identity, url in found.items()})
-
-    def _look(self, campaign_id: int) -> Mapping[int, Mapping[int, str]]:
-        """Return ledger id to Zooniverse id to image address, of all subjects that carry keys of this run."""
-        recorded = self._in(SubjectState.CREATED, SubjectState.VERIFIED)
-        above = min(map(zooniverse_id_of, recorded)) - 1 if recorded else self._ledger.watermark(campaign_id)
-        ours = {row.key: row.id for row in self._rows.values()}
-        seen: defaultdict[int, dict[int, str]] = defaultdict(dict)
-        for subject in self._zooniverse.subjects_above(above):
-            if subject.key in ours:
-                seen[ours[subject.key]][subject.zooniverse_id] = subject.image_url
-        return seen
-
-    def _adopt(self, seen: Mapping[int, Mapping[int, str]]) -> None:
-        doubtful = self._in(SubjectState.CREATING)
-        found = [row for row in doubtful if row.id in seen]
-        ids = {row.id: min(seen[row.id]) for row in found}
-        self._move(found, SubjectState.CREATED, zooniverse_ids=ids)
-        self._adopted += len(found)
-        absent = [row for row in doubtful if row.id not in seen]
-        self._move(absent, SubjectState.PLANNED, error="a create got no answer, and no subject has its key")
-
-    def _remove_surplus(self, seen: Mapping[int, Mapping[int, str]]) -> None:
-        for ledger_id, found in seen.items():
-            row = self._rows[ledger_id]
-            kept = {row.zooniverse_id} if row.state in EXISTING else set()
-            for zooniverse_id in sorted(found.keys() - kept):
-                self._zooniverse.delete_subject(zooniverse_id)
-                self._removed.append(zooniverse_id)
-
-    def _verify(self, set_id: int, urls: Mapping[int, str]) -> None:
-        """Fetch every image back; link what is verified as soon as a hundred are."""
-        verified: list[Subject] = []
-        created = self._in(SubjectState.CREATED)
-        for outcome in self._workers.each(lambda row: self._check_one(row, urls), created):
-            self._note(outcome)
-            if outcome.done:
-                verified.append(outcome.row)
-                self._progress.advance()
-            if len(verified) == LINK_BATCH:
-                self._link(set_id, verified)
-                verified = []
-        self._link(set_id, verified)
-
-    def _check_one(self, row: Subject, urls: Mapping[int, str]) -> Outcome:
-        return self._one.check(row, urls.get(zooniverse_id_of(row)), uploaded=row.id in self._uploaded)
-
-    def _link(self, set_id: int, verified: Sequence[Subject]) -> None:
-        if verified:
-            self._move(verified, SubjectState.VERIFIED)
-            self._zooniverse.link(set_id, [zooniverse_id_of(row) for row in verified])
-
-    def _sent(self, row: Subject) -> int:
-        return row.attempts - self._attempts_before[row.id]
-
-    def _check_allowance(self, campaign_id: int, needed: int) -> None:
-        allowance = self._policy.allowance
-        if allowance is None:
-            return
-        used = sum(row.attempts for row in self._ledger.of_campaign(campaign_id))
-        if used + needed > allowance:
-            text = f"{needed} uploads are due, and {used} of {allowance} are used"
-            raise AllowanceExhausted(text, due=needed, used=used, allowance=allowance)
-
-    def _note(self, outcome: Outcome) -> Subject:
-        """Note where a row stands now; stop after too many failures of Zooniverse in a row."""
-        self._rows[outcome.row.id] = outcome.row
-        fault = outcome.fault
-        self._in_trouble |= fault is not None
-        if fault is not None or outcome.done:
-            self._breaker = self._breaker.after(failed=fault is not None)
-        if fault is not None and self._breaker.is_open:
-            if isinstance(fault, Terminal):
-                raise fault
-            text = f"{self._breaker.failures} failures in a row, the last: {fault.message}"
-            raise ZooniverseUnavailable(text, failures=self._breaker.failures) from fault
-        return outcome.row
-
-    def _in(self, *states: SubjectState) -> list[Subject]:
-        return [row for row in self._rows.values() if row.state in states]
-
-    def _move(
-        self,
-        rows: Sequence[Subject],
-        to: SubjectState,
-        *,
-        zooniverse_ids: Mapping[int, int] | None = None,
-        error: str | None = None,
-    ) -> None:
-        if rows:
-            moved = self._ledger.mark(rows, to, zooniverse_ids=zooniverse_ids, error=error)
-            self._rows.update((row.id, row) for row in moved)
+def _sum(reports: Sequence[PublishReport]) -> PublishReport:
+    return PublishReport(
+        requested=sum(r.requested for r in reports),
+        live=sum(r.live for r in reports),
+        failed=sum(r.failed for r in reports),
+        sent=sum(r.sent for r in reports),
+        adopted=sum(r.adopted for r in reports),
+        surplus_removed=tuple(chain.from_iterable(r.surplus_removed for r in reports)),
+    )

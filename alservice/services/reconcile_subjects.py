@@ -103,6 +103,8 @@ class ReconcileSubjects:
         compared, and none is ever deleted.
     retires
         Whether subjects retire by our own tallies; else Panoptes' rule decides, and the ledger does not follow it.
+    votes
+        Compare only the rows of the tier with so many votes; None for all rows.
     """
 
     ledger: SubjectLedger
@@ -111,12 +113,13 @@ class ReconcileSubjects:
     connections: int = 24
     uploads: bool = True
     retires: bool = False
+    votes: int | None = None
 
     def report(self, campaign_id: int, set_id: int) -> ReconcileReport:
         """Return every difference; lists the whole project and fetches every image that volunteers see."""
         listed = {s.zooniverse_id: s for s in self.zooniverse.subjects_above(0) if s.key is not None}
         members = self.zooniverse.linked(set_id)
-        rows = tuple(self.ledger.of_campaign(campaign_id))
+        rows = tuple(row for row in self.ledger.of_campaign(campaign_id) if self.votes in (None, row.n_votes))
         missing = [row for row in rows if row.state in _GONE and self._is_gone(row, listed, members)]
         gone = {row.id for row in missing}
         shown = [row for row in rows if row.state in _SHOWN and row.id not in gone]

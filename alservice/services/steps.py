@@ -78,11 +78,14 @@ def publish(
 
     def run(campaign: CampaignRow, cycle: Cycle) -> Move:
         decisions = campaign.campaign
-        validate(decisions).run(load_tree(decisions.tree))
+        tiers = decisions.by_tier()
+        for tier in tiers.values():
+            validate(tier).run(tier, load_tree(tier.tree))
         acquired = acquisitions.get(cycle.id) or ()
         galaxies = catalogues.by_id(cycle.catalogue_id, sorted(a.galaxy_id for a in acquired))
         drafts = [draft_subject(decisions.name, cycle.number, galaxy) for galaxy in galaxies]
-        report = service(decisions).publish(cycle, decisions, drafts, n_votes=decisions.acquisition.votes_per_galaxy)
+        tier = tiers[decisions.acquisition.votes_per_galaxy]
+        report = service(tier).publish(cycle, tier, drafts, n_votes=tier.acquisition.votes_per_galaxy)
         deadline = clock() + timedelta(hours=decisions.collecting.deadline_hours)
         return Move(to=CycleState.COLLECTING, detail=asdict(report), changes={"deadline": deadline})
 

@@ -16,6 +16,7 @@ from alservice.adapters.panoptes_http import NoAnswer, Timeouts, Unreadable, doc
 from alservice.adapters.panoptes_rows import classification_of
 from alservice.core.retry import RetryPolicy
 from alservice.core.subjects import KEY_FIELD, SubjectDraft, SubjectStatus
+from alservice.core.workflows import RetirementRule
 from alservice.errors import (
     AllowanceExhausted,
     BadConfig,
@@ -27,6 +28,7 @@ from alservice.errors import (
 from alservice.rehearsal.standin import Standin, StandinConfig
 
 PNG = "image/png"
+NEVER = RetirementRule(count=None)
 TASKS = {
     "T0": {
         "type": "single",
@@ -321,7 +323,7 @@ def test_an_empty_refusal_is_never_success(site, status):
     refused = [
         site.zooniverse.check,
         site.zooniverse.workflow,
-        lambda: site.zooniverse.define_workflow(TASKS, "T0"),
+        lambda: site.zooniverse.define_workflow(TASKS, "T0", NEVER),
         lambda: site.zooniverse.ensure_subject_set("other"),
         lambda: site.create(1),
         lambda: site.zooniverse.image_url(created.zooniverse_id),
@@ -691,16 +693,24 @@ def test_a_set_survives_lost_answers(site, path, when):
 def test_an_empty_workflow_is_given_its_tasks_once(site, sent):
     """Asking for the same tasks again changes nothing; asking for others is refused."""
     assert site.zooniverse.workflow().tasks == {}
-    defined = site.zooniverse.define_workflow(TASKS, "T0")
+    defined = site.zooniverse.define_workflow(TASKS, "T0", NEVER)
     assert defined.workflow_id == 10
     assert defined.tasks.keys() == TASKS.keys()
     sent.clear()
-    assert site.zooniverse.define_workflow(TASKS, "T0") == defined
+    assert site.zooniverse.define_workflow(TASKS, "T0", NEVER) == defined
     assert all(call.startswith("GET") for call in calls(sent))
     others = {"T0": {**TASKS["T0"], "question": "Spiral?"}}
     with pytest.raises(ZooniverseRefused, match="other tasks"):
-        site.zooniverse.define_workflow(others, "T0")
+        site.zooniverse.define_workflow(others, "T0", NEVER)
     assert site.zooniverse.workflow() == defined
+    assert site.zooniverse.retirement() == NEVER
+
+
+def test_the_rule_of_a_workflow_is_read_and_set(site):
+    """A workflow without a rule retires after Panoptes' 15 classifications; an empty one is given ours."""
+    assert site.zooniverse.retirement() == RetirementRule(count=15)
+    site.zooniverse.define_workflow(TASKS, "T0", RetirementRule(count=40))
+    assert site.zooniverse.retirement() == RetirementRule(count=40)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -708,7 +718,7 @@ def test_an_empty_workflow_is_given_its_tasks_once(site, sent):
 def test_tasks_are_sent_again_only_to_a_workflow_still_empty(site, when, status):
     """A PUT whose answer was lost is looked up before it is repeated."""
     site.faults(fault("/api/workflows/10", method="PUT", status=status, when=when, count=1))
-    defined = site.zooniverse.define_workflow(TASKS, "T0")
+    defined = site.zooniverse.define_workflow(TASKS, "T0", NEVER)
     assert defined == site.zooniverse.workflow()
     assert site.met() == (1 if when == "after" else 2)
 
@@ -745,7 +755,7 @@ def classify(site, subject_id, *, as_user=None, **metadata):
 def test_classifications_are_read_in_order_past_the_digit_boundary(start):
     """The server's own next page would repeat rows where ids gain a digit."""
     site = start(first_classification_id=97, page_size_limit=2)
-    site.zooniverse.define_workflow(TASKS, "T0")
+    site.zooniverse.define_workflow(TASKS, "T0", NEVER)
     subject = site.create().zooniverse_id
     ids = [classify(site, subject) for _ in range(7)]
     pages = list(site.zooniverse.classifications(0))
@@ -756,7 +766,7 @@ def test_classifications_are_read_in_order_past_the_digit_boundary(start):
 
 def test_a_classification_keeps_no_one_by_name(site):
     """What comes through is the record; the volunteer is a keyed hash that depends on the key."""
-    site.zooniverse.define_workflow(TASKS, "T0")
+    site.zooniverse.define_workflow(TASKS, "T0", NEVER)
     subject = site.create().zooniverse_id
     (page,) = _after_one_classification(site, subject)
     (row,) = page
@@ -777,7 +787,7 @@ def _after_one_classification(site, subject):
 @pytest.mark.parametrize("body", ["html", "json"])
 def test_a_page_of_classifications_that_fails_is_read_again(site, body):
     """An outage in the middle of reading is waited out."""
-    site.zooniverse.define_workflow(TASKS, "T0")
+    site.zooniverse.define_workflow(TASKS, "T0", NEVER)
     classify(site, site.create().zooniverse_id)
     site.faults(fault("classifications/project", status=502, body=body, count=2))
     assert len(list(site.zooniverse.classifications(0))) == 1

@@ -13,7 +13,8 @@ from alservice.adapters.progress import NoProgress
 from alservice.core.retry import RetryPolicy
 from alservice.errors import AllowanceExhausted, Retriable
 from alservice.rehearsal.standin import Standin, StandinConfig
-from alservice.services.publish_subjects import PublishPolicy, PublishReport, PublishSubjects
+from alservice.services.publish_subjects import PublishSubjects
+from alservice.services.publish_wave import PublishPolicy, PublishReport
 from alservice.services.reconcile_subjects import ReconcileSubjects
 from tests.support.fake_ledger import FakeLedger, a_cycle
 from tests.support.fake_zooniverse import Crash, FakeZooniverse, Mishap, Weather

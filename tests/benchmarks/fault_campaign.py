@@ -139,6 +139,7 @@ class Run:
         self.n = self.rng.choice([1, 3, 6, 10])
         self.connections = self.rng.choice([2, 4])
         self.attempts = self.rng.choice([1, 3])
+        self.wave = self.rng.choice([2, 1000])
         self.database = database
         self.engine = make_engine(database)
         self.ledger = SqlSubjectLedger(self.engine, utc_now)
@@ -174,6 +175,7 @@ class Run:
             attempts=self.attempts,
             read_s=READ_TIMEOUT_S,
             settle_s=SETTLE_S,
+            wave=self.wave,
             death=death,
         )
         process = self.spawner.Process(target=publish_and_exit, args=(task,))

@@ -31,7 +31,8 @@ from alservice.core.campaign import Campaign
 from alservice.core.cycles import Cycle
 from alservice.core.retry import RetryPolicy
 from alservice.errors import AlserviceError
-from alservice.services.publish_subjects import PublishPolicy, PublishReport, PublishSubjects
+from alservice.services.publish_subjects import PublishSubjects
+from alservice.services.publish_wave import PublishPolicy, PublishReport
 from tests.support.publishing import CAMPAIGN, drafts_of
 
 DONE, UNFINISHED = 0, 3
@@ -61,6 +62,7 @@ class Task:
     attempts: int
     read_s: float
     settle_s: float
+    wave: int
     death: Death | None = None
 
 
@@ -131,7 +133,7 @@ def publish(task: Task) -> PublishReport:
     elif task.death is not None:
         numbers = itertools.count(1)
         ports = [Doomed(port, numbers, task.death) for port in ports]
-    policy = PublishPolicy(connections=task.connections, settle_s=task.settle_s)
+    policy = PublishPolicy(connections=task.connections, settle_s=task.settle_s, wave=task.wave)
     publisher = PublishSubjects(*ports, policy=policy, media_type=sniff, sleep=time.sleep, progress=NoProgress())
     return publisher.publish(task.cycle, task.campaign, drafts, 40)
 

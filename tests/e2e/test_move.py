@@ -46,4 +46,5 @@ def test_a_cycle_moves_its_batch_out_of_the_pool(tmp_path: Path) -> None:
         assert zooniverse.linked(active) == {row.zooniverse_id for row in rows}
         assert {subject.zooniverse_id for subject in zooniverse.subjects_above(0)} == set(uploaded.values())
         for name in ("test", "survey"):
-            assert factory.reconcile_campaign(name, repair=False, actor="test").is_clean
+            (outcome,) = factory.reconcile_campaign(name, repair=False, actor="test")
+            assert outcome.is_clean

@@ -40,4 +40,5 @@ def test_subjects_retire_once_they_have_their_votes_and_reconcile_agrees(tmp_pat
         assert all(status.is_retired and status.reason == "other" for status in statuses.values())
         (event,) = [e for e in factory.events.list(row.id) if e.kind == "subjects.retired"]
         assert {subject["galaxy"] for subject in event.detail["subjects"]} == full
-        assert factory.reconcile_campaign("test", repair=False, actor="test").is_clean
+        (outcome,) = factory.reconcile_campaign("test", repair=False, actor="test")
+        assert outcome.is_clean

@@ -16,7 +16,7 @@ from alservice.errors import (
     ZooniverseRefused,
     ZooniverseUnavailable,
 )
-from alservice.services.publish_subjects import PublishPolicy, PublishReport
+from alservice.services.publish_wave import PublishPolicy, PublishReport
 from tests.support.fake_zooniverse import Crash, Mishap
 from tests.support.publishing import SET_ID, World, drafts_of, storm_on_fakes
 
@@ -321,14 +321,15 @@ def crash_at(n, mishap, otherwise):
     return lambda called, name: mishap if called == n else otherwise(called, name)
 
 
+@pytest.mark.parametrize("wave", [2, 1000])
 @pytest.mark.parametrize("trouble", [None, Mishap.AFTER, Mishap.LATE])
 @pytest.mark.parametrize("mishap", [Mishap.CRASH_BEFORE, Mishap.CRASH_AFTER])
-def test_a_crash_at_any_call_loses_and_doubles_nothing(objects, mishap, trouble):
+def test_a_crash_at_any_call_loses_and_doubles_nothing(objects, mishap, trouble, wave):
     """The process dies at each call in turn, before or after it took effect, and the next run completes."""
     drafts = drafts_of(objects, 3)
     for n in count():
         second = befalls("zooniverse.create_subject", trouble, skip=1)
-        world = World(objects, drafts, crash_at(n, mishap, second))
+        world = World(objects, drafts, crash_at(n, mishap, second), policy={"wave": wave})
         world.zooniverse.late_calls = 9
         try:
             world.publish()
@@ -351,11 +352,22 @@ def test_a_storm_ends_with_every_galaxy_live_once(objects, seed):
     storm_on_fakes(objects, seed)
 
 
+def test_a_wave_is_live_before_the_next_is_sent(objects):
+    """What is in memory is a wave, and all of the batch is intended and reported."""
+    world = World(objects, drafts_of(objects, 7), policy={"wave": 3})
+    report = world.publish()
+    calls = [name for name in world.weather.calls if name in ("zooniverse.create_subject", "zooniverse.link")]
+    create, link = "zooniverse.create_subject", "zooniverse.link"
+    assert calls == [*[create] * 3, link, *[create] * 3, link, create, link]
+    assert (report.requested, report.live, report.sent, report.failed) == (7, 7, 7, 0)
+    world.check_only_live()
+
+
 def test_publishing_needs_two_connections_and_no_more_than_twenty_four():
     """One links while the others create; Zooniverse is spared more than 24."""
-    for connections in (1, 25):
+    for wrong in ({"connections": 1}, {"connections": 25}, {"wave": 0}, {"creates": 0}, {"settle_s": -1.0}):
         with pytest.raises(BadConfig):
-            PublishPolicy(connections=connections)
+            PublishPolicy(**wrong)
 
 
 def test_the_set_is_the_campaigns(objects, drafts):

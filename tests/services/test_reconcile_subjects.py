@@ -5,7 +5,7 @@ import pytest
 from alservice.adapters.objects.local import LocalObjects
 from alservice.core.states import SubjectState
 from alservice.core.subjects import KEY_FIELD
-from alservice.services.reconcile_subjects import Repairs
+from alservice.services.reconcile_subjects import ReconcileSubjects, Repairs
 from tests.support.fake_ledger import a_cycle
 from tests.support.fake_zooniverse import Crash, Mishap
 from tests.support.publishing import SET_ID, World, drafts_of
@@ -177,3 +177,13 @@ def test_a_report_that_is_out_of_date_does_no_harm(world):
     world.ledger.mark([row], SubjectState.WITHDRAWN)
     assert world.reconcile.repair(report) == NOTHING
     assert row.zooniverse_id not in world.zooniverse.members[SET_ID]
+
+
+def test_a_tier_is_compared_with_its_own_set_alone(world):
+    """A subject of one tier in the set of another is unlinked in its own and out of place in the other."""
+    many = world.zooniverse.ensure_subject_set("many")
+    world.ledger.ask([row_of(world)], cycle_id=1, n_votes=80)
+    few = ReconcileSubjects(world.ledger, world.zooniverse, connections=2, votes=40).report(1, SET_ID)
+    assert (few.rows, few.wrong_set, few.unlinked) == (3, (row_of(world).zooniverse_id,), ())
+    of_many = ReconcileSubjects(world.ledger, world.zooniverse, connections=2, votes=80).report(1, many)
+    assert (of_many.rows, of_many.wrong_set, of_many.unlinked) == (1, (), (row_of(world),))

@@ -9,7 +9,7 @@ from typing import Any
 
 from alservice.core.classifications import RawClassification
 from alservice.core.subjects import KEY_FIELD, CreatedSubject, RemoteSubject, SubjectDraft, SubjectStatus
-from alservice.core.workflows import Workflow
+from alservice.core.workflows import RetirementRule, Workflow
 from alservice.errors import AllowanceExhausted, NotFound, OutcomeUnknown, ZooniverseRefused, ZooniverseUnavailable
 
 
@@ -85,6 +85,7 @@ class FakeZooniverse:
         self.sets: dict[str, int] = {}
         self.members: dict[int, set[int]] = {}
         self.tasks: dict[str, Any] = {}
+        self.rule = RetirementRule(count=15)
         self.rows: list[RawClassification] = []
         self.allowance = allowance
         self.uploaded = 0
@@ -106,11 +107,18 @@ class FakeZooniverse:
         with self.weather.call("zooniverse.workflow"):
             return Workflow(workflow_id=10, version=f"{len(self.tasks)}.0", tasks=dict(self.tasks))
 
-    def define_workflow(self, tasks: Mapping[str, Any], first_task: str) -> Workflow:
-        """Give an empty workflow tasks."""
+    def retirement(self) -> RetirementRule:
+        """Return the rule; 15 classifications at first."""
+        with self.weather.call("zooniverse.retirement"):
+            return self.rule
+
+    def define_workflow(self, tasks: Mapping[str, Any], first_task: str, rule: RetirementRule) -> Workflow:
+        """Give an empty workflow tasks and a rule."""
         with self.weather.call("zooniverse.define_workflow"):
             if first_task not in tasks or (self.tasks and self.tasks != tasks):
                 raise ZooniverseRefused("the workflow has other tasks already")
+            if not self.tasks:
+                self.rule = rule
             self.tasks = dict(tasks)
         return self.workflow()
 

@@ -16,7 +16,8 @@ from alservice.core.subjects import SubjectDraft, draft_subject
 from alservice.errors import Retriable
 from alservice.ports import ObjectStore, SubjectLedger, Zooniverse
 from alservice.services.one_subject import zooniverse_id_of
-from alservice.services.publish_subjects import PublishPolicy, PublishReport, PublishSubjects
+from alservice.services.publish_subjects import PublishSubjects
+from alservice.services.publish_wave import PublishPolicy, PublishReport
 from alservice.services.reconcile_subjects import ReconcileReport, ReconcileSubjects
 from tests.support.fake_ledger import FakeLedger, a_cycle
 from tests.support.fake_zooniverse import Crash, FakeZooniverse, Forecast, Mishap, Weather
@@ -129,6 +130,7 @@ def storm_on_fakes(objects: ObjectStore, seed: int) -> None:
         drafts_of(objects, rng.choice([1, 4, 12])),
         lambda _n, _name: rng.choice(kinds) if rng.random() < rate else None,
         connections=rng.choice([2, 5]),
+        policy={"wave": rng.choice([3, 1000])},
     )
     world.zooniverse.late_calls = 9
     run_to_the_end(world)

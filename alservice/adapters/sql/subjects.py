@@ -43,12 +43,14 @@ class SqlSubjectLedger:
             "updated_at": now,
         }
         own = ("galaxy_id", "key", "image_key")
-        rows = [{**shared, **{name: getattr(draft, name) for name in own}} for draft in drafts]
         names = (*shared, *own)
-        new = upsert(_TABLE).from_select(names, select(incoming(_TABLE, names, rows)))
         mine = among(_TABLE.c.galaxy_id, [draft.galaxy_id for draft in drafts])
         with transaction(self._engine) as connection:
-            connection.execute(new.on_conflict_do_nothing(index_elements=["campaign_id", "galaxy_id"]))
+            for first in range(0, len(drafts), STREAM_ROWS):
+                some = drafts[first : first + STREAM_ROWS]
+                rows = [{**shared, **{name: getattr(draft, name) for name in own}} for draft in some]
+                new = upsert(_TABLE).from_select(names, select(incoming(_TABLE, names, rows)))
+                connection.execute(new.on_conflict_do_nothing(index_elements=["campaign_id", "galaxy_id"]))
             planned = connection.execute(_SUBJECTS.where(_TABLE.c.campaign_id == cycle.campaign_id, mine))
             return [Subject(**row) for row in planned.mappings()]
 

@@ -1,0 +1,296 @@
+"""One wave of a batch, from intent to live: create, verify, link, and settle whatever was left in doubt."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+
+from alservice.constants import LINK_BATCH, ZOONIVERSE_ALLOWANCE
+from alservice.core.retry import Breaker
+from alservice.core.states import SubjectState
+from alservice.core.subjects import Subject, SubjectDraft
+from alservice.errors import AllowanceExhausted, BadConfig, Terminal, ZooniverseUnavailable
+from alservice.ports import ObjectStore, Progress, SubjectLedger, Zooniverse
+from alservice.services.one_subject import EXISTING, OneSubject, Outcome, ensure_linked, zooniverse_id_of
+from alservice.services.workers import Workers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishPolicy:
+    """How hard to try, and when to stop.
+
+    Parameters
+    ----------
+    connections
+        Connections to Zooniverse at a time, the linker's included; 2 to 24.
+    creates
+        Creates per galaxy and run before it is given up as failed.
+    settle_s
+        Wait (seconds) after failures, before a listing is believed about a create in doubt: its request may still
+        be running.
+    failures
+        Failures in a row after which nothing more is sent. Above `connections`, so that one restarted proxy,
+        which fails every call in flight, does not end a run.
+    wave
+        Galaxies taken from intent to live before the next are looked at, so that memory does not grow with the batch.
+    allowance
+        Creates this campaign may ever send, those of deleted subjects included; None leaves it to Zooniverse.
+    """
+
+    connections: int = 24
+    creates: int = 3
+    settle_s: float = 60.0
+    failures: int = 30
+    wave: int = 1_000
+    allowance: int | None = ZOONIVERSE_ALLOWANCE
+
+    def __post_init__(self) -> None:
+        too_small = min(self.creates, self.failures, self.wave) < 1 or self.settle_s < 0
+        if too_small or not 2 <= self.connections <= 24:
+            raise BadConfig(f"not a publish policy: {self}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishReport:
+    """What became of the drafts; `requested` = `live` + `failed`.
+
+    Parameters
+    ----------
+    live
+        Linked to the set, in this run or an earlier one; retired ones count, volunteers have seen them.
+    failed
+        Not shown to anyone; each row's error says why.
+    sent
+        Creates sent by this run.
+    adopted
+        Rows whose subject was found by its key after an outcome in doubt.
+    surplus_removed
+        Zooniverse ids of duplicates that were deleted.
+    """
+
+    requested: int
+    live: int
+    failed: int
+    sent: int
+    adopted: int
+    surplus_removed: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """What a batch is published with.
+
+    Parameters
+    ----------
+    media_type
+        Tells the media type of image bytes, or raises `BadImage`.
+    sleep
+        Waits some seconds.
+    """
+
+    ledger: SubjectLedger
+    objects: ObjectStore
+    zooniverse: Zooniverse
+    _: KW_ONLY
+    policy: PublishPolicy
+    media_type: Callable[[bytes], str]
+    sleep: Callable[[float], None]
+    progress: Progress
+
+    def spend(self, campaign_id: int, needed: int) -> None:
+        """Raise `AllowanceExhausted` if Zooniverse does not take so many creates more."""
+        allowance = self.policy.allowance
+        if allowance is None:
+            return
+        used = sum(row.attempts for row in self.ledger.of_campaign(campaign_id))
+        if used + needed > allowance:
+            text = f"{needed} uploads are due, and {used} of {allowance} are used"
+            raise AllowanceExhausted(text, due=needed, used=used, allowance=allowance)
+
+
+class Wave:
+    """Drafts on their way, and where the row of each stands."""
+
+    def __init__(
+        self,
+        parts: Publishing,
+        drafts: Sequence[SubjectDraft],
+        rows: Sequence[Subject],
+        workers: Workers,
+    ) -> None:
+        self._ledger, self._zooniverse, self._policy = parts.ledger, parts.zooniverse, parts.policy
+        self._sleep, self._progress, self._workers = parts.sleep, parts.progress, workers
+        self._spend = parts.spend
+        self._one = OneSubject(
+            ledger=parts.ledger,
+            objects=parts.objects,
+            zooniverse=parts.zooniverse,
+            media_type=parts.media_type,
+        )
+        self._drafts = {draft.galaxy_id: draft for draft in drafts}
+        self._rows = {row.id: row for row in rows}
+        self._attempts_before = {row.id: row.attempts for row in rows}
+        self._uploaded: set[int] = set()
+        self._breaker = Breaker(limit=parts.policy.failures)
+        self._in_trouble = False
+        self._adopted = 0
+        self._removed: list[int] = []
+
+    def create(self, campaign_id: int, set_id: int) -> None:
+        """Take every row to verified and linked, as far as it goes."""
+        self._move(self._in(SubjectState.FAILED), SubjectState.PLANNED)
+        self._settle(campaign_id, set_id)
+        while planned := [row for row in self._in(SubjectState.PLANNED) if self._sent(row) < self._policy.creates]:
+            self._spend(campaign_id, len(planned))
+            self._send(planned)
+            self._settle(campaign_id, set_id)
+
+    def confirm(self, set_id: int) -> None:
+        """Mark live what the set is seen to hold, and failed what was sent often enough.
+
+        Raises
+        ------
+        ZooniverseUnavailable
+            Not one galaxy came through, so the fault is not theirs; or some images could not be fetched back. The
+            rows wait for another run.
+        """
+        given_up = self._in(SubjectState.PLANNED)
+        if given_up and not self._in(SubjectState.VERIFIED, SubjectState.LIVE):
+            text = f"none of {len(given_up)} galaxies came through, the last: {given_up[-1].error}"
+            raise ZooniverseUnavailable(text, planned=len(given_up))
+        for row in given_up:
+            self._move([row], SubjectState.FAILED, error=row.error)
+        if verified := self._in(SubjectState.VERIFIED):
+            ensure_linked(self._zooniverse, set_id, map(zooniverse_id_of, verified))
+            self._move(verified, SubjectState.LIVE)
+        if unverified := self._in(SubjectState.CREATED):
+            n = len(unverified)
+            raise ZooniverseUnavailable(f"{n} images could not be fetched back", unverified=n)
+
+    def report(self) -> PublishReport:
+        """Count what became of the rows."""
+        live = len(self._in(SubjectState.LIVE, SubjectState.RETIRED))
+        return PublishReport(
+            requested=len(self._rows),
+            live=live,
+            failed=len(self._rows) - live,
+            sent=sum(map(self._sent, self._rows.values())),
+            adopted=self._adopted,
+            surplus_removed=tuple(self._removed),
+        )
+
+    def _send(self, planned: Sequence[Subject]) -> None:
+        waiting = iter(planned)
+        for row in waiting:
+            state = self._note_upload(self._send_one(row)).state
+            if state is SubjectState.CREATING:
+                return  # in doubt: settle before another id is drawn
+            if state is SubjectState.CREATED:
+                break
+        for outcome in self._workers.each(self._send_one, waiting):
+            self._note_upload(outcome)
+
+    def _send_one(self, row: Subject) -> Outcome:
+        return self._one.send(row, self._drafts[row.galaxy_id])
+
+    def _note_upload(self, outcome: Outcome) -> Subject:
+        if outcome.done:
+            self._uploaded.add(outcome.row.id)
+        else:
+            self._uploaded.discard(outcome.row.id)
+        return self._note(outcome)
+
+    def _settle(self, campaign_id: int, set_id: int) -> None:
+        """Leave no row in doubt, none created without its image, and no duplicate in sight."""
+        if self._in_trouble or self._in(SubjectState.CREATING):
+            self._sleep(self._policy.settle_s)
+            self._in_trouble = False
+        if not self._in(SubjectState.CREATING, SubjectState.CREATED):
+            return
+        seen = self._look(campaign_id)
+        self._adopt(seen)
+        self._remove_surplus(seen)
+        self._verify(set_id, {identity: url for found in seen.values() for identity, url in found.items()})
+
+    def _look(self, campaign_id: int) -> Mapping[int, Mapping[int, str]]:
+        """Return ledger id to Zooniverse id to image address, of all subjects that carry keys of this run."""
+        recorded = self._in(SubjectState.CREATED, SubjectState.VERIFIED)
+        above = min(map(zooniverse_id_of, recorded)) - 1 if recorded else self._ledger.watermark(campaign_id)
+        ours = {row.key: row.id for row in self._rows.values()}
+        seen: defaultdict[int, dict[int, str]] = defaultdict(dict)
+        for subject in self._zooniverse.subjects_above(above):
+            if subject.key in ours:
+                seen[ours[subject.key]][subject.zooniverse_id] = subject.image_url
+        return seen
+
+    def _adopt(self, seen: Mapping[int, Mapping[int, str]]) -> None:
+        doubtful = self._in(SubjectState.CREATING)
+        found = [row for row in doubtful if row.id in seen]
+        ids = {row.id: min(seen[row.id]) for row in found}
+        self._move(found, SubjectState.CREATED, zooniverse_ids=ids)
+        self._adopted += len(found)
+        absent = [row for row in doubtful if row.id not in seen]
+        self._move(absent, SubjectState.PLANNED, error="a create got no answer, and no subject has its key")
+
+    def _remove_surplus(self, seen: Mapping[int, Mapping[int, str]]) -> None:
+        for ledger_id, found in seen.items():
+            row = self._rows[ledger_id]
+            kept = {row.zooniverse_id} if row.state in EXISTING else set()
+            for zooniverse_id in sorted(found.keys() - kept):
+                self._zooniverse.delete_subject(zooniverse_id)
+                self._removed.append(zooniverse_id)
+
+    def _verify(self, set_id: int, urls: Mapping[int, str]) -> None:
+        """Fetch every image back; link what is verified as soon as a hundred are."""
+        verified: list[Subject] = []
+        created = self._in(SubjectState.CREATED)
+        for outcome in self._workers.each(lambda row: self._check_one(row, urls), created):
+            self._note(outcome)
+            if outcome.done:
+                verified.append(outcome.row)
+                self._progress.advance()
+            if len(verified) == LINK_BATCH:
+                self._link(set_id, verified)
+                verified = []
+        self._link(set_id, verified)
+
+    def _check_one(self, row: Subject, urls: Mapping[int, str]) -> Outcome:
+        return self._one.check(row, urls.get(zooniverse_id_of(row)), uploaded=row.id in self._uploaded)
+
+    def _link(self, set_id: int, verified: Sequence[Subject]) -> None:
+        if verified:
+            self._move(verified, SubjectState.VERIFIED)
+            self._zooniverse.link(set_id, [zooniverse_id_of(row) for row in verified])
+
+    def _sent(self, row: Subject) -> int:
+        return row.attempts - self._attempts_before[row.id]
+
+    def _note(self, outcome: Outcome) -> Subject:
+        """Note where a row stands now; stop after too many failures of Zooniverse in a row."""
+        self._rows[outcome.row.id] = outcome.row
+        fault = outcome.fault
+        self._in_trouble |= fault is not None
+        if fault is not None or outcome.done:
+            self._breaker = self._breaker.after(failed=fault is not None)
+        if fault is not None and self._breaker.is_open:
+            if isinstance(fault, Terminal):
+                raise fault
+            text = f"{self._breaker.failures} failures in a row, the last: {fault.message}"
+            raise ZooniverseUnavailable(text, failures=self._breaker.failures) from fault
+        return outcome.row
+
+    def _in(self, *states: SubjectState) -> list[Subject]:
+        return [row for row in self._rows.values() if row.state in states]
+
+    def _move(
+        self,
+        rows: Sequence[Subject],
+        to: SubjectState,
+        *,
+        zooniverse_ids: Mapping[int, int] | None = None,
+        error: str | None = None,
+    ) -> None:
+        if rows:
+            moved = self._ledger.mark(rows, to, zooniverse_ids=zooniverse_ids, error=error)
+            self._rows.update((row.id, row) for row in moved)
