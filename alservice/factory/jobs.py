@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alservice.adapters import catalogue_files, images
 from alservice.adapters.export_files import ExportFile
+from alservice.adapters.export_process import read_export
 from alservice.adapters.report import render_report
 from alservice.adapters.tally_files import write_tallies
 from alservice.adapters.workflow_files import read_workflows
@@ -68,7 +69,7 @@ class Factory(Wiring):
             user_hash_key=self._user_hash_key(),
             latest=self.clock() + CLOCK_SLACK,
         )
-        return self.ingest().export(row, load_tree(row.campaign.tree), export.batches(), name=path.name)
+        return self.ingest().export(row, load_tree(row.campaign.tree), read_export(export), name=path.name)
 
     def ingest_workflows(self, name: str, path: Path) -> tuple[int, int, int]:
         """Learn the workflow versions of a file; return those in it, new ones, and rows that waited for them."""
