@@ -107,14 +107,24 @@ def ours(url: str, folder: Path, path: Path, rows: int) -> tuple[float, str]:
             {"c": campaign.id, "y": cycle.id, "n": rows // VOTES + ACTIVE},
         )
     factory.ingest_workflows(campaign.campaign.name, shared_data() / "exports" / "gz_decals_workflow_versions_24.json")
-    start, cpu, server = time.perf_counter(), time.process_time(), postgres_seconds(engine)
+    start, cpu, server, reader = time.perf_counter(), time.process_time(), postgres_seconds(engine), reader_seconds()
     report = factory.ingest_export(campaign.campaign.name, path)
     seconds = time.perf_counter() - start
     cpu, server = time.process_time() - cpu, postgres_seconds(engine) - server
+    reader = reader_seconds() - reader
     with transaction(engine) as connection:
         size = connection.scalar(text("SELECT pg_total_relation_size('classifications')"))
     engine.dispose()
-    return seconds, f"{report.text()}; table {size / rows:.0f} bytes a row; CPU {cpu:.1f} s + Postgres {server:.1f} s"
+    return (
+        seconds,
+        f"{report.text()}; table {size / rows:.0f} bytes a row; CPU {cpu:.1f} s + reader {reader:.1f} s + Postgres {server:.1f} s",
+    )
+
+
+def reader_seconds() -> float:
+    """Return CPU seconds of processes of ours that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def postgres_seconds(engine: Engine) -> float:
