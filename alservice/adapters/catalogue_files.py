@@ -3,12 +3,13 @@
 ``kaggle``
     Parquet with ``galaxy_id``, image bytes in ``image``, and the 37 cumulative fractions ``Class1.1`` to
     ``Class11.6``.
-``paths``
-    Parquet or CSV with ``image_path`` or ``file_loc`` (relative to the file's folder unless absolute),
-    optionally ``galaxy_id`` or ``id_str`` (else the path as written names the galaxy), and optionally votes:
-    a column ``question_answer`` per answer, empty where a question was not asked; see `column_votes`.
+``paths``, ``zoobot``, ``gz2``
+    Parquet or CSV with ``image_path`` or ``file_loc`` (relative to the file's folder unless absolute), or with
+    images in a folder that are named after the galaxies; optionally an id (else the path as written names the
+    galaxy), and optionally votes: a column per answer, empty where a question was not asked, under the names of
+    `alservice.core.published`; see `column_votes`.
 
-Both may have ``ra`` and ``dec`` (deg, ICRS) and ``random_block`` (the unbiased part; without it every galaxy
+All may have ``ra`` and ``dec`` (deg, ICRS) and ``random_block`` (the unbiased part; without it every galaxy
 is in it).
 """
 
@@ -18,11 +19,12 @@ import heapq
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
+from alservice.adapters.catalogue_images import ImageSource
 from alservice.adapters.catalogue_tables import (
     Table,
     is_flag,
@@ -41,16 +43,17 @@ from alservice.adapters.catalogue_votes import (
     add_faults,
     column_votes,
 )
-from alservice.adapters.images import for_volunteers
-from alservice.constants import MAX_IMAGE_BYTES
 from alservice.core.catalogues import CatalogueFault, CatalogueRow
 from alservice.core.ids import check_galaxy_id, stable_fraction
 from alservice.core.kaggle import KAGGLE_COLUMNS, conditional_from_cumulative
+from alservice.core.published import Layout, NotVotes, UnknownLayout, VoteColumns, vote_columns
 from alservice.core.tree import Tree
 from alservice.errors import BadImage, BadInput
-from alservice.shapes import FloatArray
+from alservice.shapes import BoolArray, FloatArray
 
 _IDS: Final = ("galaxy_id", "id_str")
+_SURVEY_IDS: Final = ("dr7objid", "objid", "iauname", "dr8_id", "subject_id")
+"""Ids of published tables (GZ2, its Stripe 82 part, DECaLS, DESI, Zooniverse), where there is none of ours."""
 _PATHS: Final = ("image_path", "file_loc")
 _UNBIASED: Final = "random_block"
 _FLAGS: Final[Mapping[str | None, bool]] = {"true": True, "1": True, "false": False, "0": False}
@@ -68,10 +71,10 @@ class CatalogueFile:
         How it records votes, None where it records none.
     """
 
-    layout: Literal["kaggle", "paths"]
+    layout: Layout
     table: Table
     id_column: str
-    image_column: str
+    images: ImageSource
     votes: RecordedVotes | None
 
     @property
@@ -121,7 +124,8 @@ class CatalogueFile:
     def _columns(self) -> list[str]:
         optional = [name for name in ("ra", "dec", _UNBIASED) if name in self.table.columns]
         votes = () if self.votes is None else self.votes.columns
-        return list(dict.fromkeys([self.id_column, self.image_column, *votes, *optional]))
+        images = () if self.images.column is None else (self.images.column,)
+        return list(dict.fromkeys([self.id_column, *images, *votes, *optional]))
 
     def _subset(self, galaxies: int, seed: int) -> Collection[int]:
         """Return the places (0-based) of the rows whose ids hash smallest."""
@@ -144,11 +148,11 @@ class CatalogueFile:
     ) -> Iterator[CatalogueRow | CatalogueFault]:
         faults: Faults = {}
         galaxy_ids = self._galaxy_ids(batch, seen, faults)
-        fractions, asked = self._votes(batch, faults)
+        fractions, asked, inconsistent = self._votes(batch, faults)
         ra, dec = self._position(batch, faults)
         unbiased = self._unbiased(batch, faults)
         for i, (row, galaxy_id) in enumerate(zip(rows, galaxy_ids, strict=True)):
-            image = b"" if i in faults else self._image(batch, i, faults)
+            image = b"" if i in faults else self._image(batch, i, galaxy_id or "", faults)
             if i in faults or galaxy_id is None:
                 field, reason = faults[i]
                 yield CatalogueFault(row=row, galaxy_id=galaxy_id, field=field, reason=reason)
@@ -162,6 +166,7 @@ class CatalogueFile:
                 unbiased=unbiased[i],
                 fractions=None if np.isnan(fractions[i]).all() else fractions[i],
                 n_votes=None if np.isnan(asked[i]) else int(asked[i]),
+                consistent=not inconsistent[i],
             )
 
     def _galaxy_ids(self, batch: pa.RecordBatch, seen: set[str], faults: Faults) -> list[str | None]:
@@ -177,9 +182,10 @@ class CatalogueFile:
             seen.add(name)
         return galaxy_ids
 
-    def _votes(self, batch: pa.RecordBatch, faults: Faults) -> tuple[FloatArray, FloatArray]:
+    def _votes(self, batch: pa.RecordBatch, faults: Faults) -> tuple[FloatArray, FloatArray, BoolArray]:
         if self.votes is None:
-            return np.full((len(batch), 1), np.nan), np.full(len(batch), np.nan)
+            n = len(batch)
+            return np.full((n, 1), np.nan), np.full(n, np.nan), np.zeros(n, dtype=np.bool_)
         return self.votes.read(batch, faults)
 
     def _position(self, batch: pa.RecordBatch, faults: Faults) -> tuple[FloatArray, FloatArray]:
@@ -198,25 +204,20 @@ class CatalogueFile:
         add_faults(faults, np.array([flag is None for flag in flags]), _UNBIASED, "neither true nor false")
         return [flag is True for flag in flags]
 
-    def _image(self, batch: pa.RecordBatch, place: int, faults: Faults) -> bytes:
+    def _image(self, batch: pa.RecordBatch, place: int, galaxy_id: str, faults: Faults) -> bytes:
         """Return the original bytes; what volunteers could not be shown is added to the faults."""
-        cell: bytes | str | None = batch[self.image_column][place].as_py()
+        column = self.images.column
+        cell: bytes | str | None = None if column is None else batch[column][place].as_py()
         try:
-            return for_volunteers(self._file(cell) if isinstance(cell, str) else cell or b"")
+            return self.images.read(cell, galaxy_id)
         except BadImage as error:
-            faults[place] = (self.image_column, error.message)
+            faults[place] = (self.images.field, error.message)
             return b""
 
-    def _file(self, name: str) -> bytes:
-        """Return the bytes of an image file, one more than allowed at most."""
-        try:
-            with (self.table.path.parent / name).open("rb") as file:
-                return file.read(MAX_IMAGE_BYTES + 1)
-        except (OSError, ValueError) as error:
-            raise BadImage(f"the file cannot be read: {error}") from error
 
-
-def open_catalogue(path: Path, tree: Tree) -> CatalogueFile:
+def open_catalogue(
+    path: Path, tree: Tree, *, layout: Layout | None = None, images: ImageSource | None = None
+) -> CatalogueFile:
     """Return a catalogue file after checking its columns.
 
     Parameters
@@ -225,20 +226,28 @@ def open_catalogue(path: Path, tree: Tree) -> CatalogueFile:
         A file in one of the layouts of this module.
     tree
         The tree whose answers its vote columns name.
+    layout
+        Take the file for this one; None to tell by its columns.
+    images
+        Where the images are, if not in a column.
 
     Raises
     ------
     BadInput
         Naming the file, and the column where one is missing, given twice, unknown or of the wrong type: an
-        unreadable or empty file, an unknown ending or layout.
+        unreadable or empty file, an unknown ending or layout, or fractions that nobody voted for.
     BadTree
-        If the layout is the Kaggle one and the tree is not.
+        If the layout is that of another tree.
     """
     table = open_table(path)
-    if any(column in table.columns for column in KAGGLE_COLUMNS):
-        catalogue = _open_kaggle(table, tree)
+    try:
+        where = vote_columns(table.columns, tree, layout)
+    except (UnknownLayout, NotVotes) as error:
+        raise type(error)(f"{path.name}: {error.message}", file=str(path), **error.evidence) from error
+    if where.layout == "kaggle":
+        catalogue = _open_kaggle(table, tree, images)
     else:
-        catalogue = _open_paths(table, tree)
+        catalogue = _open_columns(table, tree, where, images)
     require(table, [catalogue.id_column], is_name, "text or integers")
     if "ra" in table.columns or "dec" in table.columns:
         require(table, ["ra", "dec"], is_number, "degrees")
@@ -247,30 +256,34 @@ def open_catalogue(path: Path, tree: Tree) -> CatalogueFile:
     return catalogue
 
 
-def _open_kaggle(table: Table, tree: Tree) -> CatalogueFile:
+def _open_kaggle(table: Table, tree: Tree, images: ImageSource | None) -> CatalogueFile:
     conditional_from_cumulative(tree, np.empty((0, tree.n_answers)), ())  # refuses another tree before any row
     require(table, KAGGLE_COLUMNS, pa.types.is_floating, "fractions")
-    require(table, ["image"], _is_bytes, "image bytes")
+    if images is None:
+        require(table, ["image"], _is_bytes, "image bytes")
+        images = ImageSource(folder=table.path.parent, column="image")
     votes = KaggleVotes(tree=tree, id_column="galaxy_id")
-    return CatalogueFile(layout="kaggle", table=table, id_column="galaxy_id", image_column="image", votes=votes)
+    return CatalogueFile(layout="kaggle", table=table, id_column="galaxy_id", images=images, votes=votes)
 
 
-def _open_paths(table: Table, tree: Tree) -> CatalogueFile:
-    image_column = next((column for column in _PATHS if column in table.columns), None)
-    if image_column is None:
-        raise BadInput(
-            f"{table.path.name}: no column of images: neither image bytes with the Kaggle columns "
-            f"'Class1.1' .. 'Class11.6', nor image paths in {' or '.join(map(repr, _PATHS))}",
-            file=str(table.path),
-        )
-    require(table, [image_column], is_text, "image paths")
-    return CatalogueFile(
-        layout="paths",
-        table=table,
-        id_column=next((column for column in _IDS if column in table.columns), image_column),
-        image_column=image_column,
-        votes=column_votes(table, tree),
-    )
+def _open_columns(table: Table, tree: Tree, where: VoteColumns, images: ImageSource | None) -> CatalogueFile:
+    name = table.path.name
+    id_column = next((column for column in _IDS if column in table.columns), None)
+    if images is None:
+        image_column = next((column for column in _PATHS if column in table.columns), None)
+        if image_column is None:
+            raise BadInput(
+                f"{name}: no column of images: neither image bytes with the Kaggle columns 'Class1.1' .. "
+                f"'Class11.6', nor image paths in {' or '.join(map(repr, _PATHS))}, nor a folder of images (--images)",
+                file=str(table.path),
+            )
+        require(table, [image_column], is_text, "image paths")
+        images = ImageSource(folder=table.path.parent, column=image_column)
+    id_column = id_column or next((column for column in _SURVEY_IDS if column in table.columns), images.column)
+    if id_column is None:
+        raise BadInput(f"{name}: no column of ids: {', '.join((*_IDS, *_SURVEY_IDS))}", file=str(table.path))
+    votes = column_votes(table, tree, where)
+    return CatalogueFile(layout=where.layout, table=table, id_column=id_column, images=images, votes=votes)
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

@@ -11,15 +11,14 @@ import pyarrow as pa
 
 from alservice.adapters.catalogue_tables import Table, is_number, numbers, require, texts
 from alservice.core.kaggle import KAGGLE_COLUMNS, conditional_from_cumulative
+from alservice.core.published import TOTAL, VoteColumns
 from alservice.core.tree import Tree
-from alservice.core.votes import any_answer, conditional_fractions, totals
+from alservice.core.votes import any_answer, conditional_fractions, inconsistent, totals
 from alservice.errors import BadInput, BadVotes
 from alservice.shapes import BoolArray, FloatArray
 
 SUM_TOLERANCE: Final = 0.01
 """How far the fractions of one question may sum from 1: ten answers rounded to three decimals."""
-
-_TOTAL: Final = "total-votes"
 
 Faults = dict[int, tuple[str, str]]
 """Field and reason of the first fault of a row, by its place in the batch."""
@@ -32,14 +31,14 @@ class RecordedVotes(Protocol):
     def columns(self) -> Sequence[str]:
         """The columns that `read` needs."""
 
-    def read(self, batch: pa.RecordBatch, faults: Faults) -> tuple[FloatArray, FloatArray]:
+    def read(self, batch: pa.RecordBatch, faults: Faults) -> tuple[FloatArray, FloatArray, BoolArray]:
         """Return the votes of N rows; rows that cannot be read are added to `faults`.
 
         Returns
         -------
-        tuple of FloatArray
-            (N, A) share of each answer among those asked, NaN where not recorded; and (N,) volunteers, NaN
-            where the file does not say.
+        tuple of arrays
+            (N, A) share of each answer among those asked, NaN where not recorded; (N,) volunteers, NaN where the
+            file does not say; and (N,) whether no walks through the tree give these counts.
         """
 
 
@@ -55,15 +54,15 @@ class KaggleVotes:
         """The columns that `read` needs."""
         return (self.id_column, *KAGGLE_COLUMNS)
 
-    def read(self, batch: pa.RecordBatch, faults: Faults) -> tuple[FloatArray, FloatArray]:
+    def read(self, batch: pa.RecordBatch, faults: Faults) -> tuple[FloatArray, FloatArray, BoolArray]:
         """Return the votes of a batch; see `RecordedVotes.read`."""
         cumulative = np.stack([numbers(batch[column])[0] for column in KAGGLE_COLUMNS], axis=-1)
         galaxy_ids = texts(batch[self.id_column])
-        unknown = np.full(len(cumulative), np.nan)
+        unknown, fine = np.full(len(cumulative), np.nan), np.zeros(len(cumulative), dtype=np.bool_)
         try:
-            return conditional_from_cumulative(self.tree, cumulative, galaxy_ids), unknown
+            return conditional_from_cumulative(self.tree, cumulative, galaxy_ids), unknown, fine
         except BadVotes:
-            return self._read_one_by_one(cumulative, galaxy_ids, faults), unknown
+            return self._read_one_by_one(cumulative, galaxy_ids, faults), unknown, fine
 
     def _read_one_by_one(self, cumulative: FloatArray, galaxy_ids: Sequence[str | None], faults: Faults) -> FloatArray:
         shares = np.full(cumulative.shape, np.nan)
@@ -77,19 +76,22 @@ class KaggleVotes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ColumnVotes:
-    """A column per answer, ``question_answer``, of counts or of fractions among those asked.
+    """A column per answer of counts or of fractions among those asked.
 
     Parameters
     ----------
+    names
+        Answer column of the tree to column of the file.
     recorded
         Questions that have columns, by index in the tree.
     total_columns
-        Column of the votes for a question, ``question_total-votes``, by index of those that have one.
+        Column of the votes for a question as a whole, by index of those that have one.
     counts
         Whether answers are counted in whole votes rather than given as fractions.
     """
 
     tree: Tree
+    names: Mapping[str, str]
     recorded: tuple[int, ...]
     total_columns: Mapping[int, str]
     counts: bool
@@ -97,11 +99,11 @@ class ColumnVotes:
     @property
     def columns(self) -> Sequence[str]:
         """The columns that `read` needs."""
-        return (*_answer_columns(self.tree, self.recorded), *self.total_columns.values())
+        return (*_answer_columns(self.tree, self.names, self.recorded), *self.total_columns.values())
 
-    def read(self, batch: pa.RecordBatch, faults: Faults) -> tuple[FloatArray, FloatArray]:
+    def read(self, batch: pa.RecordBatch, faults: Faults) -> tuple[FloatArray, FloatArray, BoolArray]:
         """Return the votes of a batch; see `RecordedVotes.read`."""
-        values, unreadable = _answers(batch, self.tree, self.recorded)
+        values, unreadable = _answers(batch, self.tree, self.names, self.recorded)
         usable = np.where(np.isfinite(values), values, 0)
         sums, missing = totals(self.tree, usable), np.isnan(values)
         empty = ~any_answer(self.tree, ~missing)
@@ -117,7 +119,18 @@ class ColumnVotes:
         asked = np.where(empty, np.nan, sums) if self.counts else np.full(sums.shape, np.nan)
         for index, column in self.total_columns.items():
             asked[:, index] = self._total(batch, column, asked[:, index], faults)
-        return conditional_fractions(self.tree, usable), asked[:, 0]
+        return conditional_fractions(self.tree, usable), asked[:, 0], self._is_inconsistent(usable)
+
+    def _is_inconsistent(self, counts: FloatArray) -> BoolArray:
+        """Tell of which rows (N,) more volunteers answered a question than were led to it, as far as is recorded."""
+        if not self.counts:
+            return np.zeros(len(counts), dtype=np.bool_)
+        known = [
+            {int(self.tree.question_of_answer[parent]) for parent in parents} <= set(self.recorded)
+            for parents in self.tree.parents_of
+        ]
+        flagged: BoolArray = np.any(inconsistent(self.tree, counts)[:, known], axis=1)
+        return flagged
 
     def _refuse(self, faults: Faults, wrong: BoolArray, reason: str, *seen: FloatArray) -> None:
         """Add the questions marked in (N, Q) to the faults."""
@@ -137,7 +150,7 @@ class ColumnVotes:
         return stated
 
 
-def column_votes(table: Table, tree: Tree) -> ColumnVotes | None:
+def column_votes(table: Table, tree: Tree, where: VoteColumns) -> ColumnVotes | None:
     """Return how a table records votes for a tree, None where it has no answer column of it.
 
     Answers are counts if every one is a whole number, or if most rows have more than one vote for the first
@@ -149,39 +162,41 @@ def column_votes(table: Table, tree: Tree) -> ColumnVotes | None:
         Naming the file and the column, if a question has columns for some of its answers only or for an
         answer that the tree does not know, or a column holds no numbers.
     """
-    _refuse_unknown_answers(table, tree)
-    recorded = tuple(
-        index
-        for index, question in enumerate(tree.questions)
-        if any(column in table.columns for column in question.columns)
-    )
+    _refuse_unknown_answers(table, tree, where)
+    recorded = where.questions_in(tree, table.columns)
     if not recorded:
         return None
-    total_columns = {
-        index: f"{tree.questions[index].name}_{_TOTAL}"
-        for index in recorded
-        if f"{tree.questions[index].name}_{_TOTAL}" in table.columns
-    }
-    columns = _answer_columns(tree, recorded)
+    named = {index: where.totals.get(tree.questions[index].name) for index in recorded}
+    total_columns = {index: name for index, name in named.items() if name is not None and name in table.columns}
+    columns = _answer_columns(tree, where.answers, recorded)
     require(table, (*columns, *total_columns.values()), is_number, "votes")
     return ColumnVotes(
-        tree=tree, recorded=recorded, total_columns=total_columns, counts=_are_counts(table, tree, recorded)
+        tree=tree,
+        names=where.answers,
+        recorded=recorded,
+        total_columns=total_columns,
+        counts=where.layout == "gz2" or _are_counts(table, tree, where.answers, recorded),
     )
 
 
-def _are_counts(table: Table, tree: Tree, recorded: Sequence[int]) -> bool:
+def _are_counts(table: Table, tree: Tree, names: Mapping[str, str], recorded: Sequence[int]) -> bool:
     whole, several = True, 0
-    for batch in table.batches(_answer_columns(tree, recorded)):
-        values, _ = _answers(batch, tree, recorded)
+    for batch in table.batches(_answer_columns(tree, names, recorded)):
+        values, _ = _answers(batch, tree, names, recorded)
         usable = np.where(np.isfinite(values), values, 0)
         whole = whole and not (usable % 1).any()
         several += int((totals(tree, usable)[:, recorded[0]] > 1.5).sum())
     return whole or 2 * several > table.n_rows
 
 
-def _refuse_unknown_answers(table: Table, tree: Tree) -> None:
+def _refuse_unknown_answers(table: Table, tree: Tree, where: VoteColumns) -> None:
     """Refuse an answer column of a known question that would silently be left out of its sums."""
-    answers = {question.name: {*question.answers, _TOTAL} for question in tree.questions}
+    if where.layout == "gz2":
+        return  # its columns are known one by one
+    answers: dict[str, set[str]] = {}
+    for name in where.answers.values():
+        question, _, answer = name.partition("_")
+        answers.setdefault(question, {TOTAL}).add(answer)
     for column in table.columns:
         question, _, answer = column.partition("_")
         if question in answers and "_" not in answer and answer not in answers[question]:
@@ -192,17 +207,20 @@ def _refuse_unknown_answers(table: Table, tree: Tree) -> None:
             )
 
 
-def _answer_columns(tree: Tree, recorded: Sequence[int]) -> tuple[str, ...]:
-    return tuple(column for index in recorded for column in tree.questions[index].columns)
+def _answer_columns(tree: Tree, names: Mapping[str, str], recorded: Sequence[int]) -> tuple[str, ...]:
+    return tuple(names[column] for index in recorded for column in tree.questions[index].columns)
 
 
-def _answers(batch: pa.RecordBatch, tree: Tree, recorded: Sequence[int]) -> tuple[FloatArray, BoolArray]:
+def _answers(
+    batch: pa.RecordBatch, tree: Tree, names: Mapping[str, str], recorded: Sequence[int]
+) -> tuple[FloatArray, BoolArray]:
     """Return values (N, A), NaN where empty or not recorded, and where a cell was not a number."""
     values = np.full((len(batch), tree.n_answers), np.nan)
     unreadable = np.zeros(values.shape, dtype=np.bool_)
-    for column in _answer_columns(tree, recorded):
-        place = tree.column(column)
-        values[:, place], unreadable[:, place] = numbers(batch[column])
+    for index in recorded:
+        for column in tree.questions[index].columns:
+            place = tree.column(column)
+            values[:, place], unreadable[:, place] = numbers(batch[names[column]])
     return values, unreadable
 
 

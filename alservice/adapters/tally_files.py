@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +14,9 @@ from pyarrow import parquet
 
 from alservice.core.training_sets import TallySet
 from alservice.core.tree import Tree
-from alservice.core.votes import totals
+from alservice.core.votes import Counts, totals
 from alservice.errors import BadInput
+from alservice.shapes import FloatArray
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 CHUNK_ROWS: Final = 20_000
@@ -32,40 +34,63 @@ def write_tallies(path: Path, tree: Tree, tallies: TallySet, subjects: Mapping[s
     BadInput
         The name ends in neither ``.csv`` nor ``.parquet``, or the folder cannot be written.
     """
+    _write(path, tallies.galaxy_ids, subjects, {"": _with_totals(tree, tallies.counts)}, tree)
+
+
+def write_weighted_tallies(
+    path: Path, tree: Tree, tallies: TallySet, weighted: FloatArray, subjects: Mapping[str, int]
+) -> None:
+    """Write raw tallies as `write_tallies` does, then the same columns again, ``_weighted``, with sums of weights.
+
+    Parameters
+    ----------
+    weighted
+        (N, A) weighted votes of the same galaxies.
+    """
+    blocks = {"": _with_totals(tree, tallies.counts), "_weighted": _with_totals(tree, weighted)}
+    _write(path, tallies.galaxy_ids, subjects, blocks, tree)
+
+
+def _with_totals(tree: Tree, counts: Counts) -> np.ndarray:
+    return np.concatenate([counts, totals(tree, counts)], axis=1)
+
+
+def _write(
+    path: Path, ids: Sequence[str], subjects: Mapping[str, int], blocks: Mapping[str, np.ndarray], tree: Tree
+) -> None:
+    """Write blocks of columns side by side, each with its ending of the column names."""
     writers = {".csv": _write_csv, ".parquet": _write_parquet}
     if path.suffix not in writers:
         raise BadInput(f"{path}: a tally table is .csv or .parquet", path=str(path))
-    numbers = np.concatenate([tallies.counts, totals(tree, tallies.counts)], axis=1)
-    header = (*tree.columns, *(f"{question.name}_total-votes" for question in tree.questions))
+    names = (*tree.columns, *(f"{question.name}_total-votes" for question in tree.questions))
+    headers = {ending: [f"{name}{ending}" for name in names] for ending in blocks}
     part = path.with_name(f"{path.name}.part")
     try:
-        writers[path.suffix](part, header, tallies.galaxy_ids, subjects, numbers)
+        writers[path.suffix](part, ids, subjects, [(headers[ending], block) for ending, block in blocks.items()])
         part.replace(path)
     except OSError as error:
         raise BadInput(f"{path}: cannot be written: {error.strerror}", path=str(path)) from error
 
 
-def _write_csv(
-    path: Path, header: tuple[str, ...], ids: tuple[str, ...], subjects: Mapping[str, int], numbers: np.ndarray
-) -> None:
+_Blocks: TypeAlias = Sequence[tuple[Sequence[str], np.ndarray]]
+
+
+def _write_csv(path: Path, ids: Sequence[str], subjects: Mapping[str, int], blocks: _Blocks) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("galaxy_id", "subject_id", *header))
+        writer.writerow(("galaxy_id", "subject_id", *itertools.chain.from_iterable(header for header, _ in blocks)))
         for first in range(0, len(ids), CHUNK_ROWS):
             chunk = ids[first : first + CHUNK_ROWS]
-            rows = numbers[first : first + CHUNK_ROWS].tolist()
-            writer.writerows(
-                (_safe(galaxy), subjects.get(galaxy, ""), *row) for galaxy, row in zip(chunk, rows, strict=True)
-            )
+            parts = (block[first : first + CHUNK_ROWS].tolist() for _, block in blocks)
+            for galaxy, *row in zip(chunk, *parts, strict=True):
+                writer.writerow((_safe(galaxy), subjects.get(galaxy, ""), *itertools.chain.from_iterable(row)))
 
 
-def _write_parquet(
-    path: Path, header: tuple[str, ...], ids: tuple[str, ...], subjects: Mapping[str, int], numbers: np.ndarray
-) -> None:
+def _write_parquet(path: Path, ids: Sequence[str], subjects: Mapping[str, int], blocks: _Blocks) -> None:
     columns = {
         "galaxy_id": pa.array(ids, pa.string()),
         "subject_id": pa.array([subjects.get(galaxy) for galaxy in ids], pa.int64()),
-        **{name: pa.array(numbers[:, place]) for place, name in enumerate(header)},
+        **{name: pa.array(block[:, i]) for header, block in blocks for i, name in enumerate(header)},
     }
     parquet.write_table(pa.table(columns), path)
 

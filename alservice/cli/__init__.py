@@ -5,6 +5,7 @@ Heavy imports happen inside commands, so that ``alservice --help`` answers at on
 
 from __future__ import annotations
 
+import gc
 import os
 
 import typer
@@ -39,4 +40,6 @@ def main() -> None:
     """Run the command line."""
     # Waiting threads sleep instead of spinning: the database and Prefect's server share the same few cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Batches hold many thousand records and no cycles: looking for cycles less often saves a tenth of ingest.
+    gc.set_threshold(20_000, 20, 20)
     app()

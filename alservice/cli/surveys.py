@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from alservice.cli.shell import CampaignName, Workdir, opened, use
+
+LayoutName = Literal["kaggle", "gz2", "zoobot", "paths"]
 
 campaigns = typer.Typer(help="Surveys and their decisions.", no_args_is_help=True)
 catalogues = typer.Typer(help="Galaxies of a campaign.", no_args_is_help=True)
@@ -44,16 +46,36 @@ def import_catalogue(
     file: Annotated[Path, typer.Argument(help="Parquet or CSV: images or image paths, and votes if there are any.")],
     campaign: CampaignName,
     galaxies: Annotated[int | None, typer.Option("--galaxies", min=1, help="Use a seeded subset.")] = None,
+    layout: Annotated[
+        LayoutName | None, typer.Option("--layout", help="How votes are written; told by the columns if not given.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="Folder of images named after galaxies.")] = None,
+    image_name: Annotated[
+        str, typer.Option("--image-name", help="File name in that folder, such as '{id:.4}/{id}.png'.")
+    ] = "{id}.jpg",
     workdir: Workdir = None,
 ) -> None:
-    """Import galaxies and their images; every row becomes a galaxy or a recorded fault."""
+    """Import galaxies and their images; every row becomes a galaxy or a recorded fault.
+
+    Published vote tables are known: Galaxy Zoo 2, DECaLS, the Kaggle challenge, and those of galaxy-datasets.
+    """
     use(workdir)
+    from alservice.factory.catalogues import ImageFiles, import_file
+
+    files = None if images is None else ImageFiles(folder=images, pattern=image_name)
     with opened() as factory:
-        catalogue = factory.import_file(campaign, file, galaxies)
+        imported = import_file(factory, campaign, file, galaxies=galaxies, layout=layout, images=files)
+        catalogue = imported.catalogue
         faults = factory.catalogues.faults(catalogue.id)
     typer.echo(
-        f"catalogue {catalogue.id}: {catalogue.n_galaxies} galaxies, {catalogue.n_failed} rows failed "
-        f"of {catalogue.n_requested}"
+        f"catalogue {catalogue.id} (layout {imported.layout}): {catalogue.n_galaxies} galaxies, "
+        f"{catalogue.n_failed} rows failed of {catalogue.n_requested}"
     )
+    if imported.inconsistent:
+        typer.echo(
+            f"  {len(imported.inconsistent)} galaxies have more answers to a question than volunteers led to it, "
+            f"the first is {imported.inconsistent[0]}",
+            err=True,
+        )
     for fault in faults[:20]:
         typer.echo(f"  row {fault.row} ({fault.galaxy_id or 'no id'}): {fault.field}: {fault.reason}", err=True)

@@ -89,6 +89,28 @@ def export_tallies(
         typer.echo(f"  {inconsistent} galaxies have more answers to a question than volunteers led to it", err=True)
 
 
+@tallies.command("weights")
+def weigh_votes(
+    campaign: CampaignName,
+    out: Annotated[Path, typer.Option("--out", help="Table to write: .csv or .parquet.")],
+    workdir: Workdir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write raw votes and votes weighted by volunteers' agreement, and say what depends on it.
+
+    Training uses the raw votes.
+    """
+    use(workdir)
+    from alservice.factory.weights import export_weighted_tallies
+
+    with opened() as factory:
+        found = export_weighted_tallies(factory, campaign, out)
+    if as_json:
+        print_json([found.document()])
+    else:
+        typer.echo(f"{out}\n{found.text()}")
+
+
 @tallies.command("recount")
 def recount_tallies(campaign: CampaignName, workdir: Workdir = None) -> None:
     """Read, judge and count all classifications anew, under the campaign's rules of now."""

@@ -54,6 +54,9 @@ class CatalogueRow:
         float64 (A,) share of each answer among those asked, NaN where not recorded; None without any votes.
     n_votes
         Volunteers asked the first question, None where the source does not say.
+    consistent
+        Whether volunteers' walks through the tree can give these votes; the published ones of a few galaxies in a
+        hundred cannot, since people went back. They are used, and counted.
     """
 
     row: int
@@ -64,6 +67,7 @@ class CatalogueRow:
     unbiased: bool
     fractions: FloatArray | None
     n_votes: int | None
+    consistent: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -70,7 +70,7 @@ class CountingPolicy:
 
     def is_before_launch(self, created_at: datetime) -> bool:
         """Tell whether the survey had not begun; to the second, which is what exports give."""
-        launched = _moment(self.launched_at)
+        launched = None if self.launched_at is None else _moment(self.launched_at)
         return launched is not None and created_at.replace(microsecond=0) < launched.replace(microsecond=0)
 
 
@@ -241,19 +241,30 @@ def own_verdict(
 ) -> Verdict | None:
     """Return why a classification does not count, whatever others say of its galaxy; None when it may count."""
     raw = row.raw
-    rules = (
-        (row.galaxy_id is None, Verdict.UNKNOWN_SUBJECT),
-        (raw.workflow_id != workflow_id, Verdict.WRONG_WORKFLOW),
-        (row.fault is not None, Verdict.QUARANTINED),
-        (not raw.live_project, Verdict.NOT_LIVE),
-        (policy.is_before_launch(raw.created_at), Verdict.BEFORE_LAUNCH),
-        (raw.gold_standard, Verdict.GOLD_STANDARD),
-        (not _is_complete(row, first_columns), Verdict.INCOMPLETE),
-        (policy.is_too_fast(raw.started_at, raw.finished_at), Verdict.TOO_FAST),
-        (raw.after_retirement and policy.after_retirement == "excluded", Verdict.AFTER_RETIREMENT),
-        (raw.seen_before, Verdict.SEEN_BEFORE),
-    )
-    return next((verdict for applies, verdict in rules if applies), None)
+    if row.galaxy_id is None or raw.workflow_id != workflow_id or row.fault is not None:
+        return _verdict_unread(row, workflow_id)
+    verdict = None
+    if not raw.live_project:
+        verdict = Verdict.NOT_LIVE
+    elif policy.is_before_launch(raw.created_at):
+        verdict = Verdict.BEFORE_LAUNCH
+    elif raw.gold_standard:
+        verdict = Verdict.GOLD_STANDARD
+    elif not _is_complete(row, first_columns):
+        verdict = Verdict.INCOMPLETE
+    elif policy.is_too_fast(raw.started_at, raw.finished_at):
+        verdict = Verdict.TOO_FAST
+    elif raw.after_retirement and policy.after_retirement == "excluded":
+        verdict = Verdict.AFTER_RETIREMENT
+    elif raw.seen_before:
+        verdict = Verdict.SEEN_BEFORE
+    return verdict
+
+
+def _verdict_unread(row: Classification, workflow_id: int) -> Verdict:
+    if row.galaxy_id is None:
+        return Verdict.UNKNOWN_SUBJECT
+    return Verdict.WRONG_WORKFLOW if row.raw.workflow_id != workflow_id else Verdict.QUARANTINED
 
 
 def _is_complete(row: Classification, first_columns: frozenset[int]) -> bool:

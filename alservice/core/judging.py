@@ -93,26 +93,27 @@ class Judge:
         """
         seen = b"" if before is None else before.seen
         last_id = 0 if before is None else before.last_id
-        if seen is None or min(row.raw.classification_id for row in rows) <= last_id:
+        ordered = sorted(rows, key=_id_of)
+        if seen is None or ordered[0].raw.classification_id <= last_id:
             return None
         votes = np.zeros(self.n_answers, dtype=np.int64)
         if before is not None:
             votes[: before.votes.size] = before.votes
         verdicts: dict[int, Verdict] = {}
         counted = 0 if before is None else before.classifications
-        for row in sorted(rows, key=_id_of):
+        for row in ordered:
             verdict = self.alone(row)
             if verdict is None:
-                keys = _keys(row.raw)
-                if any(key in seen for key in keys):
-                    return None
-                seen = b"".join((seen, *keys))
+                for key in _keys(row.raw):
+                    if key in seen:
+                        return None
+                    seen += key
                 verdict = Verdict.COUNTED
                 counted += 1
                 for column in row.answers:
                     votes[column] += 1
             verdicts[row.raw.classification_id] = verdict
-        last_id = max(verdicts)
+        last_id = ordered[-1].raw.classification_id
         return verdicts, GalaxyTally(votes=votes, classifications=counted, last_id=last_id, seen=seen)
 
     def alone(self, row: Classification) -> Verdict | None:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from alservice.adapters import catalogue_files, images
+from alservice.adapters import images
 from alservice.adapters.export_files import ExportFile
+from alservice.adapters.export_process import read_export
 from alservice.adapters.report import render_report
 from alservice.adapters.tally_files import write_tallies
 from alservice.adapters.workflow_files import read_workflows
 from alservice.constants import CLOCK_SLACK
-from alservice.core.catalogues import Catalogue
 from alservice.core.cycle_table import CycleTable, CycleView
 from alservice.core.cycles import Cycle
 from alservice.core.tree import load_tree
@@ -28,13 +28,6 @@ from alservice.services.view_cycle import ViewCycle
 @dataclass(frozen=True, kw_only=True)
 class Factory(Wiring):
     """The wiring, with the jobs that the command line and flows run by name."""
-
-    def import_file(self, name: str, path: Path, galaxies: int | None) -> Catalogue:
-        """Import a file into a campaign's next catalogue."""
-        row = self.campaigns.get(name)
-        source = catalogue_files.open_catalogue(path, load_tree(row.campaign.tree))
-        rows = source.rows(galaxies, row.campaign.seed)
-        return self.import_catalogue().run(row, rows, source=path.name, total=galaxies or source.n_rows)
 
     def reconcile_campaign(self, name: str, *, repair: bool, actor: str) -> Sequence[Reconciled]:
         """Compare a campaign's ledger with Zooniverse, tier by tier; repair what a machine may when asked to."""
@@ -64,7 +57,7 @@ class Factory(Wiring):
             user_hash_key=self._user_hash_key(),
             latest=self.clock() + CLOCK_SLACK,
         )
-        return self.ingest().export(row, load_tree(row.campaign.tree), export.batches(), name=path.name)
+        return self.ingest().export(row, load_tree(row.campaign.tree), read_export(export), name=path.name)
 
     def ingest_workflows(self, name: str, path: Path) -> tuple[int, int, int]:
         """Learn the workflow versions of a file; return those in it, new ones, and rows that waited for them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +12,7 @@ from alservice.core.classifications import Classification, RawClassification, Ve
 from alservice.core.judging import GalaxyTally
 from alservice.core.quarantine import Quarantine, RowFault
 from alservice.core.training_sets import TallySet
+from alservice.core.volunteer_weights import Sitting
 from alservice.core.workflows import Workflow
 
 
@@ -117,6 +118,13 @@ class ClassificationStore(Protocol):
 
     def galaxies(self, campaign_id: int, *, after: str, limit: int) -> Sequence[str]:
         """Return ids of galaxies that have classifications, in order."""
+
+    def sittings(self, campaign_id: int) -> Iterator[Sitting]:
+        """Yield every counted classification with who gave it.
+
+        A volunteer without an account is known by the session, inside one source; without that, each
+        classification is one of its own.
+        """
 
     def quarantined(self, campaign_id: int, *, limit: int) -> Quarantine:
         """Return what waits in quarantine: counts by reason, and the first rows."""

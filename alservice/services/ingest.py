@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from alservice.constants import EXPORT
-from alservice.core.classifications import RawClassification, Verdict
+from alservice.core.classifications import Classification, RawClassification, Verdict
 from alservice.core.codebooks import Codebook
 from alservice.core.judging import judge_of
 from alservice.core.records import CampaignRow
@@ -105,10 +105,15 @@ class Ingest:
         source: str,
     ) -> tuple[int, Counter[Verdict]]:
         """Decode and land raw rows; return how many were new, and their verdicts."""
-        raws = list(page)
-        galaxy_of = self._galaxies(campaign, raws)
-        rows = [codebook.decode(raw, _galaxy(raw, galaxy_of)) for raw in raws]
+        rows = self.decode(campaign, codebook, list(page))
         return land(landing, judge_of(campaign.campaign, tree), rows, source=source, received_at=self.clock())
+
+    def decode(
+        self, campaign: CampaignRow, codebook: Codebook, raws: Sequence[RawClassification]
+    ) -> list[Classification]:
+        """Return rows with their galaxies and what their answers meant."""
+        galaxy_of = self._galaxies(campaign, raws)
+        return [codebook.decode(raw, _galaxy(raw, galaxy_of)) for raw in raws]
 
     def export(self, campaign: CampaignRow, tree: Tree, batches: Iterable[ExportBatch], *, name: str) -> IngestReport:
         """Ingest an export; each batch lands whole or not at all, and the same file again changes nothing.
@@ -121,15 +126,16 @@ class Ingest:
             No row is of the campaign's workflow, so no classification has landed.
         """
         self.replay(campaign, tree)
-        codebook = self.codebook(campaign, tree)
+        codebook, judge = self.codebook(campaign, tree), judge_of(campaign.campaign, tree)
         foreign: Counter[int] = Counter()
         verdicts: Counter[Verdict] = Counter()
         new = broken = 0
         self.progress.start("read export", None)
-        for batch in one_ahead(batches):
+        decoded = ((batch, self.decode(campaign, codebook, batch.rows)) for batch in batches)
+        for batch, rows in one_ahead(decoded):
             with self.classifications.landing(campaign.id) as landing:
                 landing.quarantine(batch.faults, source=name, received_at=self.clock())
-                landed = self.land(landing, campaign, tree, codebook, batch.rows, source=EXPORT)
+                landed = land(landing, judge, rows, source=EXPORT, received_at=self.clock())
             foreign.update(batch.foreign)
             broken += len(batch.faults)
             new += landed[0]

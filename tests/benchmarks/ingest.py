@@ -4,23 +4,26 @@ The file is made of the nine real GZ DECaLS rows: their cells, with ids, people,
 own, and answers that walk the tree of the real workflow version 66.425 in the words of its definition. Subjects
 are classified 40 times each, 5,000 of them at a time, as a weekly batch is.
 
-Run: ``python -m tests.benchmarks.ingest --rows 300000``
+Run: ``python -m tests.benchmarks.ingest --rows 300000``; ``--full`` measures all: 300,000 rows beside the baselines,
+memory, time and table sizes of 5 million rows, what 60 million votes would take, and 100,000 rows of the API listing.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import gc
 import json
 import os
 import resource
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import yaml
 from sqlalchemy import Engine, text
 
@@ -28,14 +31,19 @@ from alservice.adapters.sql.embedded import EmbeddedPostgres
 from alservice.adapters.sql.engine import make_engine, transaction, upgrade
 from alservice.adapters.workflow_files import read_workflows
 from alservice.campaigns import parse_campaign
+from alservice.core.campaign import Campaign
+from alservice.core.records import CampaignRow
 from alservice.core.tree import load_tree
 from alservice.core.workflows import Workflow
+from alservice.factory import Factory
 from tests.support.shared import ROOT, shared_data
-from tests.support.worlds import make_factory
+from tests.support.worlds import make_campaign, make_factory
 
 TREE = load_tree("gz-decals-dr5")
 ACTIVE, VOTES = 5_000, 40
 BASELINE_ROWS = 100_000
+FULL_ROWS, POLLED_ROWS, GZ2_VOTES = 5_000_000, 100_000, 60_000_000
+TABLES = ("classifications", "tallies")
 
 
 def walks(workflow: Workflow, strings: dict[str, str], rng: np.random.Generator, n: int) -> list[str]:
@@ -85,36 +93,77 @@ def make_file(path: Path, rows: int) -> None:
             writer.writerow(row)
 
 
-def ours(url: str, folder: Path, path: Path, rows: int) -> tuple[float, str]:
-    """Return seconds and report of an ingest into an empty campaign."""
-    engine = make_engine(url)
-    upgrade(engine)
-    factory = make_factory(engine, folder)
-    document = yaml.safe_load((ROOT / "deploy" / "campaigns" / "gz-decals-dr5.yaml").read_text())
-    document["zooniverse"]["workflow_id"] = 6122
-    campaign = factory.campaigns.save(parse_campaign(document, source="bench"))
-    catalogue = factory.catalogues.save(
-        campaign.id, source="bench", digest="0" * 64, votes_key=None, galaxies=[], faults=[]
-    )
-    cycle = factory.cycles.start(campaign, catalogue.id, None, "bench")
-    with transaction(engine) as connection:
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What one ingest took; sizes in bytes, with indexes."""
+
+    rows: int
+    votes: int
+    seconds: float
+    cpu: dict[str, float]
+    sizes: dict[str, int]
+    report: str
+
+    def text(self) -> str:
+        """Return the figures as people read them."""
+        spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.cpu.items())
+        sizes = ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in self.sizes.items())
+        return f"{self.rows / self.seconds:.0f} rows/s ({self.seconds:.1f} s; CPU: {spent}); {self.report}; {sizes}"
+
+    def extrapolated(self, votes: int) -> str:
+        """Return what so many votes would take, by proportion."""
+        times = votes / self.votes
+        size = sum(self.sizes.values()) * times
+        return (
+            f"{votes:,} votes, from {self.votes:,} measured: {self.seconds * times / 60:.0f} min, "
+            f"{self.rows * times / 1e6:.1f} million classifications, tables {size / 2**30:.1f} GiB"
+        )
+
+
+def open_campaign(factory: Factory, campaign: Campaign, subjects: int) -> CampaignRow:
+    """Make a campaign with live subjects 0, 1, ... on Zooniverse."""
+    row = factory.campaigns.save(campaign)
+    catalogue = factory.catalogues.save(row.id, source="bench", digest="0" * 64, votes_key=None, galaxies=[], faults=[])
+    cycle = factory.cycles.start(row, catalogue.id, None, "bench")
+    with transaction(factory.engine) as connection:
         connection.execute(
             text(
                 "INSERT INTO subjects (campaign_id, cycle_id, galaxy_id, key, image_key, state, zooniverse_id, n_votes,"
                 " attempts, created_at, updated_at) SELECT :c, :y, 'J' || lpad(i::text, 9, '0'), 'k' || i, 'x', 'live',"
                 " i, 40, 1, now(), now() FROM generate_series(0, :n) AS i"
             ),
-            {"c": campaign.id, "y": cycle.id, "n": rows // VOTES + ACTIVE},
+            {"c": row.id, "y": cycle.id, "n": subjects},
         )
+    return row
+
+
+def ours(factory: Factory, path: Path, rows: int) -> Measured:
+    """Ingest a file into an empty campaign."""
+    document = yaml.safe_load((ROOT / "deploy" / "campaigns" / "gz-decals-dr5.yaml").read_text())
+    document["zooniverse"]["workflow_id"] = 6122
+    campaign = open_campaign(factory, parse_campaign(document, source="bench"), rows // VOTES + ACTIVE)
     factory.ingest_workflows(campaign.campaign.name, shared_data() / "exports" / "gz_decals_workflow_versions_24.json")
-    start, cpu, server = time.perf_counter(), time.process_time(), postgres_seconds(engine)
+    start, before = time.perf_counter(), cpu_seconds(factory.engine)
     report = factory.ingest_export(campaign.campaign.name, path)
-    seconds = time.perf_counter() - start
-    cpu, server = time.process_time() - cpu, postgres_seconds(engine) - server
-    with transaction(engine) as connection:
-        size = connection.scalar(text("SELECT pg_total_relation_size('classifications')"))
-    engine.dispose()
-    return seconds, f"{report.text()}; table {size / rows:.0f} bytes a row; CPU {cpu:.1f} s + Postgres {server:.1f} s"
+    seconds, after = time.perf_counter() - start, cpu_seconds(factory.engine)
+    with transaction(factory.engine) as connection:
+        sizes = {name: int(connection.scalar(text(f"SELECT pg_total_relation_size('{name}')"))) for name in TABLES}
+        votes = int(connection.scalar(text("SELECT sum(v) FROM tallies, unnest(votes) AS v")))
+    return Measured(
+        rows=rows,
+        votes=votes,
+        seconds=seconds,
+        cpu={name: after[name] - before[name] for name in after},
+        sizes=sizes,
+        report=report.text(),
+    )
+
+
+def cpu_seconds(engine: Engine) -> dict[str, float]:
+    """Return CPU seconds of this process, of those it started that have ended, and of its Postgres."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ended = used.ru_utime + used.ru_stime
+    return {"landing": time.process_time(), "reading": ended, "Postgres": postgres_seconds(engine)}
 
 
 def postgres_seconds(engine: Engine) -> float:
@@ -127,45 +176,77 @@ def postgres_seconds(engine: Engine) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def baseline(url: str, path: Path, rows: int) -> tuple[float, float]:
-    """Return seconds, and CPU seconds of this process, of the usual script: read_csv, json.loads per row, to_sql of rows and tallies."""
-    engine = make_engine(url)
-    start, cpu = time.perf_counter(), time.process_time()
-    table = pd.read_csv(path, nrows=rows)
-    table = table.drop_duplicates("classification_id")
-    votes: list[dict[str, Any]] = [
-        {"subject": subject, "task": answer["task"], "value": answer["value"]}
-        for subject, cell in zip(table["subject_ids"], table["annotations"], strict=True)
-        for answer in json.loads(cell)
-    ]
-    tallies = pd.DataFrame(votes).groupby(["subject", "task", "value"]).size().rename("votes").reset_index()
-    columns = ["classification_id", "user_id", "workflow_version", "created_at", "annotations", "subject_ids"]
-    table[columns].to_sql("baseline_rows", engine, index=False, if_exists="replace", chunksize=10_000)
-    tallies.to_sql("baseline_tallies", engine, index=False, if_exists="replace", chunksize=10_000)
-    engine.dispose()
-    return time.perf_counter() - start, time.process_time() - cpu
+@contextmanager
+def fresh(folder: Path) -> Iterator[tuple[Factory, str]]:
+    """Open an empty database with Postgres' defaults; give a factory on it, and its URL."""
+    with EmbeddedPostgres(folder / "postgres") as url:
+        engine = make_engine(url)
+        upgrade(engine)
+        yield make_factory(engine, folder), url
+        engine.dispose()
 
 
-def main() -> None:
-    """Print the measured figures."""
+def export(folder: Path, rows: int, *, baselines: int) -> Measured:
+    """Measure a file of so many rows, beside the baselines on its first ones."""
+    path = folder / "export.csv"
+    make_file(path, rows)
+    print(f"file: {rows} rows, {path.stat().st_size / rows:.0f} bytes a row")
+    with fresh(folder) as (factory, url):
+        before = peak_mib()
+        measured = ours(factory, path, rows)
+        print(f"alservice: {measured.text()}")
+        readers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        print(
+            f"memory: {peak_mib():.0f} MiB at most, {before:.0f} before; the reading process {readers:.0f} MiB at most"
+        )
+        if baselines:
+            from tests.benchmarks import ingest_baseline
+
+            n = min(rows, baselines)
+            for make in (ingest_baseline.short, ingest_baseline.equal):
+                seconds, cpu = ingest_baseline.measure(url, path, n, TREE, make)
+                print(
+                    f"pandas + to_sql, {make.__name__}: {n / seconds:.0f} rows/s ({seconds:.1f} s for {n} rows; CPU {cpu:.1f} s)"
+                )
+    path.unlink()
+    return measured
+
+
+def api(folder: Path, rows: int) -> None:
+    """Measure the API listing of a stand-in with so many classifications."""
+    from tests.benchmarks import ingest_polling
+
+    subjects = max(1, rows // VOTES)
+    ingest_polling.fill(folder / "standin", rows, subjects)
+    with fresh(folder) as (factory, _), ingest_polling.serving(folder / "standin") as endpoint:
+        os.environ["PANOPTES_ENDPOINT"] = endpoint
+        open_campaign(factory, make_campaign(), 100 + subjects)
+        print(f"API listing: {ingest_polling.poll(factory, 'test', rows)}")
+
+
+def peak_mib() -> float:
+    """Return the largest memory this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the measured figures; the largest file first, while memory shows what it alone needs."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=300_000)
-    rows = parser.parse_args().rows
-    with tempfile.TemporaryDirectory(prefix="alservice-bench-") as name:
-        folder = Path(name)
-        path = folder / "export.csv"
-        make_file(path, rows)
-        print(f"file: {rows} rows, {path.stat().st_size / rows:.0f} bytes a row")
-        with EmbeddedPostgres(folder / "postgres") as url:
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            seconds, report = ours(url, folder, path, rows)
-            after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(f"alservice: {rows / seconds:.0f} rows/s ({seconds:.1f} s); {report}")
-            print(f"memory: {after:.0f} MiB at most, {before:.0f} MiB before")
-            n = min(rows, BASELINE_ROWS)
-            seconds, cpu = baseline(url, path, n)
-            print(f"pandas + to_sql: {n / seconds:.0f} rows/s ({seconds:.1f} s for {n} rows; CPU {cpu:.1f} s)")
+    parser.add_argument("--api-rows", type=int, default=0)
+    parser.add_argument("--full", action="store_true")
+    options = parser.parse_args(arguments)
+    print(f"load {os.getloadavg()[0]:.1f}")
+    runs = [(FULL_ROWS, 0), (300_000, BASELINE_ROWS)] if options.full else [(options.rows, BASELINE_ROWS)]
+    for rows, baselines in runs:
+        with tempfile.TemporaryDirectory(prefix="alservice-bench-") as name:
+            print(export(Path(name), rows, baselines=baselines).extrapolated(GZ2_VOTES))
+    polled = POLLED_ROWS if options.full else options.api_rows
+    if polled:
+        with tempfile.TemporaryDirectory(prefix="alservice-bench-") as name:
+            api(Path(name), polled)
 
 
 if __name__ == "__main__":
+    gc.set_threshold(20_000, 20, 20)  # as the command line does
     main()

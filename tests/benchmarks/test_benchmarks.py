@@ -1,6 +1,9 @@
 """The benchmarks run, small: what they check must hold, what they measure is for their README."""
 
+import pytest
+
 from tests.benchmarks.fault_campaign import run_campaign, run_fakes
+from tests.benchmarks.ingest import main as ingest
 from tests.benchmarks.publish_throughput import main as publish_throughput
 
 
@@ -23,3 +26,14 @@ def test_throughput_is_measured_within_the_connections_allowed() -> None:
     table = publish_throughput(["--subjects", "120", "--client-subjects", "2", "--latency", "0.01"])
     assert table["ours"].connections <= 24
     assert table["ours"].link_calls == 2
+
+
+def test_ingest_is_measured_in_every_way(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """File, both baselines and the API listing land all their rows."""
+    monkeypatch.setenv("PANOPTES_ENDPOINT", "unset")  # put back afterwards
+    ingest(["--rows", "400", "--api-rows", "450"])
+    said = capsys.readouterr().out
+    assert "400 rows: 400 landed, 0 quarantined" in said
+    assert "450 rows: 450 landed" in said
+    assert said.count("pandas + to_sql") == 2
+    assert "60,000,000 votes" in said

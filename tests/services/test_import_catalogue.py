@@ -1,11 +1,18 @@
 """Rows become galaxies or recorded faults: requested = done + failed."""
 
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
 import pytest
 
+from alservice.adapters.images import encode_png
 from alservice.core.catalogues import CatalogueFault
+from alservice.core.published import GZ2_COLUMNS
 from alservice.core.tree import load_tree
 from alservice.errors import BadInput
 from alservice.factory import Factory
+from alservice.factory.catalogues import ImageFiles, import_file
 from tests.support.worlds import import_rows, make_campaign, make_row
 
 
@@ -64,3 +71,20 @@ def test_a_catalogue_without_galaxies_is_refused_with_the_first_reason(factory: 
         import_rows(factory, make_campaign(), [make_row(5, image=b"not an image")])
     with pytest.raises(BadInput, match="no rows"):
         import_rows(factory, make_campaign(), [])
+
+
+def test_a_published_table_is_imported_and_what_its_votes_lack_is_told(factory: Factory, tmp_path: Path) -> None:
+    """Two rows of GZ2 counts: one with more answers than volunteers led to them, which is told, and kept."""
+    counts = {f"{stem}_count": [0, 0, 0] for stem in GZ2_COLUMNS.values()}
+    counts["t01_smooth_or_features_a01_smooth_count"] = [5, 5, 5]
+    counts["t06_odd_a15_no_count"] = [5, 6, 5]
+    pd.DataFrame({"dr7objid": [11, 12, 13]} | counts).to_csv(tmp_path / "gz2.csv", index=False)
+    for name in ("11.png", "12.png"):
+        (tmp_path / name).write_bytes(encode_png(np.zeros((1, 16, 16), dtype=np.uint8)))
+    factory.campaigns.save(make_campaign())
+    images = ImageFiles(folder=tmp_path, pattern="{id}.png")
+    imported = import_file(factory, "test", tmp_path / "gz2.csv", images=images)
+    assert (imported.layout, imported.inconsistent) == ("gz2", ("12",))
+    assert (imported.catalogue.n_galaxies, imported.catalogue.n_failed) == (2, 1)
+    assert imported.catalogue.votes_key is not None
+    assert [fault.field for fault in factory.catalogues.faults(imported.catalogue.id)] == ["image"]

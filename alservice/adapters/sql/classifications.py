@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
-from sqlalchemy import Engine, func, null, select
+from sqlalchemy import Engine, Text, cast, func, literal, null, select
 
 from alservice.adapters.sql import schema
 from alservice.adapters.sql.engine import transaction
 from alservice.adapters.sql.landing import SqlLanding
+from alservice.adapters.sql.rows import CHUNK_ROWS
 from alservice.core.classifications import Verdict
 from alservice.core.quarantine import Quarantine, QuarantinedRow
 from alservice.core.training_sets import TallySet, tally_set
+from alservice.core.volunteer_weights import Sitting
 from alservice.errors import BadVotes
 from alservice.ports import Clock
 from alservice.shapes import IntArray
@@ -90,6 +92,19 @@ class SqlClassificationStore:
         wanted = select(table.c.galaxy_id).where(table.c.campaign_id == campaign_id, table.c.galaxy_id > after)
         with transaction(self._engine) as connection:
             return list(connection.scalars(wanted.order_by(table.c.galaxy_id).limit(limit)))
+
+    def sittings(self, campaign_id: int) -> Iterator[Sitting]:
+        """Yield every counted classification with who gave it; see `ClassificationStore.sittings`."""
+        table = schema.classifications
+        session = literal("session ") + table.c.source + literal(" ") + table.c.session
+        alone = literal("classification ") + cast(table.c.classification_id, Text)
+        voter = func.coalesce(table.c.user_hash, session, alone)
+        wanted = select(table.c.galaxy_id, voter, table.c.answers).where(
+            table.c.campaign_id == campaign_id, table.c.verdict == Verdict.COUNTED
+        )
+        with transaction(self._engine) as connection:
+            for galaxy_id, name, answers in connection.execution_options(yield_per=CHUNK_ROWS).execute(wanted):
+                yield Sitting(galaxy_id=galaxy_id, voter=name, answers=answers)
 
     def quarantined(self, campaign_id: int, *, limit: int) -> Quarantine:
         """Return counts by reason, most frequent first, and the first rows."""

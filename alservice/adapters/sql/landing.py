@@ -45,7 +45,7 @@ _TABLE = schema.classifications
 _RAW: Final = tuple(field.name for field in fields(RawClassification))
 _READING: Final = ("answers", "abstentions", "fault")
 _DECODED: Final = ("galaxy_id", *_READING)
-_COPIED: Final = (*_RAW, *_DECODED, "verdict")
+_LANDED: Final = (*_RAW, *_DECODED, "verdict", "campaign_id", "source", "answers_from", "received_at")
 
 
 def _staging(name: str, columns: Iterable[Column[Any]]) -> Table:
@@ -54,7 +54,7 @@ def _staging(name: str, columns: Iterable[Column[Any]]) -> Table:
     return Table(name, MetaData(), *copies, prefixes=["TEMPORARY"], postgresql_on_commit="DELETE ROWS")
 
 
-_STAGE: Final = _staging("landing", (_TABLE.c[name] for name in _COPIED))
+_STAGE: Final = _staging("landing", (_TABLE.c[name] for name in _LANDED))
 _TALLIES: Final = _staging(
     "landing_tallies",
     (schema.tallies.c[name] for name in ("galaxy_id", "classifications", "votes", "last_id", "seen")),
@@ -81,15 +81,31 @@ class SqlLanding:
         """Insert rows, or update what a source may still change; see `Landing.insert`."""
         if not rows:
             return Inserted(new=frozenset(), corrected={})
-        self._copy(_STAGE, _lines(rows, verdicts))
-        shared = {"campaign_id": self._campaign_id, "source": source, "answers_from": source}
-        names = (*_COPIED, *shared, "received_at")
-        values = (
-            *_STAGE.c,
-            *(literal(value) for value in shared.values()),
-            literal(received_at, _TABLE.c.received_at.type),
+        ids = [row.raw.classification_id for row in rows]
+        shared = f"{self._campaign_id}\t{_escaped(source)}\t{_escaped(source)}\t{received_at.isoformat()}"
+        lines = _lines(rows, verdicts, shared)
+        if self._is_known(min(ids), max(ids)):
+            inserted, corrected = self._merge(lines)
+        else:
+            self._copy(_TABLE, _LANDED, lines)
+            inserted, corrected = frozenset(ids), {}
+        self._unjudged |= (inserted | corrected.keys()) - verdicts.keys()
+        self._forget_faults(inserted)
+        return Inserted(new=inserted, corrected=corrected)
+
+    def _is_known(self, first: int, last: int) -> bool:
+        """Tell whether any row has an id from first to last: where none has, there is nothing to compare with."""
+        known = exists().where(
+            _TABLE.c.campaign_id == self._campaign_id, _TABLE.c.classification_id.between(first, last)
         )
-        new = upsert(_TABLE).from_select(names, select(*values).order_by(_STAGE.c.classification_id))
+        return bool(self._connection.scalar(select(known)))
+
+    def _merge(self, lines: Iterable[str]) -> tuple[frozenset[int], dict[int, str | None]]:
+        """Insert rows or update those that are there; return new ids, and galaxies of changed rows by id."""
+        self._connection.execute(CreateTable(_STAGE, if_not_exists=True))
+        self._connection.execute(text(f"TRUNCATE {_STAGE.name}"))
+        self._copy(_STAGE, _LANDED, lines)
+        new = upsert(_TABLE).from_select(_LANDED, select(_STAGE).order_by(_STAGE.c.classification_id))
         changes = _merged(_TABLE.c, new.excluded)
         statement = new.on_conflict_do_update(
             index_elements=["campaign_id", "classification_id"],
@@ -105,17 +121,13 @@ class SqlLanding:
                 inserted.add(number)
             else:
                 corrected[number] = galaxy_id
-        self._unjudged |= (inserted | corrected.keys()) - verdicts.keys()
-        self._forget_faults(inserted)
-        return Inserted(new=frozenset(inserted), corrected=corrected)
+        return frozenset(inserted), corrected
 
-    def _copy(self, table: Table, lines: Iterable[str]) -> None:
-        """Copy lines into an empty table of this transaction: COPY is the fastest way in."""
-        self._connection.execute(CreateTable(table, if_not_exists=True))
-        self._connection.execute(text(f"TRUNCATE {table.name}"))
+    def _copy(self, table: Table, names: Iterable[str], lines: Iterable[str]) -> None:
+        """Copy lines into a table: COPY is the fastest way in."""
         driver: Any = self._connection.connection.driver_connection
         with driver.cursor() as cursor:
-            cursor.copy_expert(f"COPY {table.name} FROM STDIN", io.StringIO("".join(lines)))
+            cursor.copy_expert(f"COPY {table.name} ({', '.join(names)}) FROM STDIN", io.StringIO("".join(lines)))
 
     def _forget_faults(self, classification_ids: Iterable[int]) -> None:
         """Take rows of files out of quarantine that a later file or the API gave whole."""
@@ -216,9 +228,11 @@ class SqlLanding:
         """Replace the tallies of these galaxies."""
         if not tallies:
             return
-        self._copy(_TALLIES, (_tally_line(galaxy_id, tally) for galaxy_id, tally in tallies.items()))
-        mine: ColumnElement[int] = literal(self._campaign_id)
         names = tuple(_TALLIES.c.keys())
+        self._connection.execute(CreateTable(_TALLIES, if_not_exists=True))
+        self._connection.execute(text(f"TRUNCATE {_TALLIES.name}"))
+        self._copy(_TALLIES, names, (_tally_line(galaxy_id, tally) for galaxy_id, tally in tallies.items()))
+        mine: ColumnElement[int] = literal(self._campaign_id)
         new = upsert(schema.tallies).from_select(
             ("campaign_id", *names), select(mine, *_TALLIES.c).order_by(_TALLIES.c.galaxy_id)
         )
@@ -288,8 +302,8 @@ def _merged(old: Any, new: Any) -> dict[str, ColumnElement[Any]]:
     }
 
 
-def _lines(rows: Iterable[Classification], verdicts: Mapping[int, Verdict]) -> Iterable[str]:
-    """Yield rows in the text form of COPY, the columns as in `_COPIED`."""
+def _lines(rows: Iterable[Classification], verdicts: Mapping[int, Verdict], shared: str) -> Iterable[str]:
+    """Yield rows in the text form of COPY, the columns as in `_LANDED`; `shared` is what all have at the end."""
     documents: dict[int, str] = {}
     for row in rows:
         raw = row.raw
@@ -305,7 +319,7 @@ def _lines(rows: Iterable[Classification], verdicts: Mapping[int, Verdict]) -> I
             f"{_text(raw, 'finished_at')}\t{raw.seen_before}\t{raw.live_project}\t{raw.created_at}\t{annotations}\t"
             f"{_NULL if completed is None else completed}\t{raw.gold_standard}\t{raw.after_retirement}\t"
             f"{_optional(row.galaxy_id)}\t{{{answers}}}\t{row.abstentions}\t{_optional(row.fault)}\t"
-            f"{verdicts.get(number, _NULL)}\n"
+            f"{verdicts.get(number, _NULL)}\t{shared}\n"
         )
 
 

@@ -1,0 +1,74 @@
+"""Catalogues by a campaign's name: files of galaxies, images and recorded votes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from alservice.adapters import catalogue_files
+from alservice.adapters.catalogue_images import ImageSource
+from alservice.core.catalogues import Catalogue, CatalogueFault, CatalogueRow
+from alservice.core.published import Layout
+from alservice.core.tree import load_tree
+from alservice.factory.jobs import Factory
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageFiles:
+    """Images in a folder, named after the galaxies; see `ImageSource`."""
+
+    folder: Path
+    pattern: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Imported:
+    """What a file became.
+
+    Parameters
+    ----------
+    inconsistent
+        Galaxies whose recorded votes no walks through the tree give; they are in the catalogue.
+    """
+
+    catalogue: Catalogue
+    layout: Layout
+    inconsistent: tuple[str, ...]
+
+
+def import_file(
+    factory: Factory,
+    name: str,
+    path: Path,
+    *,
+    galaxies: int | None = None,
+    layout: Layout | None = None,
+    images: ImageFiles | None = None,
+) -> Imported:
+    """Import a file into a campaign's next catalogue.
+
+    Parameters
+    ----------
+    galaxies
+        Use a seeded subset of so many.
+    layout
+        Take the file for this one; None to tell by its columns.
+    """
+    row = factory.campaigns.get(name)
+    files = None if images is None else ImageSource(folder=images.folder, pattern=images.pattern)
+    source = catalogue_files.open_catalogue(path, load_tree(row.campaign.tree), layout=layout, images=files)
+    flagged: list[str] = []
+    rows = _noting(source.rows(galaxies, row.campaign.seed), flagged)
+    catalogue = factory.import_catalogue().run(row, rows, source=path.name, total=galaxies or source.n_rows)
+    return Imported(catalogue=catalogue, layout=source.layout, inconsistent=tuple(flagged))
+
+
+def _noting(
+    rows: Iterable[CatalogueRow | CatalogueFault], flagged: list[str]
+) -> Iterator[CatalogueRow | CatalogueFault]:
+    """Yield rows; add the galaxies with inconsistent votes to `flagged` as they pass."""
+    for row in rows:
+        if isinstance(row, CatalogueRow) and not row.consistent:
+            flagged.append(row.galaxy_id)
+        yield row
