@@ -96,6 +96,11 @@ class ExportFile:
                     yield reader.take()
             yield reader.take()
 
+    def digest(self) -> str:
+        """Return the sha256 of the file's bytes as they lie there, zipped or not."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
     def _header(self, first: tuple[bytes, str | None]) -> Sequence[str]:
         name = self.path.name
         try:

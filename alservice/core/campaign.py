@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from alservice.core.classifications import CountingPolicy
-from alservice.core.decoding import LabelRule
+from alservice.core.decoding import LabelRule, version_key
 from alservice.core.gate import GatePolicy
 from alservice.core.ids import digest_of_document
 from alservice.errors import BadConfig
@@ -166,6 +166,35 @@ class CollectingPolicy:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class IngestPolicy:
+    """Where tallies come from, and how long it is kept who gave which vote.
+
+    Parameters
+    ----------
+    tallies_from
+        ``classifications``, or ``reductions`` that Caesar sends; the other feed is compared and never added.
+    reducers
+        Caesar reducer keys that count; empty for all.
+    reductions_since
+        First workflow version whose classifications the reducers see; None for every known one.
+    retention_days
+        Days after which user hash and session of a classification are forgotten; None keeps them.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    tallies_from: Literal["classifications", "reductions"] = "classifications"
+    reducers: tuple[str, ...] = ()
+    reductions_since: str | None = None
+    retention_days: float | None = None
+
+    def __post_init__(self) -> None:
+        since = self.reductions_since
+        _require(since is None or version_key(since) is not None, f"ingest.reductions_since {since!r} is no version")
+        days = self.retention_days
+        _require(days is None or 0 < days < float("inf"), f"ingest.retention_days must be positive, not {days}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ZooniverseTarget:
     """Where volunteers are asked.
 
@@ -229,6 +258,8 @@ class Campaign:
         What labels of the workflow's versions mean where they are not the tree's own.
     counting
         Which classifications count.
+    ingest
+        Which feed the tallies come from, and how long identities are kept.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -244,6 +275,7 @@ class Campaign:
     collecting: CollectingPolicy = field(default_factory=CollectingPolicy)
     decoding: tuple[LabelRule, ...] = ()
     counting: CountingPolicy = field(default_factory=CountingPolicy)
+    ingest: IngestPolicy = field(default_factory=IngestPolicy)
     gate: GatePolicy = field(default_factory=GatePolicy)
     zooniverse: ZooniverseTarget = field(default_factory=ZooniverseTarget)
 

@@ -26,10 +26,15 @@ class Listing:
 
     def __init__(self) -> None:
         self.rows: list[RawClassification] = []
+        self.gold: set[int] = set()
 
     def workflow(self) -> Workflow:
         """Return the tree's own workflow."""
         return Workflow(workflow_id=10, version="1.1", tasks=tasks_of(TREE))
+
+    def gold_standard(self) -> Iterator[Sequence[int]]:
+        """Yield the ids of gold-standard rows."""
+        yield [row.classification_id for row in self.rows if row.classification_id in self.gold]
 
     def classifications(self, last_id: int) -> Iterator[Sequence[RawClassification]]:
         """Yield pages of three, ascending."""
@@ -55,6 +60,7 @@ class World:
         self.listing = Listing()
         self.collect = CollectClassifications(
             classifications=factory.classifications,
+            votes=factory.votes,
             workflows=factory.workflows,
             ledger=factory.ledger,
             zooniverse=self.listing,

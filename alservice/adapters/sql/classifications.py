@@ -91,6 +91,13 @@ class SqlClassificationStore:
         with transaction(self._engine) as connection:
             return list(connection.scalars(wanted.order_by(table.c.galaxy_id).limit(limit)))
 
+    def tally_faults(self, campaign_id: int) -> Mapping[str, Sequence[int]]:
+        """Return galaxies whose votes no walks through the tree give; see `ClassificationStore.tally_faults`."""
+        table = schema.tally_faults
+        wanted = select(table.c.galaxy_id, table.c.questions).where(table.c.campaign_id == campaign_id)
+        with transaction(self._engine) as connection:
+            return {row.galaxy_id: tuple(row.questions) for row in connection.execute(wanted.order_by("galaxy_id"))}
+
     def quarantined(self, campaign_id: int, *, limit: int) -> Quarantine:
         """Return counts by reason, most frequent first, and the first rows."""
         rows, files = schema.classifications, schema.quarantined_rows
