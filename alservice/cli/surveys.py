@@ -49,7 +49,7 @@ def open_webhook(
     from alservice.factory.feeds import issue_webhook
 
     with opened() as factory:
-        login = issue_webhook(factory, campaign, key=key)
+        login = issue_webhook(factory, campaign, key=key, actor="alservice campaign webhook")
     typer.echo(f"path      {login.path}_<task>, such as {login.path}_t0")
     typer.echo(f"user      {login.user}")
     typer.echo(f"password  {login.password}")

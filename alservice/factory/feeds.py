@@ -10,6 +10,7 @@ from functools import partial
 
 from alservice.adapters.panoptes_rows import hash_user
 from alservice.core.feeds import FeedComparison
+from alservice.core.records import Event
 from alservice.core.reductions import check_webhook_key
 from alservice.core.tree import load_tree
 from alservice.factory.jobs import Factory
@@ -40,13 +41,23 @@ def receive_reductions(factory: Factory) -> ReceiveReductions:
     )
 
 
-def issue_webhook(factory: Factory, name: str, *, key: str | None) -> WebhookLogin:
+def issue_webhook(factory: Factory, name: str, *, key: str | None, actor: str) -> WebhookLogin:
     """Open a campaign's webhook under a key, its name by default; what opened it before does so no longer."""
     row = factory.campaigns.get(name)
     key = check_webhook_key(key or name)
     login = WebhookLogin(path=f"/caesar/reductions/{key}", user=name, password=secrets.token_urlsafe(PASSWORD_BYTES))
     digest = _digest(factory.user_hash_key(), login.user, login.password)
     factory.webhooks.save(row.id, key=key, digest=digest)
+    factory.events.record(
+        Event(
+            campaign_id=row.id,
+            cycle_id=None,
+            at=factory.clock(),
+            actor=actor,
+            kind="webhook.issued",
+            detail={"key": key},
+        )
+    )
     return login
 
 
