@@ -98,7 +98,11 @@ class Landing(Protocol):
         """Return id to galaxy of the first rows that hold a user hash or session: of one user, or older than a time."""
 
     def forget(self, classification_ids: Sequence[int]) -> None:
-        """Take user hash and session from rows; verdicts that rest on them are kept as decided."""
+        """Take user hash and session from rows.
+
+        Verdicts of their galaxies' rows that rest on who sat there are kept as decided: a repeat of what is
+        forgotten stays one.
+        """
 
     def quarantine(self, faults: Sequence[RowFault], *, source: str, received_at: datetime) -> None:
         """Record rows of a file that cannot be classifications; the same row again is one fault."""

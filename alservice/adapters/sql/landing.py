@@ -271,13 +271,13 @@ class SqlLanding:
         return dict(first.tuples().all())
 
     def forget(self, classification_ids: Sequence[int]) -> None:
-        """Take user hash and session from rows; verdicts that rest on them are kept as decided."""
-        decided = case((_TABLE.c.verdict.in_(IDENTIFIED), _TABLE.c.verdict), else_=_TABLE.c.kept)
-        self._connection.execute(
-            update(_TABLE)
-            .where(_TABLE.c.campaign_id == self._campaign_id, among(_TABLE.c.classification_id, classification_ids))
-            .values(user_hash=None, session=None, kept=decided)
-        )
+        """Take user hash and session from rows; see `Landing.forget`."""
+        ours = _TABLE.c.campaign_id == self._campaign_id
+        named = among(_TABLE.c.classification_id, classification_ids)
+        galaxies = list(self._connection.scalars(select(_TABLE.c.galaxy_id).where(ours, named).distinct()))
+        rests_on_it = ours, among(_TABLE.c.galaxy_id, galaxies), _TABLE.c.verdict.in_(IDENTIFIED)
+        self._connection.execute(update(_TABLE).where(*rests_on_it).values(kept=_TABLE.c.verdict))
+        self._connection.execute(update(_TABLE).where(ours, named).values(user_hash=None, session=None))
 
     def quarantine(self, faults: Sequence[RowFault], *, source: str, received_at: datetime) -> None:
         """Record rows of a file that cannot be classifications; the same row again is one fault."""
