@@ -2,6 +2,7 @@
 
 from tests.benchmarks.fault_campaign import run_campaign, run_fakes
 from tests.benchmarks.publish_throughput import main as publish_throughput
+from tests.benchmarks.webhook import main as webhook
 
 
 def test_a_short_fault_campaign_breaks_no_rule() -> None:
@@ -23,3 +24,11 @@ def test_throughput_is_measured_within_the_connections_allowed() -> None:
     table = publish_throughput(["--subjects", "120", "--client-subjects", "2", "--latency", "0.01"])
     assert table["ours"].connections <= 24
     assert table["ours"].link_calls == 2
+
+
+def test_the_webhook_keeps_every_reduction_while_votes_are_read() -> None:
+    """Nothing fails and nothing is lost or doubled, with the reader and without."""
+    for result in webhook(["--requests", "120", "--connections", "3"]):
+        assert result.failed == 0
+        assert result.kept == result.expected
+    assert result.polled
