@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from alservice.core.classifications import CountingPolicy
-from alservice.core.decoding import LabelRule, version_key
+from alservice.core.decoding import LabelRule
 from alservice.core.gate import GatePolicy
 from alservice.core.ids import digest_of_document
+from alservice.core.ingest_policy import IngestPolicy
 from alservice.errors import BadConfig
 
 _STRICT: dict[str, Any] = {"extra": "forbid"}
@@ -163,35 +164,6 @@ class CollectingPolicy:
     def __post_init__(self) -> None:
         _require(self.deadline_hours > 0, "collecting.deadline_hours must be positive")
         _require(0 < self.votes_share <= 1, "collecting.votes_share must lie in (0, 1]")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IngestPolicy:
-    """Where tallies come from, and how long it is kept who gave which vote.
-
-    Parameters
-    ----------
-    tallies_from
-        ``classifications``, or ``reductions`` that Caesar sends; the other feed is compared and never added.
-    reducers
-        Caesar reducer keys that count; empty for all.
-    reductions_since
-        First workflow version whose classifications the reducers see; None for every known one.
-    retention_days
-        Days after which user hash and session of a classification are forgotten; None keeps them.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-    tallies_from: Literal["classifications", "reductions"] = "classifications"
-    reducers: tuple[str, ...] = ()
-    reductions_since: str | None = None
-    retention_days: float | None = None
-
-    def __post_init__(self) -> None:
-        since = self.reductions_since
-        _require(since is None or version_key(since) is not None, f"ingest.reductions_since {since!r} is no version")
-        days = self.retention_days
-        _require(days is None or 0 < days < float("inf"), f"ingest.retention_days must be positive, not {days}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alservice.core.campaign import Campaign, IngestPolicy, TrainingPolicy, ZooniverseTarget
+from alservice.core.campaign import Campaign, TrainingPolicy, ZooniverseTarget
 from alservice.core.classifications import CountingPolicy
 from alservice.core.decoding import LabelRule
+from alservice.core.ingest_policy import IngestPolicy
 from alservice.core.judging import GalaxyTally, judge_of, reducer_version
 from alservice.core.tree import load_tree
 

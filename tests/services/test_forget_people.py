@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from alservice.adapters.panoptes_rows import classification_of, hash_user
 from alservice.adapters.sql.engine import transaction
-from alservice.core.campaign import IngestPolicy
+from alservice.core.ingest_policy import IngestPolicy
 from alservice.factory.feeds import forget_expired, forget_user, hash_of_user, issue_webhook, receive_reductions
 from tests.core.test_classifications import raw
 from tests.core.test_reductions import payload

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from alservice.adapters.sql.engine import transaction
-from alservice.core.campaign import IngestPolicy
+from alservice.core.ingest_policy import IngestPolicy
 from alservice.errors import BadInput, Conflict, DatabaseUnavailable
 from alservice.factory.feeds import WebhookLogin, compare_feeds, issue_webhook
 from alservice.web.caesar import MAX_BODY_BYTES, router
