@@ -25,6 +25,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
+import psutil
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import text
@@ -56,6 +57,7 @@ class Result:
     seconds: float
     p50_ms: float
     p99_ms: float
+    cpu_ms: float
     polled: int
 
 
@@ -174,11 +176,12 @@ def measure(requests: int, connections: int, *, polls: bool) -> Result:
         send(port, login, [0] * 20)  # both are up once this is answered and the reader has landed something
         while polls and not _has_landed(url):
             time.sleep(0.05)
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), _cpu_seconds(server.pid)
         with ThreadPoolExecutor(connections) as pool:
             shares = pool.map(lambda i: send(port, login, numbers[i::connections].tolist()), range(connections))
             answers = [answer for share in shares for answer in share]
         seconds = time.perf_counter() - start
+        cpu = _cpu_seconds(server.pid) - cpu
         stop.set()
         polled = counted.get() if polls else 0
         if polls:
@@ -196,8 +199,14 @@ def measure(requests: int, connections: int, *, polls: bool) -> Result:
         seconds=seconds,
         p50_ms=float(np.percentile(latencies, 50)),
         p99_ms=float(np.percentile(latencies, 99)),
+        cpu_ms=cpu / requests * 1000,
         polled=polled,
     )
+
+
+def _cpu_seconds(pid: int | None) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def _has_landed(url: str) -> bool:
@@ -225,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Result]:
         beside = f"{result.polled / result.seconds:.0f} classifications/s read beside" if polls else "alone"
         print(
             f"{result.requests / result.seconds:.0f} requests/s, p50 {result.p50_ms:.1f} ms, p99 {result.p99_ms:.1f} ms, "
-            f"{result.failed} failed, {result.kept} kept; {beside}; load {os.getloadavg()[0]:.1f}"
+            f"{result.cpu_ms:.2f} ms CPU of uvicorn a request, {result.failed} failed, {result.kept} kept; {beside}; load {os.getloadavg()[0]:.1f}"
         )
         results.append(result)
     return results

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import BigInteger, Engine, select, tuple_
+from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from alservice.adapters.sql import schema
@@ -54,6 +55,24 @@ class SqlWebhookStore:
         return None if row is None else Webhook(**row)
 
 
+_KEY: Final = ("campaign_id", "workflow_id", "zooniverse_subject_id", "reducer_key")
+_RANKED: Final = ("updated_at", "votes", "counts")
+_KEPT: Final = (*_RANKED, "reduction_id", "task", "received_at")
+
+
+def _save_statement() -> Insert:
+    table = schema.reductions
+    new = upsert(table)
+    return new.on_conflict_do_update(
+        index_elements=_KEY,
+        set_={name: new.excluded[name] for name in _KEPT},
+        where=tuple_(*(new.excluded[n] for n in _RANKED)) > tuple_(*(table.c[n] for n in _RANKED)),
+    )
+
+
+_SAVE: Final = _save_statement()
+
+
 class SqlReductionStore:
     """Reductions in Postgres: a delivery is one statement, so that simultaneous ones cannot lose to each other."""
 
@@ -62,28 +81,20 @@ class SqlReductionStore:
 
     def save(self, campaign_id: int, reduction: Reduction, *, received_at: datetime) -> bool:
         """Keep a reduction unless one that is as great is there; see `ReductionStore.save`."""
-        table = schema.reductions
-        new = upsert(table).values(
-            campaign_id=campaign_id,
-            workflow_id=reduction.workflow_id,
-            zooniverse_subject_id=reduction.zooniverse_subject_id,
-            reducer_key=reduction.reducer_key,
-            reduction_id=reduction.reduction_id,
-            task=reduction.task,
-            updated_at=reduction.updated_at,
-            votes=reduction.votes,
-            counts=json.dumps(dict(sorted(reduction.counts.items())), separators=(",", ":")),
-            received_at=received_at,
-        )
-        ranked = ("updated_at", "votes", "counts")
-        names = (*ranked, "reduction_id", "task", "received_at")
-        statement = new.on_conflict_do_update(
-            index_elements=["campaign_id", "workflow_id", "zooniverse_subject_id", "reducer_key"],
-            set_={name: new.excluded[name] for name in names},
-            where=tuple_(*(new.excluded[n] for n in ranked)) > tuple_(*(table.c[n] for n in ranked)),
-        )
+        row = {
+            "campaign_id": campaign_id,
+            "workflow_id": reduction.workflow_id,
+            "zooniverse_subject_id": reduction.zooniverse_subject_id,
+            "reducer_key": reduction.reducer_key,
+            "reduction_id": reduction.reduction_id,
+            "task": reduction.task,
+            "updated_at": reduction.updated_at,
+            "votes": reduction.votes,
+            "counts": json.dumps(dict(sorted(reduction.counts.items())), separators=(",", ":")),
+            "received_at": received_at,
+        }
         with transaction(self._engine) as connection:
-            return connection.execute(statement).rowcount == 1
+            return connection.execute(_SAVE, row).rowcount == 1
 
     def list(self, campaign_id: int) -> Iterator[tuple[str | None, Reduction]]:
         """Yield galaxy id and reduction, by galaxy; see `ReductionStore.list`."""
