@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ REQUIRED: Final = (
 )
 
 _DATE_SUFFIX: Final = " UTC"
+_NUMERIC: Final = re.compile(
+    r"[0-9]{1,20}(\.[0-9]{1,9})?([eE][+-]?[0-9]{1,3})?|[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]{1,15})?(Z| UTC)?"
+)
 _NOT_RETIRED: Final = '"retired":null'
 
 
@@ -97,6 +101,11 @@ class ExportFile:
                 if reader.n_rows >= size:
                     yield reader.take()
             yield reader.take()
+
+    def digest(self) -> str:
+        """Return the sha256 of the file's bytes as they lie there, zipped or not."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def _header(self, first: tuple[bytes, str | None]) -> Sequence[str]:
         name = self.path.name
@@ -240,8 +249,13 @@ def _is_id(text: str) -> bool:
 
 def _whole(text: str, field: str) -> int:
     if not _is_id(text):
-        raise _Fault(field, f"{text[:30]!r} is not a whole number")
+        raise _Fault(field, f"{_shown(text, field)} is not a whole number")
     return int(text)
+
+
+def _shown(text: str, field: str) -> str:
+    """Return a cell as a fault may quote it: numbers and times, but nothing that may name a person."""
+    return repr(text) if field != "user_id" and _NUMERIC.fullmatch(text) else f"a text of {len(text)} characters"
 
 
 def _subject(text: str) -> int | None:
@@ -253,10 +267,10 @@ def _subject(text: str) -> int | None:
 def _time(text: str) -> datetime:
     try:
         if not text.endswith(_DATE_SUFFIX):
-            raise _Fault("created_at", f"{text[:30]!r} is not a time in UTC")
+            raise _Fault("created_at", f"{_shown(text, 'created_at')} is not a time in UTC")
         return datetime.fromisoformat(f"{text[: -len(_DATE_SUFFIX)]}+00:00")
     except ValueError:
-        raise _Fault("created_at", f"{text[:30]!r} is not a time in UTC") from None
+        raise _Fault("created_at", f"{_shown(text, 'created_at')} is not a time in UTC") from None
 
 
 def _text(value: object, field: str) -> str | None:
@@ -269,7 +283,7 @@ def _text(value: object, field: str) -> str | None:
 
 def _flag(text: str) -> bool:
     if text not in {"", "true", "false"}:
-        raise _Fault("gold_standard", f"{text[:30]!r} is not true, false or blank")
+        raise _Fault("gold_standard", f"{_shown(text, 'gold_standard')} is not true, false or blank")
     return text == "true"
 
 

@@ -34,6 +34,7 @@ from alservice.adapters.panoptes_http import (
 from alservice.adapters.panoptes_rows import (
     classification_of,
     first_location,
+    identity_of,
     questions_of,
     remote_subject,
     retirement_document,
@@ -324,6 +325,17 @@ class PanoptesZooniverse:
                 raise Unreadable(f"GET {path}: id {rows[0].classification_id} is not above {last_id}")
             yield rows
             last_id = rows[-1].classification_id
+
+    def gold_standard(self) -> Iterator[Sequence[int]]:
+        """Yield pages of ids of gold-standard classifications; see `Zooniverse.gold_standard`.
+
+        Pages are asked for until one is empty: the listing has no count. They have no order, so it is read whole.
+        """
+        path, number = "/classifications/gold_standard", 1
+        where = {"workflow_id": self._workflow_id, "page_size": INGEST_PAGE}
+        while entries := self._api.listing(path, "classifications", {**where, "page": number}):
+            yield [identity_of(entry) for entry in entries]
+            number += 1
 
     def _fill_workflow(self, tasks: Mapping[str, Any], first_task: str, rule: RetirementRule) -> None:
         """Send tasks to a workflow that has none, on condition that it still has none."""

@@ -126,6 +126,14 @@ def classification_of(entry: Document, user_hash_key: bytes) -> RawClassificatio
         raise Unreadable(f"classification {entry.get('id')!r} cannot be read: {error!r}") from error
 
 
+def identity_of(entry: Document) -> int:
+    """Return the id of a resource; `Unreadable` when there is none."""
+    try:
+        return int(entry["id"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unreadable(f"resource {entry.get('id')!r} has no id") from error
+
+
 def hash_user(user_id: str, key: bytes) -> str:
     """Return the keyed hash that stands for a volunteer."""
     return hashlib.blake2b(user_id.encode(), key=key, digest_size=16).hexdigest()

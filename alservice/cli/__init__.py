@@ -10,7 +10,7 @@ import os
 
 import typer
 
-from alservice.cli import machine, rehearsals, subjects, surveys, turns, votes
+from alservice.cli import machine, privacy, rehearsals, subjects, surveys, turns, votes
 from alservice.cli.shell import OneLineErrors
 
 app = typer.Typer(
@@ -33,6 +33,8 @@ app.add_typer(votes.quarantine, name="quarantine")
 app.add_typer(votes.tallies, name="tally")
 app.add_typer(subjects.subjects, name="subject")
 app.command()(subjects.reconcile)
+app.command()(privacy.forget_user)
+app.command()(privacy.forget_expired)
 app.command()(rehearsals.standin)
 
 

@@ -41,6 +41,23 @@ def validate_campaign(campaign: CampaignName, workdir: Workdir = None) -> None:
         typer.echo(f"workflow version {answer_map.version} asks the tree's {len(answer_map.columns)} questions")
 
 
+@campaigns.command("webhook")
+def open_webhook(
+    campaign: CampaignName,
+    key: Annotated[str | None, typer.Option("--key", help="Name in the address; the campaign's by default.")] = None,
+    workdir: Workdir = None,
+) -> None:
+    """Issue the login of the campaign's Caesar webhook; it is shown once, and an earlier one ends."""
+    use(workdir)
+    from alservice.factory.feeds import issue_webhook
+
+    with opened() as factory:
+        login = issue_webhook(factory, campaign, key=key, actor="alservice campaign webhook")
+    typer.echo(f"path      {login.path}_<task>, such as {login.path}_t0")
+    typer.echo(f"user      {login.user}")
+    typer.echo(f"password  {login.password}")
+
+
 @catalogues.command("import")
 def import_catalogue(
     file: Annotated[Path, typer.Argument(help="Parquet or CSV: images or image paths, and votes if there are any.")],

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alservice.cli.shell import AsJson, CampaignName, Workdir, opened, print_json, use
+from alservice.cli.shell import EXIT_ERROR, AsJson, CampaignName, Workdir, opened, print_json, use
 
 if TYPE_CHECKING:
+    from alservice.core.feeds import FeedComparison
     from alservice.factory import IngestReport
 
 ingest = typer.Typer(help="Classifications in, and what their answers mean.", no_args_is_help=True)
@@ -117,6 +119,54 @@ def recount_tallies(campaign: CampaignName, workdir: Workdir = None) -> None:
     use(workdir)
     with opened() as factory:
         typer.echo(f"{factory.recount_tallies(campaign)} galaxies counted anew")
+
+
+@tallies.command("compare")
+def compare_tallies(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
+    """Compare the tallies of classifications with those of Caesar's reductions; fail when they differ."""
+    use(workdir)
+    from alservice.factory.feeds import compare_feeds
+
+    with opened() as factory:
+        found = compare_feeds(factory, campaign)
+    if as_json:
+        print_json([found.document()])
+    else:
+        _show_comparison(found)
+    if not found.is_equal:
+        raise typer.Exit(EXIT_ERROR)
+
+
+@tallies.command("faults")
+def list_tally_faults(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
+    """List galaxies whose votes no walks through the tree give, and the questions at fault."""
+    use(workdir)
+    from alservice.factory.feeds import tally_faults
+
+    with opened() as factory:
+        found = tally_faults(factory, campaign)
+    if as_json:
+        print_json({"galaxy_id": galaxy, "questions": list(questions)} for galaxy, questions in found.items())
+        return
+    for galaxy, questions in found.items():
+        typer.echo(f"{galaxy}: {', '.join(questions)}")
+    if not found:
+        typer.echo("every galaxy's votes fit the tree")
+
+
+def _show_comparison(found: FeedComparison) -> None:
+    for each in found.differences:
+        both = f"classifications {_votes(each.classifications)}, reductions {_votes(each.reductions)}"
+        typer.echo(f"{each.galaxy_id} {each.question}: {both}")
+    for question, (ours, theirs) in found.totals.items():
+        typer.echo(f"total {question}: {ours} by classifications, {theirs} by reductions")
+    for reason, n in found.unread.items():
+        typer.echo(f"{n} reductions not counted: {reason}")
+    typer.echo(f"{len(found.differences)} differences in {found.galaxies} galaxies; {found.counts_from} count")
+
+
+def _votes(counts: Sequence[int]) -> str:
+    return f"{'+'.join(map(str, counts))}={sum(counts)}"
 
 
 def _show_ingest(report: IngestReport, as_json: bool) -> None:

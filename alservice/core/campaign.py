@@ -15,6 +15,7 @@ from alservice.core.classifications import CountingPolicy
 from alservice.core.decoding import LabelRule
 from alservice.core.gate import GatePolicy
 from alservice.core.ids import digest_of_document
+from alservice.core.ingest_policy import IngestPolicy
 from alservice.errors import BadConfig
 
 _STRICT: dict[str, Any] = {"extra": "forbid"}
@@ -261,6 +262,8 @@ class Campaign:
         What labels of the workflow's versions mean where they are not the tree's own.
     counting
         Which classifications count.
+    ingest
+        Which feed the tallies come from, and how long identities are kept.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -276,6 +279,7 @@ class Campaign:
     collecting: CollectingPolicy = field(default_factory=CollectingPolicy)
     decoding: tuple[LabelRule, ...] = ()
     counting: CountingPolicy = field(default_factory=CountingPolicy)
+    ingest: IngestPolicy = field(default_factory=IngestPolicy)
     gate: GatePolicy = field(default_factory=GatePolicy)
     zooniverse: ZooniverseTarget = field(default_factory=ZooniverseTarget)
 

@@ -33,6 +33,10 @@ class Verdict(StrEnum):
     QUARANTINED = "quarantined"  # an answer, task or version we cannot map; replayed once we can
 
 
+IDENTIFIED = frozenset({Verdict.DUPLICATE_SEND, Verdict.REPEAT})
+"""Verdicts that rest on who sat there; they are kept as decided when that is forgotten."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CountingPolicy:
     """Which classifications count, beyond the rules that hold for everyone.
@@ -135,6 +139,8 @@ class Classification:
         Columns of the tree voted for, ascending; a null answer is an abstention and leaves no vote.
     fault
         Why the answers cannot be read; None when they can.
+    kept
+        The verdict that was decided before it was forgotten who sat there; see `IDENTIFIED`.
     """
 
     raw: RawClassification
@@ -142,6 +148,7 @@ class Classification:
     answers: tuple[int, ...]
     abstentions: int
     fault: str | None
+    kept: Verdict | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -226,7 +233,7 @@ def judge(
     verdicts: dict[int, Verdict] = {}
     for row in sorted(rows, key=lambda r: r.raw.classification_id):
         verdict = own_verdict(row, workflow_id=workflow_id, first_columns=first_columns, policy=policy)
-        verdict = verdict or _verdict_among(row.raw, sends, users)
+        verdict = verdict or row.kept or _verdict_among(row.raw, sends, users)
         verdicts[row.raw.classification_id] = verdict
         if verdict is Verdict.COUNTED:
             if row.raw.user_hash is not None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from alservice.core.campaign import Campaign
 from alservice.core.classifications import Classification, RawClassification, Reading, decode
-from alservice.core.decoding import read_version
+from alservice.core.decoding import read_version, version_key
 from alservice.core.tree import Tree
 from alservice.core.workflows import AnswerMap, Workflow
 
@@ -37,6 +37,12 @@ class Codebook:
     def versions(self) -> frozenset[str]:
         """The versions that are known."""
         return frozenset(self._maps)
+
+    def maps(self, *, since: str | None = None) -> tuple[AnswerMap, ...]:
+        """Return the meanings of the known versions from one on, in order of version."""
+        first = (0, 0) if since is None else version_key(since) or (0, 0)
+        keyed = sorted((version_key(version) or (0, 0), version) for version in self._maps)
+        return tuple(self._maps[version] for key, version in keyed if key >= first)
 
     def unread(self, version: str) -> Mapping[str, str]:
         """Return the tasks of a known version whose answers have no meaning, and why."""

@@ -8,6 +8,7 @@ ignored. A task with one answer of unknown meaning is not read at all: half a sc
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
@@ -82,7 +83,9 @@ def read_version(tree: Tree, workflow: Workflow, rules: Sequence[LabelRule] = ()
 
     A task that cannot be read is left out, with its reason in ``unread``: classifications that hold it wait.
     """
-    questions = {question.task: question for question in tree.questions}
+    questions: defaultdict[str, list[Question]] = defaultdict(list)
+    for question in sorted(tree.questions, key=lambda q: q.superseded):
+        questions[question.task].append(question)
     columns: dict[str, tuple[int, ...]] = {}
     labels: dict[str, dict[str, int]] = {}
     ignored: set[str] = set()
@@ -92,9 +95,8 @@ def read_version(tree: Tree, workflow: Workflow, rules: Sequence[LabelRule] = ()
         if any(rule.ignored for rule in applying):
             ignored.add(key)
             continue
-        meanings = _meanings(tree, questions.get(key), applying)
         texts = [plain_label(str(answer.get("label"))) for answer in task.get("answers") or ()]
-        problem = _problem(task, texts, meanings)
+        meanings, problem = _understood(tree, questions.get(key, []), applying, task, texts)
         if problem is not None:
             unread[key] = f"task {key} of version {workflow.version} {problem}"
             continue
@@ -109,6 +111,28 @@ def read_version(tree: Tree, workflow: Workflow, rules: Sequence[LabelRule] = ()
         ignored=frozenset(ignored),
         unread=unread,
     )
+
+
+def _understood(
+    tree: Tree,
+    candidates: Sequence[Question],
+    rules: Sequence[LabelRule],
+    task: Mapping[str, Any],
+    texts: Sequence[str],
+) -> tuple[Mapping[str, int], str | None]:
+    """Return what labels mean as one of a task's questions, and what is wrong if they are those of none or several.
+
+    Where none fits, the fault is told against the first, which is the question that is asked today.
+    """
+    asked: Sequence[Question | None] = candidates or (None,)
+    readings = [_meanings(tree, question, rules) for question in asked]
+    faults = [_problem(task, texts, meanings) for meanings in readings]
+    fitting = [meanings for meanings, fault in zip(readings, faults, strict=True) if fault is None]
+    if not fitting:
+        return readings[0], faults[0]
+    if any([meanings[text] for text in texts] != [fitting[0][text] for text in texts] for meanings in fitting):
+        return fitting[0], "can be read as several questions of the tree"
+    return fitting[0], None
 
 
 def _meanings(tree: Tree, question: Question | None, rules: Sequence[LabelRule]) -> dict[str, int]:

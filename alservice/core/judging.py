@@ -8,11 +8,12 @@ and which by short hashes. A hash met again proves nothing, so then the galaxy's
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from alservice.constants import TALLY_REDUCER
 from alservice.core.campaign import Campaign
 from alservice.core.classifications import (
     Classification,
@@ -23,7 +24,9 @@ from alservice.core.classifications import (
     own_verdict,
     tally,
 )
+from alservice.core.ids import digest_of_document
 from alservice.core.tree import Tree
+from alservice.core.votes import inconsistent
 from alservice.shapes import IntArray
 
 _KEY_BYTES = 8
@@ -59,13 +62,13 @@ class Judge:
     ----------
     first_columns
         Columns of the question that everyone is asked.
-    n_answers
-        A, the answers of the tree.
+    tree
+        A answers, and which of them lead to which question.
     """
 
     workflow_id: int
     first_columns: frozenset[int]
-    n_answers: int
+    tree: Tree
     policy: CountingPolicy
 
     def of_galaxy(self, rows: Sequence[Classification]) -> tuple[dict[int, Verdict], GalaxyTally]:
@@ -73,7 +76,7 @@ class Judge:
         verdicts = judge(rows, workflow_id=self.workflow_id, first_columns=self.first_columns, policy=self.policy)
         counted = [row for row in rows if verdicts[row.raw.classification_id] is Verdict.COUNTED]
         return verdicts, GalaxyTally(
-            votes=tally(rows, verdicts, self.n_answers),
+            votes=tally(rows, verdicts, self.tree.n_answers),
             classifications=len(counted),
             last_id=max((row.raw.classification_id for row in rows), default=0),
             seen=b"".join(key for row in counted for key in _keys(row.raw)),
@@ -96,7 +99,7 @@ class Judge:
         ordered = sorted(rows, key=_id_of)
         if seen is None or ordered[0].raw.classification_id <= last_id:
             return None
-        votes = np.zeros(self.n_answers, dtype=np.int64)
+        votes = np.zeros(self.tree.n_answers, dtype=np.int64)
         if before is not None:
             votes[: before.votes.size] = before.votes
         verdicts: dict[int, Verdict] = {}
@@ -120,13 +123,33 @@ class Judge:
         """Return why a row does not count whatever the others are; None when it may."""
         return own_verdict(row, workflow_id=self.workflow_id, first_columns=self.first_columns, policy=self.policy)
 
+    def impossible(self, tallies: Mapping[str, GalaxyTally]) -> dict[str, tuple[int, ...]]:
+        """Return the questions, by place in the tree, whose votes no walks through it give; galaxies with any."""
+        if not tallies:
+            return {}
+        faults = inconsistent(self.tree, np.stack([tally.votes for tally in tallies.values()]))
+        return {
+            galaxy_id: tuple(np.flatnonzero(row).tolist())
+            for galaxy_id, row in zip(tallies, faults, strict=True)
+            if row.any()
+        }
+
+
+def reducer_version(campaign: Campaign, tree: Tree) -> str:
+    """Return the version of everything that turns what came in into tallies: code, and a digest of the rules."""
+    document = campaign.document()
+    rules = {name: document[name] for name in ("counting", "decoding")}
+    feed = {name: document["ingest"][name] for name in ("tallies_from", "reducers", "reductions_since")}
+    digest = digest_of_document([rules, feed, tree.hash, campaign.zooniverse.workflow_id])
+    return f"{TALLY_REDUCER}:{digest[:12]}"
+
 
 def judge_of(campaign: Campaign, tree: Tree) -> Judge:
     """Return the rules of a campaign."""
     return Judge(
         workflow_id=campaign.zooniverse.workflow_id,
         first_columns=frozenset(range(tree.n_answers)[tree.slices[0]]),
-        n_answers=tree.n_answers,
+        tree=tree,
         policy=campaign.counting,
     )
 

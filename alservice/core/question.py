@@ -39,6 +39,9 @@ class Question:
         Panoptes task key, such as ``T0``.
     task_answers
         The answers in the order of the Panoptes task, which is how raw classifications number them.
+    superseded
+        Earlier workflow versions asked this, in the place of another question or beside it: its votes are counted,
+        and nobody need be asked any more.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Question:
     parents: tuple[str, ...]
     task: str
     task_answers: tuple[str, ...]
+    superseded: bool = False
 
     def __post_init__(self) -> None:
         """Refuse ill-formed or repeated names and a Panoptes order that is not a permutation."""
@@ -90,7 +94,10 @@ def check_unique(values: Sequence[str], kind: str) -> None:
 
 def parse_question(item: Mapping[str, object], *, where: str) -> Question:
     """Turn the JSON object of one question into a valid question; `where` names it in errors."""
-    check_fields(item, _FIELDS, where)
+    superseded = item.get("superseded", False)
+    if not isinstance(superseded, bool):
+        raise BadTree(f"{where} superseded must be true or false, not {superseded!r}")
+    check_fields({name: value for name, value in item.items() if name != "superseded"}, _FIELDS, where)
     answers = parse_objects(item["answers"], f"{where} answers")
     for answer in answers:
         check_fields(answer, _ANSWER_FIELDS, f"{where} answer")
@@ -102,6 +109,7 @@ def parse_question(item: Mapping[str, object], *, where: str) -> Question:
         parents=parse_strings(item["parents"], f"{where} parents"),
         task=parse_string(item["task"], f"{where} task"),
         task_answers=parse_strings(item["task_answers"], f"{where} task_answers"),
+        superseded=superseded,
     )
 
 

@@ -47,7 +47,15 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingSnapshot:
-    """Tallies frozen when a cycle's collecting ended."""
+    """Tallies frozen when a cycle's collecting ended.
+
+    Parameters
+    ----------
+    reducer
+        Version of code and rules that made the tallies; see `alservice.core.judging.reducer_version`.
+    n_inconsistent
+        Galaxies whose votes no walks through the tree give.
+    """
 
     id: int
     cycle_id: int
@@ -55,6 +63,8 @@ class TrainingSnapshot:
     digest: str
     n_galaxies: int
     n_votes: int
+    reducer: str
+    n_inconsistent: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

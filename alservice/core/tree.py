@@ -61,9 +61,10 @@ class Tree:
         if not self.questions:
             raise BadTree(f"tree {self.name!r} is empty: it has no questions")
         check_unique([question.name for question in self.questions], "question")
-        check_unique([question.task for question in self.questions], "Panoptes task")
+        check_unique([question.task for question in self.questions if not question.superseded], "Panoptes task")
         self._check_order()
         self._check_unambiguous()
+        self._check_superseded()
 
     @property
     def n_questions(self) -> int:
@@ -210,6 +211,17 @@ class Tree:
                         f"question {question.name!r} is ambiguous: a volunteer can choose both, or only one, "
                         f"of its parents {self.columns[a]!r} and {self.columns[b]!r}"
                     )
+
+    def _check_superseded(self) -> None:
+        """Refuse questions of one task that read alike, and a question that only superseded ones lead to."""
+        superseded = {column for question in self.questions if question.superseded for column in question.columns}
+        for question in self.questions:
+            if question.parents and superseded.issuperset(question.parents) and not question.superseded:
+                raise BadTree(f"question {question.name!r} is asked after superseded questions only")
+        for a, b in itertools.combinations(self.questions, 2):
+            words = frozenset(map(str.casefold, a.labels)), frozenset(map(str.casefold, b.labels))
+            if a.task == b.task and (words[0] <= words[1] or words[1] <= words[0]):
+                raise BadTree(f"ambiguous: questions {a.name!r} and {b.name!r} of task {a.task} have the same labels")
 
     def _excludes(self, a: int, b: int) -> bool:
         """Tell whether no walk chooses both columns; only the later one's ancestors can decide it."""

@@ -119,6 +119,8 @@ def plain_label(label: str) -> str:
 def tasks_of(tree: Tree) -> dict[str, Any]:
     """Return the tree as Panoptes tasks: single questions, each answer leading to the next task.
 
+    Superseded questions are left out: nobody is asked them any more.
+
     Raises
     ------
     WorkflowMismatch
@@ -133,8 +135,12 @@ def tasks_of(tree: Tree) -> dict[str, Any]:
             "help": "",
             "answers": [_answer(question, answer, following) for answer in question.task_answers],
         }
-        for question in tree.questions
+        for question in _current(tree)
     }
+
+
+def _current(tree: Tree) -> list[Question]:
+    return [question for question in tree.questions if not question.superseded]
 
 
 def _answer(question: Question, answer: str, following: Mapping[str, str | None]) -> dict[str, str]:
@@ -149,11 +155,12 @@ def _following(tree: Tree) -> dict[str, str | None]:
     An answer's own children come before what was waiting; among them, those that other answers share come last.
     """
     following: dict[str, str | None] = {}
-    agendas = [tuple(question for question in tree.questions if not question.parents)]
+    asked = _current(tree)
+    agendas = [tuple(question for question in asked if not question.parents)]
     while agendas:
         question, *waiting = agendas.pop()
         for column in question.columns:
-            children = [q for q in tree.questions if column in q.parents and q not in waiting]
+            children = [q for q in asked if column in q.parents and q not in waiting]
             agenda = (*sorted(children, key=lambda q: len(q.parents) > 1), *waiting)
             task = agenda[0].task if agenda else None
             if following.setdefault(column, task) != task:
@@ -166,6 +173,8 @@ def _following(tree: Tree) -> dict[str, str | None]:
 def map_answers(tree: Tree, workflow: Workflow) -> AnswerMap:
     """Return what each answer index means, by comparing labels with the tree.
 
+    A superseded question need not be asked; where it is, in a task of its own, it is read as well.
+
     Raises
     ------
     WorkflowMismatch
@@ -173,30 +182,35 @@ def map_answers(tree: Tree, workflow: Workflow) -> AnswerMap:
     """
     columns: dict[str, tuple[int, ...]] = {}
     labels: dict[str, dict[str, int]] = {}
-    for question in tree.questions:
+    for question in sorted(tree.questions, key=lambda q: q.superseded):
         task = workflow.tasks.get(question.task)
-        if task is None:
-            raise WorkflowMismatch(
-                f"workflow {workflow.workflow_id} version {workflow.version} has no task {question.task} "
-                f"for question {question.name}",
-                workflow=workflow.workflow_id,
-                question=question.name,
-            )
-        columns[question.task] = _columns_of(tree, question, task, workflow)
-        texts = (plain_label(str(answer["label"])) for answer in task["answers"])
-        labels[question.task] = dict(zip(texts, columns[question.task], strict=True))
+        found = None if task is None else _columns_of(tree, question, task)
+        if found is not None and task is not None and question.task not in columns:
+            columns[question.task] = found
+            texts = (plain_label(str(answer["label"])) for answer in task["answers"])
+            labels[question.task] = dict(zip(texts, found, strict=True))
+        elif not question.superseded:
+            raise _mismatch(question, task, workflow)
     return AnswerMap(version=workflow.version, first_task=tree.questions[0].task, columns=columns, labels=labels)
 
 
-def _columns_of(tree: Tree, question: Question, task: Mapping[str, Any], workflow: Workflow) -> tuple[int, ...]:
+def _columns_of(tree: Tree, question: Question, task: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Return the column of each answer of a task, None unless they are the question's own, each once."""
     known = {plain_label(label): answer for answer, label in zip(question.answers, question.labels, strict=True)}
     known |= {answer: answer for answer in question.answers}
-    found = [known.get(plain_label(str(answer["label"]))) for answer in task["answers"]]
+    found = [known.get(plain_label(str(answer["label"]))) for answer in task.get("answers") or ()]
     if sorted(a for a in found if a is not None) != sorted(question.answers) or len(found) != len(question.answers):
-        raise WorkflowMismatch(
-            f"task {question.task} of workflow {workflow.workflow_id} version {workflow.version} answers "
-            f"{[a['label'] for a in task['answers']]}; question {question.name} asks {list(question.labels)}",
-            workflow=workflow.workflow_id,
-            question=question.name,
-        )
+        return None
     return tuple(tree.column(f"{question.name}_{answer}") for answer in found)
+
+
+def _mismatch(question: Question, task: Mapping[str, Any] | None, workflow: Workflow) -> WorkflowMismatch:
+    where = f"workflow {workflow.workflow_id} version {workflow.version}"
+    if task is None:
+        message = f"{where} has no task {question.task} for question {question.name}"
+    else:
+        given = [answer.get("label") for answer in task.get("answers") or ()]
+        message = (
+            f"task {question.task} of {where} answers {given}; question {question.name} asks {list(question.labels)}"
+        )
+    return WorkflowMismatch(message, workflow=workflow.workflow_id, question=question.name)

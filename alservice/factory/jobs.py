@@ -23,6 +23,7 @@ from alservice.services.gather_report import GatherReport
 from alservice.services.ingest import IngestReport
 from alservice.services.reconcile_campaign import Reconciled
 from alservice.services.view_cycle import ViewCycle
+from alservice.services.watch_exports import ExportWatch, JudgeExport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +55,12 @@ class Factory(Wiring):
         export = ExportFile(
             path=path,
             workflow_id=row.campaign.zooniverse.workflow_id,
-            user_hash_key=self._user_hash_key(),
+            user_hash_key=self.user_hash_key(),
             latest=self.clock() + CLOCK_SLACK,
         )
-        return self.ingest().export(row, load_tree(row.campaign.tree), read_export(export), name=path.name)
+        watch = ExportWatch(batches=read_export(export))
+        report = self.ingest().export(row, load_tree(row.campaign.tree), watch, name=path.name)
+        return JudgeExport(exports=self.exports).run(row.id, watch.receipt(path.name, export.digest()), report)
 
     def ingest_workflows(self, name: str, path: Path) -> tuple[int, int, int]:
         """Learn the workflow versions of a file; return those in it, new ones, and rows that waited for them."""
@@ -75,7 +78,7 @@ class Factory(Wiring):
         """Write a campaign's tallies; return galaxies, and those whose votes no walks through the tree give."""
         row = self.campaigns.get(name)
         tree = load_tree(row.campaign.tree)
-        tallies = self.classifications.tallies(row.id, tree.n_answers)
+        tallies = self.votes(row.campaign).tallies(row.id, tree.n_answers)
         write_tallies(path, tree, tallies, self.ledger.subjects_of(row.id, tallies.galaxy_ids))
         return len(tallies.galaxy_ids), int(inconsistent(tree, tallies.counts).any(axis=-1).sum())
 
@@ -109,6 +112,7 @@ class Factory(Wiring):
             acquisitions=self.acquisitions,
             snapshots=self.snapshots,
             classifications=self.classifications,
+            votes=self.votes,
             objects=self.objects,
             predict=self.predict(),
             media_type=images.sniff,

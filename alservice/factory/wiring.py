@@ -21,7 +21,9 @@ from alservice.adapters.sql.catalogues import SqlCatalogueStore
 from alservice.adapters.sql.classifications import SqlClassificationStore
 from alservice.adapters.sql.cycles import SqlCycleStore
 from alservice.adapters.sql.events import SqlEventLog
+from alservice.adapters.sql.exports import SqlExportStore
 from alservice.adapters.sql.models import SqlModelStore
+from alservice.adapters.sql.reductions import SqlReductionStore, SqlWebhookStore
 from alservice.adapters.sql.snapshots import SqlSnapshotStore
 from alservice.adapters.sql.subjects import SqlSubjectLedger
 from alservice.adapters.sql.workflows import SqlWorkflowStore
@@ -30,7 +32,7 @@ from alservice.core.cycles import CycleState
 from alservice.core.retry import RetryPolicy
 from alservice.errors import BadConfig
 from alservice.model.device import resolve_device
-from alservice.ports import Clock, ObjectStore, Progress, Zooniverse
+from alservice.ports import Clock, ObjectStore, Progress, TallySource, Zooniverse
 from alservice.services import steps
 from alservice.services.acquire_batch import AcquireBatch
 from alservice.services.advance_cycle import AdvanceCycle, Step
@@ -47,6 +49,7 @@ from alservice.services.publish_subjects import PublishSubjects
 from alservice.services.publish_wave import PublishPolicy
 from alservice.services.reconcile_campaign import ReconcileCampaign
 from alservice.services.reconcile_subjects import ReconcileSubjects
+from alservice.services.reduced_tallies import ReducedFeed
 from alservice.services.retire_subjects import RetireSubjects
 from alservice.services.start_cycle import StartCycle
 from alservice.services.summarise_campaign import SummariseCampaign
@@ -113,6 +116,21 @@ class Wiring:
         return SqlWorkflowStore(self.engine, self.clock)
 
     @cached_property
+    def webhooks(self) -> SqlWebhookStore:
+        """Doors of Caesar's effects."""
+        return SqlWebhookStore(self.engine, self.clock)
+
+    @cached_property
+    def reductions(self) -> SqlReductionStore:
+        """What Caesar sent."""
+        return SqlReductionStore(self.engine)
+
+    @cached_property
+    def exports(self) -> SqlExportStore:
+        """Export files that were read."""
+        return SqlExportStore(self.engine, self.clock)
+
+    @cached_property
     def snapshots(self) -> SqlSnapshotStore:
         """Tally snapshots and evaluations."""
         return SqlSnapshotStore(self.engine, self.clock)
@@ -143,7 +161,7 @@ class Wiring:
             credentials=self._credentials(campaign),
             project_id=target.project_id,
             workflow_id=target.workflow_id,
-            user_hash_key=self._user_hash_key(),
+            user_hash_key=self.user_hash_key(),
             timeouts=Timeouts(),
             retry=RetryPolicy(first_s=0.1) if target.is_standin else RetryPolicy(),
             sleep=time.sleep,
@@ -201,7 +219,7 @@ class Wiring:
         return MoveSubjects(
             self.ledger,
             self.zooniverse(campaign),
-            self.classifications,
+            self.votes(campaign),
             self.events,
             self.clock,
             actor=actor,
@@ -219,12 +237,21 @@ class Wiring:
         """Zooniverse -> tallies."""
         return CollectClassifications(
             classifications=self.classifications,
+            votes=self.votes,
             workflows=self.workflows,
             ledger=self.ledger,
             zooniverse=self.zooniverse(campaign),
             clock=self.clock,
             progress=self.progress,
         )
+
+    def reduced(self, campaign: Campaign) -> ReducedFeed:
+        """Reductions -> tallies."""
+        return ReducedFeed(campaign=campaign, reductions=self.reductions, workflows=self.workflows, ledger=self.ledger)
+
+    def votes(self, campaign: Campaign) -> TallySource:
+        """Return the feed that a campaign's tallies come from; the other one is never added."""
+        return self.classifications if campaign.ingest.tallies_from == "classifications" else self.reduced(campaign)
 
     def ingest(self) -> Ingest:
         """Files -> tallies."""
@@ -241,7 +268,7 @@ class Wiring:
         return RetireSubjects(
             self.ledger,
             self.zooniverse(campaign),
-            self.classifications,
+            self.votes(campaign),
             self.events,
             self.clock,
             settle_s=0.2 if campaign.zooniverse.is_standin else 10.0,
@@ -267,9 +294,7 @@ class Wiring:
 
     def snapshot(self) -> SnapshotTallies:
         """Tallies -> frozen snapshot."""
-        return SnapshotTallies(
-            classifications=self.classifications, snapshots=self.snapshots, objects=self.objects, arrays=packs
-        )
+        return SnapshotTallies(votes=self.votes, snapshots=self.snapshots, objects=self.objects, arrays=packs)
 
     def train(self) -> TrainCandidate:
         """Snapshot -> candidate."""
@@ -349,7 +374,8 @@ class Wiring:
             client_secret=s.zooniverse_client_secret.get_secret_value() if s.zooniverse_client_secret else None,
         )
 
-    def _user_hash_key(self) -> bytes:
+    def user_hash_key(self) -> bytes:
+        """Return the secret that turns user ids into pseudonyms."""
         key = self.settings.user_hash_key
         return (key.get_secret_value() if key else self.secret("user-hash-key")).encode()
 

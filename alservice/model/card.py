@@ -33,6 +33,10 @@ class ModelCard:
         Code that trained it.
     history
         Training curve: step, loss on the training batches and on the hold-out (nats per galaxy).
+    reducer
+        Version of code and rules that made the tallies; empty in models of releases that did not record it.
+    n_inconsistent
+        Galaxies of the snapshot whose votes no walks through the tree give.
     """
 
     network: NetworkConfig
@@ -45,6 +49,8 @@ class ModelCard:
     seed: int
     code_revision: str
     history: Sequence[Mapping[str, float]]
+    reducer: str = ""
+    n_inconsistent: int = 0
 
     def document(self) -> dict[str, Any]:
         """Return the card as a JSON document."""

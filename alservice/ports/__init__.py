@@ -6,8 +6,9 @@ adapter, a fake for tests). Repeating any write with the same arguments must lea
 
 from __future__ import annotations
 
-from alservice.ports.ingest import ClassificationStore, ExportBatch, Inserted, Landing, WorkflowStore
+from alservice.ports.ingest import ClassificationStore, ExportBatch, ExportStore, Inserted, Landing, WorkflowStore
 from alservice.ports.process import Clock, Progress
+from alservice.ports.reductions import ReductionStore, TallySource, Webhook, WebhookStore
 from alservice.ports.registry import (
     AcquisitionStore,
     CampaignStore,
@@ -31,14 +32,19 @@ __all__ = [
     "CycleStore",
     "EventLog",
     "ExportBatch",
+    "ExportStore",
     "ImageCodec",
     "Inserted",
     "Landing",
     "ModelStore",
     "ObjectStore",
     "Progress",
+    "ReductionStore",
     "SnapshotStore",
     "SubjectLedger",
+    "TallySource",
+    "Webhook",
+    "WebhookStore",
     "WorkflowStore",
     "Zooniverse",
 ]

@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Protocol
 
 from alservice.core.classifications import Classification, RawClassification, Verdict
+from alservice.core.exports import ExportReceipt
 from alservice.core.judging import GalaxyTally
 from alservice.core.quarantine import Quarantine, RowFault
-from alservice.core.training_sets import TallySet
 from alservice.core.volunteer_weights import Sitting
 from alservice.core.workflows import Workflow
+from alservice.ports.reductions import TallySource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +89,22 @@ class Landing(Protocol):
     def save_tallies(self, tallies: Mapping[str, GalaxyTally]) -> None:
         """Replace the tallies of these galaxies."""
 
+    def save_faults(self, galaxy_ids: Sequence[str], faults: Mapping[str, Sequence[int]]) -> None:
+        """Replace what is wrong with the tallies of these galaxies: the questions at fault, by place in the tree."""
+
+    def mark_gold(self, classification_ids: Sequence[int]) -> Sequence[str]:
+        """Mark rows as gold standard; return the galaxies of those that were not marked."""
+
+    def identified(self, *, user_hash: str | None, before: datetime | None, limit: int) -> Mapping[int, str | None]:
+        """Return id to galaxy of the first rows that hold a user hash or session: of one user, or older than a time."""
+
+    def forget(self, classification_ids: Sequence[int]) -> None:
+        """Take user hash and session from rows.
+
+        Verdicts of their galaxies' rows that rest on who sat there are kept as decided: a repeat of what is
+        forgotten stays one.
+        """
+
     def quarantine(self, faults: Sequence[RowFault], *, source: str, received_at: datetime) -> None:
         """Record rows of a file that cannot be classifications; the same row again is one fault."""
 
@@ -95,7 +112,7 @@ class Landing(Protocol):
         """Move the cursor forward; it never goes back."""
 
 
-class ClassificationStore(Protocol):
+class ClassificationStore(TallySource, Protocol):
     """Raw classifications, verdicts and tallies."""
 
     def landing(self, campaign_id: int) -> AbstractContextManager[Landing]:
@@ -103,15 +120,6 @@ class ClassificationStore(Protocol):
 
     def cursor(self, campaign_id: int, source: str) -> int:
         """Return the largest classification id read from a source, 0 at first."""
-
-    def tallies(self, campaign_id: int, n_answers: int) -> TallySet:
-        """Return the tallies of all galaxies with votes."""
-
-    def counted(self, campaign_id: int, cycle_id: int | None = None) -> int:
-        """Return counted classifications, of all cycles or of the subjects of one."""
-
-    def counted_of_galaxies(self, campaign_id: int) -> Mapping[str, int]:
-        """Return counted classifications by galaxy id, for galaxies that have any row."""
 
     def by_verdict(self, campaign_id: int) -> Mapping[str, int]:
         """Return rows per verdict."""
@@ -126,8 +134,24 @@ class ClassificationStore(Protocol):
         classification is one of its own.
         """
 
+    def tally_faults(self, campaign_id: int) -> Mapping[str, Sequence[int]]:
+        """Return galaxies whose votes no walks through the tree give: the questions at fault, by place in it."""
+
     def quarantined(self, campaign_id: int, *, limit: int) -> Quarantine:
         """Return what waits in quarantine: counts by reason, and the first rows."""
+
+
+class ExportStore(Protocol):
+    """Export files that were read to their end."""
+
+    def list(self, campaign_id: int) -> Sequence[ExportReceipt]:
+        """Return the exports read before, oldest first."""
+
+    def newer(self, campaign_id: int, classification_id: int) -> int:
+        """Return how many classifications with higher ids are known."""
+
+    def save(self, campaign_id: int, export: ExportReceipt) -> None:
+        """Remember an export; the same bytes again are the same export."""
 
 
 class WorkflowStore(Protocol):

@@ -167,7 +167,7 @@ class SubjectLedger(Protocol):
 class SnapshotStore(Protocol):
     """Tallies frozen for one cycle, and the metrics computed on them."""
 
-    def save(self, cycle: Cycle, *, key: str, tallies: TallySet) -> TrainingSnapshot:
+    def save(self, cycle: Cycle, *, key: str, tallies: TallySet, reducer: str, n_inconsistent: int) -> TrainingSnapshot:
         """Record a cycle's snapshot; the same cycle again returns the one there is."""
 
     def of_cycle(self, cycle_id: int) -> TrainingSnapshot | None:

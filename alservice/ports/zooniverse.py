@@ -77,3 +77,6 @@ class Zooniverse(Protocol):
 
     def classifications(self, last_id: int) -> Iterator[Sequence[RawClassification]]:
         """Yield pages of the project's classifications with higher ids, ascending."""
+
+    def gold_standard(self) -> Iterator[Sequence[int]]:
+        """Yield pages of ids of the workflow's gold-standard classifications, which no other listing tells."""

@@ -136,8 +136,11 @@ class Sittings:
         self._version = workflow.version
         columns = map_answers(tree, workflow).columns
         self._tasks = [question.task for question in tree.questions]
+        # None: a superseded question that this workflow does not ask.
         self._values = [
             [columns[question.task].index(column) for column in range(part.start, part.stop)]
+            if part.start in columns.get(question.task, ())
+            else None
             for question, part in zip(tree.questions, tree.slices, strict=True)
         ]
 
@@ -178,9 +181,9 @@ class Sittings:
 
     def _annotations(self, row: npt.NDArray[np.int8], draw: Mapping[str, float]) -> list[dict[str, Any]]:
         annotations = [
-            {"task": self._tasks[question], "taskType": "single", "value": self._values[question][answer]}
+            {"task": self._tasks[question], "taskType": "single", "value": values[answer]}
             for question, answer in enumerate(row.tolist())
-            if answer != NOT_ASKED
+            if answer != NOT_ASKED and (values := self._values[question]) is not None
         ]
         if draw["null"] < self._manners.null_share:
             last = int(draw["null_at"] * len(annotations))

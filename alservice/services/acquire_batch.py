@@ -44,8 +44,9 @@ def batch_policy(policy: AcquisitionPolicy, *, first: bool) -> BatchPolicy:
 
 
 def question_weights(policy: AcquisitionPolicy, tree: Tree) -> FloatArray:
-    """Return the science weight (Q,) of every question."""
-    return np.array([policy.question_weights.get(question.name, 1.0) for question in tree.questions])
+    """Return the science weight (Q,) of every question; nobody is asked a superseded one, so it weighs nothing."""
+    weights = policy.question_weights
+    return np.array([0.0 if q.superseded else weights.get(q.name, 1.0) for q in tree.questions])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from alservice.constants import API, INGEST_OVERLAP
+from alservice.core.campaign import Campaign
 from alservice.core.classifications import Verdict
 from alservice.core.cycles import Cycle
+from alservice.core.judging import judge_of
 from alservice.core.records import CampaignRow
 from alservice.core.states import SubjectState
 from alservice.core.tree import Tree
 from alservice.core.workflows import map_answers
-from alservice.ports import ClassificationStore, Clock, Progress, SubjectLedger, WorkflowStore, Zooniverse
+from alservice.ports import (
+    ClassificationStore,
+    Clock,
+    Progress,
+    SubjectLedger,
+    TallySource,
+    WorkflowStore,
+    Zooniverse,
+)
 from alservice.services.ingest import Ingest, IngestReport
+from alservice.services.land_classifications import recount
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +54,7 @@ class CollectClassifications:
     """Read what volunteers sent since the last time, and some of what came before it."""
 
     classifications: ClassificationStore
+    votes: Callable[[Campaign], TallySource]
     workflows: WorkflowStore
     ledger: SubjectLedger
     zooniverse: Zooniverse
@@ -60,7 +73,7 @@ class CollectClassifications:
         report = self.read(campaign, tree)
         live = self.ledger.of_cycle(cycle.id, (SubjectState.LIVE, SubjectState.RETIRED))
         requested = sum(subject.n_votes for subject in live)
-        counted = self.classifications.counted(campaign.id, cycle.id)
+        counted = self.votes(campaign.campaign).counted(campaign.id, cycle.id)
         enough = counted >= campaign.campaign.collecting.votes_share * requested
         late = cycle.deadline is not None and self.clock() >= cycle.deadline
         return CollectReport(
@@ -94,4 +107,13 @@ class CollectClassifications:
             verdicts += landed[1]
             self.progress.advance(len(page))
         self.progress.finish()
-        return IngestReport.of(verdicts, new=new, broken=0)
+        self._believe_gold(campaign, tree)
+        inconsistent = len(self.classifications.tally_faults(campaign.id))
+        return IngestReport.of(verdicts, new=new, broken=0, inconsistent=inconsistent)
+
+    def _believe_gold(self, campaign: CampaignRow, tree: Tree) -> None:
+        """Take back the votes of rows that only the gold-standard listing tells apart."""
+        judge = judge_of(campaign.campaign, tree)
+        for ids in self.zooniverse.gold_standard():
+            with self.classifications.landing(campaign.id) as landing:
+                recount(landing, judge, landing.mark_gold(ids))

@@ -9,6 +9,7 @@ import numpy as np
 
 from alservice.core.acquisition import tree_information
 from alservice.core.batches import Acquired
+from alservice.core.campaign import Campaign
 from alservice.core.cycles import Cycle
 from alservice.core.posteriors import Posterior, summaries, take
 from alservice.core.records import CampaignRow, Model
@@ -24,6 +25,7 @@ from alservice.ports import (
     ModelStore,
     ObjectStore,
     SnapshotStore,
+    TallySource,
 )
 from alservice.services.acquire_batch import question_weights
 from alservice.services.predict_catalogue import PredictCatalogue, Scope
@@ -48,6 +50,7 @@ class GatherReport:
     acquisitions: AcquisitionStore
     snapshots: SnapshotStore
     classifications: ClassificationStore
+    votes: Callable[[Campaign], TallySource]
     objects: ObjectStore
     predict: PredictCatalogue
     media_type: Callable[[bytes], str]
@@ -57,7 +60,7 @@ class GatherReport:
         """Return what the report of a campaign shows."""
         tree = load_tree(campaign.campaign.tree)
         cycles = self.cycles.list(campaign.id)
-        tallies = self.classifications.tallies(campaign.id, tree.n_answers)
+        tallies = self.votes(campaign.campaign).tallies(campaign.id, tree.n_answers)
         observed = dict(zip(tallies.galaxy_ids, conditional_fractions(tree, tallies.counts), strict=True))
         champion = self._predicted_champion(cycles)
         most, least = self._galleries(campaign, tree, cycles, champion, observed) if champion else ((), ())

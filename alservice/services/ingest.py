@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from alservice.constants import EXPORT
@@ -47,6 +47,10 @@ class IngestReport:
         Rows that do not count, by verdict.
     new
         Rows that were not known before.
+    inconsistent
+        Galaxies of the campaign whose votes no walks through the tree give.
+    warnings
+        What is suspicious about the source as a whole; each begins with its name.
     """
 
     requested: int
@@ -54,9 +58,11 @@ class IngestReport:
     quarantined: int
     excluded: Mapping[str, int]
     new: int
+    inconsistent: int = 0
+    warnings: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, verdicts: Counter[Verdict], *, new: int, broken: int) -> IngestReport:
+    def of(cls, verdicts: Counter[Verdict], *, new: int, broken: int, inconsistent: int) -> IngestReport:
         """Return the report of these verdicts and of rows that could not be read at all."""
         others = {str(v): n for v, n in sorted(verdicts.items()) if v not in {Verdict.COUNTED, Verdict.QUARANTINED}}
         return cls(
@@ -65,6 +71,7 @@ class IngestReport:
             quarantined=verdicts[Verdict.QUARANTINED] + broken,
             excluded=others,
             new=new,
+            inconsistent=inconsistent,
         )
 
     def document(self) -> dict[str, Any]:
@@ -74,10 +81,12 @@ class IngestReport:
     def text(self) -> str:
         """Return the report as people read it."""
         excluded = ", ".join(f"{name} {n}" for name, n in self.excluded.items())
-        return (
+        summary = (
             f"{self.requested} rows: {self.landed} landed, {self.quarantined} quarantined, "
             f"{sum(self.excluded.values())} excluded{f' ({excluded})' if excluded else ''}; {self.new} new"
         )
+        odd = [f"{self.inconsistent} galaxies have votes that no walks through the tree give"] * bool(self.inconsistent)
+        return "\n".join([summary, *odd, *(f"warning: {warning}" for warning in self.warnings)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +158,8 @@ class Ingest:
                 f"{name}: {foreign.total()} rows of workflow {named}, none of workflow {wanted}", workflow=wanted
             )
         verdicts[Verdict.WRONG_WORKFLOW] += foreign.total()
-        return IngestReport.of(+verdicts, new=new, broken=broken)
+        inconsistent = len(self.classifications.tally_faults(campaign.id))
+        return IngestReport.of(+verdicts, new=new, broken=broken, inconsistent=inconsistent)
 
     def learn(
         self, campaign: CampaignRow, tree: Tree, workflows: Sequence[Workflow], *, source: str
@@ -171,7 +181,7 @@ class Ingest:
                 after = waiting[-1].raw.classification_id
                 galaxy_of = self._galaxies(campaign, [row.raw for row in waiting])
                 changed = [
-                    again for row in waiting if (again := codebook.decode(row.raw, _galaxy(row.raw, galaxy_of))) != row
+                    again for row in waiting if (again := _anew(codebook, row, _galaxy(row.raw, galaxy_of))) != row
                 ]
                 landing.save_readings(changed)
                 landing.save_verdicts({r.raw.classification_id: _UNPLACED for r in changed if r.galaxy_id is None})
@@ -187,7 +197,7 @@ class Ingest:
             after = galaxy_ids[-1]
             with self.classifications.landing(campaign.id) as landing:
                 old = [row for rows in landing.rows_of(galaxy_ids).values() for row in rows]
-                again = [codebook.decode(row.raw, row.galaxy_id) for row in old]
+                again = [_anew(codebook, row, row.galaxy_id) for row in old]
                 # What was read stays read: a rule taken away takes no vote back.
                 landing.save_readings([n for n, o in zip(again, old, strict=True) if n != o and n.fault is None])
                 recount(landing, judge, galaxy_ids)
@@ -197,6 +207,10 @@ class Ingest:
     def _galaxies(self, campaign: CampaignRow, raws: Iterable[RawClassification]) -> Mapping[int, str]:
         subjects = sorted({raw.zooniverse_subject_id for raw in raws if raw.zooniverse_subject_id is not None})
         return self.ledger.galaxies_of(campaign.id, subjects)
+
+
+def _anew(codebook: Codebook, row: Classification, galaxy_id: str | None) -> Classification:
+    return replace(codebook.decode(row.raw, galaxy_id), kept=row.kept)
 
 
 def _galaxy(raw: RawClassification, galaxy_of: Mapping[int, str]) -> str | None:

@@ -31,7 +31,7 @@ def land(
         if row.galaxy_id is not None and row.galaxy_id not in tallies and number in inserted.new
     }
     verdicts |= recount(landing, judge, sorted(stale))
-    landing.save_tallies({galaxy: tally for galaxy, tally in tallies.items() if galaxy not in stale})
+    _save(landing, judge, {galaxy: tally for galaxy, tally in tallies.items() if galaxy not in stale})
     return len(inserted.new), Counter(verdicts[row.raw.classification_id] for row in requested)
 
 
@@ -44,8 +44,14 @@ def recount(landing: Landing, judge: Judge, galaxy_ids: Sequence[str]) -> dict[i
             judged, tallies[galaxy_id] = judge.of_galaxy(rows)
             verdicts |= judged
         landing.save_verdicts(verdicts)
-        landing.save_tallies(tallies)
+        _save(landing, judge, tallies)
     return verdicts
+
+
+def _save(landing: Landing, judge: Judge, tallies: Mapping[str, GalaxyTally]) -> None:
+    """Replace tallies, and what is wrong with them."""
+    landing.save_tallies(tallies)
+    landing.save_faults(list(tallies), judge.impossible(tallies))
 
 
 def _judge_new(

@@ -17,7 +17,7 @@ from alservice.core.records import Event
 from alservice.core.states import SubjectState
 from alservice.core.subjects import STALE, Subject, SubjectDraft, SubjectStatus
 from alservice.errors import BadConfig, ZooniverseUnavailable
-from alservice.ports import ClassificationStore, Clock, EventLog, SubjectLedger, Zooniverse
+from alservice.ports import Clock, EventLog, SubjectLedger, TallySource, Zooniverse
 from alservice.services.one_subject import ensure_linked, hundreds, zooniverse_id_of
 
 _MOVABLE = (SubjectState.PLANNED, SubjectState.VERIFIED, SubjectState.FAILED, SubjectState.WITHDRAWN)
@@ -52,7 +52,7 @@ class MoveSubjects:
 
     ledger: SubjectLedger
     zooniverse: Zooniverse
-    classifications: ClassificationStore
+    tallies: TallySource
     events: EventLog
     clock: Clock
     _: KW_ONLY
@@ -76,7 +76,7 @@ class MoveSubjects:
         pool_id = self.zooniverse.find_subject_set(target.pool_subject_set)
         set_id = self.zooniverse.ensure_subject_set(target.subject_set)
         rows = self.ledger.plan(cycle, drafts, n_votes=n_votes)
-        counted = self.classifications.counted_of_galaxies(cycle.campaign_id)
+        counted = self.tallies.counted_of_galaxies(cycle.campaign_id)
         withdrawn = self._withdraw_stale(cycle, set_id, {row.galaxy_id for row in rows}, counted)
         movable = [row for row in rows if row.state in _MOVABLE]
         found = self._find(pool_id, target.pool_id_field, movable)

@@ -15,7 +15,7 @@ from typing import Final
 from alservice.core.records import Event
 from alservice.core.states import SubjectState
 from alservice.core.subjects import Subject, SubjectStatus
-from alservice.ports import ClassificationStore, Clock, EventLog, SubjectLedger, Zooniverse
+from alservice.ports import Clock, EventLog, SubjectLedger, TallySource, Zooniverse
 from alservice.services.one_subject import hundreds, zooniverse_id_of
 
 REASON: Final = "other"
@@ -57,7 +57,7 @@ class RetireSubjects:
 
     ledger: SubjectLedger
     zooniverse: Zooniverse
-    classifications: ClassificationStore
+    tallies: TallySource
     events: EventLog
     clock: Clock
     _: KW_ONLY
@@ -67,7 +67,7 @@ class RetireSubjects:
 
     def run(self, campaign_id: int) -> RetireReport:
         """Retire and bring back, look, and move the rows; every row that changes has its why and when in the audit."""
-        counted = self.classifications.counted_of_galaxies(campaign_id)
+        counted = self.tallies.counted_of_galaxies(campaign_id)
         rows = self._rows_to_judge(campaign_id, counted)
         before = self.zooniverse.statuses(list(rows))
         full = {i for i, row in rows.items() if _has_votes(row, counted) or _is_final(before, i)}

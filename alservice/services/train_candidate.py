@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from alservice.core.campaign import Campaign
 from alservice.core.cycles import Cycle
 from alservice.core.ids import seed_of
+from alservice.core.judging import reducer_version
 from alservice.core.records import CampaignRow, Model, TrainingSnapshot
 from alservice.core.training_sets import TallySet
 from alservice.core.tree import Tree, load_tree
+from alservice.core.votes import inconsistent
 from alservice.errors import BadVotes, NotFound
 from alservice.model.card import ModelCard, to_bytes
 from alservice.model.fit import FitConfig, fit
@@ -20,11 +23,11 @@ from alservice.model.networks import NetworkConfig
 from alservice.ports import (
     ArrayCodec,
     CatalogueStore,
-    ClassificationStore,
     ModelStore,
     ObjectStore,
     Progress,
     SnapshotStore,
+    TallySource,
 )
 from alservice.services.gather_images import GatherImages
 from alservice.services.load_model import LoadModel
@@ -35,7 +38,7 @@ from alservice.services.pack_images import pack_name
 class SnapshotTallies:
     """Freeze the tallies when collecting ends: a vote that comes later counts for the next cycle."""
 
-    classifications: ClassificationStore
+    votes: Callable[[Campaign], TallySource]
     snapshots: SnapshotStore
     objects: ObjectStore
     arrays: ArrayCodec
@@ -46,10 +49,16 @@ class SnapshotTallies:
         if existing is not None:
             return existing
         tree = load_tree(campaign.campaign.tree)
-        tallies = self.classifications.tallies(campaign.id, tree.n_answers)
+        tallies = self.votes(campaign.campaign).tallies(campaign.id, tree.n_answers)
         data = self.arrays.encode_counts(tallies.galaxy_ids, tallies.counts, tree.columns)
         stored = self.objects.put(data, kind="tallies", suffix=".parquet")
-        return self.snapshots.save(cycle, key=stored.key, tallies=tallies)
+        return self.snapshots.save(
+            cycle,
+            key=stored.key,
+            tallies=tallies,
+            reducer=reducer_version(campaign.campaign, tree),
+            n_inconsistent=int(inconsistent(tree, tallies.counts).any(axis=-1).sum()),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +118,7 @@ class TrainCandidate:
         tallies = self._training_set(cycle, tree)
         if snapshot is None or not tallies.galaxy_ids:
             raise BadVotes(f"cycle {cycle.number} has no voted galaxy to train on", cycle=cycle.number)
-        card, data = self._fit(campaign, cycle, tree, tallies)
+        card, data = self._fit(campaign, cycle, tree, tallies, snapshot)
         stored = self.objects.put(data, kind="models", suffix=".safetensors")
         return self.models.save(
             cycle, key=stored.key, digest=stored.digest, snapshot_id=snapshot.id, card=card.document()
@@ -121,7 +130,9 @@ class TrainCandidate:
         galaxies = self.catalogues.by_id(cycle.catalogue_id, tallies.galaxy_ids)
         return tallies.only([not galaxy.evaluation for galaxy in galaxies])
 
-    def _fit(self, campaign: CampaignRow, cycle: Cycle, tree: Tree, tallies: TallySet) -> tuple[ModelCard, bytes]:
+    def _fit(
+        self, campaign: CampaignRow, cycle: Cycle, tree: Tree, tallies: TallySet, snapshot: TrainingSnapshot
+    ) -> tuple[ModelCard, bytes]:
         decisions = campaign.campaign
         shards = self.catalogues.image_shards(cycle.catalogue_id, pack_name(decisions.images))
         gather = GatherImages(objects=self.objects, arrays=self.arrays)
@@ -159,6 +170,8 @@ class TrainCandidate:
             seed=config.seed,
             code_revision=self.code_revision,
             history=result.history,
+            reducer=snapshot.reducer,
+            n_inconsistent=snapshot.n_inconsistent,
         )
         return card, to_bytes(result.state, card)
 

@@ -726,7 +726,7 @@ def test_tasks_are_sent_again_only_to_a_workflow_still_empty(site, when, status)
 # --- classifications ----------------------------------------------------------------------------------------
 
 
-def classify(site, subject_id, *, as_user=None, **metadata):
+def classify(site, subject_id, *, as_user=None, gold=None, **metadata):
     """Post a classification as a front end does."""
     headers = {"Accept": "application/vnd.api+json; version=1", "Content-Type": "application/json"}
     if as_user is not None:
@@ -745,6 +745,8 @@ def classify(site, subject_id, *, as_user=None, **metadata):
         },
         "links": {"project": "1", "workflow": "10", "subjects": [str(subject_id)]},
     }
+    if gold is not None:
+        given["gold_standard"] = gold
     posted = requests.post(
         f"{site.endpoint}/api/classifications", json={"classifications": given}, headers=headers, timeout=5
     )
@@ -762,6 +764,19 @@ def test_classifications_are_read_in_order_past_the_digit_boundary(start):
     assert [row.classification_id for page in pages for row in page] == ids == list(range(97, 104))
     assert max(map(len, pages)) == 2
     assert [row.classification_id for page in site.zooniverse.classifications(101) for row in page] == [102, 103]
+
+
+def test_gold_standard_is_told_by_its_own_listing(start):
+    """Page by page to the empty one; the listing of all classifications does not tell them apart."""
+    site = start(page_size_limit=2)
+    site.zooniverse.define_workflow(TASKS, "T0")
+    subject = site.create().zooniverse_id
+    assert list(site.zooniverse.gold_standard()) == []
+    ids = [classify(site, subject, gold=number % 2 == 0) for number in range(6)]
+    pages = list(site.zooniverse.gold_standard())
+    assert sorted(number for page in pages for number in page) == ids[::2]
+    assert max(map(len, pages)) == 2
+    assert not any(row.gold_standard for page in site.zooniverse.classifications(0) for row in page)
 
 
 def test_a_classification_keeps_no_one_by_name(site):

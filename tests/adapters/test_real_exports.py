@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,10 +17,20 @@ from alservice.core.campaign import Campaign
 from alservice.core.classifications import RawClassification
 from alservice.core.codebooks import Codebook
 from alservice.core.tree import load_tree
+from alservice.core.workflows import map_answers
 from tests.support.shared import ROOT, shared_data
 
 GOLDEN = Path(__file__).parent / "data" / "gz_decals_answers.json"
 TREE = load_tree("gz-decals-dr5")
+OLD_MERGING = {
+    "91178981": "neither",
+    "91179088": "neither",
+    "92342378": "neither",
+    "92496727": "both",
+    "92948312": "neither",
+    "92948414": "neither",
+}
+"""What a person reads in the export's cells: classification to its one answer to the old merging question."""
 
 
 @pytest.fixture
@@ -70,6 +81,41 @@ def test_every_real_version_can_be_read(exports: Path) -> None:
     }
     alone = read_workflows(exports / "gz_decals_workflow_version_66.425.json")
     assert list(alone) == [version for version in versions if version.version == "66.425"]
+
+
+def test_old_and_new_merging_questions_stand_side_by_side(exports: Path) -> None:
+    """One tree, all real versions: until 66.405 T11 is the old question, in 66.425 the new one, by their labels."""
+    document = asdict(decals())
+    rules = [rule for rule in document["decoding"] if rule["task"] != "T11"]
+    several = {"task": "T11", "versions": "44.73..46.77", "ignored": True}
+    document |= {"tree": "gz-decals-dr5-mergers", "decoding": [*rules, several]}
+    tree = load_tree("gz-decals-dr5-mergers")
+    versions = read_workflows(exports / "gz_decals_workflow_versions_24.json")
+    codebook = Codebook(parse_campaign(document, source="test"), tree, versions)
+    assert {version: dict(codebook.unread(version)) for version in codebook.versions} == {
+        version.version: {} for version in versions
+    }
+    asked = {
+        answer_map.version: {tree.columns[column].partition("_")[0] for column in answer_map.columns["T11"]}
+        for answer_map in codebook.maps()
+        if "T11" not in answer_map.ignored
+    }
+    assert asked.pop("66.425") == {"merging"}
+    assert len(asked) == 20
+    assert set(map(tuple, asked.values())) == {("merging-or-debris",)}
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    merged = {}
+    for raw in real_rows(exports):
+        row = codebook.decode(raw, "g")
+        columns = [tree.columns[column] for column in row.answers]
+        number = str(raw.classification_id)
+        assert row.fault is None
+        assert [column for column in columns if not column.startswith("merging-or-debris")] == golden[number]
+        merged[number] = [column for column in columns if column not in golden[number]]
+    expected = {number: [f"merging-or-debris_{answer}"] for number, answer in OLD_MERGING.items()}
+    assert {number: answers for number, answers in merged.items() if answers} == expected
+    (newest,) = read_workflows(exports / "gz_decals_workflow_version_66.425.json")
+    assert map_answers(tree, newest).columns["T11"][0] == tree.column("merging_merger")
 
 
 def test_without_rules_the_drifted_rows_wait(exports: Path) -> None:

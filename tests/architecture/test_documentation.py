@@ -81,12 +81,24 @@ def test_every_command_of_the_readme_exists() -> None:
         "db upgrade",
         "campaign create",
         "campaign validate",
+        "campaign webhook",
+        "tally compare",
+        "tally faults",
+        "tally recount",
+        "forget-user",
         "catalogue import",
         "reconcile",
     ):
         assert f"`alservice {command}" in README
         assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
-    for command in ("ingest api", "ingest export", "ingest workflows", "quarantine list", "tally export"):
+    for command in (
+        "ingest api",
+        "ingest export",
+        "ingest workflows",
+        "quarantine list",
+        "tally export",
+        "forget-expired",
+    ):
         assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
     for command in ("start", "list", "show", "resume"):
         assert CliRunner().invoke(app, ["cycle", command, "--help"]).exit_code == 0

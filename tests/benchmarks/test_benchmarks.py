@@ -5,6 +5,7 @@ import pytest
 from tests.benchmarks.fault_campaign import run_campaign, run_fakes
 from tests.benchmarks.ingest import main as ingest
 from tests.benchmarks.publish_throughput import main as publish_throughput
+from tests.benchmarks.webhook import main as webhook
 
 
 def test_a_short_fault_campaign_breaks_no_rule() -> None:
@@ -37,3 +38,11 @@ def test_ingest_is_measured_in_every_way(capsys: pytest.CaptureFixture[str], mon
     assert "450 rows: 450 landed" in said
     assert said.count("pandas + to_sql") == 2
     assert "60,000,000 votes" in said
+
+
+def test_the_webhook_keeps_every_reduction_while_votes_are_read() -> None:
+    """Nothing fails and nothing is lost or doubled, with the reader and without."""
+    for result in webhook(["--requests", "120", "--connections", "3"]):
+        assert result.failed == 0
+        assert result.kept == result.expected
+    assert result.polled

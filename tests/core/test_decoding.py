@@ -58,6 +58,18 @@ def test_a_rule_gives_a_label_its_meaning_in_its_range_only() -> None:
     assert "T0" in read_version(TREE, workflow("28.31", T0="Silky"), [rule]).unread
 
 
+def test_a_task_that_fits_two_questions_is_not_guessed() -> None:
+    """Of an old and a new question of one task the labels decide; where they fit both, the row waits."""
+    tree = load_tree("gz-decals-dr5-mergers")
+    task = {"type": "single", "question": "?", "answers": [{"label": "Merging"}, {"label": "Merger"}]}
+    task["answers"].pop()
+    read = read_version(tree, Workflow(workflow_id=10, version="1.1", tasks={"T11": task}))
+    assert read.unread == {"T11": "task T11 of version 1.1 can be read as several questions of the tree"}
+    rule = LabelRule(task="T11", labels={"Merging": "merging-or-debris_merger"})
+    read = read_version(tree, Workflow(workflow_id=10, version="1.1", tasks={"T11": task}), [rule])
+    assert read.columns == {"T11": (tree.column("merging-or-debris_merger"),)}
+
+
 def test_ignored_answers_and_tasks_are_no_votes_and_no_faults() -> None:
     """What the campaign ignores by name does not hold up the row."""
     rules = [LabelRule(task="T0", labels={"Silky": "ignored"}), LabelRule(task="T5", ignored=True)]

@@ -14,6 +14,7 @@ from alservice.core.states import SubjectState
 from alservice.core.subjects import draft_subject
 from alservice.core.workflows import Workflow, tasks_of
 from alservice.factory import Factory
+from alservice.factory.feeds import tally_faults
 from alservice.services.collect_classifications import CollectClassifications
 from tests.core.test_classifications import raw
 from tests.support.worlds import NOON, TREE, import_rows, make_campaign, make_row
@@ -26,10 +27,15 @@ class Listing:
 
     def __init__(self) -> None:
         self.rows: list[RawClassification] = []
+        self.gold: set[int] = set()
 
     def workflow(self) -> Workflow:
         """Return the tree's own workflow."""
         return Workflow(workflow_id=10, version="1.1", tasks=tasks_of(TREE))
+
+    def gold_standard(self) -> Iterator[Sequence[int]]:
+        """Yield the ids of gold-standard rows."""
+        yield [row.classification_id for row in self.rows if row.classification_id in self.gold]
 
     def classifications(self, last_id: int) -> Iterator[Sequence[RawClassification]]:
         """Yield pages of three, ascending."""
@@ -55,6 +61,7 @@ class World:
         self.listing = Listing()
         self.collect = CollectClassifications(
             classifications=factory.classifications,
+            votes=factory.votes,
             workflows=factory.workflows,
             ledger=factory.ledger,
             zooniverse=self.listing,
@@ -121,6 +128,56 @@ def test_a_late_seen_before_takes_the_vote_back(world: World) -> None:
     world.run()
     assert world.votes() == {"g00": 1}
     assert world.factory.classifications.by_verdict(world.campaign.id) == {"counted": 1, "seen-before": 1}
+
+
+def test_the_gold_standard_listing_takes_the_vote_back(world: World) -> None:
+    """What the listing of all hides, the listing of examples tells; it stays so when the row is read again."""
+    world.send(1)
+    world.send(2)
+    world.run()
+    assert world.votes() == {"g00": 2}
+    world.listing.gold = {START + 1, START + 77}
+    for _ in range(2):
+        world.run()
+        assert world.votes() == {"g00": 1}
+        assert world.factory.classifications.by_verdict(world.campaign.id) == {"counted": 1, "gold-standard": 1}
+
+
+def test_a_repeat_of_a_gold_example_counts(world: World) -> None:
+    """The example leaves the vote to the same person's later classification."""
+    world.send(1, user_hash="u")
+    world.send(2, user_hash="u")
+    world.listing.gold = {START + 1}
+    world.run()
+    assert world.factory.classifications.by_verdict(world.campaign.id) == {"counted": 1, "gold-standard": 1}
+    assert world.votes() == {"g00": 1}
+
+
+def test_a_sitting_that_is_finished_later_counts_from_then_on(world: World) -> None:
+    """No end, or no answer to the first question, is incomplete until a source says more."""
+    world.send(1, finished_at=None)
+    world.send(2, annotations=({"task": "T6", "value": 0},))
+    world.run()
+    assert world.votes() == {}
+    world.listing.rows[0] = replace(world.listing.rows[0], finished_at="later")
+    world.run()
+    assert world.factory.classifications.by_verdict(world.campaign.id) == {"counted": 1, "incomplete": 1}
+
+
+def test_votes_that_fit_no_tree_are_flagged_and_unflagged(world: World) -> None:
+    """An answer below one that nobody chose is told by galaxy and question, until the rest of the row comes."""
+    world.send(1, annotations=({"task": "T0", "value": None}, {"task": "T6", "value": 0}))
+    world.send(2, 101)
+    report = world.collect.read(world.campaign, TREE)
+    assert (report.landed, report.inconsistent) == (2, 1)
+    assert "1 galaxies have votes that no walks through the tree give" in report.text()
+    assert tally_faults(world.factory, "test") == {"g00": ("how-rounded",)}
+    snapshot = world.factory.snapshot().run(world.campaign, world.cycle)
+    assert (snapshot.n_inconsistent, snapshot.n_galaxies) == (1, 2)
+    smooth_and_round = ({"task": "T0", "value": 0}, {"task": "T6", "value": 0})
+    world.listing.rows[0] = replace(world.listing.rows[0], annotations=smooth_and_round)
+    assert world.collect.read(world.campaign, TREE).inconsistent == 0
+    assert tally_faults(world.factory, "test") == {}
 
 
 def test_what_cannot_be_read_waits_in_quarantine(world: World) -> None:

@@ -11,6 +11,7 @@ from alservice.core.campaign import AcquisitionPolicy, Campaign, TrainingPolicy,
 from alservice.core.cycles import Cycle, CycleState
 from alservice.core.gate import GatePolicy
 from alservice.core.ids import seed_of
+from alservice.core.judging import reducer_version
 from alservice.core.records import CampaignRow
 from alservice.core.states import ModelState, SubjectState
 from alservice.core.votes import walk
@@ -118,7 +119,10 @@ def test_the_evaluation_stream_stays_clean(loop: Loop) -> None:
     drawn = [a for c in loop.factory.cycles.list(loop.campaign.id) for a in loop.factory.acquisitions.get(c.id) or ()]
     assert not {a.galaxy_id for a in drawn if a.arm == "informative"} & members
     tallies = loop.factory.classifications.tallies(loop.campaign.id, TREE.n_answers)
-    trained = loop.factory.models.list(loop.campaign.id)[-1].card["n_galaxies"]
+    card = loop.factory.models.list(loop.campaign.id)[-1].card
+    assert card["reducer"] == reducer_version(loop.campaign.campaign, TREE)
+    assert card["n_inconsistent"] == 0
+    trained = card["n_galaxies"]
     assert trained == len(set(tallies.galaxy_ids) - members)
     assert set(tallies.galaxy_ids) & members
 

@@ -1,6 +1,7 @@
 """Exports beside the API: every row lands, waits or is excluded by name, and the order of sources does not matter."""
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -112,6 +113,27 @@ def test_a_broken_row_is_told_and_the_rest_lands(world: FileWorld, name: str) ->
     assert waiting.reasons == {f"row of a file: {field}": 1}
     assert waiting.rows[0].row == 2
     assert world.votes() == {"g00": 2}
+
+
+def test_a_cell_of_a_hundred_megabytes_stays_out_of_memory(world: FileWorld) -> None:
+    """It is one bad row of three, read past in pieces; quotes and line ends in it change nothing."""
+    path = world.file([cells(1), put(cells(2), 12, "HUGE"), cells(3)])
+    before, after = path.read_bytes().split(b"HUGE")
+    piece = b"x" * (1 << 20) + b'""\n'
+    with path.open("wb") as file:
+        file.write(before)
+        # The cell is quoted only where it must be: open a quote, so that what follows may hold anything.
+        file.write(b'"')
+        for _ in range(100):
+            file.write(piece)
+        file.write(b'"')
+        file.write(after)
+    tracemalloc.start()
+    report = world.ingest(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (report.requested, report.landed, report.quarantined) == (3, 2, 1)
+    assert peak < 32 << 20
 
 
 def test_bytes_that_are_not_utf8_are_one_bad_row(world: FileWorld) -> None:

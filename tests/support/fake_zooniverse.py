@@ -252,6 +252,11 @@ class FakeZooniverse:
         with self.weather.call("zooniverse.statuses"):
             return {i: self.status[i] for i in zooniverse_ids if i in self.status}
 
+    def gold_standard(self) -> Iterator[Sequence[int]]:
+        """Yield the ids of gold-standard rows."""
+        with self.weather.call("zooniverse.gold_standard"):
+            yield [row.classification_id for row in self.rows if row.gold_standard]
+
     def classifications(self, last_id: int) -> Iterator[Sequence[RawClassification]]:
         """Yield pages of two rows."""
         with self.weather.call("zooniverse.classifications"):

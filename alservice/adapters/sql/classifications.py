@@ -106,6 +106,13 @@ class SqlClassificationStore:
             for galaxy_id, name, answers in connection.execution_options(yield_per=CHUNK_ROWS).execute(wanted):
                 yield Sitting(galaxy_id=galaxy_id, voter=name, answers=answers)
 
+    def tally_faults(self, campaign_id: int) -> Mapping[str, Sequence[int]]:
+        """Return galaxies whose votes no walks through the tree give; see `ClassificationStore.tally_faults`."""
+        table = schema.tally_faults
+        wanted = select(table.c.galaxy_id, table.c.questions).where(table.c.campaign_id == campaign_id)
+        with transaction(self._engine) as connection:
+            return {row.galaxy_id: tuple(row.questions) for row in connection.execute(wanted.order_by("galaxy_id"))}
+
     def quarantined(self, campaign_id: int, *, limit: int) -> Quarantine:
         """Return counts by reason, most frequent first, and the first rows."""
         rows, files = schema.classifications, schema.quarantined_rows

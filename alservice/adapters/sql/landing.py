@@ -33,6 +33,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.schema import CreateTable
 
 from alservice.adapters.sql import schema
+from alservice.adapters.sql.row_marks import RowMarks
 from alservice.adapters.sql.rows import among, incoming
 from alservice.constants import EXPORT
 from alservice.core.classifications import Classification, RawClassification, Verdict
@@ -61,12 +62,11 @@ _TALLIES: Final = _staging(
 )
 
 
-class SqlLanding:
+class SqlLanding(RowMarks):
     """Rows, verdicts, tallies and cursor in the transaction of `SqlClassificationStore.landing`."""
 
     def __init__(self, connection: Connection, campaign_id: int, clock: Clock) -> None:
-        self._connection = connection
-        self._campaign_id = campaign_id
+        super().__init__(connection, campaign_id)
         self._clock = clock
         self._unjudged: set[int] = set()
 
@@ -352,7 +352,7 @@ def _escaped(value: str) -> str:
 
 def row_columns() -> tuple[ColumnElement[Any], ...]:
     """Return the columns that make a `Classification`."""
-    return tuple(_TABLE.c[name] for name in (*_RAW, *_DECODED))
+    return tuple(_TABLE.c[name] for name in (*_RAW, *_DECODED, "kept"))
 
 
 def classification_of(row: RowMapping) -> Classification:
@@ -364,4 +364,5 @@ def classification_of(row: RowMapping) -> Classification:
         answers=tuple(row["answers"]),
         abstentions=row["abstentions"],
         fault=row["fault"],
+        kept=row["kept"],
     )

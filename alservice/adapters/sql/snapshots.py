@@ -26,7 +26,7 @@ class SqlSnapshotStore:
         self._engine = engine
         self._clock = clock
 
-    def save(self, cycle: Cycle, *, key: str, tallies: TallySet) -> TrainingSnapshot:
+    def save(self, cycle: Cycle, *, key: str, tallies: TallySet, reducer: str, n_inconsistent: int) -> TrainingSnapshot:
         """Record a cycle's snapshot; the same cycle again returns the one there is."""
         table = schema.training_snapshots
         new = upsert(table).values(
@@ -35,6 +35,8 @@ class SqlSnapshotStore:
             digest=tallies.digest,
             n_galaxies=len(tallies.galaxy_ids),
             n_votes=tallies.n_votes,
+            reducer=reducer,
+            n_inconsistent=n_inconsistent,
             created_at=self._clock(),
         )
         with transaction(self._engine) as connection:

@@ -66,7 +66,9 @@ class Stores:
     def candidate(self, cycle: Cycle) -> Model:
         """Record a snapshot and a candidate of a cycle."""
         tallies = tally_set({"g0": np.array([1, 2])}, 2)
-        snapshot = self.snapshots.save(cycle, key="tallies/ab/abc.parquet", tallies=tallies)
+        snapshot = self.snapshots.save(
+            cycle, key="tallies/ab/abc.parquet", tallies=tallies, reducer="counts", n_inconsistent=0
+        )
         digest = f"{cycle.number:064x}"
         return self.models.save(cycle, key=f"models/{digest}", digest=digest, snapshot_id=snapshot.id, card={"seed": 7})
 

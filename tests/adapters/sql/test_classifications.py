@@ -15,12 +15,28 @@ from alservice.core.classifications import Classification, CountingPolicy, RawCl
 from alservice.core.judging import GalaxyTally, Judge
 from alservice.core.states import SubjectState
 from alservice.core.training_sets import TallySet
+from alservice.core.tree import Question, Tree
 from alservice.errors import BadInput, BadVotes, Conflict
 from alservice.services.land_classifications import land as land_rows
 from tests.adapters.sql.conftest import make_drafts
 
 N_ANSWERS = 6
-JUDGE = Judge(workflow_id=10, first_columns=frozenset({0, 1}), n_answers=N_ANSWERS, policy=CountingPolicy())
+TREE = Tree(
+    name="two",
+    questions=tuple(
+        Question(
+            name=name,
+            text=name,
+            answers=answers,
+            labels=answers,
+            parents=(),
+            task=f"T{place}",
+            task_answers=answers,
+        )
+        for place, (name, answers) in enumerate([("shape", ("a", "b")), ("arms", ("c", "d", "e", "f"))])
+    ),
+)
+JUDGE = Judge(workflow_id=10, first_columns=frozenset({0, 1}), tree=TREE, policy=CountingPolicy())
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
 

@@ -34,16 +34,17 @@ METRICS = Metrics(
 def test_a_snapshot_is_of_its_tallies(stores, cycle) -> None:
     """Digest and counts are those of the tallies it was made of."""
     assert stores.snapshots.of_cycle(cycle.id) is None
-    saved = stores.snapshots.save(cycle, key="tallies/k", tallies=TALLIES)
+    saved = stores.snapshots.save(cycle, key="tallies/k", tallies=TALLIES, reducer="r", n_inconsistent=1)
     assert (saved.digest, saved.n_galaxies, saved.n_votes) == (TALLIES.digest, 2, 6)
+    assert (saved.reducer, saved.n_inconsistent) == ("r", 1)
     assert stores.snapshots.of_cycle(cycle.id) == saved
 
 
 def test_a_cycle_keeps_its_snapshot(stores, cycle) -> None:
     """Votes that came since do not change what a cycle trains on."""
-    first = stores.snapshots.save(cycle, key="tallies/k", tallies=TALLIES)
+    first = stores.snapshots.save(cycle, key="tallies/k", tallies=TALLIES, reducer="r", n_inconsistent=1)
     later = tally_set({"c": np.array([1, 1, 1])}, 3)
-    assert stores.snapshots.save(cycle, key="tallies/later", tallies=later) == first
+    assert stores.snapshots.save(cycle, key="tallies/later", tallies=later, reducer="s", n_inconsistent=0) == first
 
 
 def test_evaluations_come_back_by_cycle(stores, campaign, catalogue, cycle) -> None:

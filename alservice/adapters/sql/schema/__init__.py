@@ -19,10 +19,12 @@ from alservice.adapters.sql.schema.classifications import (
     ingest_cursors,
     quarantined_rows,
     tallies,
+    tally_faults,
     workflow_versions,
 )
 from alservice.adapters.sql.schema.cycles import acquired, acquisitions, cycles, gate_decisions
 from alservice.adapters.sql.schema.events import APPEND_ONLY, events
+from alservice.adapters.sql.schema.feeds import exports, reductions, webhooks
 from alservice.adapters.sql.schema.metadata import metadata
 from alservice.adapters.sql.schema.models import evaluations, models, posterior_shards, training_snapshots
 from alservice.adapters.sql.schema.subjects import subjects
@@ -39,6 +41,7 @@ __all__ = [
     "cycles",
     "evaluations",
     "events",
+    "exports",
     "galaxies",
     "gate_decisions",
     "image_shards",
@@ -47,8 +50,11 @@ __all__ = [
     "models",
     "posterior_shards",
     "quarantined_rows",
+    "reductions",
     "subjects",
     "tallies",
+    "tally_faults",
     "training_snapshots",
+    "webhooks",
     "workflow_versions",
 ]

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from alservice.adapters.sql.columns import ByteText, EnumText, UtcDateTime, counts, one_of, quoted, references
 from alservice.adapters.sql.schema.metadata import metadata
-from alservice.core.classifications import Verdict
+from alservice.core.classifications import IDENTIFIED, Verdict
 
 classifications = Table(
     "classifications",
@@ -49,6 +49,8 @@ classifications = Table(
     Column("gold_standard", Boolean, nullable=False),
     Column("after_retirement", Boolean, nullable=False),
     Column("answers_from", Text, nullable=False),
+    # The verdict decided while it was known who sat there; null while it is, or was never needed.
+    Column("kept", EnumText(Verdict)),
     Index(None, "campaign_id", "galaxy_id"),
     Index(
         "ix_classifications_waiting",
@@ -57,6 +59,7 @@ classifications = Table(
         postgresql_where=text(f"verdict IN ({quoted((Verdict.QUARANTINED, Verdict.UNKNOWN_SUBJECT))})"),
     ),
     one_of("verdict", Verdict),
+    one_of("kept", IDENTIFIED),
 )
 
 workflow_versions = Table(
@@ -107,4 +110,13 @@ tallies = Table(
     Column("seen", LargeBinary),
     CheckConstraint("0 <= ALL (votes)", name="votes"),
     counts("classifications"),
+)
+
+tally_faults = Table(
+    "tally_faults",
+    metadata,
+    references("campaigns", primary_key=True),
+    Column("galaxy_id", ByteText, primary_key=True),
+    # Places in the tree of the questions with more answers than volunteers led to them.
+    Column("questions", ARRAY(SmallInteger), nullable=False),
 )

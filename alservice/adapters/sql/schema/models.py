@@ -19,7 +19,10 @@ training_snapshots = Table(
     Column("n_galaxies", Integer, nullable=False),
     Column("n_votes", BigInteger, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-    counts("n_galaxies", "n_votes"),
+    # Rules and code that made the tallies, and galaxies whose votes no walks through the tree give.
+    Column("reducer", Text, nullable=False),
+    Column("n_inconsistent", Integer, nullable=False),
+    counts("n_galaxies", "n_votes", "n_inconsistent"),
 )
 
 models = Table(

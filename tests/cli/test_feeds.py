@@ -1,0 +1,97 @@
+"""Commands of feeds and forgetting, as a person runs them."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+from typer.testing import CliRunner, Result
+
+from alservice.cli import app
+from alservice.core.workflows import Workflow, tasks_of
+from alservice.factory.feeds import hash_of_user, receive_reductions
+from alservice.services.receive_reductions import WebhookRefused
+from tests.core.test_classifications import raw
+from tests.core.test_reductions import payload
+from tests.services.test_collect_classifications import START, World
+from tests.support.worlds import TREE, make_factory
+
+
+@pytest.fixture
+def world(engine: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A campaign on the database that the command line opens, with the key that it hashes by."""
+    monkeypatch.setenv("ALSERVICE_DATABASE_URL", database_url)
+    monkeypatch.setenv("ALSERVICE_WORKDIR", str(tmp_path))
+    monkeypatch.setenv("ALSERVICE_USER_HASH_KEY", "secret of user-hash-key")
+    made = World(make_factory(engine, tmp_path))
+    workflow = Workflow(workflow_id=10, version="1.1", tasks=tasks_of(TREE)).plain()
+    made.factory.workflows.save(made.campaign.id, [workflow], source="test")
+    return made
+
+
+def run(*arguments: str, code: int = 0) -> Result:
+    """Run a command; its exit code is as expected."""
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == code, result.output
+    return result
+
+
+def issued(output: str) -> tuple[str, str]:
+    """Return user and password as printed."""
+    found = re.search(r"user +(\S+)\npassword +(\S+)\n", output)
+    assert found is not None, output
+    return found[1], found[2]
+
+
+def test_a_login_is_shown_once_and_opens_the_door(world: World) -> None:
+    """The second one ends the first; the path is printed as Caesar needs it."""
+    first = run("campaign", "webhook", "--campaign", "test", "--key", "galaxy_zoo").output
+    assert "/caesar/reductions/galaxy_zoo_t0" in first
+    user, password = issued(run("campaign", "webhook", "--campaign", "test").output)
+    service = receive_reductions(world.factory)
+    body = json.dumps(payload()).encode()
+    assert service.run("test_t0", user=user, password=password, body=body)
+    with pytest.raises(WebhookRefused):
+        service.run("test_t0", user=user, password=issued(first)[1], body=body)
+    refused = run("campaign", "webhook", "--campaign", "test", "--key", "gz_t0", code=1)
+    assert "cannot name a webhook" in refused.output
+
+
+def test_feeds_are_compared_for_people_and_programs(world: World) -> None:
+    """Equal feeds end well; a difference shows both numbers and fails."""
+    assert "0 differences in 0 galaxies" in run("tally", "compare", "--campaign", "test").output
+    user, password = issued(run("campaign", "webhook", "--campaign", "test").output)
+    receive_reductions(world.factory).run(
+        "test_t0", user=user, password=password, body=json.dumps(payload(data={"0": 2})).encode()
+    )
+    shown = run("tally", "compare", "--campaign", "test", code=1).output
+    assert "g00 smooth-or-featured: classifications 0+0+0=0, reductions 2+0+0=2" in shown
+    assert "total smooth-or-featured: 0 by classifications, 2 by reductions" in shown
+    found = json.loads(run("tally", "compare", "--campaign", "test", "--json", code=1).stdout)
+    assert found["differences"][0]["reductions"] == [2, 0, 0]
+    assert (found["counts_from"], found["is_equal"]) == ("classifications", False)
+
+
+def test_galaxies_at_fault_are_listed(world: World) -> None:
+    """By galaxy and question; nothing to list says so."""
+    assert "every galaxy's votes fit the tree" in run("tally", "faults", "--campaign", "test").output
+    world.send(1, annotations=({"task": "T0", "value": None}, {"task": "T6", "value": 0}))
+    world.run()
+    assert "g00: how-rounded" in run("tally", "faults", "--campaign", "test").output
+    (line,) = run("tally", "faults", "--campaign", "test", "--json").stdout.splitlines()
+    assert json.loads(line) == {"galaxy_id": "g00", "questions": ["how-rounded"]}
+
+
+def test_a_person_is_forgotten_by_id_or_hash(world: World) -> None:
+    """What is not clear is refused before anything is opened."""
+    seen = hash_of_user(world.factory, 77)
+    world.listing.rows = [raw(START + 1, user_hash=seen), raw(START + 2, user_hash=hash_of_user(world.factory, 78))]
+    world.run()
+    for wrong in ([], ["--all"], ["--user-id", "77"], ["--all", "--user-id", "7", "--user-hash", "x"]):
+        run("forget-user", *wrong, code=2)
+    assert "test: 1 classifications" in run("forget-user", "--user-id", "77", "--all").output
+    other = hash_of_user(world.factory, 78)
+    assert "test: 1 classifications" in run("forget-user", "--user-hash", other, "--campaign", "test").output
+    assert "test: 0 classifications" in run("forget-expired", "--all").output
+    run("forget-expired", code=2)
