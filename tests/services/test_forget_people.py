@@ -171,3 +171,13 @@ def test_a_retention_that_is_no_time_is_refused(days: float) -> None:
     """Days are positive and finite."""
     with pytest.raises(ValueError, match="retention_days"):
         IngestPolicy(retention_days=days)
+
+
+def test_many_rows_are_forgotten_in_short_transactions(world: FileWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few rows one takes, all are forgotten, and the verdicts of a galaxy cut in two stay."""
+    monkeypatch.setattr("alservice.services.forget_people.FORGET_ROWS", 2)
+    world.listing.rows = [by("9", number) for number in range(1, 6)]
+    world.run()
+    assert forget_user(world.factory, "test", hash_of_user(world.factory, 9), actor="test") == {"test": 5}
+    assert world.verdicts == {"counted": 1, "repeat": 4}
+    assert world.votes() == {"g00": 1}
