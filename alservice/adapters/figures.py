@@ -32,7 +32,7 @@ def training_curve(history: Sequence[Mapping[str, float]]) -> Files:
     axes.set_xlabel("gradient step")
     axes.set_ylabel("NLL per galaxy [nats]")
     axes.legend(frameon=False)
-    return _files("training-curve", figure)
+    return rendered("training-curve", figure)
 
 
 def reliability(tree: Tree, card: Scorecard) -> Files:
@@ -52,7 +52,7 @@ def reliability(tree: Tree, card: Scorecard) -> Files:
         axes.set_visible(False)
     figure.supxlabel("predicted fraction")
     figure.supylabel("volunteers' fraction")
-    return _files("reliability", figure)
+    return rendered("reliability", figure)
 
 
 def coverage(tree: Tree, card: Scorecard) -> Files:
@@ -79,7 +79,7 @@ def coverage(tree: Tree, card: Scorecard) -> Files:
     axes.set_xlabel("tolerance on the vote fraction")
     axes.set_ylabel("coverage error [%], above 0 overconfident")
     axes.legend(frameon=False, fontsize=6)
-    return _files("coverage", figure)
+    return rendered("coverage", figure)
 
 
 def _curve(axes: Axes, answer: AnswerFigures, label: str, colour: str) -> None:
@@ -102,7 +102,8 @@ def _plain(axes: Axes) -> Axes:
     return axes
 
 
-def _files(name: str, figure: Figure) -> Files:
+def rendered(name: str, figure: Figure) -> Files:
+    """Return a figure as ``NAME.svg`` and ``NAME.png``."""
     files = {}
     with rc_context({"svg.hashsalt": "alservice", "svg.fonttype": "none", "font.family": "sans-serif"}):
         for suffix, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 130})):

@@ -66,6 +66,7 @@ def claim_folder(path: Path, asked: Mapping[str, Any]) -> Iterator[RunFolder]:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+        _refuse_another(path, asked)  # before a stranger's folder gets as much as a lock
         lock = (path / _LOCK).open("a")
     except OSError as error:
         raise BadInput(f"{path}: cannot be a folder to write to: {error.strerror}", path=str(path)) from error
