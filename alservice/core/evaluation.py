@@ -80,7 +80,7 @@ def coverage_error(posterior: FloatArray, votes: IntArray, tolerances: Sequence[
     return errors
 
 
-def _whole(votes: IntArray | FloatArray) -> IntArray | FloatArray:
+def _whole(votes: IntArray) -> IntArray:
     """Return whole numbers as integers, whatever type they came in; others stay as they are."""
     if votes.dtype.kind == "f" and np.isfinite(votes).all() and not (votes % 1).any():
         return votes.astype(np.int64)
