@@ -76,6 +76,7 @@ def coverage(tree: Tree, card: Scorecard) -> Files:
                 linewidth=0.8,
                 label=f"{figures.name} ({figures.n_judged})",
             )
+    axes.set_xticks(card.tolerances)
     axes.set_xlabel("tolerance on the vote fraction")
     axes.set_ylabel("coverage error [%], above 0 overconfident")
     axes.legend(frameon=False, fontsize=6)

@@ -25,7 +25,7 @@ from pyarrow import parquet
 
 from alservice.adapters.catalogue_tables import Table, is_name, is_number, numbers, open_table, require, texts
 from alservice.adapters.csv_rows import plain_cell, safe_cell
-from alservice.adapters.run_folder import RunFolder, claim_folder, write_whole
+from alservice.adapters.run_folder import RunFolder, cannot_write, claim_folder, write_whole
 from alservice.core.catalogues import CatalogueFault
 from alservice.core.predictions import PredictionTable
 from alservice.core.tree import Tree, load_tree, tree_names
@@ -39,10 +39,17 @@ _FAULT_FIELDS: Final = ("row", "galaxy_id", "field", "reason")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PredictionShards:
-    """Finished shards of one prediction, in a folder beside the file that they will become."""
+    """Finished shards of one prediction, in a folder beside the file that they will become.
+
+    Parameters
+    ----------
+    asked
+        What was predicted, of which model: kept in the schema of a Parquet file under ``alservice``.
+    """
 
     tree: Tree
     folder: RunFolder
+    asked: Mapping[str, Any]
 
     def finished(self, index: int) -> tuple[int, int] | None:
         """Return how many galaxies and how many faults a shard holds, None if it is not finished."""
@@ -56,7 +63,9 @@ class PredictionShards:
         rows = [[fault.row, fault.galaxy_id, fault.field, fault.reason] for fault in faults]
         self.folder.write(f"{index:06}.faults.json", json.dumps(rows).encode())
         sink = pa.BufferOutputStream()
-        parquet.write_table(_arrow(self.tree, table), sink, compression="zstd")
+        about = json.dumps({"content": "predictions", "tree": self.tree.name, **self.asked}, sort_keys=True)
+        rows_of = _arrow(self.tree, table).replace_schema_metadata({b"alservice": about.encode()})
+        parquet.write_table(rows_of, sink, compression="zstd")
         self.folder.write(self._table(index).name, bytes(sink.getvalue()))
 
     def join(self, out: Path, n_shards: int) -> Path:
@@ -76,7 +85,7 @@ class PredictionShards:
             write_whole(faults, fault_sheet(f for i in range(n_shards) for f in self._faults(i)))
             part.replace(out)
         except OSError as error:
-            raise BadInput(f"{out}: cannot be written: {error.strerror}", path=str(out)) from error
+            raise cannot_write(out, error) from error
         return faults
 
     def _table(self, index: int) -> Path:
@@ -107,7 +116,7 @@ def open_shards(out: Path, tree: Tree, asked: Mapping[str, Any]) -> Iterator[Pre
         raise BadInput(f"{out.parent}: no such folder", path=str(out.parent))
     path = out.with_name(f"{out.name}.shards")
     with claim_folder(path, asked) as folder:
-        yield PredictionShards(tree=tree, folder=folder)
+        yield PredictionShards(tree=tree, folder=folder, asked=asked)
     shutil.rmtree(path)
 
 

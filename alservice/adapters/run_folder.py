@@ -69,7 +69,7 @@ def claim_folder(path: Path, asked: Mapping[str, Any]) -> Iterator[RunFolder]:
         _refuse_another(path, asked)  # before a stranger's folder gets as much as a lock
         lock = (path / _LOCK).open("a")
     except OSError as error:
-        raise BadInput(f"{path}: cannot be a folder to write to: {error.strerror}", path=str(path)) from error
+        raise cannot_write(path, error) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -90,8 +90,13 @@ def write_whole(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        kind = StorageFull if error.errno == errno.ENOSPC else BadInput
-        raise kind(f"{path}: cannot be written: {error.strerror}") from error
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> StorageFull | BadInput:
+    """Return the typed error of a path that could not be written."""
+    kind = StorageFull if error.errno == errno.ENOSPC else BadInput
+    return kind(f"{path}: cannot be written: {error.strerror}", path=str(path))
 
 
 def _refuse_another(path: Path, asked: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from alservice.adapters.prediction_files import (
     tree_of_predictions,
 )
 from alservice.adapters.revision import code_revision
-from alservice.adapters.run_folder import RunFolder, claim_folder, write_whole
+from alservice.adapters.run_folder import RunFolder, cannot_write, claim_folder, write_whole
 from alservice.core.campaign import EvaluationPolicy
 from alservice.core.catalogues import CatalogueFault, evaluation_fraction
 from alservice.core.ids import digest_of_bytes
@@ -299,7 +299,10 @@ def score_files(tree: Tree, score: Scorecard) -> figures.Files:
 
 
 def _write_evaluation(out: Path, tree: Tree, judged: JudgedPredictions, faults: Sequence[CatalogueFault]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(out, error) from error
     files = score_files(tree, judged.scorecard)
     unmatched = [(None, name, "votes", "a prediction without votes") for name in judged.without_votes]
     unmatched += [(None, name, "prediction", "votes without a prediction") for name in judged.without_prediction]

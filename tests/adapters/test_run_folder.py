@@ -46,7 +46,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     """A folder cannot be where a file is."""
     (tmp_path / "a").write_text("")
-    with pytest.raises(BadInput, match="cannot be a folder"), claim_folder(tmp_path / "a", {}):
+    with pytest.raises(BadInput, match="a: cannot be written: "), claim_folder(tmp_path / "a", {}):
         pass
 
 

@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from alservice.adapters import figures
 from alservice.adapters.catalogue_files import open_catalogue
 from alservice.adapters.revision import code_revision
+from alservice.adapters.telemetry import configure_logging
 from alservice.core.assessment import TOLERANCES
 from alservice.core.bootstrap import Estimate
 from alservice.core.catalogues import CatalogueFault, CatalogueRow, is_evaluation_member
@@ -79,6 +80,7 @@ SETTINGS = {
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Train what is not trained yet, write ``goals.md``, plots and figures; return the figures."""
+    configure_logging()
     options = _options(arguments)
     setting = SETTINGS[options.setting]
     data = shared_data() / "gz2_kaggle.parquet"

@@ -192,7 +192,9 @@ def test_votes_need_not_be_right_to_be_predicted(model: Path, tmp_path: Path) ->
     """A file without votes predicts like the one with; a file whose every row fails has an empty table."""
     with_votes = run_predict(model, write_galaxies(tmp_path / "a.parquet", 5), tmp_path / "pa.parquet")
     without = run_predict(model, write_galaxies(tmp_path / "b.parquet", 5, votes=False), tmp_path / "pb.parquet")
-    assert with_votes.out.read_bytes() == without.out.read_bytes()
+    assert pq.read_table(with_votes.out).equals(pq.read_table(without.out))
+    about = json.loads(pq.read_schema(without.out).metadata[b"alservice"])
+    assert (about["model"], about["tree"], about["draws"]) == (load_model(model, device="cpu")[1], "gz2", 5)
     broken = write_galaxies(tmp_path / "c.parquet", 2, broken=(0, 1))
     none = run_predict(model, broken, tmp_path / "pc.parquet")
     assert (none.n_done, none.n_failed, pq.read_table(none.out).num_rows) == (0, 2, 0)
@@ -297,6 +299,9 @@ def test_bad_predictions_are_refused_by_name(data: Path, model: Path, tmp_path: 
     wrong.to_parquet(tmp_path / "w.parquet")
     with pytest.raises(BadInput, match="'J0002' has a mean"):
         run_evaluate(tmp_path / "w.parquet", data)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="file: cannot be written"):
+        run_evaluate(tmp_path / "p.parquet", data, out=tmp_path / "file")
     with pytest.raises(BadInput, match="no galaxy has both"):
         run_evaluate(_write(tmp_path, table), write_galaxies(tmp_path / "v.parquet", 2, ids=["a", "b"]))
 
