@@ -35,6 +35,8 @@ class VotedGalaxies:
     cumulative
         float64 (N, A) fractions of all volunteers as the Kaggle file records them, NaN where it does not;
         None for other files.
+    unbiased
+        (N,) whether a galaxy belongs to the part of the file that samples the survey without selection.
     evaluation
         (N,) whether a galaxy belongs to the evaluation stream.
     """
@@ -44,6 +46,7 @@ class VotedGalaxies:
     counts: IntArray
     fractions: FloatArray
     cumulative: FloatArray | None
+    unbiased: BoolArray
     evaluation: BoolArray
 
     def only(self, rows: BoolArray | IntArray) -> VotedGalaxies:
@@ -55,6 +58,7 @@ class VotedGalaxies:
             counts=self.counts[places],
             fractions=self.fractions[places],
             cumulative=None if self.cumulative is None else self.cumulative[places],
+            unbiased=self.unbiased[places],
             evaluation=self.evaluation[places],
         )
 
@@ -132,6 +136,7 @@ class ReadGalaxies:
             counts=counts,
             fractions=shares,
             cumulative=np.stack(cumulative) if len(cumulative) == len(rows) else None,
+            unbiased=np.array([row.unbiased for row in rows]),
             evaluation=np.array([self._is_member(row) for row in rows]),
         )
 

@@ -16,6 +16,7 @@ from alservice.core.tree import Tree
 from alservice.model.card import ModelCard, from_bytes, to_bytes
 from alservice.model.fit import FitConfig, fit
 from alservice.model.networks import Network, build_network
+from alservice.model.recalibration import recalibrated
 from alservice.model.sample import sample_posterior
 from alservice.model.tensors import tensors_from_bytes
 from alservice.ports import Progress
@@ -28,7 +29,7 @@ DRAWS_SEED = 0
 
 @dataclass(frozen=True, kw_only=True)
 class TrainAlone:
-    """Train on galaxies in memory."""
+    """Train on galaxies in memory; precision temperatures are those of the unbiased galaxies among the held-out."""
 
     tree: Tree
     device: str
@@ -64,6 +65,15 @@ class TrainAlone:
             on_checkpoint=on_checkpoint,
         )
         self.progress.finish()
+        state = recalibrated(
+            result.state,
+            galaxies.images,
+            galaxies.counts,
+            self.tree,
+            config,
+            fair=galaxies.unbiased,
+            device=self.device,
+        )
         tallies = TallySet(galaxy_ids=galaxies.galaxy_ids, counts=galaxies.counts)
         card = ModelCard(
             network=config.network,
@@ -77,7 +87,7 @@ class TrainAlone:
             code_revision=self.code_revision,
             history=result.history,
         )
-        return card, to_bytes(result.state, card)
+        return card, to_bytes(state, card)
 
     def _say(self, loss: float) -> None:
         self.progress.advance()
