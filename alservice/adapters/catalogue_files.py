@@ -4,10 +4,10 @@
     Parquet with ``galaxy_id``, image bytes in ``image``, and the 37 cumulative fractions ``Class1.1`` to
     ``Class11.6``.
 ``paths``, ``zoobot``, ``gz2``
-    Parquet or CSV with ``image_path`` or ``file_loc`` (relative to the file's folder unless absolute), or with
-    images in a folder that are named after the galaxies; optionally an id (else the path as written names the
-    galaxy), and optionally votes: a column per answer, empty where a question was not asked, under the names of
-    `alservice.core.published`; see `column_votes`.
+    Parquet or CSV with ``image_path`` or ``file_loc`` (relative to the file's folder unless absolute), with image bytes
+    in ``image`` (Parquet), or with images in a folder that are named after the galaxies; optionally an id (else the
+    path as written names the galaxy), and optionally votes: a column per answer, empty where a question was not asked,
+    under the names of `alservice.core.published`; see `column_votes`.
 
 All may have ``ra`` and ``dec`` (deg, ICRS) and ``random_block`` (the unbiased part; without it every galaxy
 is in it).
@@ -40,6 +40,7 @@ from alservice.adapters.catalogue_votes import (
     Faults,
     KaggleVotes,
     RecordedVotes,
+    VoteBlock,
     add_faults,
     column_votes,
 )
@@ -49,12 +50,13 @@ from alservice.core.kaggle import KAGGLE_COLUMNS, conditional_from_cumulative
 from alservice.core.published import Layout, NotVotes, UnknownLayout, VoteColumns, vote_columns
 from alservice.core.tree import Tree
 from alservice.errors import BadImage, BadInput
-from alservice.shapes import BoolArray, FloatArray
+from alservice.shapes import FloatArray
 
 _IDS: Final = ("galaxy_id", "id_str")
 _SURVEY_IDS: Final = ("dr7objid", "objid", "iauname", "dr8_id", "subject_id")
 """Ids of published tables (GZ2, its Stripe 82 part, DECaLS, DESI, Zooniverse), where there is none of ours."""
 _PATHS: Final = ("image_path", "file_loc")
+_IMAGE: Final = "image"
 _UNBIASED: Final = "random_block"
 _FLAGS: Final[Mapping[str | None, bool]] = {"true": True, "1": True, "false": False, "0": False}
 
@@ -67,14 +69,16 @@ class CatalogueFile:
     ----------
     layout
         Which of the layouts of this module.
+    images
+        Where its images are; None where none are asked for.
     votes
-        How it records votes, None where it records none.
+        How it records votes, None where it records none or none are asked for.
     """
 
     layout: Layout
     table: Table
     id_column: str
-    images: ImageSource
+    images: ImageSource | None
     votes: RecordedVotes | None
 
     @property
@@ -124,7 +128,7 @@ class CatalogueFile:
     def _columns(self) -> list[str]:
         optional = [name for name in ("ra", "dec", _UNBIASED) if name in self.table.columns]
         votes = () if self.votes is None else self.votes.columns
-        images = () if self.images.column is None else (self.images.column,)
+        images = () if self.images is None or self.images.column is None else (self.images.column,)
         return list(dict.fromkeys([self.id_column, *images, *votes, *optional]))
 
     def _subset(self, galaxies: int, seed: int) -> Collection[int]:
@@ -148,7 +152,8 @@ class CatalogueFile:
     ) -> Iterator[CatalogueRow | CatalogueFault]:
         faults: Faults = {}
         galaxy_ids = self._galaxy_ids(batch, seen, faults)
-        fractions, asked, inconsistent = self._votes(batch, faults)
+        votes = self._votes(batch, faults)
+        fractions, asked = votes.fractions, votes.asked
         ra, dec = self._position(batch, faults)
         unbiased = self._unbiased(batch, faults)
         for i, (row, galaxy_id) in enumerate(zip(rows, galaxy_ids, strict=True)):
@@ -166,7 +171,9 @@ class CatalogueFile:
                 unbiased=unbiased[i],
                 fractions=None if np.isnan(fractions[i]).all() else fractions[i],
                 n_votes=None if np.isnan(asked[i]) else int(asked[i]),
-                consistent=not inconsistent[i],
+                consistent=not votes.inconsistent[i],
+                counts=None if votes.counts is None or not votes.counts[i].any() else votes.counts[i],
+                cumulative=None if votes.cumulative is None else votes.cumulative[i],
             )
 
     def _galaxy_ids(self, batch: pa.RecordBatch, seen: set[str], faults: Faults) -> list[str | None]:
@@ -182,10 +189,11 @@ class CatalogueFile:
             seen.add(name)
         return galaxy_ids
 
-    def _votes(self, batch: pa.RecordBatch, faults: Faults) -> tuple[FloatArray, FloatArray, BoolArray]:
+    def _votes(self, batch: pa.RecordBatch, faults: Faults) -> VoteBlock:
         if self.votes is None:
             n = len(batch)
-            return np.full((n, 1), np.nan), np.full(n, np.nan), np.zeros(n, dtype=np.bool_)
+            nothing = np.zeros(n, dtype=np.bool_)
+            return VoteBlock(fractions=np.full((n, 1), np.nan), asked=np.full(n, np.nan), inconsistent=nothing)
         return self.votes.read(batch, faults)
 
     def _position(self, batch: pa.RecordBatch, faults: Faults) -> tuple[FloatArray, FloatArray]:
@@ -205,7 +213,9 @@ class CatalogueFile:
         return [flag is True for flag in flags]
 
     def _image(self, batch: pa.RecordBatch, place: int, galaxy_id: str, faults: Faults) -> bytes:
-        """Return the original bytes; what volunteers could not be shown is added to the faults."""
+        """Return the original bytes, if asked for; what volunteers could not be shown is added to the faults."""
+        if self.images is None:
+            return b""
         column = self.images.column
         cell: bytes | str | None = None if column is None else batch[column][place].as_py()
         try:
@@ -216,7 +226,13 @@ class CatalogueFile:
 
 
 def open_catalogue(
-    path: Path, tree: Tree, *, layout: Layout | None = None, images: ImageSource | None = None
+    path: Path,
+    tree: Tree,
+    *,
+    layout: Layout | None = None,
+    images: ImageSource | None = None,
+    with_images: bool = True,
+    with_votes: bool = True,
 ) -> CatalogueFile:
     """Return a catalogue file after checking its columns.
 
@@ -230,6 +246,8 @@ def open_catalogue(
         Take the file for this one; None to tell by its columns.
     images
         Where the images are, if not in a column.
+    with_images, with_votes
+        Whether to read them: what is not read need not be there, or be right.
 
     Raises
     ------
@@ -240,14 +258,11 @@ def open_catalogue(
         If the layout is that of another tree.
     """
     table = open_table(path)
-    try:
-        where = vote_columns(table.columns, tree, layout)
-    except (UnknownLayout, NotVotes) as error:
-        raise type(error)(f"{path.name}: {error.message}", file=str(path), **error.evidence) from error
-    if where.layout == "kaggle":
-        catalogue = _open_kaggle(table, tree, images)
+    where = _where_votes_are(table, tree, layout) if with_votes else None
+    if where is not None and where.layout == "kaggle":
+        catalogue = _open_kaggle(table, tree, images, with_images=with_images)
     else:
-        catalogue = _open_columns(table, tree, where, images)
+        catalogue = _open_columns(table, tree, where, images, with_images=with_images)
     require(table, [catalogue.id_column], is_name, "text or integers")
     if "ra" in table.columns or "dec" in table.columns:
         require(table, ["ra", "dec"], is_number, "degrees")
@@ -256,34 +271,61 @@ def open_catalogue(
     return catalogue
 
 
-def _open_kaggle(table: Table, tree: Tree, images: ImageSource | None) -> CatalogueFile:
+def _where_votes_are(table: Table, tree: Tree, layout: Layout | None) -> VoteColumns:
+    try:
+        return vote_columns(table.columns, tree, layout)
+    except (UnknownLayout, NotVotes) as error:
+        name = table.path.name
+        raise type(error)(f"{name}: {error.message}", file=str(table.path), **error.evidence) from error
+
+
+def _open_kaggle(table: Table, tree: Tree, images: ImageSource | None, *, with_images: bool) -> CatalogueFile:
     conditional_from_cumulative(tree, np.empty((0, tree.n_answers)), ())  # refuses another tree before any row
     require(table, KAGGLE_COLUMNS, pa.types.is_floating, "fractions")
-    if images is None:
-        require(table, ["image"], _is_bytes, "image bytes")
-        images = ImageSource(folder=table.path.parent, column="image")
+    if with_images and images is None:
+        require(table, [_IMAGE], _is_bytes, "image bytes")
+        images = ImageSource(folder=table.path.parent, column=_IMAGE)
     votes = KaggleVotes(tree=tree, id_column="galaxy_id")
-    return CatalogueFile(layout="kaggle", table=table, id_column="galaxy_id", images=images, votes=votes)
+    return CatalogueFile(
+        layout="kaggle", table=table, id_column="galaxy_id", images=images if with_images else None, votes=votes
+    )
 
 
-def _open_columns(table: Table, tree: Tree, where: VoteColumns, images: ImageSource | None) -> CatalogueFile:
-    name = table.path.name
-    id_column = next((column for column in _IDS if column in table.columns), None)
-    if images is None:
-        image_column = next((column for column in _PATHS if column in table.columns), None)
-        if image_column is None:
-            raise BadInput(
-                f"{name}: no column of images: neither image bytes with the Kaggle columns 'Class1.1' .. "
-                f"'Class11.6', nor image paths in {' or '.join(map(repr, _PATHS))}, nor a folder of images (--images)",
-                file=str(table.path),
-            )
-        require(table, [image_column], is_text, "image paths")
-        images = ImageSource(folder=table.path.parent, column=image_column)
-    id_column = id_column or next((column for column in _SURVEY_IDS if column in table.columns), images.column)
+def _open_columns(
+    table: Table, tree: Tree, where: VoteColumns | None, images: ImageSource | None, *, with_images: bool
+) -> CatalogueFile:
+    own_id = next((column for column in _IDS if column in table.columns), None)
+    if with_images and images is None:
+        images = _images_in(table, named=own_id is not None)
+    path_column = next((column for column in _PATHS if column in table.columns), None)
+    ids = (column for column in _SURVEY_IDS if column in table.columns)
+    id_column = own_id or next(ids, path_column)
     if id_column is None:
-        raise BadInput(f"{name}: no column of ids: {', '.join((*_IDS, *_SURVEY_IDS))}", file=str(table.path))
-    votes = column_votes(table, tree, where)
-    return CatalogueFile(layout=where.layout, table=table, id_column=id_column, images=images, votes=votes)
+        text = f"{table.path.name}: no column of ids: {', '.join((*_IDS, *_SURVEY_IDS))}"
+        raise BadInput(text, file=str(table.path))
+    return CatalogueFile(
+        layout="paths" if where is None else where.layout,
+        table=table,
+        id_column=id_column,
+        images=images if with_images else None,
+        votes=None if where is None else column_votes(table, tree, where),
+    )
+
+
+def _images_in(table: Table, *, named: bool) -> ImageSource:
+    """Return where a table keeps its images: paths, or bytes beside an id."""
+    for column in _PATHS:
+        if column in table.columns:
+            require(table, [column], is_text, "image paths")
+            return ImageSource(folder=table.path.parent, column=column)
+    if named and _IMAGE in table.columns:
+        require(table, [_IMAGE], _is_bytes, "image bytes")
+        return ImageSource(folder=table.path.parent, column=_IMAGE)
+    raise BadInput(
+        f"{table.path.name}: no column of images: neither image bytes in {_IMAGE!r} beside "
+        f"{' or '.join(map(repr, _IDS))}, nor image paths in {' or '.join(map(repr, _PATHS))}, nor a folder of images (--images)",
+        file=str(table.path),
+    )
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

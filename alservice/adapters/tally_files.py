@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from alservice.adapters.csv_rows import safe_cell
 from alservice.core.training_sets import TallySet
 from alservice.core.tree import Tree
 from alservice.core.votes import Counts, totals
 from alservice.errors import BadInput
 from alservice.shapes import FloatArray
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 CHUNK_ROWS: Final = 20_000
 """Rows in memory as Python numbers at a time."""
 
@@ -83,7 +83,7 @@ def _write_csv(path: Path, ids: Sequence[str], subjects: Mapping[str, int], bloc
             chunk = ids[first : first + CHUNK_ROWS]
             parts = (block[first : first + CHUNK_ROWS].tolist() for _, block in blocks)
             for galaxy, *row in zip(chunk, *parts, strict=True):
-                writer.writerow((_safe(galaxy), subjects.get(galaxy, ""), *itertools.chain.from_iterable(row)))
+                writer.writerow((safe_cell(galaxy), subjects.get(galaxy, ""), *itertools.chain.from_iterable(row)))
 
 
 def _write_parquet(path: Path, ids: Sequence[str], subjects: Mapping[str, int], blocks: _Blocks) -> None:
@@ -93,7 +93,3 @@ def _write_parquet(path: Path, ids: Sequence[str], subjects: Mapping[str, int], 
         **{name: pa.array(block[:, i]) for header, block in blocks for i, name in enumerate(header)},
     }
     parquet.write_table(pa.table(columns), path)
-
-
-def _safe(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text

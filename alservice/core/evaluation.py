@@ -49,7 +49,7 @@ def coverage_error(posterior: FloatArray, votes: IntArray, tolerances: Sequence[
     posterior
         (B, T) draws of the answer probability rho.
     votes
-        (B, 2) observed k and N.
+        (B, 2) observed k and N, whole numbers.
     tolerances
         K vote-fraction errors.
 
@@ -65,7 +65,7 @@ def coverage_error(posterior: FloatArray, votes: IntArray, tolerances: Sequence[
     NumericalFault
         If a draw is outside [0, 1] (the row is named), or no galaxy lies within a tolerance.
     """
-    posterior, votes = np.asarray(posterior), np.asarray(votes)
+    posterior, votes = np.asarray(posterior), _whole(np.asarray(votes))
     if votes.shape != (len(posterior), 2) or votes.dtype.kind not in "iu":
         raise BadVotes(f"votes must be {len(posterior)} integer pairs k, N, not {votes.dtype} {votes.shape}")
     refuse_rows((votes[:, 0] < 0) | (votes[:, 0] > votes[:, 1]), "k of N votes", BadVotes)
@@ -78,6 +78,13 @@ def coverage_error(posterior: FloatArray, votes: IntArray, tolerances: Sequence[
         raise NumericalFault(f"no galaxy lies within {empty} of its prediction: the error is undefined")
     errors: FloatArray = (expected - actual) / actual
     return errors
+
+
+def _whole(votes: IntArray) -> IntArray:
+    """Return whole numbers as integers, whatever type they came in; others stay as they are."""
+    if votes.dtype.kind == "f" and np.isfinite(votes).all() and not (votes % 1).any():
+        return votes.astype(np.int64)
+    return votes
 
 
 def summarise(

@@ -20,6 +20,7 @@ from alservice.ports.registry import (
     SubjectLedger,
 )
 from alservice.ports.storage import ArrayCodec, ImageCodec, ObjectStore
+from alservice.ports.tables import PredictionSink
 from alservice.ports.zooniverse import Zooniverse
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Landing",
     "ModelStore",
     "ObjectStore",
+    "PredictionSink",
     "Progress",
     "ReductionStore",
     "SnapshotStore",

@@ -468,3 +468,49 @@ def test_memory_is_flat(tmp_path: Path):
         return max(pa.total_allocated_bytes() - before for _ in catalogue.rows())
 
     assert held(4_500) < 1.6 * held(1_500)
+
+
+# What is read is what is asked for
+
+
+def test_votes_alone_need_no_images(tmp_path: Path):
+    """A table of ids and votes is enough; without any id it is refused by name."""
+    columns = {"id_str": ["a", "b"], "ring_yes": ["3", ""], "ring_no": ["1", ""]}
+    catalogue = open_catalogue(csv(tmp_path, columns), RINGS, with_images=False)
+    first, second = catalogue.rows()
+    assert catalogue.images is None
+    assert (first.image, first.counts.tolist(), second.counts, second.fractions) == (b"", [3, 1], None, None)
+    with pytest.raises(BadInput, match="no column of ids"):
+        open_catalogue(csv(tmp_path, {"ring_yes": ["3"], "ring_no": ["1"]}), RINGS, with_images=False)
+
+
+def test_images_alone_need_no_votes(tmp_path: Path):
+    """Fractions that do not add up do not stop a prediction, nor does another tree."""
+    columns = kaggle(2)
+    columns["Class1.1"] = [0.9, 0.9]
+    bad, good = (
+        list(open_catalogue(parquet(tmp_path, columns), GZ2, with_votes=votes).rows()) for votes in (True, False)
+    )
+    assert all(isinstance(row, CatalogueFault) for row in bad)
+    assert [(row.fractions, row.counts) for row in good] == [(None, None)] * 2
+    assert open_catalogue(parquet(tmp_path, columns), RINGS, with_votes=False).layout == "paths"
+
+
+def test_image_bytes_may_stand_beside_counted_votes(tmp_path: Path):
+    """Bytes in `image` and a column per answer: counts come as they are; bytes must be bytes."""
+    columns = {"galaxy_id": ["a", "b"], "image": [IMAGE, IMAGE], "ring_yes": [3, 0], "ring_no": [1, 0]}
+    catalogue = open_catalogue(parquet(tmp_path, columns), RINGS)
+    first, second = catalogue.rows()
+    assert catalogue.images.column == "image"
+    assert (first.image, first.counts.tolist(), first.n_votes) == (IMAGE, [3, 1], 4)
+    assert (second.counts, second.n_votes) == (None, 0)
+    with pytest.raises(BadInput, match="must hold image bytes"):
+        open_catalogue(parquet(tmp_path, columns | {"image": ["a", "b"]}), RINGS)
+
+
+def test_cumulative_fractions_come_as_recorded(tmp_path: Path):
+    """The Kaggle layout keeps the file's own numbers beside the shares."""
+    columns = kaggle(1)
+    (row,) = open_catalogue(parquet(tmp_path, columns), GZ2).rows()
+    assert row.cumulative.tolist() == pytest.approx([columns[name][0] for name in KAGGLE_COLUMNS])
+    assert row.counts is None

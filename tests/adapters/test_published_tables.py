@@ -159,7 +159,8 @@ def test_the_real_stripe_82_table(tmp_path: Path):
         source.table.batches(source.votes.columns), np.split(published, range(128, 19_761, 128)), strict=True
     ):
         faults: dict = {}
-        shares, asked, flags = source.votes.read(batch, faults)
+        block = source.votes.read(batch, faults)
+        shares, asked, flags = block.fractions, block.asked, block.inconsistent
         assert faults == {}
         np.testing.assert_array_equal(shares, conditional_fractions(GZ2, counts))
         np.testing.assert_array_equal(np.nan_to_num(asked), counts[:, :3].sum(axis=1))

@@ -77,6 +77,9 @@ def test_every_command_of_the_readme_exists() -> None:
 
     for command in (
         "rehearse",
+        "train",
+        "predict",
+        "evaluate",
         "doctor",
         "db upgrade",
         "campaign create",

@@ -1,11 +1,41 @@
 """The benchmarks run, small: what they check must hold, what they measure is for their README."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.benchmarks.fault_campaign import run_campaign, run_fakes
+from tests.benchmarks.goals import main as goals
 from tests.benchmarks.ingest import main as ingest
 from tests.benchmarks.publish_throughput import main as publish_throughput
 from tests.benchmarks.webhook import main as webhook
+
+
+@pytest.mark.slow
+def test_the_goals_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On real galaxies: every goal a line of the table, judged on the whole stream."""
+    options = [
+        "--tiny",
+        "--epochs",
+        "0.1",
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+        "--learning-curve",
+        "--out",
+        str(tmp_path),
+    ]
+    found = goals(options)
+    assert found["card"].n_galaxies == 1500
+    folder = tmp_path / "tiny-compact-0"
+    text = (folder / "goals.md").read_text()
+    assert text in capsys.readouterr().out
+    assert sum("coverage error" in line for line in text.splitlines()) == 8
+    assert all(f"| RMSE {what}" in text for what in ("of the Smooth", "of the Bar", "over the 37"))
+    assert {"goals.json", "reliability.svg", "training-curve.png", "learning-curve.svg"} <= {
+        p.name for p in folder.iterdir()
+    }
 
 
 def test_a_short_fault_campaign_breaks_no_rule() -> None:

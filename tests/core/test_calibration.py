@@ -1,6 +1,7 @@
 """Scores of predicted vote counts against their definitions, and under votes that follow the prediction."""
 
 import numpy as np
+import pytest
 from scipy import stats
 
 from alservice.core.calibration import (
@@ -9,6 +10,8 @@ from alservice.core.calibration import (
     coverage_counts,
     crps,
     randomised_pit,
+    reliability_curve,
+    uniformity,
 )
 
 N = np.array([0, 3, 7, 7, 1])
@@ -62,3 +65,41 @@ def test_coverage_counts_votes_strictly_within_the_tolerance():
     expected, actual = coverage_counts(pmf, np.array([5.0]), np.array([[6, 10]]), (0.1, 0.2))
     np.testing.assert_allclose(expected, [[5 / 55, 15 / 55]])
     np.testing.assert_array_equal(actual, [[0, 1]])
+
+
+def test_crps_equals_brute_force_over_the_counts():
+    """E|X - k| - E|X - X'| / 2, another definition of the same score, vote by vote."""
+    rng = np.random.default_rng(5)
+    pmf = rng.dirichlet(np.ones(8), 20)
+    k = rng.integers(0, 8, 20)
+    votes = np.arange(8)
+    apart = np.abs(votes[:, None] - votes)
+    expected = (pmf * apart[k]).sum(axis=1) - 0.5 * np.einsum("bi,ij,bj->b", pmf, apart, pmf)
+    np.testing.assert_allclose(crps(pmf, k), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "power"), [(5, 1.0), (40, 1.0), (500, 1.0), (500, 1.4), (3, 9.0)])
+def test_uniformity_is_the_kolmogorov_smirnov_test(n, power):
+    """The distance is scipy's, the p-value its exact one within two hundredths."""
+    u = np.random.default_rng(n).random(n) ** power
+    distance, p = uniformity(u)
+    exact = stats.kstest(u, "uniform")
+    assert distance == pytest.approx(exact.statistic, abs=1e-12)
+    assert p == pytest.approx(exact.pvalue, abs=0.02)
+
+
+def test_evenly_spread_values_are_as_uniform_as_can_be():
+    """The p-value of the smallest possible distance is 1, where its series does not converge."""
+    assert uniformity((np.arange(1000) + 0.5) / 1000) == (pytest.approx(0.0005), 1.0)
+
+
+def test_reliability_bins_hold_the_galaxies_predicted_alike():
+    """Two bins by hand: means of both, the standard error of their difference, empty bins left out."""
+    bins = reliability_curve(np.array([0.1, 0.2, 0.9, 1.0]), np.array([0.0, 0.2, 0.8, 0.7]), n_bins=2)
+    assert [b.n_galaxies for b in bins] == [2, 2]
+    assert [b.predicted for b in bins] == pytest.approx([0.15, 0.95])
+    assert [b.observed for b in bins] == pytest.approx([0.1, 0.75])
+    assert bins[0].error == pytest.approx(np.std([-0.1, 0.0], ddof=1) / np.sqrt(2))
+    (single,) = reliability_curve(np.array([0.31]), np.array([0.5]))
+    assert (single.n_galaxies, single.error) == (1, 0.0)
+    assert reliability_curve(np.empty(0), np.empty(0)) == ()

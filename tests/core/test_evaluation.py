@@ -165,7 +165,7 @@ def test_impossible_coverage_is_refused():
     with pytest.raises(BadVotes, match="row 1"):
         coverage_error(rho, votes, TOLERANCES)
     with pytest.raises(BadVotes, match="integer pairs"):
-        coverage_error(rho, votes.astype(float), TOLERANCES)
+        coverage_error(rho, votes + 0.5, TOLERANCES)
     with pytest.raises(BadVotes, match="integer pairs"):
         coverage_error(rho, votes[:2], TOLERANCES)
     with pytest.raises(NumericalFault, match="row 0"):
@@ -299,3 +299,43 @@ def test_bootstrap_columns_are_paired():
     np.testing.assert_allclose(sums[:, 1], 2 * sums[:, 0])
     assert (sums[:, 2] == 30).all()
     assert sums[:, 0].std() > 0
+
+
+def test_whole_votes_may_come_as_floats():
+    """Votes out of a table of floats give what the integers give."""
+    rho = np.random.default_rng(3).beta(4, 3, (50, 8))
+    votes = np.stack([np.arange(50) % 21, np.full(50, 20)], axis=1)
+    np.testing.assert_array_equal(
+        coverage_error(rho, votes.astype(np.float32), TOLERANCES), coverage_error(rho, votes, TOLERANCES)
+    )
+
+
+def test_the_error_is_against_recorded_fractions_where_there_are_any():
+    """A recorded fraction replaces the counted one galaxy by galaxy; likelihood and coverage stay with the counts."""
+    concentrations = make_concentrations(12)
+    counts = walk(concentrations, 30)
+    recorded = np.full(counts.shape, np.nan)
+    recorded[:6, 0] = 0.25
+    plain, against = (
+        assess(TREE, make_posterior(concentrations), counts, fractions=fractions) for fractions in (None, recorded)
+    )
+    mean = answer_probabilities(TREE, concentrations.astype(float)).mean(axis=1)[:, 0]
+    np.testing.assert_allclose(against.squared_error[:6, 0], (mean[:6] - 0.25) ** 2, rtol=1e-6)
+    np.testing.assert_array_equal(against.squared_error[6:], plain.squared_error[6:])
+    np.testing.assert_array_equal(against.nll, plain.nll)
+    np.testing.assert_array_equal(against.expected, plain.expected)
+    with pytest.raises(BadVotes, match="recorded fractions"):
+        assess(TREE, make_posterior(concentrations), counts, fractions=recorded[:3])
+
+
+def test_what_a_pit_is_made_of_is_the_predicted_distribution():
+    """Fewer votes than observed and as many, summed over scipy's beta-binomial mixture."""
+    concentrations = make_concentrations(4, n_draws=3)
+    counts = walk(concentrations, 20)
+    judged = assess(TREE, make_posterior(concentrations), counts)
+    for galaxy in range(4):
+        a = concentrations[galaxy, :, 0].astype(float)
+        b = concentrations[galaxy, :, 1:3].astype(float).sum(axis=1)
+        k = counts[galaxy, 0]
+        assert judged.at[galaxy, 0] == pytest.approx(stats.betabinom.pmf(k, 20, a, b).mean(), abs=1e-10)
+        assert judged.below[galaxy, 0] == pytest.approx(stats.betabinom.cdf(k - 1, 20, a, b).mean(), abs=1e-10)

@@ -180,3 +180,54 @@ def test_the_real_file():
     assert np.abs(back - cumulative)[known].max() < 2e-6
     odd, artifact = TREE.index("something-odd"), cumulative[:, TREE.column("smooth-or-featured_artifact")]
     np.testing.assert_allclose(TREE.asked_probability(shares)[:, odd], 1 - artifact, atol=2e-6)
+
+
+def test_a_galaxy_computed_by_hand():
+    """Three in five say featured, half of them see a face-on disk, and so on down the tree, digit by digit."""
+    shares = np.full(TREE.n_answers, np.nan)
+    for question, values in {
+        "smooth-or-featured": (0.3, 0.6, 0.1),
+        "disk-edge-on": (0.5, 0.5),
+        "bar": (0.2, 0.8),
+        "has-spiral-arms": (0.9, 0.1),
+        "bulge-size": (0.1, 0.2, 0.3, 0.4),
+        "something-odd": (0.25, 0.75),
+        "how-rounded": (0.5, 0.3, 0.2),
+        "odd-feature": (0.4, 0.0, 0.0, 0.0, 0.1, 0.5, 0.0),
+        "edge-on-bulge": (0.6, 0.1, 0.3),
+        "spiral-winding": (0.7, 0.2, 0.1),
+        "spiral-arm-count": (0.0, 0.8, 0.0, 0.0, 0.0, 0.2),
+    }.items():
+        shares[TREE.slices[TREE.index(question)]] = values
+    expected = dict.fromkeys(KAGGLE_COLUMNS, 0.0) | {
+        "Class1.1": 0.3,
+        "Class1.2": 0.6,
+        "Class1.3": 0.1,
+        "Class2.1": 0.3,
+        "Class2.2": 0.3,  # of 0.6 featured
+        "Class3.1": 0.06,
+        "Class3.2": 0.24,
+        "Class4.1": 0.27,
+        "Class4.2": 0.03,  # of 0.3 face-on
+        "Class5.1": 0.03,
+        "Class5.2": 0.06,
+        "Class5.3": 0.09,
+        "Class5.4": 0.12,
+        "Class6.1": 0.25,
+        "Class6.2": 0.75,  # of everyone, although artifacts are not asked
+        "Class7.1": 0.15,
+        "Class7.2": 0.09,
+        "Class7.3": 0.06,  # of 0.3 smooth
+        "Class8.1": 0.1,
+        "Class8.5": 0.025,
+        "Class8.6": 0.125,  # of 0.25 odd
+        "Class9.1": 0.18,
+        "Class9.2": 0.03,
+        "Class9.3": 0.09,  # of 0.3 edge-on
+        "Class10.1": 0.189,
+        "Class10.2": 0.054,
+        "Class10.3": 0.027,  # of 0.27 spiral
+        "Class11.2": 0.216,
+        "Class11.6": 0.054,
+    }
+    np.testing.assert_allclose(cumulative_from_conditional(TREE, shares), list(expected.values()), atol=1e-12)

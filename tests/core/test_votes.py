@@ -19,6 +19,7 @@ from alservice.core.votes import (
     inconsistent,
     totals,
     walk,
+    walked_counts,
 )
 from alservice.errors import BadVotes
 from tests.support.shared import shared_data
@@ -221,3 +222,16 @@ def test_real_gz2_counts_have_known_faults():
     assert inconsistent(tree, counts).any(axis=1).sum() == 828
     with pytest.raises(BadVotes, match="galaxy 8647474690312307154: question 'something-odd' has counts"):
         check_counts(tree, counts, table["objid"].to_pylist())
+
+
+def test_walked_counts_belong_to_the_galaxy():
+    """A galaxy's votes do not depend on its neighbours; every volunteer answers the first question; nobody, nothing."""
+    tree = load_tree("gz2")
+    shares = np.concatenate([np.full(len(q.answers), 1 / len(q.answers)) for q in tree.questions])
+    both = walked_counts(tree, np.stack([shares, shares]), ("a", "b"), volunteers=44, seed=0)
+    alone = walked_counts(tree, shares[None], ("b",), volunteers=np.array([44]), seed=0)
+    np.testing.assert_array_equal(both[1], alone[0])
+    assert (both[:, :3].sum(axis=1) == 44).all()
+    assert (both[0] != both[1]).any()
+    assert not walked_counts(tree, shares[None], ("b",), volunteers=0, seed=0).any()
+    assert (walked_counts(tree, shares[None], ("b",), volunteers=44, seed=1) != alone).any()
