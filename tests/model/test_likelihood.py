@@ -77,7 +77,7 @@ def test_probabilities_of_all_outcomes_sum_to_one():
     k = torch.arange(13.0)
     counts = torch.stack([k, 12 - k], dim=1)
     nll = dirichlet_multinomial_nll(torch.tensor([[0.4, 3.0]], dtype=torch.float64), counts, RINGS)
-    assert torch.exp(-nll).sum().item() == pytest.approx(1, abs=1e-12)
+    assert torch.exp(-nll).sum().item() == pytest.approx(1, abs=1e-9)
 
 
 def test_counts_need_not_be_whole():
@@ -87,7 +87,7 @@ def test_counts_need_not_be_whole():
     expected = gammaln(n + total) - gammaln(total) - gammaln(n + 1)
     expected -= (gammaln(k + a) - gammaln(a) - gammaln(k + 1)).sum()
     ours = dirichlet_multinomial_nll(torch.tensor(a)[None], torch.tensor(k)[None], RINGS)
-    assert ours.item() == pytest.approx(expected, rel=1e-12)
+    assert ours.item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_question_nobody_was_asked_costs_nothing():
