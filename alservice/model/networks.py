@@ -20,7 +20,7 @@ from alservice.model.likelihood import concentrations_from
 from alservice.model.trunks import Residual, Walmsley2020
 from alservice.shapes import UInt8Array
 
-__all__ = ["NETWORKS", "Network", "NetworkConfig", "build_network", "check_images", "log_precision_of"]
+__all__ = ["NETWORKS", "Network", "NetworkConfig", "build_network", "check_images", "log_precision_of", "view_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,7 +124,7 @@ class Network(nn.Module):
 
         With 8 they do not change when the image is flipped or turned by quarters, whatever the trunk learned.
         """
-        stacked = torch.cat([_view(pixels, view) for view in range(views)])
+        stacked = torch.cat([view_of(pixels, view) for view in range(views)])
         embedded: Tensor = self.trunk(stacked)
         return embedded.view(views, len(pixels), -1).mean(0)
 
@@ -181,7 +181,7 @@ def check_images(images: UInt8Array, config: NetworkConfig) -> None:
         )
 
 
-def _view(pixels: Tensor, view: int) -> Tensor:
+def view_of(pixels: Tensor, view: int) -> Tensor:
     """Return view 0..7 of square images: quarter turns, of the mirror image from 4 on."""
     mirrored = pixels.flip(-1) if view >= 4 else pixels
     return torch.rot90(mirrored, view % 4, dims=(-2, -1))
