@@ -33,6 +33,8 @@ class ImagePolicy:
     ----------
     size_px
         Side of the square the network sees (px).
+    field
+        Fraction of that side that the network looks at, centred: less sky, and less work.
     channels
         1 for grey, so that colour cannot leak into morphology; 3 for colour.
     shard_galaxies
@@ -41,11 +43,13 @@ class ImagePolicy:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
     size_px: int = 64
+    field: float = 1.0
     channels: Literal[1, 3] = 1
     shard_galaxies: int = 512
 
     def __post_init__(self) -> None:
         _require(16 <= self.size_px <= 1024, f"images.size_px must be 16 to 1024 px, not {self.size_px}")
+        _require(0 < self.field <= 1, f"images.field must lie in (0, 1], not {self.field}")
         _require(self.shard_galaxies >= 1, "images.shard_galaxies must be at least 1")
 
 

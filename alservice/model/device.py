@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from alservice.errors import BadConfig
@@ -45,5 +47,6 @@ def _is_bfloat16_native(device: str) -> bool:
     if device.startswith("cuda"):
         return torch.cuda.get_device_capability(device) >= (8, 0)
     # Elsewhere it is emulated, and slower than float32.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in the oldest releases that are allowed
+    # The oldest releases that are allowed cannot tell; there it is float32.
+    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return device == "cpu" and bool(capabilities.get("avx512_bf16"))

@@ -42,7 +42,10 @@ class Embedder:
         self._device = network.temperature.device
         self._block = max(1, _BLOCK.get(self._device.type, _LARGE_BLOCK) // views)
         trunk = _folded(copy.deepcopy(network.trunk).eval())
-        self._trunk = trunk.to(dtype=dtype, memory_format=torch.channels_last)
+        for weight in trunk.parameters():
+            if weight.ndim == 4:
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+        self._trunk = trunk.to(dtype)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:

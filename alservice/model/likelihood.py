@@ -13,7 +13,8 @@ without a cap, so that a unanimous vote and a split that is wider than uniform c
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -88,8 +89,7 @@ def dirichlet_multinomial_nll(concentrations: Tensor, counts: Tensor, tree: Tree
         If the last axis is not the tree's A answers.
     """
     _check(concentrations, counts, tree)
-    nll: Tensor = _DirichletMultinomial.apply(concentrations, counts, tree)
-    return nll
+    return cast("Tensor", _apply(concentrations, counts, tree))
 
 
 def mixture_nll(concentrations: Tensor, counts: Tensor, tree: Tree) -> Tensor:
@@ -150,18 +150,18 @@ class _DirichletMultinomial(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, concentrations: Tensor, counts: Tensor, tree: Tree) -> Tensor:
         """Return (..., Q) nats, and keep the derivative by the concentrations."""
-        alpha, k = torch.broadcast_tensors(concentrations, counts)
+        shape = np.broadcast_shapes(concentrations.shape, counts.shape)
+        alpha, k = concentrations.expand(shape), counts.expand(shape)
         question = torch.tensor(tree.question_of_answer, device=alpha.device)
         a, n = (_with_totals(x.reshape(-1, tree.n_answers).T, question, tree.n_questions) for x in (alpha, k))
         dtype = torch.float64 if alpha.dtype == torch.float64 else torch.float32
         value, slope = log_rising(a, n, dtype=dtype, slope=ctx.needs_input_grad[0])
         value.sub_(LogFactorials(counts).of(n))
-        of_answers, of_totals = value.split([tree.n_answers, tree.n_questions])
-        nll = _add_answers(of_totals, question, of_answers.neg_())
+        nll = _add_answers(value[tree.n_answers :], question, value[: tree.n_answers].neg_())
         if ctx.needs_input_grad[0]:
             ctx.question, ctx.shape = question, concentrations.shape
-            of_answers, of_totals = slope.split([tree.n_answers, tree.n_questions])
-            ctx.save_for_backward(of_totals.index_select(0, question).sub_(of_answers))
+            of_totals = slope[tree.n_answers :].index_select(0, question)
+            ctx.save_for_backward(of_totals.sub_(slope[: tree.n_answers]))
         return nll.to(concentrations.dtype).T.reshape(*alpha.shape[:-1], tree.n_questions)
 
     @staticmethod
@@ -172,6 +172,9 @@ class _DirichletMultinomial(torch.autograd.Function):
         of_questions = gradient.reshape(-1, gradient.shape[-1]).T
         of_answers = of_questions.index_select(0, ctx.question).mul_(slope).T
         return of_answers.reshape(*gradient.shape[:-1], -1).sum_to_size(ctx.shape), None, None
+
+
+_apply: Callable[..., Any] = _DirichletMultinomial.apply
 
 
 def _with_totals(values: Tensor, question: Tensor, n_questions: int) -> Tensor:

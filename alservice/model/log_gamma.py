@@ -1,7 +1,7 @@
 """Differences of log-gamma and their slopes in a handful of plain operations, faster than `torch.lgamma` itself.
 
-Stirling's series about the midpoint, after a shift by four that makes it converge: with m = a + 7/2, and R the product of
-(a + k + j) / (a + j) over j = 0..3,
+Stirling's series about the midpoint, after a shift by four that makes it converge: with m = a + 7/2, and R the product
+of (a + k + j) / (a + j) over j = 0..3,
 
     ln G(a + k) - ln G(a) = m ln(1 + k / m) - k + k ln(m + k) + s(m + k) - s(m) - ln R
 

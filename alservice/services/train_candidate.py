@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -15,18 +16,20 @@ from alservice.core.training_sets import TallySet
 from alservice.core.tree import Tree, load_tree
 from alservice.errors import BadVotes, NotFound
 from alservice.model.card import ModelCard, to_bytes
-from alservice.model.fit import FitConfig, fit
+from alservice.model.fit import FitConfig, fit, origin_of, run_digest
 from alservice.model.networks import NetworkConfig
 from alservice.ports import (
     ArrayCodec,
     CatalogueStore,
     ClassificationStore,
+    Clock,
     ModelStore,
     ObjectStore,
     Progress,
     SnapshotStore,
 )
 from alservice.services.gather_images import GatherImages
+from alservice.services.keep_checkpoints import KeepCheckpoints
 from alservice.services.load_model import LoadModel
 from alservice.services.pack_images import pack_name
 
@@ -91,11 +94,14 @@ class TrainCandidate:
     device: str
     code_revision: str
     progress: Progress
+    clock: Clock
+    checkpoint_every: timedelta = timedelta(minutes=1)
 
     def run(self, campaign: CampaignRow, cycle: Cycle) -> Model:
         """Return the cycle's candidate, trained now unless it is registered already.
 
-        Same snapshot, seed, code and thread count give the same bytes.
+        Same snapshot, seed, code and thread count give the same bytes, also when training was killed on the way: it
+        goes on from its newest checkpoint.
 
         Raises
         ------
@@ -109,11 +115,14 @@ class TrainCandidate:
         tallies = self._training_set(cycle, tree)
         if snapshot is None or not tallies.galaxy_ids:
             raise BadVotes(f"cycle {cycle.number} has no voted galaxy to train on", cycle=cycle.number)
-        card, data = self._fit(campaign, cycle, tree, tallies)
+        checkpoints = KeepCheckpoints(objects=self.objects, run=f"{campaign.campaign.name}-{cycle.number}")
+        card, data = self._fit(campaign, cycle, tree, tallies, checkpoints)
         stored = self.objects.put(data, kind="models", suffix=".safetensors")
-        return self.models.save(
+        model = self.models.save(
             cycle, key=stored.key, digest=stored.digest, snapshot_id=snapshot.id, card=card.document()
         )
+        checkpoints.forget()
+        return model
 
     def _training_set(self, cycle: Cycle, tree: Tree) -> TallySet:
         read = ReadSnapshot(snapshots=self.snapshots, objects=self.objects, arrays=self.arrays)
@@ -121,16 +130,19 @@ class TrainCandidate:
         galaxies = self.catalogues.by_id(cycle.catalogue_id, tallies.galaxy_ids)
         return tallies.only([not galaxy.evaluation for galaxy in galaxies])
 
-    def _fit(self, campaign: CampaignRow, cycle: Cycle, tree: Tree, tallies: TallySet) -> tuple[ModelCard, bytes]:
+    def _fit(
+        self, campaign: CampaignRow, cycle: Cycle, tree: Tree, tallies: TallySet, checkpoints: KeepCheckpoints
+    ) -> tuple[ModelCard, bytes]:
         decisions = campaign.campaign
         shards = self.catalogues.image_shards(cycle.catalogue_id, pack_name(decisions.images))
         gather = GatherImages(objects=self.objects, arrays=self.arrays)
         images = gather.all(shards, tallies.galaxy_ids)
         config = FitConfig(
-            network=NetworkConfig(
-                name=decisions.training.network,
+            network=NetworkConfig.of(
+                decisions.training.network,
                 channels=decisions.images.channels,
                 image_px=decisions.images.size_px,
+                field=decisions.images.field,
             ),
             steps=decisions.training.steps,
             batch=decisions.training.batch_galaxies,
@@ -138,6 +150,8 @@ class TrainCandidate:
             seed=seed_of(decisions.seed, "training", cycle.number),
         )
         self.progress.start(f"train on {len(images)} galaxies", config.steps)
+        initial = self._initial(campaign, cycle, tree)
+        checkpoint = self._resumable(checkpoints, run_digest(images, tallies.counts, tree, config, initial))
         result = fit(
             images,
             tallies.counts,
@@ -145,7 +159,10 @@ class TrainCandidate:
             config,
             device=self.device,
             progress=self._say,
-            initial=self._initial(campaign, cycle, tree),
+            initial=initial,
+            checkpoint=checkpoint,
+            on_checkpoint=checkpoints.keep,
+            is_due=self._every(self.checkpoint_every),
         )
         self.progress.finish()
         card = ModelCard(
@@ -168,6 +185,31 @@ class TrainCandidate:
             return None
         network, _ = LoadModel(objects=self.objects).run(self.models.get(cycle.champion_id), tree)
         return network.state_dict()
+
+    def _resumable(self, checkpoints: KeepCheckpoints, run: str) -> bytes | None:
+        """Return the newest checkpoint of this very run; one of other votes, seed or settings is of no use and goes."""
+        checkpoint = checkpoints.newest()
+        if checkpoint is None:
+            return None
+        step, digest = origin_of(checkpoint)
+        if digest != run:
+            checkpoints.forget()
+            return None
+        self.progress.advance(step)
+        return checkpoint
+
+    def _every(self, interval: timedelta) -> Callable[[int], bool]:
+        """Return what says that a checkpoint is due: this long after the last time that it said so."""
+        last = self.clock()
+
+        def is_due(_step: int) -> bool:
+            nonlocal last
+            if self.clock() - last < interval:
+                return False
+            last = self.clock()
+            return True
+
+        return is_due
 
     def _say(self, loss: float) -> None:
         self.progress.advance()

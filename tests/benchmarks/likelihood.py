@@ -88,9 +88,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    theirs, ours, difference = measure(
-        questions=arguments.questions, batch=arguments.batch, repeats=arguments.repeats
-    )
+    theirs, ours, difference = measure(questions=arguments.questions, batch=arguments.batch, repeats=arguments.repeats)
     print(f"loop over {arguments.questions} questions: {1e3 * theirs:.2f} ms; all at once: {1e3 * ours:.2f} ms")
     print(f"{theirs / ours:.1f} times as fast; values differ by at most {difference:.1e} nats")
 
