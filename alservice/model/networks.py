@@ -18,6 +18,7 @@ from alservice.errors import BadConfig, BadImage
 from alservice.model.fractions import concentrations_of, squared_errors
 from alservice.model.heads import Heads, Masks
 from alservice.model.likelihood import concentrations_from, dirichlet_multinomial_nll
+from alservice.model.timm_trunk import PREFIX, TimmTrunk
 from alservice.model.trunks import Residual, Walmsley2020
 from alservice.model.viewpoints import Dieleman2015, UntiedConvolution
 from alservice.shapes import UInt8Array
@@ -32,7 +33,7 @@ class NetworkConfig:
     Parameters
     ----------
     name
-        Key of `NETWORKS`.
+        Key of `NETWORKS`, or ``timm:`` and a model of timm, when that extra is installed.
     channels, image_px
         C and the side H = W (px) of the images it is given.
     field
@@ -52,8 +53,8 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no network can be built from; the message names the field."""
-        if self.name not in NETWORKS:
-            known = ", ".join(sorted(NETWORKS))
+        if self.name not in NETWORKS and not self.name.startswith(PREFIX):
+            known = ", ".join([*sorted(NETWORKS), f"{PREFIX}NAME"])
             raise BadConfig(f"network: no network is called {self.name!r}; known: {known}", name=self.name)
         if self.channels < 1 or self.image_px < 16 or not 0 < self.field <= 1:
             raise BadConfig("network: needs channels >= 1, image_px >= 16 and 0 < field <= 1")
@@ -62,7 +63,7 @@ class NetworkConfig:
     def of(cls, name: str, *, channels: int, image_px: int, field: float) -> NetworkConfig:
         """Return the configuration of a network with the heads and dropout of its authors."""
         plain = cls(name=name, channels=channels, image_px=image_px, field=field)
-        architecture = NETWORKS[name]
+        architecture = _architecture(name)
         return replace(plain, heads=architecture.heads, dropout=architecture.dropout)
 
     @property
@@ -103,6 +104,10 @@ NETWORKS: Final[Mapping[str, _Architecture]] = MappingProxyType(
 )
 """Every network there is: a new one is one more entry."""
 
+_TIMM: Final = _Architecture(
+    trunk=lambda config: TimmTrunk(config.name.removeprefix(PREFIX), channels=config.channels), heads=5, dropout=0.5
+)
+
 _FIRST_PRECISION: Final = 10.0
 """Precision of an untrained network: votes neither unanimous nor as spread as those of a binomial."""
 
@@ -123,7 +128,7 @@ class Network(nn.Module):
 
     def __init__(self, config: NetworkConfig, tree: Tree) -> None:
         super().__init__()
-        architecture = NETWORKS[config.name]
+        architecture = _architecture(config.name)
         self.config = config
         self.is_point_estimate = architecture.is_point_estimate
         self.tree = tree
@@ -183,6 +188,8 @@ class Network(nn.Module):
 
 def build_network(config: NetworkConfig, tree: Tree, *, seed: int) -> Network:
     """Return a network with fresh weights on the CPU that depend on the configuration and the seed alone."""
+    if config.name.startswith(PREFIX):
+        return _build_timm(config, tree, seed=seed)
     with torch.device("meta"):  # Modules would draw first weights from the global generator.
         network = Network(config, tree)
     network = network.to_empty(device="cpu")
@@ -198,14 +205,33 @@ def build_network(config: NetworkConfig, tree: Tree, *, seed: int) -> Network:
             module.reset_parameters()
         elif isinstance(module, UntiedConvolution):
             nn.init.zeros_(module.untied_bias)
+    _reset_heads(network, generator)
+    return network
+
+
+def _architecture(name: str) -> _Architecture:
+    return _TIMM if name.startswith(PREFIX) else NETWORKS[name]
+
+
+def _build_timm(config: NetworkConfig, tree: Tree, *, seed: int) -> Network:
+    """Return a network around a trunk of timm, which draws its first weights itself, from the global generator."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed, "trunk"))
+        network = Network(config, tree)
+    _reset_heads(network, torch.Generator().manual_seed(seed_of(seed, "weights")))
+    return network
+
+
+def _reset_heads(network: Network, generator: torch.Generator) -> None:
+    """Draw the heads anew: answers about even, spread as votes are before anything is known."""
     network.heads.reset(generator)
     with torch.no_grad():
         if network.is_point_estimate:
             network.heads.biases[-1].fill_(_FIRST_FRACTION)
         else:
-            network.heads.biases[-1][..., tree.n_answers :] = math.log(math.expm1(math.sqrt(_FIRST_PRECISION)))
+            spread = math.log(math.expm1(math.sqrt(_FIRST_PRECISION)))
+            network.heads.biases[-1][..., network.tree.n_answers :] = spread
         network.temperature.fill_(1)
-    return network
 
 
 def log_precision_of(outputs: Tensor) -> Tensor:
