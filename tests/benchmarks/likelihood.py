@@ -2,20 +2,20 @@
 
 `python -m tests.benchmarks.likelihood [--questions 86] [--batch 256] [--threads 1]`: the sizes of Zoobot's largest tree,
 86 questions and 279 answers. The loop is what peers do: log-gamma of torch per question, gradient by autograd.
+Times are of the process, which other programs do not stretch.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 
-import numpy as np
 import torch
 
 from alservice.core.question import Question
 from alservice.core.tree import Tree
 from alservice.model.likelihood import dirichlet_multinomial_nll
+from tests.benchmarks.predict import best_seconds
 
 
 def make_tree(questions: int) -> Tree:
@@ -49,17 +49,6 @@ def loop(concentrations: torch.Tensor, counts: torch.Tensor, tree: Tree) -> torc
     return torch.stack(columns, dim=1)
 
 
-def seconds(run: Callable[[], object], repeats: int) -> float:
-    """Return the median time of a call, after one to warm up."""
-    run()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
-
-
 def measure(*, questions: int, batch: int, repeats: int) -> tuple[float, float, float]:
     """Return seconds of the loop and of ours, and the largest difference of their values (nats)."""
     tree = make_tree(questions)
@@ -72,7 +61,7 @@ def measure(*, questions: int, batch: int, repeats: int) -> tuple[float, float, 
             concentrations.grad = None
             nll(concentrations, counts, tree).sum().backward()
 
-        return seconds(step, repeats)
+        return best_seconds(step, "cpu", repeats)
 
     with torch.no_grad():
         difference = dirichlet_multinomial_nll(concentrations, counts, tree) - loop(concentrations, counts, tree)
