@@ -151,12 +151,16 @@ class Network(nn.Module):
         """Return the concentrations (G, B, A) of G masked passes over one view of images, without temperature."""
         return self._concentrations(self.heads(self.trunk(pixels), masks), temperature=None)
 
-    def losses(self, pixels: Tensor, masks: Masks, counts: Tensor) -> Tensor:
+    def losses(self, pixels: Tensor, masks: Masks, counts: Tensor, *, precision: torch.dtype) -> Tensor:
         """Return what each of G masked passes makes of each galaxy's votes (B, A): (G, B).
 
         Nats, summed over questions; of a network of point estimates the mean squared error of cumulative fractions.
+        The trunk multiplies in the precision asked for; heads and votes are float32.
         """
-        outputs = self.heads(self.trunk(pixels), masks)
+        is_low = precision != torch.float32
+        with torch.autocast(pixels.device.type, dtype=precision if is_low else torch.bfloat16, enabled=is_low):
+            embedded = self.trunk(pixels)
+        outputs = self.heads(embedded.float(), masks)
         if self.is_point_estimate:
             return squared_errors(outputs, counts, self.tree)
         return dirichlet_multinomial_nll(self._concentrations(outputs, temperature=None), counts, self.tree).sum(-1)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from alservice.core.ids import seed_of
 from alservice.errors import BadInput, NumericalFault
 from alservice.model.augment import augment
+from alservice.model.device import resolve_precision
 from alservice.model.networks import Network
 from alservice.model.training import FitConfig
 
@@ -74,7 +75,8 @@ class Trainer:
             generator=torch.Generator().manual_seed(seed_of(config.seed, "views", self.step)),
         )
         masks = self.network.heads.training_masks(len(rows), seed=seed_of(config.seed, "dropout", self.step))
-        losses_KB = self.network.losses(views, masks, counts[rows].to(device))
+        precision = resolve_precision(config.precision, device.type)
+        losses_KB = self.network.losses(views, masks, counts[rows].to(device), precision=precision)
         loss = (losses_KB * weights[rows].T.to(device)).mean()
         self._optimiser.zero_grad()
         torch.autograd.backward(loss)

@@ -70,6 +70,18 @@ def test_the_same_training_gives_the_same_bits(trained: FitResult) -> None:
     assert again.history == trained.history
 
 
+def test_low_precision_learns_and_repeats_to_the_bit() -> None:
+    """With bfloat16 products the same run gives the same weights, near to those of float32 and not the same."""
+    images, counts = toys(60)
+    short = replace(CONFIG, steps=4, looks=1)
+    low = replace(short, precision="bfloat16")
+    first, again, full = (fit(images, counts, TREE, c, device="cpu", progress=silent).state for c in (low, low, short))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    name = "trunk.blocks.2.first.0.weight"
+    assert not torch.equal(first[name], full[name])
+    assert (first[name] - full[name]).norm() < 0.2 * full[name].norm()
+
+
 def test_another_seed_gives_another_network(trained: FitResult) -> None:
     """The seed is used."""
     images, counts = toys(200)
