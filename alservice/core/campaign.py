@@ -116,10 +116,20 @@ class AcquisitionPolicy:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PredictionPolicy:
-    """How the posterior is sampled: draws per galaxy."""
+    """How the posterior is sampled.
+
+    Parameters
+    ----------
+    draws
+        Per galaxy.
+    precision
+        Of the products in a trunk; ``auto`` is the faster one on each machine. Where machines of several kinds share a
+        catalogue, name one: draws of the two differ by more than rounding.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
     draws: int = 30
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def __post_init__(self) -> None:
         _require(2 <= self.draws <= 1000, f"prediction.draws must be 2 to 1000, not {self.draws}")
