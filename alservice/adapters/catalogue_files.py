@@ -322,8 +322,8 @@ def _images_in(table: Table, *, named: bool) -> ImageSource:
         require(table, [_IMAGE], _is_bytes, "image bytes")
         return ImageSource(folder=table.path.parent, column=_IMAGE)
     raise BadInput(
-        f"{table.path.name}: no column of images: neither image bytes in {_IMAGE!r} beside "
-        f"{' or '.join(map(repr, _IDS))}, nor image paths in {' or '.join(map(repr, _PATHS))}, nor a folder of images (--images)",
+        f"{table.path.name}: no column of images: neither image bytes in {_IMAGE!r} beside an id, nor image paths in "
+        f"{' or '.join(map(repr, _PATHS))}, nor a folder of images (--images)",
         file=str(table.path),
     )
 

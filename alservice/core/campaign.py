@@ -34,6 +34,8 @@ class ImagePolicy:
     ----------
     size_px
         Side of the square the network sees (px).
+    field
+        Fraction of that side that the network looks at, centred: less sky, and less work.
     channels
         1 for grey, so that colour cannot leak into morphology; 3 for colour.
     shard_galaxies
@@ -42,11 +44,13 @@ class ImagePolicy:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
     size_px: int = 64
+    field: float = 1.0
     channels: Literal[1, 3] = 1
     shard_galaxies: int = 512
 
     def __post_init__(self) -> None:
         _require(16 <= self.size_px <= 1024, f"images.size_px must be 16 to 1024 px, not {self.size_px}")
+        _require(0 < self.field <= 1, f"images.field must lie in (0, 1], not {self.field}")
         _require(self.shard_galaxies >= 1, "images.shard_galaxies must be at least 1")
 
 
@@ -113,10 +117,20 @@ class AcquisitionPolicy:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PredictionPolicy:
-    """How the posterior is sampled: draws per galaxy."""
+    """How the posterior is sampled.
+
+    Parameters
+    ----------
+    draws
+        Per galaxy.
+    precision
+        Of the products in a trunk; ``auto`` is the faster one on each machine. Where machines of several kinds share a
+        catalogue, name one: draws of the two differ by more than rounding.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
     draws: int = 30
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def __post_init__(self) -> None:
         _require(2 <= self.draws <= 1000, f"prediction.draws must be 2 to 1000, not {self.draws}")

@@ -20,6 +20,7 @@ from alservice.core.campaign import (
     Campaign,
     CollectingPolicy,
     EvaluationPolicy,
+    ImagePolicy,
     TrainingPolicy,
 )
 from alservice.core.catalogues import CatalogueFault, CatalogueRow, evaluation_fraction
@@ -45,6 +46,10 @@ SYNTHETIC = "synthetic sky"
 
 OVERDISPERSION, VOLUNTEER_BIAS = 30.0, 0.2
 """How far synthetic volunteers disagree: Dirichlet precision of a galaxy's crowd, and spread of personal leanings."""
+
+KAGGLE_FIELD = 0.5
+"""Part of the side of a Kaggle image that the network sees: the central 160 of 320 px, where the galaxy is. On 2,500
+galaxies the error of the Smooth fraction fell from 0.213 to 0.183, in 60 % of the time."""
 
 
 def prepare_rehearsal(factory: Factory, *, data: Path | None, galaxies: int | None, seed: int) -> None:
@@ -101,6 +106,7 @@ def _campaign(tree: Tree, file: CatalogueFile | None, n: int, seed: int) -> Camp
         tree=tree.name,
         seed=seed,
         hold_hours=0.0,  # nobody is asked in a rehearsal: a held gate keeps the champion
+        images=ImagePolicy(field=1.0 if not _unbiased(file) else KAGGLE_FIELD),
         evaluation=EvaluationPolicy(fraction=_evaluation_fraction(file, seed)),
         acquisition=AcquisitionPolicy(
             initial_galaxies=2 * batch,
@@ -115,8 +121,12 @@ def _campaign(tree: Tree, file: CatalogueFile | None, n: int, seed: int) -> Camp
 
 def _evaluation_fraction(file: CatalogueFile | None, seed: int) -> float:
     """Return the share that leaves a whole Kaggle file with its 1,500 members; a fifth of any other catalogue."""
-    unbiased = () if file is None else file.unbiased_ids()
-    return evaluation_fraction(unbiased, seed=seed, otherwise=EvaluationPolicy().fraction)
+    return evaluation_fraction(_unbiased(file), seed=seed, otherwise=EvaluationPolicy().fraction)
+
+
+def _unbiased(file: CatalogueFile | None) -> Sequence[str]:
+    """Return the ids of the unbiased part of a Kaggle file; no other file names one."""
+    return () if file is None else file.unbiased_ids()
 
 
 def _synthetic_rows(tree: Tree, n: int, seed: int) -> Iterator[CatalogueRow | CatalogueFault]:

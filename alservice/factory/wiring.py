@@ -307,6 +307,7 @@ class Wiring:
             device=self.device,
             code_revision=code_revision(),
             progress=self.progress,
+            clock=self.clock,
         )
 
     def judge(self) -> JudgeModel:

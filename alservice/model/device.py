@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from alservice.errors import BadConfig
@@ -23,3 +25,28 @@ def resolve_device(name: str) -> str:
         reason = str(error).partition("\n")[0]
         raise BadConfig(f"device: {name!r} cannot be used: {reason}", device=name) from error
     return name
+
+
+def resolve_precision(name: str, device: str) -> torch.dtype:
+    """Return the dtype that a trunk computes in; ``auto`` takes bfloat16 where the device multiplies it natively.
+
+    Raises
+    ------
+    BadConfig
+        The name is none of ``auto``, ``float32`` and ``bfloat16``.
+    """
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    if name == "auto":
+        return torch.bfloat16 if _is_bfloat16_native(device) else torch.float32
+    if name not in known:
+        raise BadConfig(f"precision: {name!r} is none of auto, {', '.join(known)}", precision=name)
+    return known[name]
+
+
+def _is_bfloat16_native(device: str) -> bool:
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # Elsewhere it is emulated, and slower than float32.
+    # The oldest releases that are allowed cannot tell; there it is float32.
+    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return device == "cpu" and bool(capabilities.get("avx512_bf16"))

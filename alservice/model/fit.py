@@ -28,7 +28,7 @@ from alservice.model.trainer import Trainer, load_weights, part_of
 from alservice.model.training import FitConfig, FitResult
 from alservice.shapes import FloatArray, IntArray, UInt8Array
 
-__all__ = ["FitConfig", "FitResult", "fit"]
+__all__ = ["FitConfig", "FitResult", "fit", "origin_of", "run_digest"]
 
 _HOLD_OUT_DRAWS: Final = 10
 """Posterior draws when the hold-out is asked: enough to rank states, cheap enough to repeat."""
@@ -51,6 +51,7 @@ def fit(
     initial: Mapping[str, Tensor] | None = None,
     checkpoint: bytes | None = None,
     on_checkpoint: Callable[[bytes], None] | None = None,
+    is_due: Callable[[int], bool] = lambda _step: False,
 ) -> FitResult:
     """Train a network on galaxies and their votes.
 
@@ -67,7 +68,10 @@ def fit(
     checkpoint
         What `on_checkpoint` was last given by a run with the same arguments: this run goes on from there.
     on_checkpoint
-        Given, at every look at the hold-out, all that is needed to go on; the result is the same to the bit.
+        Given, at every look at the hold-out and where it is due, all that is needed to go on; the result is the same
+        to the bit.
+    is_due
+        Asked after every step, by its number, whether a checkpoint is due; looks are places to resume from anyway.
 
     Raises
     ------
@@ -98,8 +102,25 @@ def fit(
         )
         if checkpoint is not None:
             run.resume(checkpoint)
-        run.train(progress, on_checkpoint)
+        run.train(progress, on_checkpoint or _ignore, is_due)
         return run.result()
+
+
+def origin_of(checkpoint: bytes) -> tuple[int, str]:
+    """Return the steps behind a checkpoint and the digest of its run; raises `BadInput` or `DigestMismatch`."""
+    _, document = tensors_from_bytes(checkpoint, what="a checkpoint")
+    return int(document["step"]), str(document["run"])
+
+
+def run_digest(
+    images: UInt8Array,
+    counts: FloatArray | IntArray,
+    tree: Tree,
+    config: FitConfig,
+    initial: Mapping[str, Tensor] | None = None,
+) -> str:
+    """Return what names a run: a checkpoint is good for `fit` with the same arguments, and no other."""
+    return _digest(image_keys(images), counts, tree, config, initial)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,32 +149,40 @@ class _Galaxies:
 
 @dataclass(kw_only=True, slots=True)
 class _Run:
-    """A trainer, the looks it has been given at the hold-out, and the averaged weights that looked best."""
+    """A trainer, its looks at the hold-out, losses since the last one, and the averaged weights that looked best."""
 
     trainer: Trainer
     galaxies: _Galaxies
     digest: str
     history: list[dict[str, float]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
 
-    def train(self, progress: Callable[[float], None], on_checkpoint: Callable[[bytes], None] | None) -> None:
+    def train(
+        self,
+        progress: Callable[[float], None],
+        on_checkpoint: Callable[[bytes], None],
+        is_due: Callable[[int], bool],
+    ) -> None:
         trainer, galaxies, config = self.trainer, self.galaxies, self.trainer.config
         stops = sorted({-(-config.steps * look // config.looks) for look in range(1, config.looks + 1)})
         for stop in (stop for stop in stops if stop > trainer.step):
-            losses = []
             while trainer.step < stop:
-                losses.append(trainer.advance(galaxies.images, galaxies.counts, galaxies.weights))
-                progress(losses[-1])
-            self._look(sum(losses) / len(losses))
-            if on_checkpoint is not None:
-                on_checkpoint(self._checkpoint())
+                self.losses.append(trainer.advance(galaxies.images, galaxies.counts, galaxies.weights))
+                progress(self.losses[-1])
+                if trainer.step < stop and is_due(trainer.step):
+                    on_checkpoint(self._checkpoint())
+            self._look(sum(self.losses) / len(self.losses))
+            self.losses = []
+            on_checkpoint(self._checkpoint())
 
     def resume(self, checkpoint: bytes) -> None:
         state, document = tensors_from_bytes(checkpoint, what="a checkpoint")
         if document.get("run") != self.digest:
             raise Conflict("the checkpoint is of a run on other galaxies, another tree or another configuration")
         self.trainer.restore(state, step=document["step"])
-        self.history, self.best = document["history"], part_of(state, "best")
+        self.history, self.losses = document["history"], document["losses"]
+        self.best = part_of(state, "best")
 
     def result(self) -> FitResult:
         network = self.trainer.average
@@ -177,7 +206,8 @@ class _Run:
 
     def _checkpoint(self) -> bytes:
         state = self.trainer.state() | {f"best/{name}": tensor for name, tensor in self.best.items()}
-        document = {"run": self.digest, "step": self.trainer.step, "history": self.history}
+        step, history, losses = self.trainer.step, self.history, self.losses
+        document = {"run": self.digest, "step": step, "history": history, "losses": losses}
         return tensors_to_bytes(state, document)
 
     def _held_counts(self) -> Tensor:
@@ -222,6 +252,10 @@ def _digest(
             "initial": None if initial is None else digest_of_bytes(tensors_to_bytes(initial, {})),
         }
     )
+
+
+def _ignore(_checkpoint: bytes) -> None:
+    """Keep nothing: a run without checkpoints starts anew."""
 
 
 @contextmanager

@@ -35,7 +35,7 @@ class Masks:
 
 
 class Heads(nn.Module):
-    """K independent heads from an embedding to outputs: linear layers with ReLU between and dropout before each.
+    """K independent heads from an embedding to outputs: linear layers, a rectifier between, and dropout before each.
 
     Parameters
     ----------
@@ -45,15 +45,18 @@ class Heads(nn.Module):
         K, the number of heads.
     dropout
         Probability that an input of a layer is dropped, 0 <= p < 1.
+    pieces
+        Linear pieces of a hidden unit: 1 is ReLU, more is maxout, the largest of so many linear maps.
     """
 
-    def __init__(self, *, widths: tuple[int, ...], members: int, dropout: float) -> None:
+    def __init__(self, *, widths: tuple[int, ...], members: int, dropout: float, pieces: int = 1) -> None:
         super().__init__()
         if members < 1 or not 0 <= dropout < 1:
             raise BadConfig(f"heads need members >= 1 and 0 <= dropout < 1, not {members} and {dropout}")
         self.members = members
         self.dropout = dropout
-        layers = list(pairwise(widths))
+        self.pieces = pieces
+        layers = [(i, o * pieces) for i, o in pairwise(widths[:-1])] + [(widths[-2], widths[-1])]
         self.weights = nn.ParameterList(nn.Parameter(torch.empty(members, i, o)) for i, o in layers)
         self.biases = nn.ParameterList(nn.Parameter(torch.empty(members, 1, o)) for _, o in layers)
 
@@ -69,9 +72,12 @@ class Heads(nn.Module):
         """Return the outputs (G, B, O) of G masked passes over embeddings (B, E)."""
         x = embeddings
         for layer, (weight, bias, keep) in enumerate(zip(self.weights, self.biases, masks.keep, strict=True)):
-            inputs = torch.relu(x) if layer else x
+            inputs = self._hidden(x) if layer else x
             x = torch.baddbmm(bias[masks.head], inputs * keep, weight[masks.head])
         return x
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        return torch.relu(x) if self.pieces == 1 else x.view(*x.shape[:-1], -1, self.pieces).amax(-1)
 
     def training_masks(self, batch: int, *, seed: int) -> Masks:
         """Return one pass per head, with independent masks for every galaxy of a batch."""

@@ -1,9 +1,9 @@
 """How likely the votes are: Dirichlet-multinomial per question, and binomial on one answer.
 
-All questions of the tree are scored in one pass. Sums over the answers of a question are products with the 0/1
-membership matrix (A, Q): one kernel for any tree, with the same order of additions on every device, which scatter
-operations on a GPU do not promise. The arithmetic is float64, because log-gamma differences of a few nats between
-values of thousands are lost in float32.
+All questions of the tree are scored in one pass, value and slope together. What cancels between answers and total is
+float64, because differences of a few nats between values of thousands are lost in float32. Sums over the answers of a
+question have one order of additions: on a GPU they are products with the 0/1 membership matrix (A, Q), since scatter
+operations do not promise it there.
 
 Sources: Walmsley 2020 (MNRAS 491, 1554) eq. 1-6 for the binomial; Walmsley 2022 (MNRAS 509, 3966) for a
 Dirichlet-multinomial per question. There concentrations are capped at 1..101; here they are a mean and a precision
@@ -13,13 +13,17 @@ without a cap, so that a unanimous vote and a split that is wider than uniform c
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from alservice.core.tree import Tree
 from alservice.errors import BadVotes, NumericalFault
+from alservice.model.log_gamma import LogFactorials, log_rising
 
 __all__ = [
     "binomial_nll",
@@ -85,13 +89,7 @@ def dirichlet_multinomial_nll(concentrations: Tensor, counts: Tensor, tree: Tree
         If the last axis is not the tree's A answers.
     """
     _check(concentrations, counts, tree)
-    alpha, k = concentrations.double(), counts.double()
-    member = _membership(tree, alpha)
-    alpha_sum, n = alpha @ member, k @ member
-    coefficient = torch.lgamma(n + 1) - torch.lgamma(k + 1) @ member
-    of_answers = (torch.lgamma(k + alpha) - torch.lgamma(alpha)) @ member
-    of_total = torch.lgamma(n + alpha_sum) - torch.lgamma(alpha_sum)
-    return (of_total - of_answers - coefficient).to(concentrations.dtype)
+    return cast("Tensor", _apply(concentrations, counts, tree))
 
 
 def mixture_nll(concentrations: Tensor, counts: Tensor, tree: Tree) -> Tensor:
@@ -142,6 +140,60 @@ def binomial_nll(logits: Tensor, k: Tensor, n: Tensor) -> Tensor:
     return (k64 * softplus(-z) + (n64 - k64) * softplus(z) - coefficient).to(logits.dtype)
 
 
+class _DirichletMultinomial(torch.autograd.Function):
+    """Value and slope in one go: left to autograd, every log-gamma would cost a digamma and a graph of its own.
+
+    Inside, arrays stand on end, (A, R) for the R rows of a batch, so that what happens to an answer or to a question
+    happens to a stretch of memory; answers and, below them, the totals of questions are one array (A + Q, R).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, concentrations: Tensor, counts: Tensor, tree: Tree) -> Tensor:
+        """Return (..., Q) nats, and keep the derivative by the concentrations."""
+        shape = np.broadcast_shapes(concentrations.shape, counts.shape)
+        alpha, k = concentrations.expand(shape), counts.expand(shape)
+        question = torch.tensor(tree.question_of_answer, device=alpha.device)
+        a, n = (_with_totals(x.reshape(-1, tree.n_answers).T, question, tree.n_questions) for x in (alpha, k))
+        dtype = torch.float64 if alpha.dtype == torch.float64 else torch.float32
+        value, slope = log_rising(a, n, dtype=dtype, slope=ctx.needs_input_grad[0])
+        value.sub_(LogFactorials(counts).of(n))
+        nll = _add_answers(value[tree.n_answers :], question, value[: tree.n_answers].neg_())
+        if ctx.needs_input_grad[0]:
+            ctx.question, ctx.shape = question, concentrations.shape
+            of_totals = slope[tree.n_answers :].index_select(0, question)
+            ctx.save_for_backward(of_totals.sub_(slope[: tree.n_answers]))
+        return nll.to(concentrations.dtype).T.reshape(*alpha.shape[:-1], tree.n_questions)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient by the concentrations; counts are data and have none."""
+        (slope,) = ctx.saved_tensors
+        of_questions = gradient.reshape(-1, gradient.shape[-1]).T
+        of_answers = of_questions.index_select(0, ctx.question).mul_(slope).T
+        return of_answers.reshape(*gradient.shape[:-1], -1).sum_to_size(ctx.shape), None, None
+
+
+_apply: Callable[..., Any] = _DirichletMultinomial.apply
+
+
+def _with_totals(values: Tensor, question: Tensor, n_questions: int) -> Tensor:
+    """Return values (A, R) and below them their sums over the answers of each question: float64 (A + Q, R)."""
+    n_answers, rows = values.shape
+    both = torch.zeros(n_answers + n_questions, rows, dtype=torch.float64, device=values.device)
+    both[:n_answers] = values
+    both[n_answers:] = _add_answers(both[n_answers:], question, both[:n_answers])
+    return both
+
+
+def _add_answers(totals: Tensor, question: Tensor, values: Tensor) -> Tensor:
+    """Return totals (Q, R) plus the sums of values (A, R) over the answers of each question."""
+    if not values.is_cuda:
+        return totals.index_add_(0, question, values)
+    member = torch.nn.functional.one_hot(question, len(totals)).to(values.dtype)
+    return totals + member.T @ values
+
+
 def _membership(tree: Tree, like: Tensor) -> Tensor:
     """Return the matrix (A, Q) that is 1 where an answer belongs to a question, on the device and dtype of another."""
     matrix = np.eye(tree.n_questions)[tree.question_of_answer]
@@ -155,7 +207,17 @@ def _check(concentrations: Tensor, counts: Tensor, tree: Tree) -> None:
                 f"{name} {tuple(values.shape)} do not end in the {tree.n_answers} answers of tree {tree.name!r}",
                 tree=tree.name,
             )
-    if not bool((torch.isfinite(concentrations) & (concentrations > 0)).all()):
+    low, high = _range(concentrations)
+    if not (low > 0 and high < math.inf):
         raise NumericalFault("Dirichlet-multinomial likelihood: concentrations must be finite and positive")
-    if not bool((torch.isfinite(counts) & (counts >= 0)).all()):
+    low, high = _range(counts)
+    if not (low >= 0 and high < math.inf):
         raise NumericalFault("Dirichlet-multinomial likelihood: counts must be finite and not negative")
+
+
+def _range(values: Tensor) -> tuple[float, float]:
+    """Return the smallest and largest value, NaN if any is; of none, a number that is fine."""
+    if not values.numel():
+        return 1.0, 1.0
+    low, high = torch.aminmax(values.detach())
+    return low.item(), high.item()

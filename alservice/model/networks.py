@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, cast
 
@@ -15,12 +15,15 @@ from torch import Tensor, nn
 from alservice.core.ids import seed_of
 from alservice.core.tree import Tree
 from alservice.errors import BadConfig, BadImage
+from alservice.model.fractions import concentrations_of, squared_errors
 from alservice.model.heads import Heads, Masks
-from alservice.model.likelihood import concentrations_from
+from alservice.model.likelihood import concentrations_from, dirichlet_multinomial_nll
+from alservice.model.timm_trunk import PREFIX, TimmTrunk
 from alservice.model.trunks import Residual, Walmsley2020
+from alservice.model.viewpoints import Dieleman2015, UntiedConvolution
 from alservice.shapes import UInt8Array
 
-__all__ = ["NETWORKS", "Network", "NetworkConfig", "build_network", "check_images", "log_precision_of"]
+__all__ = ["NETWORKS", "Network", "NetworkConfig", "build_network", "check_images", "log_precision_of", "view_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +33,7 @@ class NetworkConfig:
     Parameters
     ----------
     name
-        Key of `NETWORKS`.
+        Key of `NETWORKS`, or ``timm:`` and a model of timm, when that extra is installed.
     channels, image_px
         C and the side H = W (px) of the images it is given.
     field
@@ -50,11 +53,18 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no network can be built from; the message names the field."""
-        if self.name not in NETWORKS:
-            known = ", ".join(sorted(NETWORKS))
+        if self.name not in NETWORKS and not self.name.startswith(PREFIX):
+            known = ", ".join([*sorted(NETWORKS), f"{PREFIX}NAME"])
             raise BadConfig(f"network: no network is called {self.name!r}; known: {known}", name=self.name)
         if self.channels < 1 or self.image_px < 16 or not 0 < self.field <= 1:
             raise BadConfig("network: needs channels >= 1, image_px >= 16 and 0 < field <= 1")
+
+    @classmethod
+    def of(cls, name: str, *, channels: int, image_px: int, field: float) -> NetworkConfig:
+        """Return the configuration of a network with the heads and dropout of its authors."""
+        plain = cls(name=name, channels=channels, image_px=image_px, field=field)
+        architecture = _architecture(name)
+        return replace(plain, heads=architecture.heads, dropout=architecture.dropout)
 
     @property
     def input_px(self) -> int:
@@ -64,8 +74,14 @@ class NetworkConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Architecture:
+    """A trunk, hidden layers of the heads, and what their outputs are: concentrations, or rectified fractions."""
+
     trunk: Callable[[NetworkConfig], nn.Module]
-    hidden: tuple[int, ...]
+    hidden: tuple[int, ...] = ()
+    pieces: int = 1
+    is_point_estimate: bool = False
+    heads: int = 5
+    dropout: float = 0.3
 
 
 NETWORKS: Final[Mapping[str, _Architecture]] = MappingProxyType(
@@ -74,14 +90,29 @@ NETWORKS: Final[Mapping[str, _Architecture]] = MappingProxyType(
             trunk=lambda config: Residual(channels=config.channels, widths=(8, 32, 64, 128)), hidden=(128,)
         ),
         "walmsley2020": _Architecture(
-            trunk=lambda config: Walmsley2020(channels=config.channels, input_px=config.input_px), hidden=()
+            trunk=lambda config: Walmsley2020(channels=config.channels, input_px=config.input_px), dropout=0.5
+        ),
+        "dieleman2015": _Architecture(
+            trunk=lambda config: Dieleman2015(channels=config.channels),
+            hidden=(2048, 2048),
+            pieces=2,
+            is_point_estimate=True,
+            heads=1,
+            dropout=0.5,
         ),
     }
 )
 """Every network there is: a new one is one more entry."""
 
+_TIMM: Final = _Architecture(
+    trunk=lambda config: TimmTrunk(config.name.removeprefix(PREFIX), channels=config.channels), heads=5, dropout=0.5
+)
+
 _FIRST_PRECISION: Final = 10.0
 """Precision of an untrained network: votes neither unanimous nor as spread as those of a binomial."""
+
+_FIRST_FRACTION: Final = 0.5
+"""Output of an untrained network of fractions: well inside the rectifier, where there is a gradient."""
 
 
 class Network(nn.Module):
@@ -97,14 +128,16 @@ class Network(nn.Module):
 
     def __init__(self, config: NetworkConfig, tree: Tree) -> None:
         super().__init__()
-        architecture = NETWORKS[config.name]
+        architecture = _architecture(config.name)
         self.config = config
+        self.is_point_estimate = architecture.is_point_estimate
         self.tree = tree
         self.trunk = architecture.trunk(config)
         self.heads = Heads(
-            widths=(cast("int", self.trunk.embedding), *architecture.hidden, tree.n_answers + tree.n_questions),
+            widths=(cast("int", self.trunk.embedding), *architecture.hidden, self._n_outputs),
             members=config.heads,
             dropout=config.dropout,
+            pieces=architecture.pieces,
         )
         self.register_buffer("temperature", torch.ones(tree.n_questions))
 
@@ -116,30 +149,51 @@ class Network(nn.Module):
 
     def forward(self, pixels: Tensor, masks: Masks) -> Tensor:
         """Return the concentrations (G, B, A) of G masked passes over one view of images, without temperature."""
-        logits, log_precision = self._outputs(self.trunk(pixels), masks)
-        return concentrations_from(logits, log_precision, self.tree)
+        return self._concentrations(self.heads(self.trunk(pixels), masks), temperature=None)
+
+    def losses(self, pixels: Tensor, masks: Masks, counts: Tensor, *, precision: torch.dtype) -> Tensor:
+        """Return what each of G masked passes makes of each galaxy's votes (B, A): (G, B).
+
+        Nats, summed over questions; of a network of point estimates the mean squared error of cumulative fractions.
+        The trunk multiplies in the precision asked for; heads and votes are float32.
+        """
+        is_low = precision != torch.float32
+        with torch.autocast(pixels.device.type, dtype=precision if is_low else torch.bfloat16, enabled=is_low):
+            embedded = self.trunk(pixels)
+        outputs = self.heads(embedded.float(), masks)
+        if self.is_point_estimate:
+            return squared_errors(outputs, counts, self.tree)
+        return dirichlet_multinomial_nll(self._concentrations(outputs, temperature=None), counts, self.tree).sum(-1)
 
     def embed(self, pixels: Tensor, *, views: int) -> Tensor:
         """Return embeddings (B, E), averaged over the first 1, 2, 4 or 8 elements of the square's symmetry group.
 
         With 8 they do not change when the image is flipped or turned by quarters, whatever the trunk learned.
         """
-        stacked = torch.cat([_view(pixels, view) for view in range(views)])
+        stacked = torch.cat([view_of(pixels, view) for view in range(views)])
         embedded: Tensor = self.trunk(stacked)
         return embedded.view(views, len(pixels), -1).mean(0)
 
     def draw(self, embeddings: Tensor, masks: Masks) -> Tensor:
         """Return the posterior draws (B, T, A) of concentrations, temperature included."""
-        logits, log_precision = self._outputs(embeddings, masks)
-        return concentrations_from(logits, log_precision, self.tree, temperature=self.temperature).transpose(0, 1)
-
-    def _outputs(self, embeddings: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
         outputs = self.heads(embeddings, masks)
-        return outputs[..., : self.tree.n_answers], log_precision_of(outputs[..., self.tree.n_answers :])
+        return self._concentrations(outputs, temperature=self.temperature).transpose(0, 1)
+
+    def _concentrations(self, outputs: Tensor, *, temperature: Tensor | None) -> Tensor:
+        if self.is_point_estimate:
+            return concentrations_of(outputs, self.tree, precision=_FIRST_PRECISION, temperature=temperature)
+        logits, spreads = outputs[..., : self.tree.n_answers], outputs[..., self.tree.n_answers :]
+        return concentrations_from(logits, log_precision_of(spreads), self.tree, temperature=temperature)
+
+    @property
+    def _n_outputs(self) -> int:
+        return self.tree.n_answers + (0 if self.is_point_estimate else self.tree.n_questions)
 
 
 def build_network(config: NetworkConfig, tree: Tree, *, seed: int) -> Network:
     """Return a network with fresh weights on the CPU that depend on the configuration and the seed alone."""
+    if config.name.startswith(PREFIX):
+        return _build_timm(config, tree, seed=seed)
     with torch.device("meta"):  # Modules would draw first weights from the global generator.
         network = Network(config, tree)
     network = network.to_empty(device="cpu")
@@ -153,11 +207,35 @@ def build_network(config: NetworkConfig, tree: Tree, *, seed: int) -> Network:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
+        elif isinstance(module, UntiedConvolution):
+            nn.init.zeros_(module.untied_bias)
+    _reset_heads(network, generator)
+    return network
+
+
+def _architecture(name: str) -> _Architecture:
+    return _TIMM if name.startswith(PREFIX) else NETWORKS[name]
+
+
+def _build_timm(config: NetworkConfig, tree: Tree, *, seed: int) -> Network:
+    """Return a network around a trunk of timm, which draws its first weights itself, from the global generator."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed, "trunk"))
+        network = Network(config, tree)
+    _reset_heads(network, torch.Generator().manual_seed(seed_of(seed, "weights")))
+    return network
+
+
+def _reset_heads(network: Network, generator: torch.Generator) -> None:
+    """Draw the heads anew: answers about even, spread as votes are before anything is known."""
     network.heads.reset(generator)
     with torch.no_grad():
-        network.heads.biases[-1][..., tree.n_answers :] = math.log(math.expm1(math.sqrt(_FIRST_PRECISION)))
+        if network.is_point_estimate:
+            network.heads.biases[-1].fill_(_FIRST_FRACTION)
+        else:
+            spread = math.log(math.expm1(math.sqrt(_FIRST_PRECISION)))
+            network.heads.biases[-1][..., network.tree.n_answers :] = spread
         network.temperature.fill_(1)
-    return network
 
 
 def log_precision_of(outputs: Tensor) -> Tensor:
@@ -181,7 +259,7 @@ def check_images(images: UInt8Array, config: NetworkConfig) -> None:
         )
 
 
-def _view(pixels: Tensor, view: int) -> Tensor:
+def view_of(pixels: Tensor, view: int) -> Tensor:
     """Return view 0..7 of square images: quarter turns, of the mirror image from 4 on."""
     mirrored = pixels.flip(-1) if view >= 4 else pixels
     return torch.rot90(mirrored, view % 4, dims=(-2, -1))

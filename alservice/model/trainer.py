@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from alservice.core.ids import seed_of
 from alservice.errors import BadInput, NumericalFault
 from alservice.model.augment import augment
-from alservice.model.likelihood import dirichlet_multinomial_nll
+from alservice.model.device import resolve_precision
 from alservice.model.networks import Network
 from alservice.model.training import FitConfig
 
@@ -59,7 +59,7 @@ class Trainer:
         Returns
         -------
         float
-            Nats per galaxy: its questions are summed, so a galaxy with few votes simply says less.
+            As `Network.losses` per galaxy: questions are summed, so a galaxy with few votes simply says less.
 
         Raises
         ------
@@ -75,8 +75,9 @@ class Trainer:
             generator=torch.Generator().manual_seed(seed_of(config.seed, "views", self.step)),
         )
         masks = self.network.heads.training_masks(len(rows), seed=seed_of(config.seed, "dropout", self.step))
-        nll_KBQ = dirichlet_multinomial_nll(self.network(views, masks), counts[rows].to(device), self.network.tree)
-        loss = (nll_KBQ.sum(-1) * weights[rows].T.to(device)).mean()
+        precision = resolve_precision(config.precision, device.type)
+        losses_KB = self.network.losses(views, masks, counts[rows].to(device), precision=precision)
+        loss = (losses_KB * weights[rows].T.to(device)).mean()
         self._optimiser.zero_grad()
         torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT)

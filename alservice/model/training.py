@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
 
 from alservice.errors import BadConfig
 from alservice.model.augment import Augmentation
 from alservice.model.networks import NetworkConfig
+
+Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +36,8 @@ class FitConfig:
         How often the hold-out is asked, spread evenly; each look is also a place to resume from.
     threads
         CPU threads: part of the configuration, because sums are split by them.
+    precision
+        Of the products in the trunk: ``float32``, or ``bfloat16`` (autocast), faster where the device has it natively.
     """
 
     network: NetworkConfig
@@ -46,6 +50,7 @@ class FitConfig:
     hold_out: float = 0.1
     looks: int = 10
     threads: int = 2
+    precision: Precision = "float32"
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -55,6 +60,8 @@ class FitConfig:
             raise BadConfig(f"training needs steps, looks and threads >= 1 and batch >= 2: {self}")
         if not (0 < self.hold_out < 1 and 0 <= self.warm_up < 1 and 0 <= self.average < 1):
             raise BadConfig(f"training needs hold_out, warm_up and average as shares below 1: {self}")
+        if self.precision not in {"float32", "bfloat16"}:
+            raise BadConfig(f"training needs precision float32 or bfloat16: {self}")
         if not (self.learning_rate > 0 and self.weight_decay >= 0):
             raise BadConfig(f"training needs learning_rate > 0 and weight_decay >= 0: {self}")
 

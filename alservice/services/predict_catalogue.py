@@ -82,7 +82,12 @@ class PredictCatalogue:
         gather = GatherImages(objects=self.objects, arrays=self.arrays)
         _, ids, images = next(gather.shards([pack], wanted))
         concentrations, embeddings = sample_posterior(
-            network, images, draws=campaign.prediction.draws, seed=seed_of(campaign.seed, "draws"), device=self.device
+            network,
+            images,
+            draws=campaign.prediction.draws,
+            seed=seed_of(campaign.seed, "draws"),
+            device=self.device,
+            precision=campaign.prediction.precision,
         )
         posterior = Posterior(
             galaxy_ids=ids,

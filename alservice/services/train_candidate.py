@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,12 @@ from alservice.core.tree import Tree, load_tree
 from alservice.core.votes import inconsistent
 from alservice.errors import BadVotes, NotFound
 from alservice.model.card import ModelCard, to_bytes
-from alservice.model.fit import FitConfig, fit
+from alservice.model.fit import FitConfig, fit, origin_of, run_digest
 from alservice.model.networks import NetworkConfig
 from alservice.ports import (
     ArrayCodec,
     CatalogueStore,
+    Clock,
     ModelStore,
     ObjectStore,
     Progress,
@@ -30,6 +32,7 @@ from alservice.ports import (
     TallySource,
 )
 from alservice.services.gather_images import GatherImages
+from alservice.services.keep_checkpoints import KeepCheckpoints
 from alservice.services.load_model import LoadModel
 from alservice.services.pack_images import pack_name
 
@@ -100,11 +103,14 @@ class TrainCandidate:
     device: str
     code_revision: str
     progress: Progress
+    clock: Clock
+    checkpoint_every: timedelta = timedelta(minutes=1)
 
     def run(self, campaign: CampaignRow, cycle: Cycle) -> Model:
         """Return the cycle's candidate, trained now unless it is registered already.
 
-        Same snapshot, seed, code and thread count give the same bytes.
+        Same snapshot, seed, code and thread count give the same bytes, also when training was killed on the way: it
+        goes on from its newest checkpoint.
 
         Raises
         ------
@@ -118,11 +124,14 @@ class TrainCandidate:
         tallies = self._training_set(cycle, tree)
         if snapshot is None or not tallies.galaxy_ids:
             raise BadVotes(f"cycle {cycle.number} has no voted galaxy to train on", cycle=cycle.number)
-        card, data = self._fit(campaign, cycle, tree, tallies, snapshot)
+        checkpoints = KeepCheckpoints(objects=self.objects, run=f"{campaign.campaign.name}-{cycle.number}")
+        card, data = self._fit(campaign, cycle, tree, tallies, snapshot, checkpoints)
         stored = self.objects.put(data, kind="models", suffix=".safetensors")
-        return self.models.save(
+        model = self.models.save(
             cycle, key=stored.key, digest=stored.digest, snapshot_id=snapshot.id, card=card.document()
         )
+        checkpoints.forget()
+        return model
 
     def _training_set(self, cycle: Cycle, tree: Tree) -> TallySet:
         read = ReadSnapshot(snapshots=self.snapshots, objects=self.objects, arrays=self.arrays)
@@ -131,17 +140,24 @@ class TrainCandidate:
         return tallies.only([not galaxy.evaluation for galaxy in galaxies])
 
     def _fit(
-        self, campaign: CampaignRow, cycle: Cycle, tree: Tree, tallies: TallySet, snapshot: TrainingSnapshot
+        self,
+        campaign: CampaignRow,
+        cycle: Cycle,
+        tree: Tree,
+        tallies: TallySet,
+        snapshot: TrainingSnapshot,
+        checkpoints: KeepCheckpoints,
     ) -> tuple[ModelCard, bytes]:
         decisions = campaign.campaign
         shards = self.catalogues.image_shards(cycle.catalogue_id, pack_name(decisions.images))
         gather = GatherImages(objects=self.objects, arrays=self.arrays)
         images = gather.all(shards, tallies.galaxy_ids)
         config = FitConfig(
-            network=NetworkConfig(
-                name=decisions.training.network,
+            network=NetworkConfig.of(
+                decisions.training.network,
                 channels=decisions.images.channels,
                 image_px=decisions.images.size_px,
+                field=decisions.images.field,
             ),
             steps=decisions.training.steps,
             batch=decisions.training.batch_galaxies,
@@ -149,6 +165,8 @@ class TrainCandidate:
             seed=seed_of(decisions.seed, "training", cycle.number),
         )
         self.progress.start(f"train on {len(images)} galaxies", config.steps)
+        initial = self._initial(campaign, cycle, tree)
+        checkpoint = self._resumable(checkpoints, run_digest(images, tallies.counts, tree, config, initial))
         result = fit(
             images,
             tallies.counts,
@@ -156,7 +174,10 @@ class TrainCandidate:
             config,
             device=self.device,
             progress=self._say,
-            initial=self._initial(campaign, cycle, tree),
+            initial=initial,
+            checkpoint=checkpoint,
+            on_checkpoint=checkpoints.keep,
+            is_due=self._every(self.checkpoint_every),
         )
         self.progress.finish()
         card = ModelCard(
@@ -181,6 +202,31 @@ class TrainCandidate:
             return None
         network, _ = LoadModel(objects=self.objects).run(self.models.get(cycle.champion_id), tree)
         return network.state_dict()
+
+    def _resumable(self, checkpoints: KeepCheckpoints, run: str) -> bytes | None:
+        """Return the newest checkpoint of this very run; one of other votes, seed or settings is of no use and goes."""
+        checkpoint = checkpoints.newest()
+        if checkpoint is None:
+            return None
+        step, digest = origin_of(checkpoint)
+        if digest != run:
+            checkpoints.forget()
+            return None
+        self.progress.advance(step)
+        return checkpoint
+
+    def _every(self, interval: timedelta) -> Callable[[int], bool]:
+        """Return what says that a checkpoint is due: this long after the last time that it said so."""
+        last = self.clock()
+
+        def is_due(_step: int) -> bool:
+            nonlocal last
+            if self.clock() - last < interval:
+                return False
+            last = self.clock()
+            return True
+
+        return is_due
 
     def _say(self, loss: float) -> None:
         self.progress.advance()

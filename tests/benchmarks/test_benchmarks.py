@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks import likelihood, predict
 from tests.benchmarks.fault_campaign import run_campaign, run_fakes
 from tests.benchmarks.goals import main as goals
 from tests.benchmarks.ingest import main as ingest
@@ -76,3 +77,20 @@ def test_the_webhook_keeps_every_reduction_while_votes_are_read() -> None:
         assert result.failed == 0
         assert result.kept == result.expected
     assert result.polled
+
+
+def test_the_likelihood_is_that_of_the_loop() -> None:
+    """Both ways end, and give the same values to the digits that the loop's float32 has."""
+    theirs, ours, difference = likelihood.measure(questions=5, batch=8, repeats=1)
+    assert theirs > 0
+    assert ours > 0
+    assert difference < 1e-3
+
+
+def test_prediction_is_measured_beside_its_floor() -> None:
+    """Every figure of the table is a rate, and the text names them all."""
+    figures = predict.measure(
+        device="cpu", name="compact", image_px=16, images=4, batch=2, repeats=1, precision="float32", side=32
+    )
+    assert min(figures.ours, figures.one_draw, figures.plain, figures.trained, figures.floor) > 0
+    assert figures.text().count("images/s") == 3

@@ -203,6 +203,7 @@ def test_arrays_that_do_not_fit_are_refused():
         ("weight_decay", -1.0),
         ("average", 1.0),
         ("warm_up", 1.0),
+        ("precision", "float16"),
     ],
 )
 def test_impossible_runs_are_refused(name, value):

@@ -81,3 +81,15 @@ def test_impossible_heads_are_refused(members, dropout):
     """No heads, or dropout of everything, is a configuration error."""
     with pytest.raises(BadConfig):
         make_heads(members=members, dropout=dropout)
+
+
+def test_maxout_units_take_the_largest_of_their_pieces():
+    """With two pieces a hidden unit is the larger of two linear maps, of either sign; outputs are linear."""
+    heads = Heads(widths=(3, 4, 2), members=1, dropout=0.0, pieces=2)
+    heads.reset(torch.Generator().manual_seed(0))
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        pieces = (x @ heads.weights[0][0]).view(5, 4, 2)
+        expected = torch.maximum(pieces[..., 0], pieces[..., 1]) @ heads.weights[1][0]
+        torch.testing.assert_close(heads(x, heads.posterior_masks(1, seed=0))[0], expected)
+    assert (torch.maximum(pieces[..., 0], pieces[..., 1]) < 0).any()
