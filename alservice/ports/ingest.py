@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
 from alservice.core.classifications import Classification, RawClassification, Verdict
@@ -108,6 +108,9 @@ class ClassificationStore(Protocol):
 
     def counted(self, campaign_id: int, cycle_id: int | None = None) -> int:
         """Return counted classifications, of all cycles or of the subjects of one."""
+
+    def counted_per_day(self, campaign_id: int, *, since: datetime, until: datetime) -> Mapping[date, int]:
+        """Return counted classifications by the day (UTC) they were made, from a moment up to another."""
 
     def counted_of_galaxies(self, campaign_id: int) -> Mapping[str, int]:
         """Return counted classifications by galaxy id, for galaxies that have any row."""

@@ -25,8 +25,8 @@ from alservice.ports import (
     ObjectStore,
     SnapshotStore,
 )
-from alservice.services.acquire_batch import question_weights
 from alservice.services.predict_catalogue import PredictCatalogue, Scope
+from alservice.services.score_pool import question_weights
 from alservice.services.summarise_campaign import SummariseCampaign
 from alservice.shapes import FloatArray
 

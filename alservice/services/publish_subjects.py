@@ -23,7 +23,7 @@ from alservice.core.campaign import Campaign
 from alservice.core.cycles import Cycle
 from alservice.core.retry import Breaker
 from alservice.core.states import SubjectState
-from alservice.core.subjects import Subject, SubjectDraft
+from alservice.core.subjects import Subject, SubjectDraft, VotesAsked
 from alservice.errors import AllowanceExhausted, BadConfig, Terminal, ZooniverseUnavailable
 from alservice.ports import ObjectStore, Progress, SubjectLedger, Zooniverse
 from alservice.services.one_subject import EXISTING, OneSubject, Outcome, ensure_linked, zooniverse_id_of
@@ -108,7 +108,9 @@ class PublishSubjects:
     sleep: Callable[[float], None]
     progress: Progress
 
-    def publish(self, cycle: Cycle, campaign: Campaign, drafts: Sequence[SubjectDraft], n_votes: int) -> PublishReport:
+    def publish(
+        self, cycle: Cycle, campaign: Campaign, drafts: Sequence[SubjectDraft], n_votes: VotesAsked
+    ) -> PublishReport:
         """Make every draft a live subject, or record why it cannot be one.
 
         Raises

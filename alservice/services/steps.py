@@ -62,7 +62,9 @@ def acquire(service: AcquireBatch) -> Step:
 
     def run(campaign: CampaignRow, cycle: Cycle) -> Move:
         acquired = service.run(campaign, cycle)
-        return Move(to=CycleState.PUBLISHING, detail=dict(Counter(a.arm for a in acquired)))
+        votes = service.acquisitions.votes(cycle.id)
+        detail: dict[str, int] = {**Counter(str(a.arm) for a in acquired), "votes": sum(votes.values())}
+        return Move(to=CycleState.PUBLISHING, detail=detail)
 
     return run
 
@@ -82,7 +84,7 @@ def publish(
         acquired = acquisitions.get(cycle.id) or ()
         galaxies = catalogues.by_id(cycle.catalogue_id, sorted(a.galaxy_id for a in acquired))
         drafts = [draft_subject(decisions.name, cycle.number, galaxy) for galaxy in galaxies]
-        report = service(decisions).publish(cycle, decisions, drafts, n_votes=decisions.acquisition.votes_per_galaxy)
+        report = service(decisions).publish(cycle, decisions, drafts, n_votes=acquisitions.votes(cycle.id))
         deadline = clock() + timedelta(hours=decisions.collecting.deadline_hours)
         return Move(to=CycleState.COLLECTING, detail=asdict(report), changes={"deadline": deadline})
 

@@ -45,6 +45,6 @@ def test_an_empty_batch_is_a_batch(stores, cycle) -> None:
 
 def test_half_a_batch_is_none(stores, cycle) -> None:
     """A galaxy that breaks a rule takes the whole batch back."""
-    with pytest.raises(Conflict, match="ck_acquisitions_n_votes"):
+    with pytest.raises(Conflict, match="ck_acquired_n_votes"):
         stores.acquisitions.save(cycle.id, draw(), n_votes=0)
     assert stores.acquisitions.get(cycle.id) is None
