@@ -36,7 +36,8 @@ class PoolShard:
     Parameters
     ----------
     scores
-        (n,) by the campaign's policy, NaN without a posterior; None before there is a champion or a need.
+        (n,) by the campaign's policy, NaN without a posterior or with policy ``random``; None before there is a
+        champion.
     easy
         (n,) whether volunteers should find each easy.
     embeddings
@@ -68,8 +69,7 @@ class ScorePool:
 
     def pool(self, campaign: CampaignRow, cycle: Cycle, survey: Posterior | None) -> Iterator[PoolShard]:
         """Yield every galaxy of the catalogue once, scored where there is a champion and the policy looks."""
-        policy = campaign.campaign.acquisition
-        if cycle.champion_id is None or policy.policy == "random":
+        if cycle.champion_id is None:
             n_galaxies = self.catalogues.get(cycle.catalogue_id).n_galaxies
             for first_row in range(0, n_galaxies, PAGE):
                 galaxies = self.catalogues.galaxies(cycle.catalogue_id, first_row=first_row, limit=PAGE)
@@ -78,22 +78,15 @@ class ScorePool:
             return
         tree = load_tree(campaign.campaign.tree)
         for galaxies, posterior in self._shards(campaign, cycle):
-            rows = _rows(galaxies, posterior)
-            scores = np.full(len(galaxies), np.nan)
+            row_of = {galaxy.galaxy_id: row for row, galaxy in enumerate(galaxies)}
+            rows = [row_of[galaxy_id] for galaxy_id in posterior.galaxy_ids]
             easy = np.zeros(len(galaxies), dtype=bool)
+            easy[rows] = easy_galaxies(tree, posterior.concentrations)
             embeddings = np.zeros((len(galaxies), posterior.embeddings.shape[1]), dtype=np.float16)
             embeddings[rows] = posterior.embeddings
-            easy[rows] = easy_galaxies(tree, posterior.concentrations)
-            scores[rows] = policy_scores(
-                policy.policy,
-                tree,
-                posterior.concentrations,
-                votes=policy.votes_per_galaxy,
-                weights=question_weights(policy, tree),
-                answer=policy.threshold_answer,
-                target=None if survey is None else survey.concentrations,
-            )
-            failed = frozenset(g.galaxy_id for g in galaxies) - set(posterior.galaxy_ids)
+            scores = np.full(len(galaxies), np.nan)
+            scores[rows] = self._scores(campaign.campaign.acquisition, tree, posterior, survey)
+            failed = frozenset(row_of) - set(posterior.galaxy_ids)
             yield PoolShard(galaxies=galaxies, scores=scores, easy=easy, embeddings=embeddings, failed=failed)
 
     def survey(self, campaign: CampaignRow, cycle: Cycle) -> Posterior:
@@ -122,6 +115,22 @@ class ScorePool:
                     information[places, tier] = tree_information(tree, posterior.concentrations[rows], n_votes, weights)
         return information
 
+    @staticmethod
+    def _scores(
+        policy: AcquisitionPolicy, tree: Tree, posterior: Posterior, survey: Posterior | None
+    ) -> FloatArray | float:
+        if policy.policy == "random":
+            return np.nan
+        return policy_scores(
+            policy.policy,
+            tree,
+            posterior.concentrations,
+            votes=policy.votes_per_galaxy,
+            weights=question_weights(policy, tree),
+            answer=policy.threshold_answer,
+            target=None if survey is None else survey.concentrations,
+        )
+
     def _shards(self, campaign: CampaignRow, cycle: Cycle) -> Iterator[tuple[Sequence[Galaxy], Posterior]]:
         """Yield the galaxies of each shard, and the posterior of those that have one."""
         if cycle.champion_id is None:
@@ -134,8 +143,3 @@ class ScorePool:
         for shard in shards:
             galaxies = self.catalogues.galaxies(cycle.catalogue_id, first_row=shard.index * size, limit=size)
             yield galaxies, self.arrays.decode_posterior(self.objects.get(shard.key))
-
-
-def _rows(galaxies: Sequence[Galaxy], posterior: Posterior) -> list[int]:
-    row_of = {galaxy.galaxy_id: row for row, galaxy in enumerate(galaxies)}
-    return [row_of[galaxy_id] for galaxy_id in posterior.galaxy_ids]
