@@ -122,6 +122,8 @@ class BatchDrawer:
             ("easy", self._easy, eligible & is_easy),
         )
         for arm, reservoir, drawable in uniform:
+            if reservoir.size == 0:
+                continue
             keys = self._noise(arm, galaxy_ids, drawable)
             reservoir.offer(keys, keys, galaxy_ids, np.full(shape, np.nan), is_easy)
         if self._policy.informative:

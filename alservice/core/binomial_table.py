@@ -23,6 +23,9 @@ _END_RESOLUTION = 1.5
 _SUBNORMAL = 1e-30
 """Smaller probabilities are zero in the table: as float32 subnormals they would slow the product tenfold."""
 
+_ONE_THREAD = 2**18
+"""Multiply-adds up to which OpenBLAS keeps a product on the calling thread."""
+
 
 class BinomialTable:
     """Pmfs and entropies of binomial votes on a grid of rho, for one number of votes.
@@ -52,7 +55,10 @@ class BinomialTable:
         FloatArray
             (N,) nats, within `MAX_ERROR_NATS` of the exact value on either side, hence possibly below zero.
         """
-        looked_up = _node_weights(rho.astype(np.float32), self._n_nodes) @ self._table
+        weights = _node_weights(rho.astype(np.float32), self._n_nodes)
+        # Products too small for BLAS to split: its threads wait by spinning, and on a busy machine cost sevenfold time.
+        step = max(1, _ONE_THREAD // self._table.size)
+        looked_up = np.concatenate([weights[i : i + step] @ self._table for i in range(0, len(weights), step)])
         # Quadratic interpolation undershoots zero by parts in 1e5 of a peak; such states carry no entropy.
         pmf = np.maximum(looked_up[:, :-1], np.float32(_SUBNORMAL))
         information: FloatArray = -np.vecdot(pmf, np.log(pmf)) - looked_up[:, -1]

@@ -36,7 +36,7 @@ class Reservoir:
     """The `size` candidates with the largest keys so far, with their embeddings where there are any."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        self.size = size
         self._heap: list[Candidate] = []
         self._embeddings: dict[str, FloatArray] = {}
 
@@ -50,14 +50,14 @@ class Reservoir:
         embeddings: FloatArray | None = None,
     ) -> None:
         """Keep what is among the best; a key of -inf never is."""
-        if self._size == 0:
+        if self.size == 0:
             return
-        floor = self._heap[0].key if len(self._heap) == self._size else -math.inf
+        floor = self._heap[0].key if len(self._heap) == self.size else -math.inf
         for i in np.flatnonzero((keys >= floor) & (keys > -np.inf)).tolist():
             new = Candidate(float(keys[i]), float(noise[i]), galaxy_ids[i], float(scores_nats[i]), bool(easy[i]))
             if embeddings is not None:
                 self._embeddings[new.galaxy_id] = embeddings[i].copy()  # a view would keep its shard in memory
-            if len(self._heap) < self._size:
+            if len(self._heap) < self.size:
                 heapq.heappush(self._heap, new)
             else:
                 self._embeddings.pop(heapq.heappushpop(self._heap, new).galaxy_id, None)

@@ -85,18 +85,21 @@ class World:
         assert service.run(self.campaign, self.cycle) == self.saved[self.cycle.id][0].galaxies
         return self.saved[self.cycle.id]
 
-    # What stores do.
     def galaxies(self, _catalogue_id, *, first_row=0, limit=None):
+        """Return galaxies from a row on."""
         return self.rows[first_row : first_row + limit]
 
     def posterior_shards(self, _model_id, _catalogue_id, _scope):
+        """Return every shard; one lacks a galaxy."""
         missing = [int(self.of(FAILED) // SHARD == i) for i in range(N // SHARD)]
         return [Shard(index=i, key=str(i), n_galaxies=SHARD - m, n_failed=m) for i, m in enumerate(missing)]
 
     def counted_per_day(self, _campaign_id, *, since, until):
+        """Return classifications per day."""
         return {day: n for day, n in self.per_day.items() if since.date() <= day < until.date()}
 
     def get(self, key):
+        """Return the catalogue, or the bytes of a posterior shard."""
         if isinstance(key, int):
             return Catalogue(id=1, campaign_id=1, source="test", digest="0", n_galaxies=N, n_failed=0, votes_key=None)
         rows = [i for i in range(int(key) * SHARD, (int(key) + 1) * SHARD) if self.rows[i].galaxy_id != FAILED]
@@ -118,9 +121,11 @@ class Batches:
         self.world = world
 
     def get(self, cycle_id):
+        """Return what was drawn."""
         return self.world.saved[cycle_id][0].galaxies if cycle_id in self.world.saved else None
 
     def save(self, cycle_id, batch, *, n_votes):
+        """Keep a batch and its votes."""
         self.world.saved[cycle_id] = batch, n_votes
 
 
