@@ -54,6 +54,41 @@ class VoteForecast:
     confidence: float
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BudgetProposal:
+    """What a cycle may ask of volunteers, and how long what it does ask will take.
+
+    Parameters
+    ----------
+    forecast
+        Classifications until the campaign's deadline.
+    galaxies
+        Galaxies that its lower end pays for at the campaign's votes per galaxy.
+    asked
+        Classifications that the campaign's batch asks for.
+    days_needed
+        Whole days after which the forecast's lower end reaches them; None beyond a year.
+    """
+
+    forecast: VoteForecast
+    galaxies: int
+    asked: int
+    days_needed: int | None
+
+    def text(self) -> str:
+        """Return the proposal in a few lines."""
+        f = self.forecast
+        days = "more than a year" if self.days_needed is None else f"{self.days_needed} days"
+        expected = f"{f.mean:.0f} expected, {f.low:.0f} to {f.high:.0f} with {f.confidence:.0%} confidence"
+        lines = (
+            f"{f.per_day:.0f} classifications a day over the last {f.history_days} days",
+            f"until the deadline, {f.horizon_days:g} days: {expected}",
+            f"budget: {f.low:.0f} classifications, {self.galaxies} galaxies at the campaign's votes per galaxy",
+            f"deadline: the batch asks for {self.asked}, which takes {days}",
+        )
+        return "\n".join(lines)
+
+
 def forecast_votes(daily: IntArray, horizon_days: float, *, confidence: float = 0.9) -> VoteForecast:
     """Forecast the classifications of the days to come.
 
