@@ -11,9 +11,15 @@ each. A volunteer is asked question q of galaxy x with probability P_q(x), so th
     sum_q w_q P_q(x) E_{x*}[ P_q(x*) I(y_q; y*_q) ]
 
 with I exact for the T draws. It never exceeds what one vote teaches about the weights, the BALD score at one vote.
+
+It takes many draws. Two galaxies that have nothing to do with each other still agree by chance over T draws, which adds
+about 1/T of the information each has on the weights; at T = 30 that outweighs what galaxies really share, and EPIG
+becomes BALD. `MIN_DRAWS` are needed (`tests/benchmarks/README.md`, wasted votes).
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import numpy as np
 
@@ -23,6 +29,9 @@ from alservice.core.tree import Tree
 from alservice.core.vote_pmf import entropy, row_slices
 from alservice.errors import BadInput, NumericalFault
 from alservice.shapes import FloatArray
+
+MIN_DRAWS: Final = 200
+"""Posterior draws that a campaign must ask for before its galaxies are scored by EPIG."""
 
 
 def tree_predictive_information(

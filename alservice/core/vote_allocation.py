@@ -53,14 +53,12 @@ def allocate_votes(information_nats: FloatArray, tiers: Sequence[int], budget: i
     votes = np.full(len(information), steps[0], dtype=np.int64)
     left = budget - int(votes.sum())
     climbs = [(-rate, row, tier) for row, curve in enumerate(information) for rate, tier in _hull(curve, steps)]
-    stuck: set[int] = set()
     for _, row, tier in sorted(climbs):
+        # What did not fit leaves its galaxy where it stood: a higher climb from there costs more and fits no better.
         cost = int(steps[tier] - votes[row])
-        if row not in stuck and cost <= left:
+        if cost <= left:
             votes[row] = steps[tier]
             left -= cost
-        else:
-            stuck.add(row)
     return votes
 
 

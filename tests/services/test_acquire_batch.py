@@ -11,7 +11,7 @@ from alservice.adapters import packs
 from alservice.adapters.progress import NoProgress
 from alservice.core.acquisition import tree_information
 from alservice.core.acquisition_policy import AcquisitionPolicy, AllocatedVotes
-from alservice.core.campaign import ZooniverseTarget
+from alservice.core.campaign import PredictionPolicy, ZooniverseTarget
 from alservice.core.catalogues import Catalogue, Galaxy, Shard
 from alservice.core.cycles import Cycle, CycleState
 from alservice.core.policies import PolicyName
@@ -58,7 +58,9 @@ class World:
             **{"batch_galaxies": 12, "votes_per_galaxy": 20, "survey_galaxies": 10, "easy_share": 0.1, **policy}
         )
         campaign = make_campaign(
-            acquisition=acquisition, zooniverse=ZooniverseTarget(endpoint="http://127.0.0.1:9", retirement="own")
+            acquisition=acquisition,
+            prediction=PredictionPolicy(draws=200),
+            zooniverse=ZooniverseTarget(endpoint="http://127.0.0.1:9", retirement="own"),
         )
         self.campaign = CampaignRow(id=1, version=1, campaign=campaign)
         self.cycle: Cycle = replace(a_cycle(), state=CycleState.ACQUIRING, champion_id=3, created_at=NOON)

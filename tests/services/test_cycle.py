@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
-from alservice.core.campaign import AcquisitionPolicy, AllocatedVotes, Campaign, TrainingPolicy, ZooniverseTarget
+from alservice.core.campaign import (
+    AcquisitionPolicy,
+    AllocatedVotes,
+    Campaign,
+    PredictionPolicy,
+    TrainingPolicy,
+    ZooniverseTarget,
+)
 from alservice.core.cycles import Cycle, CycleState
 from alservice.core.gate import GatePolicy
 from alservice.core.ids import seed_of
@@ -210,7 +217,7 @@ def test_votes_are_asked_as_the_batch_says(engine: Engine, tmp_path: Path) -> No
         allocated=AllocatedVotes(tiers=(1, 2, 5), budget=25),
     )
     target = ZooniverseTarget(endpoint="http://127.0.0.1:9", retirement="own")
-    loop = Loop(engine, tmp_path, acquisition=acquisition, zooniverse=target)
+    loop = Loop(engine, tmp_path, acquisition=acquisition, zooniverse=target, prediction=PredictionPolicy(draws=200))
     loop.run(loop.start())
     cycle = loop.run(loop.start())
     votes = loop.factory.acquisitions.votes(cycle.id)
