@@ -15,7 +15,6 @@ from alservice.core.classifications import CountingPolicy
 from alservice.core.decoding import LabelRule
 from alservice.core.gate import GatePolicy
 from alservice.core.ids import digest_of_document
-from alservice.core.predictive_information import MIN_DRAWS
 from alservice.errors import BadConfig
 
 __all__ = [
@@ -223,8 +222,6 @@ class Campaign:
         ok = bool(self.name) and all(c.isascii() and (c.isalnum() or c == "-") for c in self.name)
         _require(ok and self.name == self.name.lower(), f"name {self.name!r}: use a-z, 0-9 and hyphens")
         _require(self.hold_hours >= 0, "hold_hours is negative")
-        ok = self.acquisition.policy != "epig" or self.prediction.draws >= MIN_DRAWS
-        _require(ok, f"acquisition.policy 'epig' needs prediction.draws of {MIN_DRAWS} or more: fewer agree by chance")
         ok = self.acquisition.allocated is None or self.zooniverse.retirement == "own"
         _require(ok, "acquisition.allocated needs zooniverse.retirement 'own': a workflow's rule counts alike for all")
 

@@ -12,14 +12,13 @@ each. A volunteer is asked question q of galaxy x with probability P_q(x), so th
 
 with I exact for the T draws. It never exceeds what one vote teaches about the weights, the BALD score at one vote.
 
-It takes many draws. Two galaxies that have nothing to do with each other still agree by chance over T draws, which adds
-about 1/T of the information each has on the weights; at T = 30 that outweighs what galaxies really share, and EPIG
-becomes BALD. `MIN_DRAWS` are needed (`tests/benchmarks/README.md`, wasted votes).
+Two galaxies that have nothing to do with each other still agree by chance over T draws, the more the further their
+draws lie apart. With the draws of the target shifted against the galaxies', so that only chance is left, scores at T = 30 were
+a tenth as large for galaxies and half as large for artefacts; at T = 240, a fiftieth and a tenth. EPIG does not keep
+artefacts out by itself (`tests/benchmarks/README.md`, wasted votes).
 """
 
 from __future__ import annotations
-
-from typing import Final
 
 import numpy as np
 
@@ -29,9 +28,6 @@ from alservice.core.tree import Tree
 from alservice.core.vote_pmf import entropy, row_slices
 from alservice.errors import BadInput, NumericalFault
 from alservice.shapes import FloatArray
-
-MIN_DRAWS: Final = 200
-"""Posterior draws that a campaign must ask for before its galaxies are scored by EPIG."""
 
 
 def tree_predictive_information(

@@ -11,7 +11,7 @@ from alservice.adapters import packs
 from alservice.adapters.progress import NoProgress
 from alservice.core.acquisition import tree_information
 from alservice.core.acquisition_policy import AcquisitionPolicy, AllocatedVotes
-from alservice.core.campaign import PredictionPolicy, ZooniverseTarget
+from alservice.core.campaign import ZooniverseTarget
 from alservice.core.catalogues import Catalogue, Galaxy, Shard
 from alservice.core.cycles import Cycle, CycleState
 from alservice.core.policies import PolicyName
@@ -59,7 +59,6 @@ class World:
         )
         campaign = make_campaign(
             acquisition=acquisition,
-            prediction=PredictionPolicy(draws=200),
             zooniverse=ZooniverseTarget(endpoint="http://127.0.0.1:9", retirement="own"),
         )
         self.campaign = CampaignRow(id=1, version=1, campaign=campaign)

@@ -11,7 +11,6 @@ from alservice.core.campaign import (
     AcquisitionPolicy,
     AllocatedVotes,
     Campaign,
-    PredictionPolicy,
     TrainingPolicy,
     ZooniverseTarget,
 )
@@ -217,7 +216,7 @@ def test_votes_are_asked_as_the_batch_says(engine: Engine, tmp_path: Path) -> No
         allocated=AllocatedVotes(tiers=(1, 2, 5), budget=25),
     )
     target = ZooniverseTarget(endpoint="http://127.0.0.1:9", retirement="own")
-    loop = Loop(engine, tmp_path, acquisition=acquisition, zooniverse=target, prediction=PredictionPolicy(draws=200))
+    loop = Loop(engine, tmp_path, acquisition=acquisition, zooniverse=target)
     loop.run(loop.start())
     cycle = loop.run(loop.start())
     votes = loop.factory.acquisitions.votes(cycle.id)
