@@ -53,6 +53,9 @@ def _check_names(campaign: Campaign, source: str) -> None:
         raise BadConfig(f"{source}: acquisition.question_weights: tree {tree.name} has no question {unknown[0]}")
     if campaign.evaluation.answer not in tree.columns:
         raise BadConfig(f"{source}: evaluation.answer: tree {tree.name} has no answer {campaign.evaluation.answer}")
+    wanted = campaign.acquisition.threshold_answer
+    if campaign.acquisition.policy == "threshold" and wanted not in tree.columns:
+        raise BadConfig(f"{source}: acquisition.threshold_answer: tree {tree.name} has no answer {wanted}")
     meant = {column for rule in campaign.decoding for column in rule.labels.values()} - {IGNORE}
     unknown = sorted(meant - set(tree.columns))
     if unknown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -53,6 +54,27 @@ def show_cycle(
         print_json([view.document()])
     else:
         typer.echo(view.text())
+
+
+@cycles.command("forecast")
+def forecast_budget(
+    campaign: CampaignName,
+    days: Annotated[
+        float | None, typer.Option("--days", help="Days to forecast; the deadline's when left out.")
+    ] = None,
+    workdir: Workdir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Propose a cycle's budget and deadline from what volunteers gave per day."""
+    use(workdir)
+    with opened() as factory:
+        from alservice.factory.forecasts import propose_budget
+
+        proposal = propose_budget(factory, campaign, days)
+    if as_json:
+        print_json([asdict(proposal)])
+    else:
+        typer.echo(proposal.text())
 
 
 def _show_cycles(campaign: str, as_json: bool, *, newest: bool) -> None:

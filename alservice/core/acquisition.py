@@ -3,7 +3,8 @@
 The score is Walmsley et al. 2020, eq. 24: for one answer (`binomial_mutual_information`), for all answers of
 a question (`dirichlet_multinomial_mutual_information`) and for a whole tree (`tree_information`).
 `random_score`, `predictive_entropy` and `threshold_probability` are the rules of simpler systems, kept as
-baselines. A score that is not finite, or negative beyond rounding, raises `NumericalFault`.
+baselines. `alservice.core.policies` lists the policies that campaigns choose by name, EPIG among them. A score that is
+not finite, or negative beyond rounding, raises `NumericalFault`.
 """
 
 from __future__ import annotations

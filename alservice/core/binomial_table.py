@@ -23,6 +23,9 @@ _END_RESOLUTION = 1.5
 _SUBNORMAL = 1e-30
 """Smaller probabilities are zero in the table: as float32 subnormals they would slow the product tenfold."""
 
+_ONE_THREAD = 2**18
+"""Multiply-adds up to which OpenBLAS keeps a product on the calling thread."""
+
 
 class BinomialTable:
     """Pmfs and entropies of binomial votes on a grid of rho, for one number of votes.
@@ -52,7 +55,10 @@ class BinomialTable:
         FloatArray
             (N,) nats, within `MAX_ERROR_NATS` of the exact value on either side, hence possibly below zero.
         """
-        looked_up = _node_weights(rho.astype(np.float32), self._n_nodes) @ self._table
+        weights = _node_weights(rho.astype(np.float32), self._n_nodes)
+        # Products too small for BLAS to split: its threads wait by spinning, and on a busy machine cost sevenfold time.
+        step = max(1, _ONE_THREAD // self._table.size)
+        looked_up = np.concatenate([weights[i : i + step] @ self._table for i in range(0, len(weights), step)])
         # Quadratic interpolation undershoots zero by parts in 1e5 of a peak; such states carry no entropy.
         pmf = np.maximum(looked_up[:, :-1], np.float32(_SUBNORMAL))
         information: FloatArray = -np.vecdot(pmf, np.log(pmf)) - looked_up[:, -1]
@@ -89,11 +95,12 @@ def _node_weights(rho: FloatArray, n_nodes: int) -> FloatArray:
     offset -= nearest
     flat = nearest.astype(np.intp)
     flat += (np.arange(n_galaxies) * n_nodes)[:, None]
-    index, offset = flat.ravel(), offset.ravel()
-    square = offset * offset
-    weights = np.zeros(n_galaxies * n_nodes, dtype=np.float32)
-    np.add.at(weights, index, 1 - square)
-    np.add.at(weights, index + 1, np.float32(0.5) * (square + offset))
-    np.add.at(weights, index - 1, np.float32(0.5) * (square - offset))
+    index, half_offset = flat.ravel(), (offset * np.float32(0.5)).ravel()
+    half_square = 2 * half_offset * half_offset
+    # One index into three views, each a node further: shifted indices would take more time than all else here.
+    weights = np.zeros(n_galaxies * n_nodes + 2, dtype=np.float32)
+    np.add.at(weights, index, half_square - half_offset)
+    np.add.at(weights[1:], index, 1 - 2 * half_square)
+    np.add.at(weights[2:], index, half_square + half_offset)
     weights /= n_draws
-    return weights.reshape(n_galaxies, n_nodes)
+    return weights[1:-1].reshape(n_galaxies, n_nodes)

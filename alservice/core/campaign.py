@@ -11,12 +11,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from alservice.core.acquisition_policy import AcquisitionPolicy, AllocatedVotes
 from alservice.core.classifications import CountingPolicy
 from alservice.core.decoding import LabelRule
 from alservice.core.gate import GatePolicy
 from alservice.core.ids import digest_of_document
 from alservice.core.ingest_policy import IngestPolicy
 from alservice.errors import BadConfig
+
+__all__ = [
+    "AcquisitionPolicy",
+    "AllocatedVotes",
+    "Campaign",
+    "CollectingPolicy",
+    "EvaluationPolicy",
+    "ImagePolicy",
+    "PredictionPolicy",
+    "Tier",
+    "TrainingPolicy",
+    "ZooniverseTarget",
+]
 
 _STRICT: dict[str, Any] = {"extra": "forbid"}
 
@@ -72,47 +86,6 @@ class EvaluationPolicy:
 
     def __post_init__(self) -> None:
         _require(0 < self.fraction < 1, f"evaluation.fraction must lie in (0, 1), not {self.fraction}")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AcquisitionPolicy:
-    """How a cycle's votes are spent.
-
-    Parameters
-    ----------
-    initial_galaxies, initial_evaluation_galaxies
-        Galaxies drawn at random in cycle 0 to train on, and from the evaluation stream.
-    batch_galaxies
-        Galaxies per later cycle, both arms together.
-    random_share
-        Share of the batch drawn uniformly at random; it keeps the evaluation unbiased.
-    votes_per_galaxy
-        Volunteers asked per galaxy.
-    policy, beta
-        Stochastic batch rule, and its sharpness (dimensionless).
-    question_weights
-        Science weight per question; 1 where not named.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-    initial_galaxies: int = 256
-    initial_evaluation_galaxies: int = 256
-    batch_galaxies: int = 128
-    random_share: float = 0.15
-    votes_per_galaxy: int = 40
-    policy: Literal["top", "power", "softmax", "random"] = "power"
-    beta: float = 1.0
-    question_weights: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        _require(self.initial_galaxies >= 1, "acquisition.initial_galaxies must be at least 1")
-        _require(self.initial_evaluation_galaxies >= 0, "acquisition.initial_evaluation_galaxies is negative")
-        _require(self.batch_galaxies >= 1, "acquisition.batch_galaxies must be at least 1")
-        _require(0 <= self.random_share <= 1, f"acquisition.random_share must lie in [0, 1], not {self.random_share}")
-        _require(1 <= self.votes_per_galaxy <= 1000, "acquisition.votes_per_galaxy must be 1 to 1000")
-        _require(self.beta > 0, "acquisition.beta must be positive")
-        bad = sorted(q for q, w in self.question_weights.items() if not 0 <= w < float("inf"))
-        _require(not bad, f"acquisition.question_weights of {', '.join(bad)} must be finite and not negative")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -301,10 +274,15 @@ class Campaign:
         ok = bool(self.name) and all(c.isascii() and (c.isalnum() or c == "-") for c in self.name)
         _require(ok and self.name == self.name.lower(), f"name {self.name!r}: use a-z, 0-9 and hyphens")
         _require(self.hold_hours >= 0, "hold_hours is negative")
-        votes = [tier.votes for tier in self.zooniverse.tiers]
+        votes = {tier.votes for tier in self.zooniverse.tiers}
+        allocated = self.acquisition.allocated
+        asked = {self.acquisition.votes_per_galaxy, *(() if allocated is None else allocated.tiers)}
+        missing = sorted(asked - votes)
+        _require(not votes or not missing, f"zooniverse.tiers have no {missing} votes, as acquisition asks")
         _require(
-            not votes or self.acquisition.votes_per_galaxy in votes,
-            f"zooniverse.tiers have no {self.acquisition.votes_per_galaxy} votes, as acquisition.votes_per_galaxy asks",
+            allocated is None or bool(votes) or self.zooniverse.retirement == "own",
+            "acquisition.allocated needs zooniverse.retirement 'own' or zooniverse.tiers: a workflow's rule counts "
+            "alike for all",
         )
 
     def by_tier(self) -> Mapping[int, Campaign]:
@@ -319,7 +297,7 @@ class Campaign:
     def _of(self, tier: Tier) -> Campaign:
         return dataclasses.replace(
             self,
-            acquisition=dataclasses.replace(self.acquisition, votes_per_galaxy=tier.votes),
+            acquisition=dataclasses.replace(self.acquisition, votes_per_galaxy=tier.votes, allocated=None),
             zooniverse=dataclasses.replace(
                 self.zooniverse, tiers=(), subject_set=tier.subject_set, workflow_id=tier.workflow_id
             ),

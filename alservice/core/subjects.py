@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from alservice.core.catalogues import Galaxy
 from alservice.core.ids import subject_key
 from alservice.core.states import SubjectState
+from alservice.errors import BadInput
 
 KEY_FIELD = "#alservice_key"
 """Hidden metadata field of the deterministic key; ``#`` keeps it off every page that volunteers see."""
@@ -15,6 +17,10 @@ KEY_FIELD = "#alservice_key"
 
 STALE = "stale"
 """How the reason begins when a subject is withdrawn only because a later cycle chose others."""
+
+
+VotesAsked: TypeAlias = int | Mapping[str, int]
+"""Volunteers to be shown a galaxy: one number for all, or one per galaxy id."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +105,15 @@ class SubjectStatus:
     classifications: int
     is_retired: bool
     reason: str | None
+
+
+def votes_of(asked: VotesAsked, galaxy_id: str) -> int:
+    """Return the votes asked of one galaxy; raises `BadInput` if it is not among those named."""
+    if isinstance(asked, int):
+        return asked
+    if galaxy_id not in asked:
+        raise BadInput(f"no votes are named for galaxy {galaxy_id!r}", galaxy=galaxy_id)
+    return asked[galaxy_id]
 
 
 def draft_subject(campaign: str, cycle: int, galaxy: Galaxy) -> SubjectDraft:

@@ -40,6 +40,7 @@ from alservice.services.ask_votes import AskVotes
 from alservice.services.collect_classifications import CollectClassifications
 from alservice.services.decide_gate import DecideGate
 from alservice.services.evaluate_model import EvaluateModel, JudgeModel
+from alservice.services.forecast_votes import ForecastVotes
 from alservice.services.import_catalogue import ImportCatalogue
 from alservice.services.ingest import Ingest
 from alservice.services.move_subjects import MoveSubjects
@@ -51,6 +52,7 @@ from alservice.services.reconcile_campaign import ReconcileCampaign
 from alservice.services.reconcile_subjects import ReconcileSubjects
 from alservice.services.reduced_tallies import ReducedFeed
 from alservice.services.retire_subjects import RetireSubjects
+from alservice.services.score_pool import ScorePool
 from alservice.services.start_cycle import StartCycle
 from alservice.services.summarise_campaign import SummariseCampaign
 from alservice.services.train_candidate import ReadSnapshot, SnapshotTallies, TrainCandidate
@@ -197,10 +199,14 @@ class Wiring:
             catalogues=self.catalogues,
             acquisitions=self.acquisitions,
             ledger=self.ledger,
-            predict=self.predict(),
-            models=self.models,
+            scores=ScorePool(catalogues=self.catalogues, models=self.models, objects=self.objects, arrays=packs),
+            forecast=self.forecast(),
             progress=self.progress,
         )
+
+    def forecast(self) -> ForecastVotes:
+        """Counted classifications -> throughput of volunteers."""
+        return ForecastVotes(classifications=self.classifications)
 
     def publish(self, campaign: Campaign) -> PublishSubjects:
         """Batch -> subjects."""

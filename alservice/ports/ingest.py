@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
 from alservice.core.classifications import Classification, RawClassification, Verdict
@@ -120,6 +120,9 @@ class ClassificationStore(TallySource, Protocol):
 
     def cursor(self, campaign_id: int, source: str) -> int:
         """Return the largest classification id read from a source, 0 at first."""
+
+    def counted_per_day(self, campaign_id: int, *, since: datetime, until: datetime) -> Mapping[date, int]:
+        """Return counted classifications by the day (UTC) they were made, from a moment up to another."""
 
     def by_verdict(self, campaign_id: int) -> Mapping[str, int]:
         """Return rows per verdict."""

@@ -12,7 +12,7 @@ from alservice.core.cycles import Cycle, CycleState
 from alservice.core.gate import GateDecision
 from alservice.core.records import CampaignRow, Evaluation, Event, Model, TrainingSnapshot
 from alservice.core.states import SubjectState
-from alservice.core.subjects import Subject, SubjectDraft
+from alservice.core.subjects import Subject, SubjectDraft, VotesAsked
 from alservice.core.training_sets import TallySet
 
 
@@ -122,17 +122,20 @@ class ModelStore(Protocol):
 class AcquisitionStore(Protocol):
     """The batch of each cycle, with scores and inclusion probabilities."""
 
-    def save(self, cycle_id: int, batch: AcquisitionBatch, *, n_votes: int) -> None:
+    def save(self, cycle_id: int, batch: AcquisitionBatch, *, n_votes: VotesAsked) -> None:
         """Record the batch of a cycle in one transaction; a cycle that has one keeps it."""
 
     def get(self, cycle_id: int) -> Sequence[Acquired] | None:
         """Return what was drawn, by rank; None before the draw."""
 
+    def votes(self, cycle_id: int) -> Mapping[str, int]:
+        """Return the votes asked of each drawn galaxy."""
+
 
 class SubjectLedger(Protocol):
     """Upload intents and what became of them; one row per campaign and galaxy, by constraint."""
 
-    def plan(self, cycle: Cycle, drafts: Sequence[SubjectDraft], *, n_votes: int) -> Sequence[Subject]:
+    def plan(self, cycle: Cycle, drafts: Sequence[SubjectDraft], *, n_votes: VotesAsked) -> Sequence[Subject]:
         """Insert intent rows in one transaction; a galaxy that has one keeps it. Return the rows of these drafts."""
 
     def of_cycle(self, cycle_id: int, states: Sequence[SubjectState] = ()) -> Sequence[Subject]:
@@ -154,7 +157,7 @@ class SubjectLedger(Protocol):
         Entering ``creating`` adds an attempt. Raises `IllegalTransition`; a row already there is left as it is.
         """
 
-    def ask(self, subjects: Sequence[Subject], *, cycle_id: int, n_votes: int) -> Sequence[Subject]:
+    def ask(self, subjects: Sequence[Subject], *, cycle_id: int, n_votes: VotesAsked) -> Sequence[Subject]:
         """Give rows to a cycle of their campaign, and ask for so many votes of each."""
 
     def watermark(self, campaign_id: int) -> int:

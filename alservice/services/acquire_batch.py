@@ -1,30 +1,30 @@
-"""Posterior shards -> the cycle's batch: scored by information, drawn with recorded inclusion probabilities."""
+"""Posterior shards -> the cycle's batch: scored by policy, drawn with recorded inclusion probabilities and votes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 
-from alservice.core.acquisition import tree_information
-from alservice.core.batches import Acquired, BatchDrawer, BatchPolicy
-from alservice.core.campaign import AcquisitionPolicy
-from alservice.core.catalogues import Galaxy
+from alservice.core.acquisition_policy import AcquisitionPolicy
+from alservice.core.batches import Acquired, AcquisitionBatch, BatchDrawer, BatchPolicy
 from alservice.core.cycles import Cycle
+from alservice.core.diversity import survey_distance
 from alservice.core.ids import seed_of
+from alservice.core.policies import RULES
+from alservice.core.posteriors import Posterior
 from alservice.core.records import CampaignRow
-from alservice.core.tree import Tree, load_tree
-from alservice.errors import NotFound
-from alservice.ports import AcquisitionStore, CatalogueStore, ModelStore, Progress, SubjectLedger
-from alservice.services.predict_catalogue import PredictCatalogue, Scope
-from alservice.shapes import FloatArray
-
-PAGE = 5_000
-"""Galaxies read from SQL at a time."""
+from alservice.core.states import SubjectState
+from alservice.core.subjects import Subject, VotesAsked
+from alservice.core.vote_allocation import allocate_votes
+from alservice.ports import AcquisitionStore, CatalogueStore, Progress, SubjectLedger
+from alservice.services.forecast_votes import ForecastVotes
+from alservice.services.score_pool import FAILED_IMAGE, ScorePool
 
 
-def batch_policy(policy: AcquisitionPolicy, *, first: bool) -> BatchPolicy:
+def batch_policy(policy: AcquisitionPolicy, *, first: bool, min_distance: float | None = None) -> BatchPolicy:
     """Return the arms of a cycle: a first one draws at random, to train on and to judge with."""
     if first:
         return BatchPolicy(
@@ -34,19 +34,33 @@ def batch_policy(policy: AcquisitionPolicy, *, first: bool) -> BatchPolicy:
             evaluation=policy.initial_evaluation_galaxies,
             members_in_random=policy.initial_evaluation_galaxies == 0,
         )
-    random = policy.batch_galaxies if policy.policy == "random" else round(policy.random_share * policy.batch_galaxies)
     return BatchPolicy(
-        rule="top" if policy.policy == "random" else policy.policy,
+        rule=RULES[policy.policy],
         beta=policy.beta,
-        informative=policy.batch_galaxies - random,
-        random=random,
+        informative=policy.informative_galaxies,
+        random=policy.random_galaxies,
+        easy=policy.easy_galaxies,
+        min_distance=min_distance,
     )
 
 
-def question_weights(policy: AcquisitionPolicy, tree: Tree) -> FloatArray:
-    """Return the science weight (Q,) of every question; nobody is asked a superseded one, so it weighs nothing."""
-    weights = policy.question_weights
-    return np.array([0.0 if q.superseded else weights.get(q.name, 1.0) for q in tree.questions])
+def exclusion_reason(row: Subject) -> str | None:
+    """Return why a galaxy of the ledger may not be drawn, None if it may."""
+    if row.may_return:
+        return None
+    match row.state:
+        case SubjectState.WITHDRAWN:
+            return (row.error or "withdrawn").split(":")[0]
+        case SubjectState.RETIRED | SubjectState.FAILED:
+            return str(row.state)
+        case _:
+            return "in flight"
+
+
+def _distance(policy: AcquisitionPolicy, survey: Posterior | None) -> float | None:
+    if survey is None or policy.diversity_share == 0:
+        return None
+    return survey_distance(survey.embeddings, policy.diversity_share)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +68,10 @@ class AcquireBatch:
     """Draw a cycle's batch from the whole catalogue, one shard in memory at a time."""
 
     catalogues: CatalogueStore
-    models: ModelStore
     acquisitions: AcquisitionStore
     ledger: SubjectLedger
-    predict: PredictCatalogue
+    scores: ScorePool
+    forecast: ForecastVotes
     progress: Progress
 
     def run(self, campaign: CampaignRow, cycle: Cycle) -> Sequence[Acquired]:
@@ -65,40 +79,59 @@ class AcquireBatch:
         drawn = self.acquisitions.get(cycle.id)
         if drawn is not None:
             return drawn
-        policy = campaign.campaign.acquisition
+        batch = self._draw(campaign, cycle)
+        self.acquisitions.save(cycle.id, batch, n_votes=self._votes(campaign, cycle, batch))
+        return batch.galaxies
+
+    def _draw(self, campaign: CampaignRow, cycle: Cycle) -> AcquisitionBatch:
+        policy, first = campaign.campaign.acquisition, cycle.champion_id is None
+        survey = None if first else self._survey(campaign, cycle)
         drawer = BatchDrawer(
-            batch_policy(policy, first=cycle.champion_id is None),
+            batch_policy(policy, first=first, min_distance=_distance(policy, survey)),
             seed=seed_of(campaign.campaign.seed, "acquisition", cycle.number),
         )
         rows = self.ledger.of_campaign(campaign.id)
-        excluded = {row.galaxy_id: str(row.state) for row in rows if not row.may_return}
-        for galaxies, scores in self._pool(campaign, cycle):
+        excluded = {row.galaxy_id: why for row in rows if (why := exclusion_reason(row)) is not None}
+        self.progress.start("score the pool", self.catalogues.get(cycle.catalogue_id).n_galaxies)
+        for shard in self.scores.pool(campaign, cycle, survey):
+            reasons = {g.galaxy_id: excluded[g.galaxy_id] for g in shard.galaxies if g.galaxy_id in excluded}
             drawer.offer(
-                [g.galaxy_id for g in galaxies],
-                scores,
-                members=np.array([g.evaluation for g in galaxies]),
-                excluded={g.galaxy_id: excluded[g.galaxy_id] for g in galaxies if g.galaxy_id in excluded},
+                [g.galaxy_id for g in shard.galaxies],
+                shard.scores,
+                members=np.array([g.evaluation for g in shard.galaxies]),
+                easy=shard.easy,
+                embeddings=shard.embeddings,
+                excluded=dict.fromkeys(shard.failed, FAILED_IMAGE) | reasons,
             )
-            self.progress.advance(len(galaxies))
+            self.progress.advance(len(shard.galaxies))
         self.progress.finish()
-        batch = drawer.draw()
-        self.acquisitions.save(cycle.id, batch, n_votes=policy.votes_per_galaxy)
-        return batch.galaxies
+        return drawer.draw()
 
-    def _pool(self, campaign: CampaignRow, cycle: Cycle) -> Iterator[tuple[Sequence[Galaxy], FloatArray | None]]:
-        """Yield galaxies with their scores (nats), or without scores before there is a champion."""
-        catalogue = self.catalogues.get(cycle.catalogue_id)
-        self.progress.start("score by information", catalogue.n_galaxies)
-        if cycle.champion_id is None:
-            for first_row in range(0, catalogue.n_galaxies, PAGE):
-                yield self.catalogues.galaxies(catalogue.id, first_row=first_row, limit=PAGE), None
-            return
-        tree = load_tree(campaign.campaign.tree)
+    def _survey(self, campaign: CampaignRow, cycle: Cycle) -> Posterior | None:
+        """Return a sample of the survey where the policy needs one."""
         policy = campaign.campaign.acquisition
-        weights = question_weights(policy, tree)
-        shards = self.models.posterior_shards(cycle.champion_id, catalogue.id, Scope.CATALOGUE)
-        if sum(s.n_galaxies + s.n_failed for s in shards) != catalogue.n_galaxies:
-            raise NotFound(f"cycle {cycle.number} has not predicted its whole catalogue", cycle=cycle.number)
-        for posterior in self.predict.posteriors(shards):
-            scores = tree_information(tree, posterior.concentrations, policy.votes_per_galaxy, weights)
-            yield self.catalogues.by_id(catalogue.id, posterior.galaxy_ids), scores
+        needed = policy.policy == "epig" or (policy.diversity_share > 0 and policy.informative_galaxies > 0)
+        return self.scores.survey(campaign, cycle) if needed else None
+
+    def _votes(self, campaign: CampaignRow, cycle: Cycle, batch: AcquisitionBatch) -> VotesAsked:
+        """Return the votes to ask: a fixed number, or what the budget buys for each galaxy drawn for information."""
+        policy = campaign.campaign.acquisition
+        chosen = [galaxy.galaxy_id for galaxy in batch.galaxies if galaxy.arm == "informative"]
+        if policy.allocated is None or not chosen:
+            return policy.votes_per_galaxy
+        others = {g.galaxy_id: policy.votes_per_galaxy for g in batch.galaxies if g.arm != "informative"}
+        budget = policy.allocated.budget or self._forecast(campaign, cycle)
+        tiers = policy.allocated.tiers
+        information = self.scores.information(campaign, cycle, chosen, tiers)
+        votes = allocate_votes(information, tiers, budget - sum(others.values()))
+        return others | dict(zip(chosen, votes.tolist(), strict=True))
+
+    def _forecast(self, campaign: CampaignRow, cycle: Cycle) -> int:
+        """Return the classifications that volunteers will very likely give until the deadline.
+
+        Seen from the start of the cycle, so that a cycle that is resumed another day asks for the same.
+        """
+        horizon = timedelta(hours=campaign.campaign.collecting.deadline_hours) / timedelta(days=1)
+        forecast = self.forecast.run(campaign.id, at=cycle.created_at, horizon_days=horizon)
+        policy = campaign.campaign.acquisition
+        return policy.batch_galaxies * policy.votes_per_galaxy if forecast is None else int(forecast.low)

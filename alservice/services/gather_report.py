@@ -27,8 +27,8 @@ from alservice.ports import (
     SnapshotStore,
     TallySource,
 )
-from alservice.services.acquire_batch import question_weights
 from alservice.services.predict_catalogue import PredictCatalogue, Scope
+from alservice.services.score_pool import question_weights
 from alservice.services.summarise_campaign import SummariseCampaign
 from alservice.shapes import FloatArray
 

@@ -15,7 +15,7 @@ from alservice.core.campaign import Campaign
 from alservice.core.cycles import Cycle
 from alservice.core.records import Event
 from alservice.core.states import SubjectState
-from alservice.core.subjects import STALE, Subject, SubjectDraft, SubjectStatus
+from alservice.core.subjects import STALE, Subject, SubjectDraft, SubjectStatus, VotesAsked, votes_of
 from alservice.errors import BadConfig, ZooniverseUnavailable
 from alservice.ports import Clock, EventLog, SubjectLedger, TallySource, Zooniverse
 from alservice.services.one_subject import ensure_linked, hundreds, zooniverse_id_of
@@ -58,7 +58,9 @@ class MoveSubjects:
     _: KW_ONLY
     actor: str
 
-    def publish(self, cycle: Cycle, campaign: Campaign, drafts: Sequence[SubjectDraft], n_votes: int) -> MoveReport:
+    def publish(
+        self, cycle: Cycle, campaign: Campaign, drafts: Sequence[SubjectDraft], n_votes: VotesAsked
+    ) -> MoveReport:
         """Withdraw what this cycle did not choose, then link what it chose; each with its reason on record.
 
         Raises
@@ -130,14 +132,20 @@ class MoveSubjects:
         rows: Sequence[Subject],
         found: Mapping[str, int],
         counted: Mapping[str, int],
-        n_votes: int,
+        n_votes: VotesAsked,
     ) -> set[int]:
         """Withdraw what nobody needs to see again; return the ledger ids."""
         statuses = self.zooniverse.statuses([found[row.galaxy_id] for row in rows])
         reasons = {
             row.id: why
             for row in rows
-            if (why := _reason_to_spare(statuses.get(found[row.galaxy_id]), counted.get(row.galaxy_id, 0), n_votes))
+            if (
+                why := _reason_to_spare(
+                    statuses.get(found[row.galaxy_id]),
+                    counted.get(row.galaxy_id, 0),
+                    votes_of(n_votes, row.galaxy_id),
+                )
+            )
         }
         for why in sorted(set(reasons.values())):
             new = [r for r in rows if reasons.get(r.id) == why and r.state is not SubjectState.WITHDRAWN]
@@ -145,7 +153,7 @@ class MoveSubjects:
         return set(reasons)
 
     def _link(
-        self, cycle: Cycle, set_id: int, chosen: Sequence[Subject], found: Mapping[str, int], n_votes: int
+        self, cycle: Cycle, set_id: int, chosen: Sequence[Subject], found: Mapping[str, int], n_votes: VotesAsked
     ) -> None:
         if not chosen:
             return

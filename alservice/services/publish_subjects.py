@@ -17,13 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from alservice.core.campaign import Campaign
 from alservice.core.cycles import Cycle
-from alservice.core.subjects import SubjectDraft
+from alservice.core.subjects import SubjectDraft, VotesAsked
 from alservice.services.one_subject import EXISTING
-from alservice.services.publish_wave import Publishing, PublishReport, Wave
+from alservice.services.publish_wave import Publishing, PublishReport, Wave, total
 from alservice.services.workers import Workers
 
 
@@ -31,7 +30,9 @@ from alservice.services.workers import Workers
 class PublishSubjects(Publishing):
     """Upload a batch; calling it again with the same drafts finishes what is unfinished."""
 
-    def publish(self, cycle: Cycle, campaign: Campaign, drafts: Sequence[SubjectDraft], n_votes: int) -> PublishReport:
+    def publish(
+        self, cycle: Cycle, campaign: Campaign, drafts: Sequence[SubjectDraft], n_votes: VotesAsked
+    ) -> PublishReport:
         """Make every draft a live subject, or record why it cannot be one.
 
         Raises
@@ -56,21 +57,10 @@ class PublishSubjects(Publishing):
                     reports.append(run.report())
         finally:
             self.progress.finish()
-        return _sum(reports)
+        return total(reports)
 
     def _check_allowance(self, campaign_id: int, drafts: Sequence[SubjectDraft]) -> None:
         """Refuse a batch that cannot be finished before its first create is sent."""
         due = {draft.galaxy_id for draft in drafts}
         due -= {row.galaxy_id for row in self.ledger.of_campaign(campaign_id) if row.state in EXISTING}
         self.spend(campaign_id, len(due))
-
-
-def _sum(reports: Sequence[PublishReport]) -> PublishReport:
-    return PublishReport(
-        requested=sum(r.requested for r in reports),
-        live=sum(r.live for r in reports),
-        failed=sum(r.failed for r in reports),
-        sent=sum(r.sent for r in reports),
-        adopted=sum(r.adopted for r in reports),
-        surplus_removed=tuple(chain.from_iterable(r.surplus_removed for r in reports)),
-    )

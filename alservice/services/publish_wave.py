@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from itertools import chain
 
 from alservice.constants import LINK_BATCH, ZOONIVERSE_ALLOWANCE
 from alservice.core.retry import Breaker
@@ -75,6 +76,18 @@ class PublishReport:
     sent: int
     adopted: int
     surplus_removed: tuple[int, ...]
+
+
+def total(reports: Sequence[PublishReport]) -> PublishReport:
+    """Return the report of several waves or tiers together."""
+    return PublishReport(
+        requested=sum(r.requested for r in reports),
+        live=sum(r.live for r in reports),
+        failed=sum(r.failed for r in reports),
+        sent=sum(r.sent for r in reports),
+        adopted=sum(r.adopted for r in reports),
+        surplus_removed=tuple(chain.from_iterable(r.surplus_removed for r in reports)),
+    )
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ Every step may run again after a crash: what it finds done it does not do twice.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 
 from alservice.core.campaign import Campaign
 from alservice.core.cycles import Cycle, CycleState
 from alservice.core.records import CampaignRow
-from alservice.core.subjects import draft_subject
+from alservice.core.subjects import SubjectDraft, VotesAsked, draft_subject, votes_of
 from alservice.core.tree import load_tree
 from alservice.errors import NotFound
 from alservice.ports import AcquisitionStore, CatalogueStore, Clock, CycleStore, ModelStore, SnapshotStore
@@ -23,10 +23,11 @@ from alservice.services.advance_cycle import Move, Step
 from alservice.services.collect_classifications import CollectClassifications
 from alservice.services.decide_gate import DecideGate
 from alservice.services.evaluate_model import EvaluateModel
-from alservice.services.move_subjects import MoveSubjects
+from alservice.services.move_subjects import MoveReport, MoveSubjects
 from alservice.services.pack_images import PackImages
 from alservice.services.predict_catalogue import PredictCatalogue, Scope
 from alservice.services.publish_subjects import PublishSubjects
+from alservice.services.publish_wave import PublishReport, total
 from alservice.services.retire_subjects import RetireSubjects
 from alservice.services.train_candidate import SnapshotTallies, TrainCandidate
 from alservice.services.validate_campaign import ValidateCampaign
@@ -62,7 +63,9 @@ def acquire(service: AcquireBatch) -> Step:
 
     def run(campaign: CampaignRow, cycle: Cycle) -> Move:
         acquired = service.run(campaign, cycle)
-        return Move(to=CycleState.PUBLISHING, detail=dict(Counter(a.arm for a in acquired)))
+        votes = service.acquisitions.votes(cycle.id)
+        detail: dict[str, int] = {**Counter(str(a.arm) for a in acquired), "votes": sum(votes.values())}
+        return Move(to=CycleState.PUBLISHING, detail=detail)
 
     return run
 
@@ -78,18 +81,34 @@ def publish(
 
     def run(campaign: CampaignRow, cycle: Cycle) -> Move:
         decisions = campaign.campaign
-        tiers = decisions.by_tier()
-        for tier in tiers.values():
+        for tier in decisions.by_tier().values():
             validate(tier).run(tier, load_tree(tier.tree))
         acquired = acquisitions.get(cycle.id) or ()
         galaxies = catalogues.by_id(cycle.catalogue_id, sorted(a.galaxy_id for a in acquired))
         drafts = [draft_subject(decisions.name, cycle.number, galaxy) for galaxy in galaxies]
-        tier = tiers[decisions.acquisition.votes_per_galaxy]
-        report = service(tier).publish(cycle, tier, drafts, n_votes=tier.acquisition.votes_per_galaxy)
+        asked = acquisitions.votes(cycle.id)
+        report = _publish(cycle, decisions, drafts, asked, service)
         deadline = clock() + timedelta(hours=decisions.collecting.deadline_hours)
         return Move(to=CycleState.COLLECTING, detail=asdict(report), changes={"deadline": deadline})
 
     return run
+
+
+def _publish(
+    cycle: Cycle,
+    campaign: Campaign,
+    drafts: Sequence[SubjectDraft],
+    asked: VotesAsked,
+    service: Callable[[Campaign], PublishSubjects | MoveSubjects],
+) -> PublishReport | MoveReport:
+    """Bring each galaxy to the set of its tier; without tiers all go to one."""
+    if not campaign.zooniverse.tiers:
+        return service(campaign).publish(cycle, campaign, drafts, asked)
+    reports = []
+    for votes, tier in campaign.by_tier().items():
+        own = [draft for draft in drafts if votes_of(asked, draft.galaxy_id) == votes]
+        reports.append(service(tier).publish(cycle, tier, own, votes))
+    return total([report for report in reports if isinstance(report, PublishReport)])
 
 
 def collect(

@@ -1,14 +1,17 @@
 """The benchmarks run, small: what they check must hold, what they measure is for their README."""
 
 from pathlib import Path
-
+from typing import get_args
 import pytest
+from alservice.core.policies import PolicyName
 
 from tests.benchmarks import likelihood, predict
+from tests.benchmarks.acquisition import compare, streamed
 from tests.benchmarks.fault_campaign import run_campaign, run_fakes
 from tests.benchmarks.goals import main as goals
 from tests.benchmarks.ingest import main as ingest
 from tests.benchmarks.publish_throughput import main as publish_throughput
+from tests.benchmarks.wasted_votes import experiment
 from tests.benchmarks.webhook import main as webhook
 
 
@@ -37,6 +40,8 @@ def test_the_goals_are_printed_and_written(tmp_path: Path, capsys: pytest.Captur
     assert {"goals.json", "reliability.svg", "training-curve.png", "learning-curve.svg"} <= {
         p.name for p in folder.iterdir()
     }
+
+
 
 
 def test_a_short_fault_campaign_breaks_no_rule() -> None:
@@ -94,3 +99,32 @@ def test_prediction_is_measured_beside_its_floor() -> None:
     )
     assert min(figures.ours, figures.one_draw, figures.plain, figures.trained, figures.floor) > 0
     assert figures.text().count("images/s") == 3
+
+
+def test_every_way_of_scoring_agrees_with_enumeration() -> None:
+    """Ours within its bound, the paper's within its rounding; a library that is absent is named with the reason."""
+    lines, skipped = compare(2000, Path("no-such-python"))
+    errors = {line.way: line.max_error for line in lines}
+    assert errors["alservice, exact"] == 0
+    assert errors["alservice, fast"] < 1e-3
+    assert errors["the paper's method"] < 0.05
+    assert {name.split(",")[0] for name in skipped} == {"baal", "batchbald_redux"}
+    assert all("No such file" in why for why in skipped.values())
+
+
+def test_a_pool_is_drawn_from_shard_by_shard() -> None:
+    """Two shards and a bit end in one batch."""
+    seconds, peak_mib = streamed(25_000)
+    assert seconds > 0
+    assert peak_mib > 0
+
+
+def test_waste_is_counted_for_every_policy() -> None:
+    """Few galaxies, hardly trained: shares are shares, and batches kept apart hold no copy."""
+    found, pool, _ = experiment(learn=60, pool=200, steps=2, batch=20, share=0.001, models=1, draws=2)
+    assert len(pool.what) == 200 + 30 + 20
+    assert {policy for policy, _ in found} >= set(get_args(PolicyName))
+    for (policy, apart), (waste,) in found.items():
+        assert 0 <= waste.total <= 1
+        assert waste.drawn == 20 or policy == "threshold"
+        assert not apart or waste.copies == 0

@@ -191,6 +191,20 @@ def test_dirichlet_information_equals_enumeration(n_answers, n):
     np.testing.assert_allclose(dirichlet_multinomial_mutual_information(alpha, n), expected, atol=1e-10)
 
 
+@pytest.mark.parametrize("n", [0, 1, 40, 1000])
+def test_two_answers_equal_the_beta_binomial_at_extremes(n):
+    """Concentrations from 1e-6 to 1e6, galaxies with unequal votes among them, against scipy's pmf."""
+    extremes = [1e-6, 0.3, 5.0, 1e6]
+    alpha = np.array([[[a, b], [b, a], [a, 1.0]] for a, b in itertools.product(extremes, repeat=2)])
+    votes = np.full(len(alpha), n)
+    votes[::3] = 7
+    k = [np.arange(v + 1) for v in votes]
+    expected = [
+        information([stats.betabinom.pmf(k[i], votes[i], *draw) for draw in galaxy]) for i, galaxy in enumerate(alpha)
+    ]
+    np.testing.assert_allclose(dirichlet_multinomial_mutual_information(alpha, votes), expected, atol=1e-7)
+
+
 def test_sharp_dirichlet_draws_score_as_binomials():
     """At concentrations of 1e9 two answers are a binomial."""
     rho = draws(6, n_draws=5)[:, :, None].clip(0.01, 0.99)

@@ -10,6 +10,7 @@ from alservice.errors import BadConfig, BadTree
 from tests.support.shared import ROOT
 
 GOOD = {"name": "gz2", "tree": "gz2"}
+OWN = {"zooniverse": {"retirement": "own"}}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "deploy" / "campaigns").glob("*.yaml")), ids=lambda p: p.name)
@@ -20,7 +21,8 @@ def test_every_example_is_a_legal_campaign(path: Path) -> None:
 
 def test_a_document_round_trips() -> None:
     """What SQL stores is what was decided."""
-    campaign = parse_campaign({**GOOD, "acquisition": {"question_weights": {"bar": 2}}}, source="test")
+    acquisition = {"question_weights": {"bar": 2}, "policy": "epig", "allocated": {"tiers": [3, 9]}}
+    campaign = parse_campaign({**GOOD, **OWN, "acquisition": acquisition}, source="test")
     again = parse_campaign(campaign.document(), source="row")
     assert again == campaign
     assert again.digest == campaign.digest
@@ -40,6 +42,15 @@ def test_every_decision_changes_the_digest() -> None:
         ({"acquisition": {"question_weights": {"bars": 1}}}, "bars"),
         ({"evaluation": {"fraction": 1.5}}, "evaluation"),
         ({"evaluation": {"answer": "smooth"}}, "evaluation.answer"),
+        (
+            {"acquisition": {"policy": "badge"}},
+            r"acquisition\.policy: .*'bald', 'epig', 'power_bald', 'softmax_bald', 'random'",
+        ),
+        ({"acquisition": {"random_share": 0.6, "easy_share": 0.5}}, "easy_share"),
+        ({"acquisition": {"policy": "threshold", "threshold_answer": "fuzzy"}}, "threshold_answer.*fuzzy"),
+        ({"acquisition": {"allocated": {"tiers": [10, 5]}}, **OWN}, "tiers"),
+        ({"acquisition": {"allocated": {"budget": 100}}, **OWN}, "budget is below the 1515 votes"),
+        ({"acquisition": {"allocated": {}}}, "retirement"),
         ({"images": {"channels": 2}}, "images.channels"),
         ({"zooniverse": {"endpoint": "ftp://x"}}, "zooniverse"),
         ({"zooniverse": {"endpoint": "http://x/"}}, "zooniverse"),

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
-from alservice.core.campaign import AcquisitionPolicy, Campaign, TrainingPolicy, ZooniverseTarget
+from alservice.core.campaign import (
+    AcquisitionPolicy,
+    AllocatedVotes,
+    Campaign,
+    TrainingPolicy,
+    ZooniverseTarget,
+)
 from alservice.core.cycles import Cycle, CycleState
 from alservice.core.gate import GatePolicy
 from alservice.core.ids import seed_of
@@ -199,6 +205,31 @@ def test_too_few_new_votes_keep_the_champion(engine: Engine, tmp_path: Path) -> 
     assert cycle.candidate_id is None
     assert loop.factory.cycle_table("test").lines[-1].state == "done"
     assert [e.detail["to"] for e in loop.factory.events.list(loop.campaign.id)[:2]] == ["done", "kept"]
+
+
+def test_votes_are_asked_as_the_batch_says(engine: Engine, tmp_path: Path) -> None:
+    """A cycle that scores by EPIG, keeps copies apart and allocates votes: each subject is asked for its own number."""
+    acquisition = AcquisitionPolicy(
+        initial_galaxies=6,
+        initial_evaluation_galaxies=4,
+        batch_galaxies=8,
+        votes_per_galaxy=3,
+        policy="epig",
+        survey_galaxies=10,
+        diversity_share=0.01,
+        allocated=AllocatedVotes(tiers=(1, 2, 5), budget=25),
+    )
+    target = ZooniverseTarget(endpoint="http://127.0.0.1:9", retirement="own")
+    loop = Loop(engine, tmp_path, acquisition=acquisition, zooniverse=target)
+    loop.run(loop.start())
+    cycle = loop.run(loop.start())
+    votes = loop.factory.acquisitions.votes(cycle.id)
+    assert len(votes) == 8
+    assert len(set(votes.values())) > 1
+    assert sum(votes.values()) <= 25
+    assert {s.galaxy_id: s.n_votes for s in loop.factory.ledger.of_cycle(cycle.id)} == votes
+    drawn = [e.detail for e in loop.factory.events.list(loop.campaign.id) if e.detail.get("to") == "publishing"]
+    assert drawn[0]["votes"] == sum(votes.values())
 
 
 def test_a_vote_that_comes_late_counts_for_the_next_cycle(loop: Loop) -> None:

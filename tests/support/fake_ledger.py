@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from alservice.core.cycles import Cycle, CycleState
 from alservice.core.states import SUBJECTS, SubjectState
-from alservice.core.subjects import Subject, SubjectDraft
+from alservice.core.subjects import Subject, SubjectDraft, VotesAsked, votes_of
 from alservice.errors import Conflict, DatabaseUnavailable
 from tests.support.fake_zooniverse import Weather
 
@@ -20,13 +20,13 @@ class FakeLedger:
         self.weather = weather or Weather()
         self.rows: dict[int, Subject] = {}
 
-    def plan(self, cycle: Cycle, drafts: Sequence[SubjectDraft], *, n_votes: int) -> Sequence[Subject]:
+    def plan(self, cycle: Cycle, drafts: Sequence[SubjectDraft], *, n_votes: VotesAsked) -> Sequence[Subject]:
         """Insert intent rows; a galaxy that has one keeps it."""
         with self.weather.call("ledger.plan", DatabaseUnavailable):
             known = {(row.campaign_id, row.galaxy_id) for row in self.rows.values()}
             for draft in drafts:
                 if (cycle.campaign_id, draft.galaxy_id) not in known:
-                    self._insert(cycle, draft, n_votes)
+                    self._insert(cycle, draft, votes_of(n_votes, draft.galaxy_id))
             names = {draft.galaxy_id for draft in drafts}
             return [row for row in self.of_campaign(cycle.campaign_id) if row.galaxy_id in names]
 
@@ -58,10 +58,12 @@ class FakeLedger:
             self.rows |= after
             return [after[subject.id] for subject in subjects]
 
-    def ask(self, subjects: Sequence[Subject], *, cycle_id: int, n_votes: int) -> Sequence[Subject]:
+    def ask(self, subjects: Sequence[Subject], *, cycle_id: int, n_votes: VotesAsked) -> Sequence[Subject]:
         """Give rows to a cycle, and ask for votes."""
         with self.weather.call("ledger.ask", DatabaseUnavailable):
-            asked = [replace(self.rows[s.id], cycle_id=cycle_id, n_votes=n_votes) for s in subjects]
+            asked = [
+                replace(self.rows[s.id], cycle_id=cycle_id, n_votes=votes_of(n_votes, s.galaxy_id)) for s in subjects
+            ]
             self.rows |= {row.id: row for row in asked}
             return asked
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from sqlalchemy import Engine, select
@@ -12,6 +12,7 @@ from alservice.adapters.sql import schema
 from alservice.adapters.sql.engine import transaction
 from alservice.adapters.sql.rows import columns_of, insert_rows
 from alservice.core.batches import Acquired, AcquisitionBatch
+from alservice.core.subjects import VotesAsked, votes_of
 from alservice.ports import Clock
 
 
@@ -22,12 +23,11 @@ class SqlAcquisitionStore:
         self._engine = engine
         self._clock = clock
 
-    def save(self, cycle_id: int, batch: AcquisitionBatch, *, n_votes: int) -> None:
+    def save(self, cycle_id: int, batch: AcquisitionBatch, *, n_votes: VotesAsked) -> None:
         """Record the batch of a cycle in one transaction; a cycle that has one keeps it."""
         table = schema.acquisitions
         new = upsert(table).values(
             cycle_id=cycle_id,
-            n_votes=n_votes,
             policy=asdict(batch.policy),
             seed=batch.seed,
             offered=batch.offered,
@@ -37,7 +37,12 @@ class SqlAcquisitionStore:
             created_at=self._clock(),
         )
         rows = (
-            {"cycle_id": cycle_id, "position": position, **asdict(galaxy)}
+            {
+                "cycle_id": cycle_id,
+                "position": position,
+                "n_votes": votes_of(n_votes, galaxy.galaxy_id),
+                **asdict(galaxy),
+            }
             for position, galaxy in enumerate(batch.galaxies)
         )
         with transaction(self._engine) as connection:
@@ -54,3 +59,10 @@ class SqlAcquisitionStore:
                 return None
             rows = connection.execute(of_cycle.order_by(table.c.position)).mappings()
             return [Acquired(**row) for row in rows]
+
+    def votes(self, cycle_id: int) -> Mapping[str, int]:
+        """Return the votes asked of each drawn galaxy."""
+        table = schema.acquired
+        asked = select(table.c.galaxy_id, table.c.n_votes).where(table.c.cycle_id == cycle_id)
+        with transaction(self._engine) as connection:
+            return {row.galaxy_id: row.n_votes for row in connection.execute(asked)}

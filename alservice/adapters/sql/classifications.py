@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date, datetime
 from typing import Final
 
 import numpy as np
-from sqlalchemy import Engine, Text, cast, func, literal, null, select
+from sqlalchemy import Date, Engine, Text, cast, func, literal, null, select
 
 from alservice.adapters.sql import schema
 from alservice.adapters.sql.engine import transaction
@@ -70,6 +71,16 @@ class SqlClassificationStore:
             wanted = wanted.where(totals.c.galaxy_id.in_(of_cycle))
         with transaction(self._engine) as connection:
             return connection.scalar(wanted) or 0
+
+    def counted_per_day(self, campaign_id: int, *, since: datetime, until: datetime) -> Mapping[date, int]:
+        """Return counted classifications by the day (UTC) they were made, from a moment up to another."""
+        table = schema.classifications
+        day = cast(func.timezone("UTC", table.c.created_at), Date).label("day")
+        within = table.c.created_at >= since, table.c.created_at < until
+        counted = table.c.campaign_id == campaign_id, table.c.verdict == Verdict.COUNTED
+        wanted = select(day, func.count().label("n")).where(*counted, *within).group_by(day)
+        with transaction(self._engine) as connection:
+            return {row.day: row.n for row in connection.execute(wanted)}
 
     def counted_of_galaxies(self, campaign_id: int) -> Mapping[str, int]:
         """Return counted classifications by galaxy id, for galaxies that have any row."""

@@ -13,7 +13,7 @@ from alservice.adapters.sql.engine import transaction
 from alservice.adapters.sql.rows import among, columns_of, incoming
 from alservice.core.cycles import Cycle
 from alservice.core.states import SUBJECTS, SubjectState
-from alservice.core.subjects import Subject, SubjectDraft
+from alservice.core.subjects import Subject, SubjectDraft, VotesAsked, votes_of
 from alservice.errors import Conflict
 from alservice.ports import Clock
 
@@ -31,24 +31,26 @@ class SqlSubjectLedger:
         self._engine = engine
         self._clock = clock
 
-    def plan(self, cycle: Cycle, drafts: Sequence[SubjectDraft], *, n_votes: int) -> Sequence[Subject]:
+    def plan(self, cycle: Cycle, drafts: Sequence[SubjectDraft], *, n_votes: VotesAsked) -> Sequence[Subject]:
         """Insert intent rows in one transaction; a galaxy that has one keeps it. Return the drafts' rows."""
         shared = {
             "campaign_id": cycle.campaign_id,
             "cycle_id": cycle.id,
             "state": SubjectState.PLANNED,
-            "n_votes": n_votes,
             "attempts": 0,
             "created_at": (now := self._clock().isoformat()),
             "updated_at": now,
         }
         own = ("galaxy_id", "key", "image_key")
-        names = (*shared, *own)
+        names = (*shared, "n_votes", *own)
         mine = among(_TABLE.c.galaxy_id, [draft.galaxy_id for draft in drafts])
         with transaction(self._engine) as connection:
             for first in range(0, len(drafts), STREAM_ROWS):
                 some = drafts[first : first + STREAM_ROWS]
-                rows = [{**shared, **{name: getattr(draft, name) for name in own}} for draft in some]
+                rows = [
+                    {**shared, "n_votes": votes_of(n_votes, d.galaxy_id), **{name: getattr(d, name) for name in own}}
+                    for d in some
+                ]
                 new = upsert(_TABLE).from_select(names, select(incoming(_TABLE, names, rows)))
                 connection.execute(new.on_conflict_do_nothing(index_elements=["campaign_id", "galaxy_id"]))
             planned = connection.execute(_SUBJECTS.where(_TABLE.c.campaign_id == cycle.campaign_id, mine))
@@ -109,12 +111,14 @@ class SqlSubjectLedger:
             by_id = {row["id"]: Subject(**row) for row in after}
         return [by_id[i] for i in ids]
 
-    def ask(self, subjects: Sequence[Subject], *, cycle_id: int, n_votes: int) -> Sequence[Subject]:
+    def ask(self, subjects: Sequence[Subject], *, cycle_id: int, n_votes: VotesAsked) -> Sequence[Subject]:
         """Give rows to a cycle of their campaign, and ask for so many votes of each."""
         mine = among(_TABLE.c.id, [subject.id for subject in subjects])
-        asked = {"cycle_id": cycle_id, "n_votes": n_votes, "updated_at": self._clock()}
+        rows = [{"id": s.id, "n_votes": votes_of(n_votes, s.galaxy_id)} for s in subjects]
+        asked = incoming(_TABLE, ("id", "n_votes"), rows)
+        changes = {"cycle_id": cycle_id, "n_votes": asked.c.n_votes, "updated_at": self._clock()}
         with transaction(self._engine) as connection:
-            connection.execute(update(_TABLE).where(mine).values(asked))
+            connection.execute(update(_TABLE).where(_TABLE.c.id == asked.c.id).values(changes))
             return [Subject(**row) for row in connection.execute(_SUBJECTS.where(mine)).mappings()]
 
     def watermark(self, campaign_id: int) -> int:

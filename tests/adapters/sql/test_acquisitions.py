@@ -3,7 +3,7 @@
 import pytest
 
 from alservice.core.batches import BatchPolicy, draw_batch
-from alservice.errors import Conflict
+from alservice.errors import BadInput, Conflict
 
 IDS = [f"g{i}" for i in range(40)]
 
@@ -21,6 +21,17 @@ def test_what_is_saved_comes_back(stores, cycle) -> None:
     batch = draw()
     stores.acquisitions.save(cycle.id, batch, n_votes=40)
     assert tuple(stores.acquisitions.get(cycle.id)) == batch.galaxies
+
+
+def test_votes_may_differ_between_galaxies(stores, cycle) -> None:
+    """Each drawn galaxy has the votes it was given; one without a number takes the batch back."""
+    batch = draw()
+    votes = {galaxy.galaxy_id: 5 + galaxy.rank for galaxy in batch.galaxies}
+    with pytest.raises(BadInput, match="no votes are named for galaxy"):
+        stores.acquisitions.save(cycle.id, batch, n_votes={})
+    stores.acquisitions.save(cycle.id, batch, n_votes=votes)
+    assert stores.acquisitions.votes(cycle.id) == votes
+    assert stores.acquisitions.votes(cycle.id + 1) == {}
 
 
 def test_a_cycle_keeps_its_first_batch(stores, cycle) -> None:
@@ -45,6 +56,6 @@ def test_an_empty_batch_is_a_batch(stores, cycle) -> None:
 
 def test_half_a_batch_is_none(stores, cycle) -> None:
     """A galaxy that breaks a rule takes the whole batch back."""
-    with pytest.raises(Conflict, match="ck_acquisitions_n_votes"):
+    with pytest.raises(Conflict, match="ck_acquired_n_votes"):
         stores.acquisitions.save(cycle.id, draw(), n_votes=0)
     assert stores.acquisitions.get(cycle.id) is None

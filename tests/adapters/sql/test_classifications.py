@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pytest
@@ -244,6 +244,16 @@ def test_counted_by_galaxy(stores, campaign) -> None:
         [sitting(1), sitting(2), sitting(3, "g1"), sitting(4, "g1", user_hash="u"), sitting(5, "g1", user_hash="u")],
     )
     assert stores.classifications.counted_of_galaxies(campaign.id) == {"g0": 2, "g1": 2}
+
+
+def test_counted_per_day(stores, campaign) -> None:
+    """By the day (UTC) they were made, from one moment up to another; rows that do not count do not."""
+    times = ["2026-03-01T00:00", "2026-03-01T23:59", "2026-03-03T00:00", "2026-03-04T00:00", "2026-02-28T23:59"]
+    made = [datetime.fromisoformat(f"{time}+00:00") for time in times]
+    rows = [sitting(1 + i, created_at=at) for i, at in enumerate(made)]
+    land(stores, campaign, [*rows, sitting(9, created_at=made[0], live_project=False)])
+    counted = stores.classifications.counted_per_day(campaign.id, since=made[0], until=made[3])
+    assert counted == {date(2026, 3, 1): 2, date(2026, 3, 3): 1}
 
 
 def test_votes_of_another_tree_are_refused(stores, campaign) -> None:

@@ -23,6 +23,14 @@ def live(stores, cycle, n: int):
     return stores.subjects.mark(stores.subjects.mark(rows, S.VERIFIED), S.LIVE)
 
 
+def test_votes_may_differ_between_galaxies(stores, cycle) -> None:
+    """A row asks for its own number, when it is planned and when it is asked again."""
+    rows = stores.subjects.plan(cycle, make_drafts(cycle, 3), n_votes={"g0": 5, "g1": 10, "g2": 40})
+    assert [row.n_votes for row in rows] == [5, 10, 40]
+    asked = stores.subjects.ask(rows, cycle_id=cycle.id, n_votes={"g0": 7, "g1": 7, "g2": 50})
+    assert [row.n_votes for row in asked] == [7, 7, 50]
+
+
 def test_drafts_become_intents(stores, cycle) -> None:
     """A planned row has everything a create needs, and no Zooniverse id."""
     draft = make_drafts(cycle, 3)[1]

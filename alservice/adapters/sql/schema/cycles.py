@@ -58,7 +58,6 @@ acquisitions = Table(
     "acquisitions",
     metadata,
     references("cycles", primary_key=True),
-    Column("n_votes", Integer, nullable=False),
     Column("policy", JSONB, nullable=False),
     Column("seed", BigInteger, nullable=False),
     Column("offered", Integer, nullable=False),
@@ -66,7 +65,6 @@ acquisitions = Table(
     Column("eligible_members", Integer, nullable=False),
     Column("excluded", JSONB, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-    CheckConstraint("n_votes >= 1", name="n_votes"),
     CheckConstraint("offered >= eligible AND eligible >= eligible_members", name="pool"),
 )
 
@@ -80,11 +78,13 @@ acquired = Table(
     Column("score_nats", Double),
     Column("inclusion_probability", Double, nullable=False),
     Column("rank", Integer, nullable=False),
+    Column("n_votes", Integer, nullable=False),
     UniqueConstraint("cycle_id", "galaxy_id"),
     UniqueConstraint("cycle_id", "arm", "rank"),
     one_of("arm", get_args(Arm)),
     CheckConstraint("(score_nats IS NOT NULL) = (arm = 'informative')", name="score_nats"),
     CheckConstraint("inclusion_probability BETWEEN 0 AND 1", name="inclusion_probability"),
+    CheckConstraint("n_votes >= 1", name="n_votes"),
 )
 
 gate_decisions = Table(
