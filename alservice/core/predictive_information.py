@@ -13,9 +13,9 @@ each. A volunteer is asked question q of galaxy x with probability P_q(x), so th
 with I exact for the T draws. It never exceeds what one vote teaches about the weights, the BALD score at one vote.
 
 Two galaxies that have nothing to do with each other still agree by chance over T draws, the more the further their
-draws lie apart. With the draws of the target shifted against the galaxies', so that only chance is left, scores at T = 30 were
-a tenth as large for galaxies and half as large for artefacts; at T = 240, a fiftieth and a tenth. EPIG does not keep
-artefacts out by itself (`tests/benchmarks/README.md`, wasted votes).
+draws lie apart. With the target's draws shifted against the galaxies', so that only chance is left, scores at T = 30
+were a tenth as large for galaxies and half as large for artefacts; at T = 240, a fiftieth and a tenth. EPIG does not
+keep artefacts out by itself (`tests/benchmarks/README.md`, wasted votes).
 """
 
 from __future__ import annotations
