@@ -2,9 +2,10 @@
 
 from pathlib import Path
 from typing import get_args
-import pytest
-from alservice.core.policies import PolicyName
 
+import pytest
+
+from alservice.core.policies import PolicyName
 from tests.benchmarks import likelihood, predict
 from tests.benchmarks.acquisition import compare, streamed
 from tests.benchmarks.fault_campaign import run_campaign, run_fakes
@@ -40,8 +41,6 @@ def test_the_goals_are_printed_and_written(tmp_path: Path, capsys: pytest.Captur
     assert {"goals.json", "reliability.svg", "training-curve.png", "learning-curve.svg"} <= {
         p.name for p in folder.iterdir()
     }
-
-
 
 
 def test_a_short_fault_campaign_breaks_no_rule() -> None:
