@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import multiprocessing
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from multiprocessing.connection import Connection
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
-from alservice.adapters.export_files import BATCH_ROWS, ExportFile
+from alservice.adapters.export_files import BATCH_ROWS, CACHE_CELLS, ExportFile
 from alservice.core.classifications import RawClassification
 from alservice.core.quarantine import RowFault
 from alservice.errors import AlserviceError, BadInput, Retriable
@@ -25,6 +26,7 @@ _SETTLE_S: Final = 10.0
 _FIELDS: Final = tuple(field.name for field in fields(RawClassification))
 _values: Final = attrgetter(*_FIELDS)  # as tuples rows travel in half the time that records take
 
+Annotations: TypeAlias = Sequence[Mapping[str, Any]]
 _Plain: TypeAlias = tuple[list[tuple[Any, ...]], Sequence[RowFault], Mapping[int, int]]
 
 
@@ -56,32 +58,43 @@ def _apart(file: ExportFile, size: int) -> Iterator[ExportBatch]:
     context = multiprocessing.get_context("spawn")  # a fork would copy locks that threads of ours hold
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_send, args=(theirs, file, size), daemon=True)
+    known: dict[str, Annotations] = {}
     with ours:
         process.start()
         theirs.close()
         try:
-            while True:
-                message = _receive(ours, file)
-                if message is None:
-                    return
-                yield message
+            while (message := _receive(ours, file)) is not None:
+                yield _batch(message, known)
         finally:
             process.terminate()
             process.join(_SETTLE_S)
 
 
-def _receive(pipe: Connection, file: ExportFile) -> ExportBatch | None:
+def _receive(pipe: Connection, file: ExportFile) -> _Plain | None:
     try:
         message: _Plain | AlserviceError | None = pipe.recv()
     except (EOFError, OSError):
         raise ReaderDied(f"{file.path.name}: the process that read it has died", path=str(file.path)) from None
     if isinstance(message, AlserviceError):
         raise message
-    if message is None:
-        return None
+    return message
+
+
+def _batch(message: _Plain, known: dict[str, Annotations]) -> ExportBatch:
+    """Return records of what came; equal annotations of all batches are one object, read once and kept once."""
     rows, faults, foreign = message
-    raws = tuple(RawClassification(**dict(zip(_FIELDS, row, strict=True))) for row in rows)
-    return ExportBatch(rows=raws, faults=faults, foreign=foreign)
+    if len(known) >= CACHE_CELLS:
+        known.clear()
+    shared: dict[int, Annotations] = {}
+    raws = []
+    for values in rows:
+        document = dict(zip(_FIELDS, values, strict=True))
+        given = document["annotations"]
+        if id(given) not in shared:
+            shared[id(given)] = known.setdefault(json.dumps(given), given)
+        document["annotations"] = shared[id(given)]
+        raws.append(RawClassification(**document))
+    return ExportBatch(rows=tuple(raws), faults=faults, foreign=foreign)
 
 
 def _send(pipe: Connection, file: ExportFile, size: int) -> None:

@@ -39,6 +39,12 @@ def test_batches_are_those_of_reading_here(path: Path) -> None:
     assert not multiprocessing.active_children()
 
 
+def test_equal_answers_are_one_object_in_all_batches(path: Path) -> None:
+    """What volunteers answer alike is kept once, so that memory does not follow the size of a file."""
+    apart = list(read_export(export(path), 2, apart_bytes=0))
+    assert len({id(row.annotations) for batch in apart for row in batch.rows}) == 1
+
+
 def test_a_file_of_another_kind_is_refused_by_name(tmp_path: Path) -> None:
     """The error that the other process met is raised here, with its evidence."""
     other = tmp_path / "table.csv"

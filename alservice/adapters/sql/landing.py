@@ -30,6 +30,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 
 from alservice.adapters.sql import schema
@@ -126,8 +127,14 @@ class SqlLanding(RowMarks):
     def _copy(self, table: Table, names: Iterable[str], lines: Iterable[str]) -> None:
         """Copy lines into a table: COPY is the fastest way in."""
         driver: Any = self._connection.connection.driver_connection
-        with driver.cursor() as cursor:
-            cursor.copy_expert(f"COPY {table.name} ({', '.join(names)}) FROM STDIN", io.StringIO("".join(lines)))
+        dbapi: Any = self._connection.dialect.loaded_dbapi
+        statement = f"COPY {table.name} ({', '.join(names)}) FROM STDIN"
+        try:
+            with driver.cursor() as cursor:
+                cursor.copy_expert(statement, io.StringIO("".join(lines)))
+        except dbapi.Error as error:
+            # SQLAlchemy knows no COPY; with its error the transaction ends as after any other statement.
+            raise DBAPIError.instance(statement, None, error, dbapi.Error, hide_parameters=True) from error
 
     def _forget_faults(self, classification_ids: Iterable[int]) -> None:
         """Take rows of files out of quarantine that a later file or the API gave whole."""

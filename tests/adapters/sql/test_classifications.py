@@ -74,6 +74,25 @@ def same(a: TallySet, b: TallySet) -> bool:
     return a.galaxy_ids == b.galaxy_ids and np.array_equal(a.counts, b.counts)
 
 
+def test_what_copy_refuses_is_an_error_of_ours(stores, campaign):
+    """Postgres' text has no NUL: the landing ends as for any other value that does not fit, and nothing stays."""
+    with pytest.raises(BadInput, match="cannot store a value"):
+        land(stores, campaign, [sitting(1)], source="a\0b")
+    assert land(stores, campaign, [sitting(1)]) == 1
+
+
+@pytest.mark.parametrize("ids", [[5, 6], [3, 4], [4, 5], [1, 9]])
+def test_rows_land_the_same_above_below_and_among_known_ones(stores, campaign, ids):
+    """Rows that are copied straight in and rows that are merged end alike, and known ones are not new."""
+    known = [sitting(n) for n in (4, 7)]
+    land(stores, campaign, known)
+    assert land(stores, campaign, [sitting(n, "g1") for n in ids if n not in (4, 7)]) == len(set(ids) - {4, 7})
+    rows = [sitting(n) for n in ids if n in (4, 7)]
+    assert not rows or land(stores, campaign, rows) == 0
+    tallies = stores.classifications.tallies(campaign.id, N_ANSWERS)
+    assert tallies.n_votes == 2 * len({4, 7, *ids})
+
+
 def test_rows_come_back_as_they_were(stores, campaign) -> None:
     """Every field survives: client clocks as text, microseconds, nulls, nested annotations."""
     odd = sitting(
