@@ -34,6 +34,9 @@ def train(
     batch: Annotated[int, typer.Option("--batch", min=2, help="Galaxies per step.")] = 32,
     px: Annotated[int, typer.Option("--px", min=16, max=1024, help="Side that images are scaled to (px).")] = 128,
     field: Annotated[float, typer.Option("--field", min=0.1, max=1.0, help="Central share of the side to see.")] = 0.5,
+    hold_out: Annotated[
+        float, typer.Option("--hold-out", min=0.01, max=0.5, help="Share that chooses the state and its temperatures.")
+    ] = 0.1,
     galaxies: Annotated[int | None, typer.Option("--galaxies", min=4, help="Use a seeded subset.")] = None,
     device: Device = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads [all cores].")] = None,
@@ -60,6 +63,7 @@ def train(
             network=structure,
             steps=steps or max(1, round((epochs or EPOCHS) * n_rows / batch)),
             batch=batch,
+            hold_out=hold_out,
             looks=20,
             threads=threads or os.cpu_count() or 1,
             seed=seed,

@@ -106,6 +106,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=float, help="other than the setting's")
+    parser.add_argument("--hold-out", type=float, default=0.1, help="share that chooses the state and temperatures")
     parser.add_argument("--learning-curve", action="store_true")
     parser.add_argument(
         "--out", type=Path, default=Path("alservice-work/goals"), help="folder of models, plots, tables"
@@ -146,6 +147,7 @@ def _one(
             network=NetworkConfig(name=options.network, image_px=setting.px, field=setting.field),
             steps=max(setting.fewest_steps, round(epochs * n_rows / setting.batch)),
             batch=setting.batch,
+            hold_out=options.hold_out,
             looks=20,
             threads=options.threads,
             seed=options.seed,
