@@ -158,11 +158,18 @@ class CycleView:
     def text(self) -> str:
         """Return the view for a terminal."""
         lines = [CycleTable(campaign=self.campaign, lines=(self.line,), change=None).text(), ""]
-        for check in self.decision.checks if self.decision else ():
-            mark = "pass" if check.passed else "FAIL"
-            lines.append(f"  {mark}  {check.name:<32} {_number(check.value, 4):>9}  {check.detail}")
+        lines += check_lines(self.decision) if self.decision else ()
         lines += [f"  {e.at:%Y-%m-%d %H:%M:%S} UTC  {e.actor:<28} {e.kind}  {_detail(e)}" for e in self.events]
         return "\n".join(lines)
+
+
+def check_lines(decision: GateDecision) -> Iterator[str]:
+    """Yield a line per check: its number, interval and margin, and what it is about."""
+    for check in decision.checks:
+        interval = f"[{check.low:+.4f}, {check.high:+.4f}]" if check.low is not None and check.high is not None else "-"
+        mark = "pass" if check.passed else "FAIL"
+        numbers = f"{_number(check.value, 4):>9}  {interval:>20}  {_number(check.margin, 4):>9}"
+        yield f"  {mark}  {check.name:<32} {numbers}  {check.detail}"
 
 
 def _detail(event: Event) -> str:

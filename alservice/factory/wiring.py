@@ -299,7 +299,7 @@ class Wiring:
         return {
             CycleState.PLANNED: lambda: steps.plan(self.catalogues, self.pack_images()),
             CycleState.PREDICTING: lambda: steps.predict(self.models, self.predict()),
-            CycleState.ACQUIRING: lambda: steps.acquire(self.acquire()),
+            CycleState.ACQUIRING: lambda: steps.acquire(self.acquire(), steps.predict(self.models, self.predict())),
             CycleState.PUBLISHING: lambda: steps.publish(
                 self.catalogues, self.acquisitions, self.validate, partial(self.bring, actor=actor), self.clock
             ),

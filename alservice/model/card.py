@@ -33,6 +33,8 @@ class ModelCard:
         Code that trained it.
     history
         Training curve: step, loss on the training batches and on the hold-out (nats per galaxy).
+    parent
+        Digest of the model that training started from; None for a cold start.
     """
 
     network: NetworkConfig
@@ -45,6 +47,7 @@ class ModelCard:
     seed: int
     code_revision: str
     history: Sequence[Mapping[str, float]]
+    parent: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the card as a JSON document."""

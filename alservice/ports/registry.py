@@ -10,7 +10,15 @@ from alservice.core.campaign import Campaign
 from alservice.core.catalogues import Catalogue, CatalogueFault, Galaxy, Shard
 from alservice.core.cycles import Cycle, CycleState
 from alservice.core.gate import GateDecision
-from alservice.core.records import CampaignRow, Evaluation, Event, Model, TrainingSnapshot
+from alservice.core.records import (
+    CampaignRow,
+    Evaluation,
+    Event,
+    Model,
+    Promotion,
+    PromotionKind,
+    TrainingSnapshot,
+)
 from alservice.core.states import SubjectState
 from alservice.core.subjects import Subject, SubjectDraft
 from alservice.core.training_sets import TallySet
@@ -108,6 +116,14 @@ class ModelStore(Protocol):
 
     def keep(self, cycle: Cycle, *, actor: str, reason: str) -> Cycle:
         """Reject the candidate of a held cycle that nobody decided on, and keep the champion, in one transaction."""
+
+    def promote(
+        self, model: Model, *, over: int | None, actor: str, reason: str, kind: PromotionKind = "person"
+    ) -> Model:
+        """Make a model the champion by a person's word, over the one the caller saw live; raises `Conflict`."""
+
+    def promotions(self, campaign_id: int) -> Sequence[Promotion]:
+        """Return every change of the live model, oldest first."""
 
     def decision(self, cycle_id: int) -> GateDecision | None:
         """Return the gate's decision of a cycle."""

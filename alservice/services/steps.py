@@ -22,6 +22,7 @@ from alservice.services.acquire_batch import AcquireBatch
 from alservice.services.advance_cycle import Move, Step
 from alservice.services.collect_classifications import CollectClassifications
 from alservice.services.decide_gate import DecideGate
+from alservice.services.decide_held import hold_deadline
 from alservice.services.evaluate_model import EvaluateModel
 from alservice.services.move_subjects import MoveSubjects
 from alservice.services.pack_images import PackImages
@@ -57,10 +58,15 @@ def predict(models: ModelStore, service: PredictCatalogue) -> Step:
     return run
 
 
-def acquire(service: AcquireBatch) -> Step:
-    """Score by expected information and draw the batch."""
+def acquire(service: AcquireBatch, predict: Step) -> Step:
+    """Score by expected information and draw the batch.
+
+    Predicts what is missing first: nothing, unless another model became the champion after the step before.
+    """
 
     def run(campaign: CampaignRow, cycle: Cycle) -> Move:
+        if cycle.champion_id is not None:
+            predict(campaign, cycle)
         acquired = service.run(campaign, cycle)
         return Move(to=CycleState.PUBLISHING, detail=dict(Counter(a.arm for a in acquired)))
 
@@ -156,7 +162,7 @@ def held(models: ModelStore, clock: Clock, actor: str) -> Step:
     """Wait for a person's decision; without one by the deadline the champion is kept."""
 
     def run(campaign: CampaignRow, cycle: Cycle) -> Move | None:
-        if clock() < cycle.updated_at + timedelta(hours=campaign.campaign.hold_hours):
+        if clock() < hold_deadline(campaign.campaign, cycle):
             return None
         settled = models.keep(cycle, actor=actor, reason="nobody decided by the deadline")
         return Move(to=settled.state, detail={}, settled=settled)

@@ -137,6 +137,7 @@ class TrainCandidate:
             threads=decisions.training.threads,
             seed=seed_of(decisions.seed, "training", cycle.number),
         )
+        parent = self._parent(campaign, cycle)
         self.progress.start(f"train on {len(images)} galaxies", config.steps)
         result = fit(
             images,
@@ -145,7 +146,7 @@ class TrainCandidate:
             config,
             device=self.device,
             progress=self._say,
-            initial=self._initial(campaign, cycle, tree),
+            initial=None if parent is None else self._weights(parent, tree),
         )
         self.progress.finish()
         card = ModelCard(
@@ -159,14 +160,18 @@ class TrainCandidate:
             seed=config.seed,
             code_revision=self.code_revision,
             history=result.history,
+            parent=None if parent is None else parent.digest,
         )
         return card, to_bytes(result.state, card)
 
-    def _initial(self, campaign: CampaignRow, cycle: Cycle, tree: Tree) -> Mapping[str, Any] | None:
-        """Return the champion's weights to start from, when the campaign's policy is a warm start."""
+    def _parent(self, campaign: CampaignRow, cycle: Cycle) -> Model | None:
+        """Return the champion to start from, when the campaign's policy is a warm start."""
         if not campaign.campaign.training.warm_start or cycle.champion_id is None:
             return None
-        network, _ = LoadModel(objects=self.objects).run(self.models.get(cycle.champion_id), tree)
+        return self.models.get(cycle.champion_id)
+
+    def _weights(self, parent: Model, tree: Tree) -> Mapping[str, Any]:
+        network, _ = LoadModel(objects=self.objects).run(parent, tree)
         return network.state_dict()
 
     def _say(self, loss: float) -> None:

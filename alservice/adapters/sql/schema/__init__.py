@@ -24,7 +24,14 @@ from alservice.adapters.sql.schema.classifications import (
 from alservice.adapters.sql.schema.cycles import acquired, acquisitions, cycles, gate_decisions
 from alservice.adapters.sql.schema.events import APPEND_ONLY, events
 from alservice.adapters.sql.schema.metadata import metadata
-from alservice.adapters.sql.schema.models import evaluations, models, posterior_shards, training_snapshots
+from alservice.adapters.sql.schema.models import (
+    cycle_statistics,
+    evaluations,
+    models,
+    posterior_shards,
+    promotions,
+    training_snapshots,
+)
 from alservice.adapters.sql.schema.subjects import subjects
 
 __all__ = [
@@ -36,6 +43,7 @@ __all__ = [
     "catalogue_faults",
     "catalogues",
     "classifications",
+    "cycle_statistics",
     "cycles",
     "evaluations",
     "events",
@@ -46,6 +54,7 @@ __all__ = [
     "metadata",
     "models",
     "posterior_shards",
+    "promotions",
     "quarantined_rows",
     "subjects",
     "tallies",
