@@ -39,6 +39,7 @@ from alservice.services.decide_gate import DecideGate
 from alservice.services.evaluate_model import EvaluateModel, JudgeModel
 from alservice.services.import_catalogue import ImportCatalogue
 from alservice.services.ingest import Ingest
+from alservice.services.measure_galaxies import MeasureGalaxies
 from alservice.services.move_subjects import MoveSubjects
 from alservice.services.pack_images import PackImages
 from alservice.services.predict_catalogue import PredictCatalogue
@@ -269,9 +270,13 @@ class Wiring:
         read = ReadSnapshot(snapshots=self.snapshots, objects=self.objects, arrays=packs)
         return JudgeModel(catalogues=self.catalogues, predict=self.predict(), read_snapshot=read)
 
+    def measure(self) -> MeasureGalaxies:
+        """Galaxies -> properties measured on their images."""
+        return MeasureGalaxies(catalogues=self.catalogues, objects=self.objects, arrays=packs)
+
     def evaluate(self) -> EvaluateModel:
         """Candidate and champion -> metrics."""
-        return EvaluateModel(models=self.models, snapshots=self.snapshots, judge=self.judge())
+        return EvaluateModel(models=self.models, snapshots=self.snapshots, judge=self.judge(), measure=self.measure())
 
     def decide(self) -> DecideGate:
         """Metrics -> gate decision."""
