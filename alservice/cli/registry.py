@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -69,6 +70,46 @@ def roll_back(campaign: CampaignName, reason: Reason, actor: Actor = None, workd
     with opened() as factory:
         live = registry.roll_back(factory, campaign, actor=_actor(actor), reason=reason)
     typer.echo(f"model {live.id} of cycle {live.cycle_number} is the champion of {campaign} again")
+
+
+@models.command("shadow")
+def shadow(
+    campaign: CampaignName,
+    model: Annotated[int, typer.Option("--model", help="Model that predicts beside the champion.")],
+    workdir: Workdir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a model predict beside the champion, and compare what the two would ask about; nothing live changes."""
+    use(workdir)
+    from dataclasses import asdict
+
+    from alservice.factory import registry
+
+    with opened() as factory:
+        overlap = registry.shadow(factory, campaign, model, actor=_actor(None))
+    if as_json:
+        print_json([{"campaign": campaign, "shadow": model, **asdict(overlap)}])
+    else:
+        typer.echo(overlap.text())
+
+
+@models.command("bias")
+def bias(
+    campaign: CampaignName,
+    out: Annotated[Path, typer.Option("--out", help="HTML file to write.")],
+    workdir: Workdir = None,
+) -> None:
+    """Explain the champion's surprise by properties of galaxies (needs the extra `bias`)."""
+    use(workdir)
+    from alservice.factory import registry
+
+    with opened() as factory:
+        report = registry.write_bias_report(factory, campaign, out)
+    found = report.explanation
+    typer.echo(f"{found.explained:.1%} of the surprise explained on {found.n_galaxies:,} galaxies")
+    for term in found.terms:
+        typer.echo(f"  {term.importance:.4f} nats per vote  {term.name}")
+    typer.echo(f"report: {out}")
 
 
 @models.command("lineage")

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from alservice.core.classifications import CountingPolicy
 from alservice.core.decoding import LabelRule
+from alservice.core.drift import DriftPolicy
 from alservice.core.gate import GatePolicy
 from alservice.core.ids import digest_of_document
 from alservice.errors import BadConfig
@@ -229,6 +230,9 @@ class Campaign:
         What labels of the workflow's versions mean where they are not the tree's own.
     counting
         Which classifications count.
+    shadow
+        Whether each candidate predicts the whole catalogue beside the champion before the gate, to compare what the
+        two would ask about.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -245,6 +249,8 @@ class Campaign:
     decoding: tuple[LabelRule, ...] = ()
     counting: CountingPolicy = field(default_factory=CountingPolicy)
     gate: GatePolicy = field(default_factory=GatePolicy)
+    drift: DriftPolicy = field(default_factory=DriftPolicy)
+    shadow: bool = False
     zooniverse: ZooniverseTarget = field(default_factory=ZooniverseTarget)
 
     def __post_init__(self) -> None:

@@ -34,10 +34,10 @@ def measure_images(images: UInt8Array) -> Properties:
     """Return the properties of images.
 
     ``brightness`` is the mean excess over the sky, grey levels of 0 to 255 per pixel. The half-light radius (px) is
-    that of the circle around the centre with half of the light of the largest one. ``axis ratio`` is the root of the ratio of the
-    second moments' eigenvalues within 1.5 times the circle that holds 80 % of the light, 1 for round; the aperture
-    makes flat galaxies a little rounder. ``concentration`` is 5 log10 of the radius of the circle with 80 % of the
-    light over that with 20 % (Conselice 2003).
+    that of the circle around the centre with half of the light of the largest one. ``axis ratio`` is the root of
+    the ratio of the second moments' eigenvalues within 1.5 times the circle that holds 80 % of the light, 1 for
+    round; the aperture makes flat galaxies a little rounder. ``concentration`` is 5 log10 of the radius of the
+    circle with 80 % of the light over that with 20 % (Conselice 2003).
 
     Parameters
     ----------
@@ -50,9 +50,7 @@ def measure_images(images: UInt8Array) -> Properties:
         The images are not of this shape and type.
     """
     if images.ndim != 4 or images.dtype != np.uint8 or images.shape[2] != images.shape[3]:
-        raise BadImage(
-            f"properties are measured on square uint8 images (N, C, H, W), not {images.dtype} {images.shape}"
-        )
+        raise BadImage(f"properties need square uint8 images (N, C, H, W), not {images.dtype} {images.shape}")
     side = images.shape[2]
     y, x = (axis.ravel() for axis in np.indices((side, side), dtype=np.float64) - (side - 1) / 2)
     found = {name: np.full(len(images), np.nan) for name in MEASURED}

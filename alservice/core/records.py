@@ -96,6 +96,16 @@ StatisticsKind: TypeAlias = Literal["drift", "shadow", "selected"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CycleStatistics:
+    """What was measured of one cycle beside its models."""
+
+    cycle_id: int
+    cycle_number: int
+    kind: StatisticsKind
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
     """One line of the audit: who did what, when (UTC), and on what evidence."""
 

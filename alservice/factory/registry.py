@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
-from alservice.adapters import packs
+from alservice.adapters import packs, surprise
+from alservice.adapters.report.bias import render_bias
+from alservice.core.bias import BiasReport
 from alservice.core.cycles import Cycle
 from alservice.core.gate import GateDecision
 from alservice.core.lineage import Lineage
 from alservice.core.records import Model, Promotion
+from alservice.core.selections import SelectionOverlap
 from alservice.errors import NotFound
 from alservice.factory.wiring import Wiring
 from alservice.services.change_champion import ChangeChampion
 from alservice.services.decide_held import DecideHeld, Word, hold_deadline
 from alservice.services.load_model import LoadModel
+from alservice.services.report_bias import ReportBias
 from alservice.services.trace_lineage import TraceLineage
 from alservice.services.train_candidate import ReadSnapshot
 
@@ -70,6 +76,34 @@ def seconds_to_decide(wiring: Wiring, cycle_id: int) -> int:
     campaign = wiring.campaigns.get_version(cycle.campaign_id, cycle.campaign_version)
     left = hold_deadline(campaign, cycle) - wiring.clock()
     return max(1, round(left.total_seconds()))
+
+
+def shadow(wiring: Wiring, name: str, model_id: int, *, actor: str) -> SelectionOverlap:
+    """Compare what a model and the champion would ask about, on the newest cycle's catalogue."""
+    campaign = wiring.campaigns.get(name)
+    champion = wiring.models.champion(campaign.id)
+    cycles = wiring.cycles.list(campaign.id)
+    if champion is None or not cycles:
+        raise NotFound(f"campaign {name} has no champion to shadow")
+    newest = replace(cycles[-1], champion_id=champion.id)
+    return wiring.shadow(actor).run(campaign, newest, wiring.models.get(model_id))
+
+
+def write_bias_report(wiring: Wiring, name: str, path: Path) -> BiasReport:
+    """Write what explains the champion's surprise as HTML; return it."""
+    service = ReportBias(
+        cycles=wiring.cycles,
+        models=wiring.models,
+        snapshots=wiring.snapshots,
+        judge=wiring.judge(),
+        measure=wiring.measure(),
+        explain=surprise.explain,
+    )
+    report = service.run(wiring.campaigns.get(name))
+    part = path.with_suffix(".part")
+    part.write_text(render_bias(report), encoding="utf-8")
+    part.replace(path)
+    return report
 
 
 def _change(wiring: Wiring) -> ChangeChampion:

@@ -12,6 +12,7 @@ from alservice.core.cycles import Cycle, CycleState
 from alservice.core.gate import GateDecision
 from alservice.core.records import (
     CampaignRow,
+    CycleStatistics,
     Evaluation,
     Event,
     Model,
@@ -194,6 +195,12 @@ class SnapshotStore(Protocol):
 
     def evaluations(self, campaign_id: int) -> Sequence[Evaluation]:
         """Return all evaluations by cycle."""
+
+    def save_statistics(self, statistics: CycleStatistics, events: Sequence[Event]) -> None:
+        """Record what was measured of a cycle, with the events it causes; one that has it keeps it and its events."""
+
+    def statistics(self, campaign_id: int) -> Sequence[CycleStatistics]:
+        """Return what was measured of a campaign's cycles, by cycle and kind."""
 
 
 class EventLog(Protocol):
