@@ -1,6 +1,6 @@
 """How often the gate promotes, by how good the candidate is and how many galaxies judge it; on real predictions.
 
-The champion is one network, the candidate another of the same recipe, made exactly as good as the case says: its
+The champion is the worse of two networks of one recipe, the candidate the other, made exactly as good as the case says: its
 fractions are drawn towards the population's mean, by the share at which its NLL per vote on the whole population of
 4,000 real galaxies is that of the champion plus the margin, plus nothing, or minus the margin. Each run draws its
 evaluation galaxies from the population with replacement, so that the population's difference is the truth.
@@ -67,7 +67,11 @@ def as_good_as(posterior: Posterior, counts: IntArray, nll_per_vote: float) -> P
         moved = drawn_to_mean(posterior, middle)
         nll = mixture_nll(TREE, moved.concentrations, counts).sum() / counts.sum()
         low, high = (middle, high) if nll < nll_per_vote else (low, middle)
-    return drawn_to_mean(posterior, low)
+    moved = drawn_to_mean(posterior, low)
+    reached = mixture_nll(TREE, moved.concentrations, counts).sum() / counts.sum()
+    if abs(reached - nll_per_vote) > POLICY.margin_nats_per_vote / 100:
+        raise ValueError(f"drawing to the mean leads to {reached:.5f} nats per vote, not {nll_per_vote:.5f}")
+    return moved
 
 
 def draw(assessment: Assessment, rows: IntArray) -> Assessment:
@@ -82,11 +86,14 @@ def draw(assessment: Assessment, rows: IntArray) -> Assessment:
 
 def measure(people: Population, *, runs: int, sizes: Sequence[int], seed: int = 0) -> list[Cell]:
     """Return the verdicts of every case at every size."""
-    champion = assess(TREE, people.first, people.counts)
+    # The worse of the two is the champion: the other can be made worse, not better.
+    judged = {id(p): assess(TREE, p, people.counts) for p in (people.first, people.second)}
+    best, worst = sorted((people.first, people.second), key=lambda p: judged[id(p)].nll.sum())
+    champion = judged[id(worst)]
     level = champion.nll.sum() / champion.votes.sum()
     cells = []
     for case, margins in CASES.items():
-        moved = as_good_as(people.second, people.counts, level + margins * POLICY.margin_nats_per_vote)
+        moved = as_good_as(best, people.counts, level + margins * POLICY.margin_nats_per_vote)
         candidate = assess(TREE, moved, people.counts)
         truth = candidate.nll.sum() / candidate.votes.sum() - level
         print(f"{case}: difference on the population {truth:+.6f} nats per vote")
