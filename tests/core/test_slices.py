@@ -32,6 +32,8 @@ def test_every_measured_galaxy_is_in_one_slice_per_property() -> None:
     assert slices[0].low == 60
     assert [a.high for a in slices[:-1]] == [b.low for b in slices[1:]]
     assert sum(s.n_votes for s in slices) == 340 * 20 * TREE.n_questions
+    on_edges = sliced(make(np.random.default_rng(1), 401), size=np.arange(401.0))
+    assert [s.n_galaxies for s in on_edges] == [101, 100, 100, 100]
 
 
 def test_a_slice_says_where_the_model_is_bad() -> None:
