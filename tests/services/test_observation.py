@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from alservice.core.bias import Explanation
 from alservice.core.campaign import AcquisitionPolicy, TrainingPolicy
 from alservice.core.cycles import CycleState
 from alservice.core.drift import DriftPolicy
+from alservice.core.image_properties import MEASURED
 from alservice.errors import BadInput, NotFound
 from alservice.factory import registry
+from alservice.services.report_bias import ReportBias
 from tests.services.test_cycle import Loop
 
 ASKING = AcquisitionPolicy(initial_galaxies=6, initial_evaluation_galaxies=4, batch_galaxies=9, votes_per_galaxy=3)
@@ -107,6 +110,37 @@ def test_a_shadow_is_another_model_beside_a_champion(loop: Loop) -> None:
     loop.factory.campaigns.save(replace(loop.campaign.campaign, name="other"))
     with pytest.raises(NotFound, match="no champion"):
         registry.shadow(loop.factory, "other", champion.id, actor="ann")
+
+
+def test_a_bias_report_is_about_the_champion_and_the_newest_votes(loop: Loop) -> None:
+    """One surprise per voted member, beside its properties; their vote-weighted mean is the recorded metric."""
+    asked = {}
+
+    def explain(properties, surprise, *, seed):
+        asked.update(properties=properties, surprise=surprise)
+        return Explanation(explained=0.0, mean=float(surprise.mean()), n_galaxies=len(surprise), terms=())
+
+    factory = loop.factory
+    report = ReportBias(
+        cycles=factory.cycles,
+        models=factory.models,
+        snapshots=factory.snapshots,
+        judge=factory.judge(),
+        measure=factory.measure(),
+        explain=explain,
+    ).run(loop.campaign)
+    champion = factory.models.champion(loop.campaign.id)
+    recorded = next(
+        e.metrics
+        for e in factory.snapshots.evaluations(loop.campaign.id)
+        if (e.cycle_number, e.model_id) == (1, champion.id)
+    )
+    assert (report.model, report.cycle) == (champion.digest, 1)
+    assert report.explanation.n_galaxies == recorded.n_galaxies
+    assert {len(values) for values in asked["properties"].values()} == {recorded.n_galaxies}
+    assert set(MEASURED) < set(asked["properties"])
+    assert asked["surprise"].min() <= recorded.nll_per_vote.value <= asked["surprise"].max()
+    assert [(s.name, s.n_galaxies) for s in report.slices] == [(s.name, s.n_galaxies) for s in recorded.slices]
 
 
 def test_a_shadow_changes_nothing_that_is_live(engine: Engine, tmp_path: Path) -> None:
