@@ -16,6 +16,7 @@ from typing import cast
 from prefect import flow
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
+from prefect.flow_runs import suspend_flow_run
 from prefect.states import Completed
 
 from alservice.core.cycles import CycleState
@@ -23,6 +24,7 @@ from alservice.errors import Terminal
 from alservice.factory import open_factory
 from alservice.factory.rehearsal import open_zooniverse
 from flows.artifacts import cycle_artifact
+from flows.held import GRACE_S, HeldDecision, decide_held, held_text, seconds_to_decide
 from flows.tasks import CycleSummary, ask_volunteers, fail, resume_open, run_step, start_or_resume
 
 
@@ -55,6 +57,9 @@ LEARNING = (
 )
 """Steps of the second half: from votes to a champion."""
 
+DECIDED = (CycleState.HELD, CycleState.PROMOTED, CycleState.KEPT)
+"""Steps that a tick may take at once: a hold ends by its deadline, and what is decided is closed."""
+
 HEAVY = {CycleState.PREDICTING: "predict/predict", CycleState.TRAINING: "train/train"}
 """Steps that want a GPU, and the deployments that run them there."""
 
@@ -83,20 +88,32 @@ def ingest(campaign: str, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSu
         after = run_steps(cycle, COLLECTING)
         if after.state is not cycle.state and dispatch is Dispatch.DEPLOYMENTS:
             run_deployment("advance/advance", parameters={"campaign": campaign, "dispatch": dispatch}, timeout=0)
-        return after
+            return after
+        return run_steps(after, DECIDED)
 
     return _work(campaign, resume_open, work)
 
 
 @flow(name="advance")
 def advance(campaign: str, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
-    """Train a candidate on the votes, judge it and let the gate decide.
+    """Train a candidate on the votes, judge it and let the gate decide; a hold suspends the run for a person.
 
     Args:
         campaign: Name of the campaign, as given to `alservice campaign create`.
         dispatch: Where training runs: `inline` in this run, `deployments` in the work pool gpu.
     """
-    return _work(campaign, resume_open, lambda cycle: run_steps(cycle, LEARNING, dispatch))
+    state = _work(campaign, resume_open, lambda cycle: run_steps(cycle, LEARNING, dispatch))
+    cycle = state.data
+    if not isinstance(cycle, CycleSummary) or cycle.state is not CycleState.HELD or dispatch is Dispatch.INLINE:
+        return state
+    # Outside `_work`: while the run is suspended, no process, database or Zooniverse is kept for it.
+    decision = suspend_flow_run(
+        wait_for_input=HeldDecision.with_initial_data(description=held_text(cycle)),
+        timeout=seconds_to_decide(cycle) + GRACE_S,
+        key=f"held-{cycle.cycle_id}",
+    )
+    decide_held(cycle, decision.decision, decision.actor, decision.reason)
+    return _work(campaign, resume_open, lambda cycle: run_steps(cycle, DECIDED))
 
 
 @flow(name="predict")

@@ -10,7 +10,7 @@ import os
 
 import typer
 
-from alservice.cli import alone, machine, privacy, rehearsals, subjects, surveys, turns, votes
+from alservice.cli import alone, machine, privacy, registry, rehearsals, subjects, surveys, turns, votes
 from alservice.cli.shell import OneLineErrors
 
 app = typer.Typer(
@@ -31,6 +31,8 @@ app.add_typer(machine.database, name="db")
 app.add_typer(surveys.campaigns, name="campaign")
 app.add_typer(surveys.catalogues, name="catalogue")
 app.add_typer(turns.cycles, name="cycle")
+app.add_typer(registry.models, name="model")
+app.add_typer(registry.gate, name="gate")
 app.add_typer(votes.ingest, name="ingest")
 app.add_typer(votes.quarantine, name="quarantine")
 app.add_typer(votes.tallies, name="tally")

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 from alservice.core.acquisition_policy import AcquisitionPolicy, AllocatedVotes
 from alservice.core.classifications import CountingPolicy
 from alservice.core.decoding import LabelRule
+from alservice.core.drift import DriftPolicy
 from alservice.core.gate import GatePolicy
 from alservice.core.ids import digest_of_document
 from alservice.core.ingest_policy import IngestPolicy
@@ -251,6 +252,9 @@ class Campaign:
         Which classifications count.
     ingest
         Which feed the tallies come from, and how long identities are kept.
+    shadow
+        Whether each candidate predicts the whole catalogue beside the champion before the gate, to compare what the
+        two would ask about.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -268,6 +272,8 @@ class Campaign:
     counting: CountingPolicy = field(default_factory=CountingPolicy)
     ingest: IngestPolicy = field(default_factory=IngestPolicy)
     gate: GatePolicy = field(default_factory=GatePolicy)
+    drift: DriftPolicy = field(default_factory=DriftPolicy)
+    shadow: bool = False
     zooniverse: ZooniverseTarget = field(default_factory=ZooniverseTarget)
 
     def __post_init__(self) -> None:

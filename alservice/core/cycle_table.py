@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from alservice.core.gate import GateDecision
-from alservice.core.records import Event
+from alservice.core.records import CycleStatistics, Event
+from alservice.core.selections import SelectionOverlap
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,27 +143,63 @@ class CycleTable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CycleView:
-    """One cycle: its line of the table, the gate's decision and what happened, oldest first."""
+    """One cycle: its line of the table, the gate's decision, what was measured, and what happened, oldest first."""
 
     campaign: str
     line: CycleLine
     decision: GateDecision | None
     events: tuple[Event, ...]
+    statistics: tuple[CycleStatistics, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return the view as one JSON document."""
         events = [{"at": e.at.isoformat(), "actor": e.actor, "kind": e.kind, **e.detail} for e in self.events]
         decision = self.decision.document() if self.decision else None
-        return {"campaign": self.campaign, **asdict(self.line), "decision": decision, "events": events}
+        return {
+            "campaign": self.campaign,
+            **asdict(self.line),
+            "decision": decision,
+            "events": events,
+            **self._measured(),
+        }
 
     def text(self) -> str:
         """Return the view for a terminal."""
         lines = [CycleTable(campaign=self.campaign, lines=(self.line,), change=None).text(), ""]
-        for check in self.decision.checks if self.decision else ():
-            mark = "pass" if check.passed else "FAIL"
-            lines.append(f"  {mark}  {check.name:<32} {_number(check.value, 4):>9}  {check.detail}")
+        lines += check_lines(self.decision) if self.decision else ()
+        lines += self._statistics()
         lines += [f"  {e.at:%Y-%m-%d %H:%M:%S} UTC  {e.actor:<28} {e.kind}  {_detail(e)}" for e in self.events]
         return "\n".join(lines)
+
+    def _measured(self) -> dict[str, Any]:
+        """Return what was measured beside the models, without the samples behind it."""
+        shown = {"selected": None, "shadow": None, "drift": None}
+        return {**shown, **{s.kind: s.document.get("figures", s.document) for s in self.statistics}}
+
+    def _statistics(self) -> Iterator[str]:
+        measured = self._measured()
+        if selected := measured["selected"]:
+            yield (
+                f"  champion on the {selected['voted']} it chose: {selected['naive']:.4f} nats per vote; on their pool "
+                f"{selected['weighted']:.4f} [{selected['low']:.4f}, {selected['high']:.4f}]"
+            )
+        if shadow := measured["shadow"]:
+            names = {field.name for field in fields(SelectionOverlap)}
+            overlap = SelectionOverlap(**{name: value for name, value in shadow.items() if name in names})
+            yield f"  shadow {shadow['shadow']} beside {shadow['champion']}: {overlap.text()}"
+        for figure in measured["drift"] or ():
+            mark = "ALARM" if figure["alarm"] else "ok"
+            numbers = f"{figure['value']:+.3f}  (threshold {figure['threshold']:.3f})"
+            yield f"  drift {mark:<5} {figure['name']:<36} {numbers}"
+
+
+def check_lines(decision: GateDecision) -> Iterator[str]:
+    """Yield a line per check: its number, interval and margin, and what it is about."""
+    for check in decision.checks:
+        interval = f"[{check.low:+.4f}, {check.high:+.4f}]" if check.low is not None and check.high is not None else "-"
+        mark = "pass" if check.passed else "FAIL"
+        numbers = f"{_number(check.value, 4):>9}  {interval:>20}  {_number(check.margin, 4):>9}"
+        yield f"  {mark}  {check.name:<32} {numbers}  {check.detail}"
 
 
 def _detail(event: Event) -> str:

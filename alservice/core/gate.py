@@ -29,6 +29,9 @@ from alservice.errors import BadConfig, BadInput
 
 Verdict: TypeAlias = Literal["promote", "reject", "hold"]
 
+_PERSON = "person"
+"""Name of the check that a person's decision leaves."""
+
 _MIN_COVERED = 30
 """Fewest vote fractions within the tolerance, so that no resample is without any: a ratio over 0."""
 
@@ -132,6 +135,32 @@ class GateDecision:
     n_votes: int
     checks: tuple[Check, ...]
     policy: GatePolicy
+
+    @property
+    def person(self) -> Check | None:
+        """What a person decided about a hold; None while nobody did."""
+        return next((check for check in self.checks if check.name == _PERSON), None)
+
+    def by_person(self, verdict: Verdict, *, actor: str, reason: str) -> GateDecision:
+        """Return the decision that a person made of a hold, beside the gate's own checks.
+
+        Raises
+        ------
+        BadInput
+            A person holds nothing, and gives a reason.
+        """
+        if verdict == "hold" or not reason.strip():
+            raise BadInput("a held candidate is promoted or rejected, and with a reason")
+        note = Check(
+            name=_PERSON,
+            value=None,
+            low=None,
+            high=None,
+            margin=None,
+            passed=verdict == "promote",
+            detail=f"{actor}: {reason.strip()}",
+        )
+        return dataclasses.replace(self, verdict=verdict, checks=(*self.checks, note))
 
     def document(self) -> dict[str, Any]:
         """Return the record as a JSON document."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alservice.core.bootstrap import Estimate
+from alservice.core.slices import Slice
 from alservice.errors import NotFound
 
 
@@ -80,6 +81,8 @@ class Metrics:
         Vote-fraction errors of the coverage errors below.
     questions, answers
         In tree order.
+    slices
+        Parts of the galaxies by measured properties; empty where none were measured.
     """
 
     n_galaxies: int
@@ -88,6 +91,7 @@ class Metrics:
     tolerances: tuple[float, ...]
     questions: tuple[QuestionMetrics, ...]
     answers: tuple[AnswerMetrics, ...]
+    slices: tuple[Slice, ...] = ()
 
     def answer(self, column: str) -> AnswerMetrics:
         """Return the metrics of one answer column; `NotFound` names an unknown one."""
@@ -115,5 +119,9 @@ class Metrics:
             answers=tuple(
                 AnswerMetrics(**{**item, "coverage_error": tuple(item["coverage_error"])})
                 for item in document["answers"]
+            ),
+            slices=tuple(
+                Slice(**{**item, "nll_per_vote": Estimate(**item["nll_per_vote"])})
+                for item in document.get("slices", ())
             ),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from alservice.core.campaign import Campaign
 from alservice.core.evaluation import Metrics
@@ -45,6 +45,30 @@ class Model:
     created_at: datetime
 
 
+PromotionKind: TypeAlias = Literal["gate", "person", "rollback"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Promotion:
+    """One change of the live model.
+
+    Parameters
+    ----------
+    replaced_id
+        The champion before; None for a campaign's first.
+    kind
+        ``gate``: a cycle's decision, a person's on a held cycle included; ``person``: by name; ``rollback``: back to
+        the model that the live one had replaced.
+    """
+
+    model_id: int
+    replaced_id: int | None
+    kind: PromotionKind
+    actor: str
+    reason: str
+    at: datetime
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingSnapshot:
     """Tallies frozen when a cycle's collecting ended.
@@ -75,6 +99,20 @@ class Evaluation:
     cycle_number: int
     model_id: int
     metrics: Metrics
+
+
+StatisticsKind: TypeAlias = Literal["drift", "shadow", "selected"]
+"""What a cycle's statistics are about: its data, a shadow candidate's selection, the loss on what was selected."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CycleStatistics:
+    """What was measured of one cycle beside its models."""
+
+    cycle_id: int
+    cycle_number: int
+    kind: StatisticsKind
+    document: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

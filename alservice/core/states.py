@@ -98,7 +98,7 @@ MODELS: StateMachine[ModelState] = StateMachine(
     transitions={
         ModelState.CANDIDATE: frozenset({ModelState.CHAMPION, ModelState.REJECTED}),
         ModelState.CHAMPION: frozenset({ModelState.RETIRED}),
-        ModelState.REJECTED: frozenset(),
+        ModelState.REJECTED: frozenset({ModelState.CHAMPION}),  # a person promotes it by name
         ModelState.RETIRED: frozenset({ModelState.CHAMPION}),  # rollback
     },
 )

@@ -38,11 +38,14 @@ from alservice.services.acquire_batch import AcquireBatch
 from alservice.services.advance_cycle import AdvanceCycle, Step
 from alservice.services.ask_votes import AskVotes
 from alservice.services.collect_classifications import CollectClassifications
+from alservice.services.compare_shadow import CompareShadow
 from alservice.services.decide_gate import DecideGate
+from alservice.services.estimate_selected import EstimateSelected
 from alservice.services.evaluate_model import EvaluateModel, JudgeModel
 from alservice.services.forecast_votes import ForecastVotes
 from alservice.services.import_catalogue import ImportCatalogue
 from alservice.services.ingest import Ingest
+from alservice.services.measure_galaxies import MeasureGalaxies
 from alservice.services.move_subjects import MoveSubjects
 from alservice.services.pack_images import PackImages
 from alservice.services.predict_catalogue import PredictCatalogue
@@ -57,6 +60,7 @@ from alservice.services.start_cycle import StartCycle
 from alservice.services.summarise_campaign import SummariseCampaign
 from alservice.services.train_candidate import ReadSnapshot, SnapshotTallies, TrainCandidate
 from alservice.services.validate_campaign import ValidateCampaign
+from alservice.services.watch_drift import WatchDrift
 from alservice.settings import Settings
 
 
@@ -321,9 +325,49 @@ class Wiring:
         read = ReadSnapshot(snapshots=self.snapshots, objects=self.objects, arrays=packs)
         return JudgeModel(catalogues=self.catalogues, predict=self.predict(), read_snapshot=read)
 
+    def measure(self) -> MeasureGalaxies:
+        """Galaxies -> properties measured on their images."""
+        return MeasureGalaxies(catalogues=self.catalogues, objects=self.objects, arrays=packs)
+
     def evaluate(self) -> EvaluateModel:
         """Candidate and champion -> metrics."""
-        return EvaluateModel(models=self.models, snapshots=self.snapshots, judge=self.judge())
+        return EvaluateModel(models=self.models, snapshots=self.snapshots, judge=self.judge(), measure=self.measure())
+
+    def estimate_selected(self) -> EstimateSelected:
+        """Votes of a cycle's own choice -> the champion's loss on the pool."""
+        return EstimateSelected(
+            acquisitions=self.acquisitions,
+            models=self.models,
+            snapshots=self.snapshots,
+            predict=self.predict(),
+            read_snapshot=self.judge().read_snapshot,
+        )
+
+    def watch_drift(self, actor: str) -> WatchDrift:
+        """A cycle's data -> drift against the first cycles."""
+        return WatchDrift(
+            catalogues=self.catalogues,
+            cycles=self.cycles,
+            models=self.models,
+            snapshots=self.snapshots,
+            events=self.events,
+            predict=self.predict(),
+            measure=self.measure(),
+            read_snapshot=self.judge().read_snapshot,
+            clock=self.clock,
+            actor=actor,
+        )
+
+    def shadow(self, actor: str) -> CompareShadow:
+        """Candidate beside champion -> overlap of what they would ask about."""
+        return CompareShadow(
+            catalogues=self.catalogues,
+            models=self.models,
+            snapshots=self.snapshots,
+            predict=self.predict(),
+            clock=self.clock,
+            actor=actor,
+        )
 
     def decide(self) -> DecideGate:
         """Metrics -> gate decision."""
@@ -351,7 +395,7 @@ class Wiring:
         return {
             CycleState.PLANNED: lambda: steps.plan(self.catalogues, self.pack_images()),
             CycleState.PREDICTING: lambda: steps.predict(self.models, self.predict()),
-            CycleState.ACQUIRING: lambda: steps.acquire(self.acquire()),
+            CycleState.ACQUIRING: lambda: steps.acquire(self.acquire(), steps.predict(self.models, self.predict())),
             CycleState.PUBLISHING: lambda: steps.publish(
                 self.catalogues, self.acquisitions, self.validate, partial(self.bring, actor=actor), self.clock
             ),
@@ -359,11 +403,13 @@ class Wiring:
                 self.collect, partial(self.retire, actor=actor), self.snapshot(), self.cycles, self.snapshots
             ),
             CycleState.TRAINING: lambda: steps.train(self.train()),
-            CycleState.EVALUATING: lambda: steps.evaluate(self.evaluate()),
+            CycleState.EVALUATING: lambda: steps.evaluate(
+                self.evaluate(), self.estimate_selected(), self.watch_drift(actor), self.shadow(actor), self.models
+            ),
             CycleState.GATED: lambda: steps.gate(self.decide(), actor),
             CycleState.HELD: lambda: steps.held(self.models, self.clock, actor),
             CycleState.PROMOTED: lambda: steps.finish,
-            CycleState.KEPT: lambda: steps.finish,
+            CycleState.KEPT: lambda: steps.keep(self.watch_drift(actor)),
         }
 
     def _credentials(self, campaign: Campaign) -> Credentials:

@@ -37,6 +37,8 @@ class ModelCard:
         Version of code and rules that made the tallies; empty in models of releases that did not record it.
     n_inconsistent
         Galaxies of the snapshot whose votes no walks through the tree give.
+    parent
+        Digest of the model that training started from; None for a cold start.
     """
 
     network: NetworkConfig
@@ -51,6 +53,7 @@ class ModelCard:
     history: Sequence[Mapping[str, float]]
     reducer: str = ""
     n_inconsistent: int = 0
+    parent: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the card as a JSON document."""

@@ -10,7 +10,16 @@ from alservice.core.campaign import Campaign
 from alservice.core.catalogues import Catalogue, CatalogueFault, Galaxy, Shard
 from alservice.core.cycles import Cycle, CycleState
 from alservice.core.gate import GateDecision
-from alservice.core.records import CampaignRow, Evaluation, Event, Model, TrainingSnapshot
+from alservice.core.records import (
+    CampaignRow,
+    CycleStatistics,
+    Evaluation,
+    Event,
+    Model,
+    Promotion,
+    PromotionKind,
+    TrainingSnapshot,
+)
 from alservice.core.states import SubjectState
 from alservice.core.subjects import Subject, SubjectDraft, VotesAsked
 from alservice.core.training_sets import TallySet
@@ -109,6 +118,14 @@ class ModelStore(Protocol):
     def keep(self, cycle: Cycle, *, actor: str, reason: str) -> Cycle:
         """Reject the candidate of a held cycle that nobody decided on, and keep the champion, in one transaction."""
 
+    def promote(
+        self, model: Model, *, over: int | None, actor: str, reason: str, kind: PromotionKind = "person"
+    ) -> Model:
+        """Make a model the champion by a person's word, over the one the caller saw live; raises `Conflict`."""
+
+    def promotions(self, campaign_id: int) -> Sequence[Promotion]:
+        """Return every change of the live model, oldest first."""
+
     def decision(self, cycle_id: int) -> GateDecision | None:
         """Return the gate's decision of a cycle."""
 
@@ -181,6 +198,12 @@ class SnapshotStore(Protocol):
 
     def evaluations(self, campaign_id: int) -> Sequence[Evaluation]:
         """Return all evaluations by cycle."""
+
+    def save_statistics(self, statistics: CycleStatistics, events: Sequence[Event]) -> None:
+        """Record what was measured of a cycle, with the events it causes; one that has it keeps it and its events."""
+
+    def statistics(self, campaign_id: int) -> Sequence[CycleStatistics]:
+        """Return what was measured of a campaign's cycles, by cycle and kind."""
 
 
 class EventLog(Protocol):

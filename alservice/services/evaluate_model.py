@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 
 from alservice.core.cycles import Cycle
-from alservice.core.evaluation import Metrics, evaluate
+from alservice.core.evaluation import Metrics, assess, summarise
 from alservice.core.ids import seed_of
 from alservice.core.posteriors import Posterior, concat, take
 from alservice.core.records import CampaignRow, Evaluation, Model
+from alservice.core.slices import slice_metrics
 from alservice.core.training_sets import TallySet
 from alservice.core.tree import Tree, load_tree
 from alservice.errors import BadVotes
 from alservice.ports import CatalogueStore, ModelStore, SnapshotStore
+from alservice.services.measure_galaxies import MeasureGalaxies
 from alservice.services.predict_catalogue import PredictCatalogue, Scope
 from alservice.services.train_candidate import ReadSnapshot
 
@@ -62,6 +65,7 @@ class EvaluateModel:
     models: ModelStore
     snapshots: SnapshotStore
     judge: JudgeModel
+    measure: MeasureGalaxies
 
     def run(self, campaign: CampaignRow, cycle: Cycle) -> tuple[Metrics, ...]:
         """Record and return the metrics: the candidate's first, then the champion's if there is one."""
@@ -71,12 +75,12 @@ class EvaluateModel:
 
     def _evaluate(self, campaign: CampaignRow, cycle: Cycle, model: Model, tree: Tree) -> Metrics:
         judged = self.judge.run(campaign, cycle, model, tree)
-        metrics = evaluate(
-            tree,
-            judged.posterior,
-            judged.tallies.counts,
-            rng=np.random.default_rng(seed_of(campaign.campaign.seed, "evaluation", cycle.number)),
-        )
+        assessment = assess(tree, judged.posterior, judged.tallies.counts)
+        rng = np.random.default_rng(seed_of(campaign.campaign.seed, "evaluation", cycle.number))
+        metrics = summarise(assessment, rng=rng)
+        properties = self.measure.run(campaign.campaign, cycle.catalogue_id, judged.tallies, tree)
+        slices = slice_metrics(assessment, properties, column=campaign.campaign.evaluation.answer, rng=rng)
+        metrics = dataclasses.replace(metrics, slices=slices)
         self.snapshots.save_evaluation(
             Evaluation(cycle_id=cycle.id, cycle_number=cycle.number, model_id=model.id, metrics=metrics)
         )

@@ -21,7 +21,10 @@ from alservice.ports import AcquisitionStore, CatalogueStore, Clock, CycleStore,
 from alservice.services.acquire_batch import AcquireBatch
 from alservice.services.advance_cycle import Move, Step
 from alservice.services.collect_classifications import CollectClassifications
+from alservice.services.compare_shadow import CompareShadow
 from alservice.services.decide_gate import DecideGate
+from alservice.services.decide_held import hold_deadline
+from alservice.services.estimate_selected import EstimateSelected
 from alservice.services.evaluate_model import EvaluateModel
 from alservice.services.move_subjects import MoveReport, MoveSubjects
 from alservice.services.pack_images import PackImages
@@ -31,6 +34,7 @@ from alservice.services.publish_wave import PublishReport, total
 from alservice.services.retire_subjects import RetireSubjects
 from alservice.services.train_candidate import SnapshotTallies, TrainCandidate
 from alservice.services.validate_campaign import ValidateCampaign
+from alservice.services.watch_drift import WatchDrift
 
 
 def plan(catalogues: CatalogueStore, pack: PackImages) -> Step:
@@ -58,10 +62,15 @@ def predict(models: ModelStore, service: PredictCatalogue) -> Step:
     return run
 
 
-def acquire(service: AcquireBatch) -> Step:
-    """Score by expected information and draw the batch."""
+def acquire(service: AcquireBatch, predict: Step) -> Step:
+    """Score by expected information and draw the batch.
+
+    Predicts what is missing first: nothing, unless another model became the champion after the step before.
+    """
 
     def run(campaign: CampaignRow, cycle: Cycle) -> Move:
+        if cycle.champion_id is not None:
+            predict(campaign, cycle)
         acquired = service.run(campaign, cycle)
         votes = service.acquisitions.votes(cycle.id)
         detail: dict[str, int] = {**Counter(str(a.arm) for a in acquired), "votes": sum(votes.values())}
@@ -132,10 +141,11 @@ def collect(
         frozen = snapshot.run(campaign, cycle)
         trained = [snapshots.of_cycle(c.id) for c in cycles.list(campaign.id) if c.candidate_id is not None]
         new_votes = frozen.n_votes - max((s.n_votes for s in trained if s is not None), default=0)
-        enough = new_votes >= campaign.campaign.training.min_new_votes
+        needed = campaign.campaign.training.min_new_votes
+        enough = new_votes >= needed
         return Move(
             to=CycleState.TRAINING if enough else CycleState.KEPT,
-            detail={**asdict(report), "new_votes": new_votes, "snapshot": frozen.digest},
+            detail={**asdict(report), "new_votes": new_votes, "needed_votes": needed, "snapshot": frozen.digest},
         )
 
     return run
@@ -151,10 +161,20 @@ def train(service: TrainCandidate) -> Step:
     return run
 
 
-def evaluate(service: EvaluateModel) -> Step:
-    """Measure candidate and champion on the evaluation stream."""
+def evaluate(
+    service: EvaluateModel,
+    selected: EstimateSelected,
+    drift: WatchDrift,
+    shadow: CompareShadow,
+    models: ModelStore,
+) -> Step:
+    """Measure candidate and champion on the evaluation stream, and the cycle's data; a shadow candidate if asked."""
 
     def run(campaign: CampaignRow, cycle: Cycle) -> Move:
+        selected.run(campaign, cycle)
+        drift.run(campaign, cycle)
+        if campaign.campaign.shadow and cycle.champion_id is not None and cycle.candidate_id is not None:
+            shadow.run(campaign, cycle, models.get(cycle.candidate_id))
         candidate, *champion = service.run(campaign, cycle)
         detail = {"nll_per_vote": candidate.nll_per_vote.value, "galaxies": candidate.n_galaxies}
         if champion:
@@ -178,7 +198,7 @@ def held(models: ModelStore, clock: Clock, actor: str) -> Step:
     """Wait for a person's decision; without one by the deadline the champion is kept."""
 
     def run(campaign: CampaignRow, cycle: Cycle) -> Move | None:
-        if clock() < cycle.updated_at + timedelta(hours=campaign.campaign.hold_hours):
+        if clock() < hold_deadline(campaign.campaign, cycle):
             return None
         settled = models.keep(cycle, actor=actor, reason="nobody decided by the deadline")
         return Move(to=settled.state, detail={}, settled=settled)
@@ -189,3 +209,14 @@ def held(models: ModelStore, clock: Clock, actor: str) -> Step:
 def finish(_campaign: CampaignRow, _cycle: Cycle) -> Move:
     """Close the cycle: its outcome is recorded already."""
     return Move(to=CycleState.DONE, detail={})
+
+
+def keep(drift: WatchDrift) -> Step:
+    """Close a cycle that keeps the champion; one that ended for want of votes has its data described here."""
+
+    def run(campaign: CampaignRow, cycle: Cycle) -> Move:
+        if cycle.candidate_id is None and cycle.champion_id is not None:
+            drift.run(campaign, cycle)
+        return finish(campaign, cycle)
+
+    return run

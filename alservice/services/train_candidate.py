@@ -164,8 +164,9 @@ class TrainCandidate:
             threads=decisions.training.threads,
             seed=seed_of(decisions.seed, "training", cycle.number),
         )
+        parent = self._parent(campaign, cycle)
         self.progress.start(f"train on {len(images)} galaxies", config.steps)
-        initial = self._initial(campaign, cycle, tree)
+        initial = None if parent is None else self._weights(parent, tree)
         checkpoint = self._resumable(checkpoints, run_digest(images, tallies.counts, tree, config, initial))
         result = fit(
             images,
@@ -193,14 +194,18 @@ class TrainCandidate:
             history=result.history,
             reducer=snapshot.reducer,
             n_inconsistent=snapshot.n_inconsistent,
+            parent=None if parent is None else parent.digest,
         )
         return card, to_bytes(result.state, card)
 
-    def _initial(self, campaign: CampaignRow, cycle: Cycle, tree: Tree) -> Mapping[str, Any] | None:
-        """Return the champion's weights to start from, when the campaign's policy is a warm start."""
+    def _parent(self, campaign: CampaignRow, cycle: Cycle) -> Model | None:
+        """Return the champion to start from, when the campaign's policy is a warm start."""
         if not campaign.campaign.training.warm_start or cycle.champion_id is None:
             return None
-        network, _ = LoadModel(objects=self.objects).run(self.models.get(cycle.champion_id), tree)
+        return self.models.get(cycle.champion_id)
+
+    def _weights(self, parent: Model, tree: Tree) -> Mapping[str, Any]:
+        network, _ = LoadModel(objects=self.objects).run(parent, tree)
         return network.state_dict()
 
     def _resumable(self, checkpoints: KeepCheckpoints, run: str) -> bytes | None:

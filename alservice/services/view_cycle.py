@@ -33,5 +33,6 @@ class ViewCycle:
             campaign=table.campaign,
             line=next(line for line in table.lines if line.cycle == cycle.number),
             decision=self.models.decision(cycle.id),
+            statistics=tuple(s for s in self.summarise.snapshots.statistics(campaign.id) if s.cycle_id == cycle.id),
             events=tuple(e for e in reversed(self.events.list(campaign.id, limit=10_000)) if e.cycle_id == cycle.id),
         )

@@ -103,5 +103,12 @@ def test_every_command_of_the_readme_exists() -> None:
         "forget-expired",
     ):
         assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
+    for group, commands in (
+        ("model", ("list", "promote", "rollback", "lineage", "shadow", "bias")),
+        ("gate", ("show", "approve", "reject")),
+    ):
+        assert f"`alservice {group} " in README
+        for command in commands:
+            assert CliRunner().invoke(app, [group, command, "--help"]).exit_code == 0
     for command in ("start", "list", "show", "resume"):
         assert CliRunner().invoke(app, ["cycle", command, "--help"]).exit_code == 0

@@ -5,7 +5,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,6 +14,11 @@ from uuid import uuid4
 import pytest
 import requests
 
+from alservice.adapters.sql.campaigns import SqlCampaignStore
+from alservice.adapters.sql.engine import make_engine
+from alservice.core.gate import GatePolicy
+from alservice.factory.context import database_url
+from alservice.settings import Settings
 from tests.support.processes import free_port, process, wait_for
 from tests.support.rehearsals import environment, lines_of, run_alservice
 from tests.support.shared import ROOT
@@ -20,6 +26,8 @@ from tests.support.shared import ROOT
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
 BUSY = 503
+
+ENDED = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 
 PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
 
@@ -53,12 +61,12 @@ class Server:
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": str(uuid4())}
         return str(self.post(f"/deployments/{deployment['id']}/create_flow_run", body)["id"])
 
-    def finished(self, run_id: str, *, seconds: float = 240) -> dict[str, Any]:
-        """Wait until a run has ended; return it."""
+    def finished(self, run_id: str, *, seconds: float = 240, states: frozenset[str] = ENDED) -> dict[str, Any]:
+        """Wait until a run has ended, or is in one of the states; return it."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             run: dict[str, Any] = self.get(f"/flow_runs/{run_id}")
-            if run["state_type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}:
+            if run["state_type"] in states:
                 return run
             time.sleep(1)
         raise AssertionError(f"run {run_id} did not end in {seconds} s")
@@ -71,6 +79,7 @@ def server() -> Iterator[Server]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="alservice-prefect-")))
         workdir = folder / "work"
         lines_of(run_alservice(workdir, "rehearse", "--galaxies", "40", "--cycles", "1", "--json"))
+        _hold_every_candidate(workdir)
         port = free_port()
         api = f"http://127.0.0.1:{port}/api"
         env = environment(
@@ -97,6 +106,16 @@ def server() -> Iterator[Server]:
         for pool in ("cpu", "gpu"):
             start(f"worker-{pool}", "worker", "start", "--pool", pool)
         yield Server(api=api, workdir=workdir)
+
+
+def _hold_every_candidate(workdir: Path) -> None:
+    """Give the campaign a gate that is never sure, and a person two days."""
+    with database_url(Settings(workdir=workdir)) as url:
+        engine = make_engine(url)
+        campaigns = SqlCampaignStore(engine, lambda: datetime.now(UTC))
+        decisions = campaigns.get("rehearsal").campaign
+        campaigns.save(replace(decisions, hold_hours=48.0, gate=GatePolicy(min_galaxies=10**6)))
+        engine.dispose()
 
 
 def _run(env: dict[str, str], folder: Path, *arguments: str) -> None:
@@ -150,3 +169,25 @@ def test_a_triggered_run_predicts_in_the_gpu_pool_and_ends_in_collecting(server:
     assert again["state_type"] == "COMPLETED"
     after = lines_of(run_alservice(server.workdir, "cycle", "list", "--campaign", "rehearsal", "--json"))
     assert after == lines, "a second tick doubles nothing"
+
+
+def test_a_held_gate_suspends_until_a_person_decides_in_the_form(server: Server) -> None:
+    """The run ends without a process and shows a form; what is filled in there promotes the candidate."""
+    held = lines_of(run_alservice(server.workdir, "cycle", "resume", "--campaign", "rehearsal", "--json"))[0]
+    assert (held["state"], held["verdict"]) == ("held", "hold")
+    run_id = server.trigger("advance/advance", {"campaign": "rehearsal", "dispatch": "deployments"})
+    suspended = server.finished(run_id, states=ENDED | {"PAUSED"})
+    assert (suspended["state_type"], suspended["state"]["name"]) == ("PAUSED", "Suspended"), suspended["state"]
+    keys = suspended["state"]["state_details"]["run_input_keyset"]
+    form = server.get(f"/flow_runs/{run_id}/input/{keys['schema']}")
+    assert set(form["properties"]) == {"decision", "reason", "actor"}
+    assert form["required"] == ["reason"]
+    assert "evaluation-galaxies" in server.get(f"/flow_runs/{run_id}/input/{keys['description']}")
+
+    answer = {"decision": "approve", "reason": "looks right to me", "actor": "ann"}
+    assert server.post(f"/flow_runs/{run_id}/resume", {"run_input": answer})["status"] == "ACCEPT"
+    done = server.finished(run_id)
+    assert done["state_type"] == "COMPLETED", done["state"]
+    shown = lines_of(run_alservice(server.workdir, "gate", "show", "--campaign", "rehearsal", "--json"))[0]
+    assert (shown["state"], shown["verdict"]) == ("done", "promote")
+    assert shown["checks"][-1]["detail"] == "ann: looks right to me"

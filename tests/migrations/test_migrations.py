@@ -105,3 +105,23 @@ def test_newer_schema_is_refused(engine: Engine) -> None:
     with pytest.raises(SchemaMismatch, match="newer release"):
         upgrade(engine)
     assert schema_state(engine)[0] == "ffff"
+
+
+def test_promotions_of_before_are_taken_from_the_audit(empty_engine: Engine) -> None:
+    """A registry that has had champions keeps their order: a rollback finds the one before."""
+    with transaction(empty_engine) as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        connection.execute(text("SET LOCAL session_replication_role = replica"))  # without the rows it refers to
+        for campaign, model, to in ((1, 4, "champion"), (2, 5, "champion"), (1, 4, "retired"), (1, 6, "champion")):
+            connection.execute(
+                text(
+                    "INSERT INTO events (campaign_id, at, actor, kind, detail) VALUES (:campaign, now(), 'gate', "
+                    "'model.moved', jsonb_build_object('model', CAST(:model AS bigint), 'to', CAST(:to AS text)))"
+                ),
+                {"campaign": campaign, "model": model, "to": to},
+            )
+        command.upgrade(config, "0006")
+        found = connection.execute(text("SELECT campaign_id, model_id, replaced_id FROM promotions ORDER BY id")).all()
+    assert [tuple(row) for row in found] == [(1, 4, None), (2, 5, None), (1, 6, 4)]

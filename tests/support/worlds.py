@@ -49,8 +49,9 @@ def make_campaign(**changes: object) -> Campaign:
 
 
 def make_row(number: int, *, image: bytes | None = None) -> CatalogueRow:
-    """Return galaxy ``gNN`` with a picture of its own and certain votes."""
-    pixels = np.full((1, 16, 16), number % 256, dtype=np.uint8)
+    """Return galaxy ``gNN`` with a picture of its own, a bright bar on a sky, and certain votes."""
+    pixels = np.full((1, 16, 16), number % 200, dtype=np.uint8)
+    pixels[:, 6:10, 4:12] += 50
     fractions = np.array([1.0 if TREE.slices[q].start == a else 0.0 for a, q in enumerate(TREE.question_of_answer)])
     return CatalogueRow(
         row=number,

@@ -34,7 +34,7 @@ def figures(data: ReportData) -> Iterator[Plot]:
 
 def _learning(data: ReportData) -> Plot:
     lines = [line for line in data.table.lines if line.nll_per_vote is not None]
-    figure, axes = _canvas()
+    figure, axes = canvas()
     x = [line.galaxies_labelled or 0 for line in lines]
     y = [line.nll_per_vote or 0.0 for line in lines]
     low = [v - (line.nll_low or v) for v, line in zip(y, lines, strict=True)]
@@ -45,11 +45,11 @@ def _learning(data: ReportData) -> Plot:
     axes.set_xlabel("galaxies labelled")
     axes.set_ylabel("NLL per vote [nats]")
     caption = "Negative log-likelihood per vote of each candidate on the evaluation stream, with 95 % intervals."
-    return "What the votes taught", caption, _svg(figure)
+    return "What the votes taught", caption, svg(figure)
 
 
 def _errors(data: ReportData) -> Plot:
-    figure, axes = _canvas()
+    figure, axes = canvas()
     cycles = [line.cycle for line in data.table.lines]
     for name, colour, values in (
         ("Smooth", ACCENT, [line.rmse_smooth for line in data.table.lines]),
@@ -62,11 +62,11 @@ def _errors(data: ReportData) -> Plot:
     axes.set_ylabel("RMSE of the vote fraction")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
-    return "Error of the vote fractions", "Root mean square error on the evaluation stream.", _svg(figure)
+    return "Error of the vote fractions", "Root mean square error on the evaluation stream.", svg(figure)
 
 
 def _arms(title: str, label: str, values: Mapping[int, Mapping[str, Sequence[float]]]) -> Plot:
-    figure, axes = _canvas()
+    figure, axes = canvas()
     cycles = sorted(values)
     for shift, (arm, colour) in zip((-0.17, 0.17), ARM_COLOURS.items(), strict=True):
         drawn = [(c, list(values[c].get(arm, ()))) for c in cycles if len(values[c].get(arm, ())) > 0]
@@ -87,11 +87,11 @@ def _arms(title: str, label: str, values: Mapping[int, Mapping[str, Sequence[flo
     axes.set_xlabel("cycle")
     axes.set_ylabel(label)
     axes.legend(frameon=False)
-    return title, f"Each cycle's batch, informative arm beside random arm: {label}.", _svg(figure)
+    return title, f"Each cycle's batch, informative arm beside random arm: {label}.", svg(figure)
 
 
 def _training(data: ReportData) -> Plot:
-    figure, axes = _canvas()
+    figure, axes = canvas()
     drawn = {cycle: history for cycle, history in data.history_by_cycle.items() if history}
     for number, (cycle, history) in enumerate(sorted(drawn.items())):
         shade = 0.35 + 0.65 * (number + 1) / len(drawn)
@@ -100,11 +100,11 @@ def _training(data: ReportData) -> Plot:
     axes.set_xlabel("gradient step")
     axes.set_ylabel("hold-out NLL per galaxy [nats]")
     axes.legend(frameon=False, fontsize="small")
-    return "Training curves", "Loss on the training stream's own hold-out, one curve per cycle.", _svg(figure)
+    return "Training curves", "Loss on the training stream's own hold-out, one curve per cycle.", svg(figure)
 
 
 def _coverage(data: ReportData) -> Plot:
-    figure, axes = _canvas()
+    figure, axes = canvas()
     tolerances = sorted(data.coverage)
     axes.bar([f"{t:.2f}" for t in tolerances], [100 * data.coverage[t] for t in tolerances], color=ACCENT, width=0.5)
     axes.axhline(0, color=INK, linewidth=0.8)
@@ -114,10 +114,11 @@ def _coverage(data: ReportData) -> Plot:
         f"Coverage error of the last model for {data.answer} (Walmsley 2020, eq. 11-13): "
         "0 is perfect, above 0 is overconfident."
     )
-    return "Calibration", caption, _svg(figure)
+    return "Calibration", caption, svg(figure)
 
 
-def _canvas() -> tuple[Figure, Axes]:
+def canvas() -> tuple[Figure, Axes]:
+    """Return an empty plot in the style of all reports."""
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
@@ -125,7 +126,8 @@ def _canvas() -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+    """Return a plot as SVG text, the same bytes for the same plot."""
     buffer = io.StringIO()
     with rc_context({"svg.hashsalt": "alservice", "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, select, update
@@ -13,12 +12,20 @@ from alservice.adapters.sql import schema
 from alservice.adapters.sql.cycles import lock_cycle, move_cycle
 from alservice.adapters.sql.engine import transaction
 from alservice.adapters.sql.events import write_event
+from alservice.adapters.sql.promotions import (
+    Act,
+    crown,
+    list_promotions,
+    live_model,
+    lock_registry,
+    move_model,
+)
 from alservice.adapters.sql.shards import list_shards, save_shard
 from alservice.core.catalogues import Shard
 from alservice.core.cycles import Cycle, CycleState
 from alservice.core.gate import GateDecision, Verdict
-from alservice.core.records import Model
-from alservice.core.states import MODELS, ModelState
+from alservice.core.records import Model, Promotion, PromotionKind
+from alservice.core.states import ModelState
 from alservice.errors import Conflict, IllegalTransition, NotFound
 from alservice.ports import Clock
 
@@ -94,14 +101,19 @@ class SqlModelStore:
         IllegalTransition
             The cycle is not at the gate.
         """
-        now = self._clock()
+        by = Act(at=self._clock(), actor=actor, reason=decision.person.detail if decision.person else "the gate")
         to = _AFTER[decision.verdict]
         with transaction(self._engine) as connection:
+            lock_registry(connection, cycle.campaign_id)
             current = lock_cycle(connection, cycle)
-            moved = move_cycle(connection, current, to, at=now, actor=actor, detail={"verdict": decision.verdict})
-            _record(connection, current, decision, at=now, actor=actor)
-            for model_id, state in _changes(connection, current, decision.verdict):
-                _change(connection, current, model_id, state, at=now, actor=actor)
+            moved = move_cycle(connection, current, to, at=by.at, actor=actor, detail={"verdict": decision.verdict})
+            _record(connection, current, decision, by)
+            candidate = _candidate(current)
+            if decision.verdict == "reject":
+                move_model(connection, current, candidate, ModelState.REJECTED, by)
+            if decision.verdict == "promote":
+                _check_compared(connection, cycle)
+                crown(connection, current, candidate, by, kind="gate")
         return moved
 
     def keep(self, cycle: Cycle, *, actor: str, reason: str) -> Cycle:
@@ -114,15 +126,54 @@ class SqlModelStore:
         IllegalTransition
             The cycle is not held.
         """
-        now = self._clock()
+        by = Act(at=self._clock(), actor=actor, reason=reason)
         with transaction(self._engine) as connection:
             current = lock_cycle(connection, cycle)
             if current.state is not CycleState.HELD:
                 raise IllegalTransition(f"cycle {cycle.number} is {current.state}, not held")
-            moved = move_cycle(connection, current, CycleState.KEPT, at=now, actor=actor, detail={"reason": reason})
-            for model_id, state in _changes(connection, current, "reject"):
-                _change(connection, current, model_id, state, at=now, actor=actor)
+            write_event(connection, cycle, at=by.at, actor=actor, kind="gate.expired", detail={"reason": reason})
+            moved = move_cycle(connection, current, CycleState.KEPT, at=by.at, actor=actor, detail={"reason": reason})
+            move_model(connection, current, _candidate(current), ModelState.REJECTED, by)
         return moved
+
+    def promote(
+        self, model: Model, *, over: int | None, actor: str, reason: str, kind: PromotionKind = "person"
+    ) -> Model:
+        """Make a model the champion by a person's word, in one transaction with its event.
+
+        The open cycle goes on with the new champion, unless it is held: what a person decides there was measured
+        against the old one.
+
+        Parameters
+        ----------
+        over
+            The champion that the caller saw.
+
+        Raises
+        ------
+        Conflict
+            Another model is live by now, or the model's own cycle is open: there the gate decides.
+        """
+        by = Act(at=self._clock(), actor=actor, reason=reason)
+        with transaction(self._engine) as connection:
+            lock_registry(connection, model.campaign_id)
+            live = live_model(connection, model.campaign_id)
+            if live != over:
+                raise Conflict(f"model {live} is live by now, not {over}: someone else changed it", live=live)
+            own = connection.scalars(select(schema.cycles.c.state).where(schema.cycles.c.id == model.cycle_id)).one()
+            if own is not CycleState.DONE:
+                raise Conflict(
+                    f"model {model.id} is of cycle {model.cycle_number}, which is {own}: the gate decides",
+                    model=model.id,
+                    state=own,
+                )
+            crown(connection, model, model.id, by, kind=kind)
+        return self.get(model.id)
+
+    def promotions(self, campaign_id: int) -> Sequence[Promotion]:
+        """Return every change of the live model, oldest first."""
+        with transaction(self._engine) as connection:
+            return list_promotions(connection, campaign_id)
 
     def decision(self, cycle_id: int) -> GateDecision | None:
         """Return the gate's decision of a cycle."""
@@ -151,39 +202,28 @@ class SqlModelStore:
             )
 
 
-def _record(connection: Connection, cycle: Cycle, decision: GateDecision, *, at: datetime, actor: str) -> None:
+def _record(connection: Connection, cycle: Cycle, decision: GateDecision, by: Act) -> None:
     new = upsert(schema.gate_decisions).values(
-        cycle_id=cycle.id, verdict=decision.verdict, document=decision.document(), actor=actor, decided_at=at
+        cycle_id=cycle.id, verdict=decision.verdict, document=decision.document(), actor=by.actor, decided_at=by.at
     )
     replaced = {name: new.excluded[name] for name in ("verdict", "document", "actor", "decided_at")}
     connection.execute(new.on_conflict_do_update(index_elements=["cycle_id"], set_=replaced))
-    write_event(connection, cycle, at=at, actor=actor, kind="gate.decided", detail=decision.document())
+    write_event(connection, cycle, at=by.at, actor=by.actor, kind="gate.decided", detail=decision.document())
 
 
-def _changes(connection: Connection, cycle: Cycle, verdict: Verdict) -> Sequence[tuple[int, ModelState]]:
-    """Return which models change, the old champion first: never are there two."""
+def _candidate(cycle: Cycle) -> int:
     if cycle.candidate_id is None:
         raise Conflict(f"cycle {cycle.number} has no candidate to decide on", cycle=cycle.number)
-    if verdict == "hold":
-        return ()
-    if verdict == "reject":
-        return ((cycle.candidate_id, ModelState.REJECTED),)
-    live = select(_TABLE.c.id).where(_TABLE.c.campaign_id == cycle.campaign_id, _TABLE.c.state == ModelState.CHAMPION)
-    champion = connection.scalar(live.with_for_update())
-    if champion != cycle.champion_id:
+    return cycle.candidate_id
+
+
+def _check_compared(connection: Connection, cycle: Cycle) -> None:
+    """Raise `Conflict` unless the champion that the caller compared with is the live one."""
+    live = live_model(connection, cycle.campaign_id)
+    if live != cycle.champion_id:
         raise Conflict(
-            f"cycle {cycle.number} compared with model {cycle.champion_id}, but {champion} is live",
+            f"cycle {cycle.number} compared with model {cycle.champion_id}, but {live} is live",
             cycle=cycle.number,
             compared=cycle.champion_id,
-            live=champion,
+            live=live,
         )
-    retired = () if champion is None else ((champion, ModelState.RETIRED),)
-    return (*retired, (cycle.candidate_id, ModelState.CHAMPION))
-
-
-def _change(connection: Connection, cycle: Cycle, model_id: int, to: ModelState, *, at: datetime, actor: str) -> None:
-    before = connection.scalars(select(_TABLE.c.state).where(_TABLE.c.id == model_id).with_for_update()).one()
-    MODELS.check(before, to, what=str(model_id))
-    connection.execute(update(_TABLE).where(_TABLE.c.id == model_id).values(state=to))
-    detail = {"model": model_id, "from": before, "to": to}
-    write_event(connection, cycle, at=at, actor=actor, kind="model.moved", detail=detail)

@@ -9,10 +9,11 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from alservice.adapters.sql import schema
 from alservice.adapters.sql.engine import transaction
+from alservice.adapters.sql.events import append
 from alservice.adapters.sql.rows import columns_of
 from alservice.core.cycles import Cycle
 from alservice.core.metrics import Metrics
-from alservice.core.records import Evaluation, TrainingSnapshot
+from alservice.core.records import CycleStatistics, Evaluation, Event, TrainingSnapshot
 from alservice.core.training_sets import TallySet
 from alservice.ports import Clock
 
@@ -20,7 +21,7 @@ _SNAPSHOTS = select(*columns_of(schema.training_snapshots, TrainingSnapshot))
 
 
 class SqlSnapshotStore:
-    """Snapshots and evaluations in Postgres: written once."""
+    """Snapshots, evaluations and statistics of cycles in Postgres: written once."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
@@ -81,3 +82,29 @@ class SqlSnapshotStore:
                 )
                 for row in connection.execute(wanted)
             ]
+
+    def save_statistics(self, statistics: CycleStatistics, events: Sequence[Event]) -> None:
+        """Record what was measured of a cycle, with the events it causes; one that has it keeps it and its events."""
+        table = schema.cycle_statistics
+        new = upsert(table).values(
+            cycle_id=statistics.cycle_id,
+            kind=statistics.kind,
+            document=statistics.document,
+            created_at=self._clock(),
+        )
+        with transaction(self._engine) as connection:
+            if connection.scalar(new.on_conflict_do_nothing().returning(table.c.kind)) is not None:
+                for event in events:
+                    append(connection, event)
+
+    def statistics(self, campaign_id: int) -> Sequence[CycleStatistics]:
+        """Return what was measured of a campaign's cycles, by cycle and kind."""
+        table, cycles = schema.cycle_statistics, schema.cycles
+        wanted = (
+            select(table.c.cycle_id, cycles.c.number.label("cycle_number"), table.c.kind, table.c.document)
+            .join_from(table, cycles)
+            .where(cycles.c.campaign_id == campaign_id)
+            .order_by(cycles.c.number, table.c.kind)
+        )
+        with transaction(self._engine) as connection:
+            return [CycleStatistics(**row) for row in connection.execute(wanted).mappings()]

@@ -49,8 +49,8 @@ def test_first_promotion_makes_a_champion(stores, campaign, catalogue) -> None:
     assert stores.cycles.get(cycle.id) == settled
     assert stores.models.champion(campaign.id).id == cycle.candidate_id
     assert stores.models.decision(cycle.id) == decision("promote")
-    newest = stores.events.list(campaign.id)[:3]
-    assert {event.kind for event in newest} == {"cycle.moved", "gate.decided", "model.moved"}
+    newest = stores.events.list(campaign.id)[:4]
+    assert {event.kind for event in newest} == {"cycle.moved", "gate.decided", "model.moved", "model.promoted"}
     assert {event.actor for event in newest} == {"gate"}
 
 

@@ -26,7 +26,14 @@ from alservice.adapters.sql.schema.cycles import acquired, acquisitions, cycles,
 from alservice.adapters.sql.schema.events import APPEND_ONLY, events
 from alservice.adapters.sql.schema.feeds import exports, reductions, webhooks
 from alservice.adapters.sql.schema.metadata import metadata
-from alservice.adapters.sql.schema.models import evaluations, models, posterior_shards, training_snapshots
+from alservice.adapters.sql.schema.models import (
+    cycle_statistics,
+    evaluations,
+    models,
+    posterior_shards,
+    promotions,
+    training_snapshots,
+)
 from alservice.adapters.sql.schema.subjects import subjects
 
 __all__ = [
@@ -38,6 +45,7 @@ __all__ = [
     "catalogue_faults",
     "catalogues",
     "classifications",
+    "cycle_statistics",
     "cycles",
     "evaluations",
     "events",
@@ -49,6 +57,7 @@ __all__ = [
     "metadata",
     "models",
     "posterior_shards",
+    "promotions",
     "quarantined_rows",
     "reductions",
     "subjects",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from alservice.adapters.sql.columns import EnumText, UtcDateTime, counts, identity, one_of, references, shard_columns
 from alservice.adapters.sql.schema.metadata import metadata
+from alservice.core.records import PromotionKind, StatisticsKind
 from alservice.core.states import ModelState
 
 training_snapshots = Table(
@@ -46,6 +49,20 @@ models = Table(
     ),
 )
 
+promotions = Table(
+    "promotions",
+    metadata,
+    identity(),
+    references("campaigns", index=True),
+    references("models"),
+    Column("replaced_id", ForeignKey("models.id")),
+    Column("kind", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    one_of("kind", get_args(PromotionKind)),
+)
+
 posterior_shards = Table(
     "posterior_shards",
     metadata,
@@ -63,4 +80,14 @@ evaluations = Table(
     references("models", primary_key=True),
     Column("metrics", JSONB, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+)
+
+cycle_statistics = Table(
+    "cycle_statistics",
+    metadata,
+    references("cycles", primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("document", JSONB, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    one_of("kind", get_args(StatisticsKind)),
 )

@@ -1,0 +1,189 @@
+"""The registry of models, and a person's word at the gate."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alservice.cli.shell import AsJson, CampaignName, Workdir, opened, print_json, use
+
+if TYPE_CHECKING:
+    from alservice.services.decide_held import Word
+
+models = typer.Typer(help="The registry of models.", no_args_is_help=True)
+gate = typer.Typer(help="What the gate decided, and a person's decision on a hold.", no_args_is_help=True)
+
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the audit.")]
+Actor = Annotated[str | None, typer.Option("--actor", help="Who decides; your login name when left out.")]
+CycleNumber = Annotated[int | None, typer.Option("--number", min=0, help="Cycle; the newest when left out.")]
+
+
+@models.command("list")
+def list_models(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
+    """List a campaign's models, oldest first, and every change of the live one."""
+    use(workdir)
+    from alservice.core.lineage import model_documents
+    from alservice.factory import registry
+
+    with opened() as factory:
+        found, promotions = registry.list_models(factory, campaign)
+    if as_json:
+        print_json(model_documents(found, promotions))
+        return
+    for model in found:
+        votes = f"{model.card['n_votes']:,} votes"
+        typer.echo(f"{model.id:>5}  {model.state:<10} cycle {model.cycle_number:<4} {votes:>16}  {model.digest[:16]}")
+    for promotion in promotions:
+        over = "" if promotion.replaced_id is None else f" over {promotion.replaced_id}"
+        typer.echo(
+            f"{promotion.at:%Y-%m-%d %H:%M} UTC  model {promotion.model_id}{over}  "
+            f"{promotion.kind} by {promotion.actor}: {promotion.reason}"
+        )
+
+
+@models.command("promote")
+def promote(
+    campaign: CampaignName,
+    model: Annotated[int, typer.Option("--model", help="Its number in `model list`.")],
+    reason: Reason,
+    actor: Actor = None,
+    workdir: Workdir = None,
+) -> None:
+    """Make a model the champion, past the gate; the next predictions use it."""
+    use(workdir)
+    from alservice.factory import registry
+
+    with opened() as factory:
+        live = registry.promote(factory, campaign, model, actor=_actor(actor), reason=reason)
+    typer.echo(f"model {live.id} of cycle {live.cycle_number} is the champion of {campaign}")
+
+
+@models.command("rollback")
+def roll_back(campaign: CampaignName, reason: Reason, actor: Actor = None, workdir: Workdir = None) -> None:
+    """Bring back the model that the champion replaced; the next predictions use it."""
+    use(workdir)
+    from alservice.factory import registry
+
+    with opened() as factory:
+        live = registry.roll_back(factory, campaign, actor=_actor(actor), reason=reason)
+    typer.echo(f"model {live.id} of cycle {live.cycle_number} is the champion of {campaign} again")
+
+
+@models.command("shadow")
+def shadow(
+    campaign: CampaignName,
+    model: Annotated[int, typer.Option("--model", help="Model that predicts beside the champion.")],
+    workdir: Workdir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a model predict beside the champion, and compare what the two would ask about; nothing live changes."""
+    use(workdir)
+    from dataclasses import asdict
+
+    from alservice.factory import registry
+
+    with opened() as factory:
+        overlap = registry.shadow(factory, campaign, model, actor=_actor(None))
+    if as_json:
+        print_json([{"campaign": campaign, "shadow": model, **asdict(overlap)}])
+    else:
+        typer.echo(overlap.text())
+
+
+@models.command("bias")
+def bias(
+    campaign: CampaignName,
+    out: Annotated[Path, typer.Option("--out", help="HTML file to write.")],
+    workdir: Workdir = None,
+) -> None:
+    """Explain the champion's surprise by properties of galaxies (needs the extra `bias`)."""
+    use(workdir)
+    from alservice.factory import registry
+
+    with opened() as factory:
+        report = registry.write_bias_report(factory, campaign, out)
+    found = report.explanation
+    typer.echo(f"{found.explained:.1%} of the surprise explained on {found.n_galaxies:,} galaxies")
+    for term in found.terms:
+        typer.echo(f"  {term.importance:.4f} nats per vote  {term.name}")
+    typer.echo(f"report: {out}")
+
+
+@models.command("lineage")
+def lineage(
+    campaign: CampaignName,
+    model: Annotated[int | None, typer.Option("--model", help="Model; the champion when left out.")] = None,
+    galaxy: Annotated[str | None, typer.Option("--galaxy", help="Id of a galaxy that it predicted.")] = None,
+    workdir: Workdir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Trace a model, or its prediction of a galaxy, to votes, data, seed and code; every digest is recomputed."""
+    use(workdir)
+    from alservice.factory import registry
+
+    with opened() as factory:
+        traced = registry.trace(factory, campaign, model_id=model, galaxy_id=galaxy)
+    if as_json:
+        print_json([traced.document()])
+    else:
+        typer.echo(traced.text())
+
+
+@gate.command("show")
+def show_gate(
+    campaign: CampaignName, number: CycleNumber = None, workdir: Workdir = None, as_json: AsJson = False
+) -> None:
+    """Show the newest decision: every check with its number, interval and margin."""
+    use(workdir)
+    from alservice.core.cycle_table import check_lines
+    from alservice.factory import registry
+
+    with opened() as factory:
+        cycle, decision = registry.newest_decision(factory, campaign, number)
+    if as_json:
+        print_json([{"campaign": campaign, "cycle": cycle.number, "state": cycle.state, **decision.document()}])
+        return
+    typer.echo(f"cycle {cycle.number} is {cycle.state}; verdict: {decision.verdict}")
+    typer.echo(f"judged on {decision.n_galaxies:,} galaxies with {decision.n_votes:,} votes")
+    for line in check_lines(decision):
+        typer.echo(line)
+
+
+@gate.command("approve")
+def approve(
+    campaign: CampaignName,
+    reason: Reason,
+    actor: Actor = None,
+    number: CycleNumber = None,
+    workdir: Workdir = None,
+) -> None:
+    """Promote the candidate of a held cycle."""
+    _decide(campaign, "approve", reason, actor, number, workdir)
+
+
+@gate.command("reject")
+def reject(
+    campaign: CampaignName,
+    reason: Reason,
+    actor: Actor = None,
+    number: CycleNumber = None,
+    workdir: Workdir = None,
+) -> None:
+    """Reject the candidate of a held cycle: the champion stays."""
+    _decide(campaign, "reject", reason, actor, number, workdir)
+
+
+def _decide(campaign: str, word: Word, reason: str, actor: str | None, number: int | None, workdir: Workdir) -> None:
+    use(workdir)
+    from alservice.factory import registry
+
+    with opened() as factory:
+        cycle = registry.decide_held(factory, campaign, word, actor=_actor(actor), reason=reason, number=number)
+    typer.echo(f"cycle {cycle.number} of {campaign} is {cycle.state}")
+
+
+def _actor(name: str | None) -> str:
+    return name or getpass.getuser()

@@ -1,0 +1,55 @@
+"""Another model goes live by a person's word: promoted by name, or brought back; its weights are checked first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from alservice.core.promotions import rollback_target
+from alservice.core.records import CampaignRow, Model, PromotionKind
+from alservice.core.tree import load_tree
+from alservice.errors import BadInput, NotFound
+from alservice.ports import ModelStore
+from alservice.services.load_model import LoadModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeChampion:
+    """Change the live model; the next predictions use it."""
+
+    models: ModelStore
+    load_model: LoadModel
+
+    def promote(self, campaign: CampaignRow, model_id: int, *, actor: str, reason: str) -> Model:
+        """Make a model the champion; the champion stays what it is.
+
+        Raises
+        ------
+        NotFound, DigestMismatch
+            The campaign has no such model, or its weights are gone or damaged.
+        BadInput
+            No reason is given, or the model follows another tree than the campaign's.
+        Conflict
+            The model's own cycle is open.
+        """
+        model = self.models.get(model_id)
+        if model.campaign_id != campaign.id:
+            raise NotFound(f"campaign {campaign.campaign.name} has no model {model_id}", model=model_id)
+        return self._change(campaign, model, "person", actor=actor, reason=reason)
+
+    def roll_back(self, campaign: CampaignRow, *, actor: str, reason: str) -> Model:
+        """Bring back the model that the live one replaced; a second time, the one before that.
+
+        Raises what `promote` does, `NotFound` when the live model replaced none.
+        """
+        target = self.models.get(rollback_target(self.models.promotions(campaign.id)))
+        return self._change(campaign, target, "rollback", actor=actor, reason=reason)
+
+    def _change(self, campaign: CampaignRow, model: Model, kind: PromotionKind, *, actor: str, reason: str) -> Model:
+        if not reason.strip():
+            raise BadInput("a change of the live model needs a reason")
+        champion = self.models.champion(campaign.id)
+        if champion is not None and champion.id == model.id:
+            return champion
+        self.load_model.run(model, load_tree(campaign.campaign.tree))
+        over = None if champion is None else champion.id
+        return self.models.promote(model, over=over, actor=actor, reason=reason.strip(), kind=kind)
