@@ -122,6 +122,6 @@ def test_promotions_of_before_are_taken_from_the_audit(empty_engine: Engine) -> 
                 ),
                 {"campaign": campaign, "model": model, "to": to},
             )
-        command.upgrade(config, "0006")
+        command.upgrade(config, "0004")
         found = connection.execute(text("SELECT campaign_id, model_id, replaced_id FROM promotions ORDER BY id")).all()
     assert [tuple(row) for row in found] == [(1, 4, None), (2, 5, None), (1, 6, 4)]
