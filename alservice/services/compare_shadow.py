@@ -15,8 +15,8 @@ from alservice.core.selections import SelectionOverlap, compare_selections
 from alservice.core.tree import Tree, load_tree
 from alservice.errors import BadInput, NotFound
 from alservice.ports import CatalogueStore, Clock, ModelStore, SnapshotStore
-from alservice.services.score_pool import question_weights
 from alservice.services.predict_catalogue import PredictCatalogue, Scope
+from alservice.services.score_pool import question_weights
 from alservice.shapes import FloatArray
 
 

@@ -16,9 +16,9 @@ from alservice.core.records import CampaignRow, CycleStatistics, Event
 from alservice.core.tree import Tree, load_tree
 from alservice.errors import NotFound
 from alservice.ports import CatalogueStore, Clock, CycleStore, EventLog, ModelStore, SnapshotStore
-from alservice.services.score_pool import question_weights
 from alservice.services.measure_galaxies import MeasureGalaxies
 from alservice.services.predict_catalogue import PredictCatalogue, Scope
+from alservice.services.score_pool import question_weights
 from alservice.services.train_candidate import ReadSnapshot
 
 SAMPLE = 400
