@@ -3,7 +3,7 @@
 import pytest
 
 from tests.benchmarks.fault_campaign import run_campaign, run_fakes
-from tests.benchmarks.ingest import main as ingest
+from tests.benchmarks.ingest_runs import main as ingest
 from tests.benchmarks.publish_throughput import main as publish_throughput
 
 
