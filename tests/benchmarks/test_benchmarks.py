@@ -15,7 +15,7 @@ from tests.benchmarks.active_bias import main as active_bias
 from tests.benchmarks.fault_campaign import run_campaign, run_fakes
 from tests.benchmarks.gate_curve import main as gate_curve
 from tests.benchmarks.goals import main as goals
-from tests.benchmarks.ingest import main as ingest
+from tests.benchmarks.ingest_runs import main as ingest
 from tests.benchmarks.publish_throughput import main as publish_throughput
 from tests.benchmarks.real_predictions import TREE, Population, load, make, save
 from tests.benchmarks.wasted_votes import experiment
