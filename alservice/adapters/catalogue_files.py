@@ -7,8 +7,12 @@
     Parquet or CSV with ``image_path`` or ``file_loc`` (relative to the file's folder unless absolute),
     optionally ``galaxy_id`` or ``id_str`` (else the path as written names the galaxy), and optionally votes:
     a column ``question_answer`` per answer, empty where a question was not asked; see `column_votes`.
+``images``
+    As ``paths``, but Parquet with image bytes in ``image``, and an id.
+``votes``
+    Parquet or CSV with an id and votes, asked for without images.
 
-Both may have ``ra`` and ``dec`` (deg, ICRS) and ``random_block`` (the unbiased part; without it every galaxy
+All may have ``ra`` and ``dec`` (deg, ICRS) and ``random_block`` (the unbiased part; without it every galaxy
 is in it).
 """
 
@@ -16,7 +20,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -38,6 +42,7 @@ from alservice.adapters.catalogue_votes import (
     Faults,
     KaggleVotes,
     RecordedVotes,
+    VoteBlock,
     add_faults,
     column_votes,
 )
@@ -52,6 +57,7 @@ from alservice.shapes import FloatArray
 
 _IDS: Final = ("galaxy_id", "id_str")
 _PATHS: Final = ("image_path", "file_loc")
+_IMAGE: Final = "image"
 _UNBIASED: Final = "random_block"
 _FLAGS: Final[Mapping[str | None, bool]] = {"true": True, "1": True, "false": False, "0": False}
 
@@ -64,14 +70,16 @@ class CatalogueFile:
     ----------
     layout
         Which of the layouts of this module.
+    image_column
+        Image bytes or paths; None where no images are asked for.
     votes
-        How it records votes, None where it records none.
+        How it records votes, None where it records none or none are asked for.
     """
 
-    layout: Literal["kaggle", "paths"]
+    layout: Literal["kaggle", "paths", "images", "votes"]
     table: Table
     id_column: str
-    image_column: str
+    image_column: str | None
     votes: RecordedVotes | None
 
     @property
@@ -121,7 +129,8 @@ class CatalogueFile:
     def _columns(self) -> list[str]:
         optional = [name for name in ("ra", "dec", _UNBIASED) if name in self.table.columns]
         votes = () if self.votes is None else self.votes.columns
-        return list(dict.fromkeys([self.id_column, self.image_column, *votes, *optional]))
+        images = () if self.image_column is None else (self.image_column,)
+        return list(dict.fromkeys([self.id_column, *images, *votes, *optional]))
 
     def _subset(self, galaxies: int, seed: int) -> Collection[int]:
         """Return the places (0-based) of the rows whose ids hash smallest."""
@@ -144,7 +153,8 @@ class CatalogueFile:
     ) -> Iterator[CatalogueRow | CatalogueFault]:
         faults: Faults = {}
         galaxy_ids = self._galaxy_ids(batch, seen, faults)
-        fractions, asked = self._votes(batch, faults)
+        votes = self._votes(batch, faults)
+        fractions, asked, counts, cumulative = votes.fractions, votes.asked, votes.counts, votes.cumulative
         ra, dec = self._position(batch, faults)
         unbiased = self._unbiased(batch, faults)
         for i, (row, galaxy_id) in enumerate(zip(rows, galaxy_ids, strict=True)):
@@ -162,6 +172,8 @@ class CatalogueFile:
                 unbiased=unbiased[i],
                 fractions=None if np.isnan(fractions[i]).all() else fractions[i],
                 n_votes=None if np.isnan(asked[i]) else int(asked[i]),
+                counts=None if counts is None or not counts[i].any() else counts[i],
+                cumulative=None if cumulative is None else cumulative[i],
             )
 
     def _galaxy_ids(self, batch: pa.RecordBatch, seen: set[str], faults: Faults) -> list[str | None]:
@@ -177,9 +189,9 @@ class CatalogueFile:
             seen.add(name)
         return galaxy_ids
 
-    def _votes(self, batch: pa.RecordBatch, faults: Faults) -> tuple[FloatArray, FloatArray]:
+    def _votes(self, batch: pa.RecordBatch, faults: Faults) -> VoteBlock:
         if self.votes is None:
-            return np.full((len(batch), 1), np.nan), np.full(len(batch), np.nan)
+            return VoteBlock(fractions=np.full((len(batch), 1), np.nan), asked=np.full(len(batch), np.nan))
         return self.votes.read(batch, faults)
 
     def _position(self, batch: pa.RecordBatch, faults: Faults) -> tuple[FloatArray, FloatArray]:
@@ -199,7 +211,9 @@ class CatalogueFile:
         return [flag is True for flag in flags]
 
     def _image(self, batch: pa.RecordBatch, place: int, faults: Faults) -> bytes:
-        """Return the original bytes; what volunteers could not be shown is added to the faults."""
+        """Return the original bytes, if asked for; what volunteers could not be shown is added to the faults."""
+        if self.image_column is None:
+            return b""
         cell: bytes | str | None = batch[self.image_column][place].as_py()
         try:
             return for_volunteers(self._file(cell) if isinstance(cell, str) else cell or b"")
@@ -216,7 +230,7 @@ class CatalogueFile:
             raise BadImage(f"the file cannot be read: {error}") from error
 
 
-def open_catalogue(path: Path, tree: Tree) -> CatalogueFile:
+def open_catalogue(path: Path, tree: Tree, *, images: bool = True, votes: bool = True) -> CatalogueFile:
     """Return a catalogue file after checking its columns.
 
     Parameters
@@ -225,6 +239,8 @@ def open_catalogue(path: Path, tree: Tree) -> CatalogueFile:
         A file in one of the layouts of this module.
     tree
         The tree whose answers its vote columns name.
+    images, votes
+        Whether to read them: what is not read need not be there, or be right.
 
     Raises
     ------
@@ -235,10 +251,14 @@ def open_catalogue(path: Path, tree: Tree) -> CatalogueFile:
         If the layout is the Kaggle one and the tree is not.
     """
     table = open_table(path)
-    if any(column in table.columns for column in KAGGLE_COLUMNS):
-        catalogue = _open_kaggle(table, tree)
+    if votes and any(column in table.columns for column in KAGGLE_COLUMNS):
+        catalogue = _open_kaggle(table, tree, images=images)
+    elif images:
+        catalogue = _open_images(table, None if not votes else column_votes(table, tree))
     else:
-        catalogue = _open_paths(table, tree)
+        catalogue = _open_votes(table, tree)
+    if not images:
+        catalogue = replace(catalogue, image_column=None)
     require(table, [catalogue.id_column], is_name, "text or integers")
     if "ra" in table.columns or "dec" in table.columns:
         require(table, ["ra", "dec"], is_number, "degrees")
@@ -247,30 +267,40 @@ def open_catalogue(path: Path, tree: Tree) -> CatalogueFile:
     return catalogue
 
 
-def _open_kaggle(table: Table, tree: Tree) -> CatalogueFile:
+def _open_kaggle(table: Table, tree: Tree, *, images: bool) -> CatalogueFile:
     conditional_from_cumulative(tree, np.empty((0, tree.n_answers)), ())  # refuses another tree before any row
     require(table, KAGGLE_COLUMNS, pa.types.is_floating, "fractions")
-    require(table, ["image"], _is_bytes, "image bytes")
+    if images:
+        require(table, [_IMAGE], _is_bytes, "image bytes")
     votes = KaggleVotes(tree=tree, id_column="galaxy_id")
-    return CatalogueFile(layout="kaggle", table=table, id_column="galaxy_id", image_column="image", votes=votes)
+    return CatalogueFile(layout="kaggle", table=table, id_column="galaxy_id", image_column=_IMAGE, votes=votes)
 
 
-def _open_paths(table: Table, tree: Tree) -> CatalogueFile:
-    image_column = next((column for column in _PATHS if column in table.columns), None)
-    if image_column is None:
+def _open_images(table: Table, votes: RecordedVotes | None) -> CatalogueFile:
+    path_column = next((column for column in _PATHS if column in table.columns), None)
+    id_column = next((column for column in _IDS if column in table.columns), path_column)
+    if path_column is None and _IMAGE in table.columns and id_column is not None:
+        require(table, [_IMAGE], _is_bytes, "image bytes")
+        return CatalogueFile(layout="images", table=table, id_column=id_column, image_column=_IMAGE, votes=votes)
+    if path_column is None or id_column is None:
         raise BadInput(
-            f"{table.path.name}: no column of images: neither image bytes with the Kaggle columns "
-            f"'Class1.1' .. 'Class11.6', nor image paths in {' or '.join(map(repr, _PATHS))}",
+            f"{table.path.name}: no column of images: neither image bytes in {_IMAGE!r} beside "
+            f"{' or '.join(map(repr, _IDS))}, nor image paths in {' or '.join(map(repr, _PATHS))}",
             file=str(table.path),
         )
-    require(table, [image_column], is_text, "image paths")
-    return CatalogueFile(
-        layout="paths",
-        table=table,
-        id_column=next((column for column in _IDS if column in table.columns), image_column),
-        image_column=image_column,
-        votes=column_votes(table, tree),
-    )
+    require(table, [path_column], is_text, "image paths")
+    return CatalogueFile(layout="paths", table=table, id_column=id_column, image_column=path_column, votes=votes)
+
+
+def _open_votes(table: Table, tree: Tree) -> CatalogueFile:
+    id_column = next((column for column in (*_IDS, *_PATHS) if column in table.columns), None)
+    if id_column is None:
+        raise BadInput(
+            f"{table.path.name}: no column names the galaxies: neither {' nor '.join(map(repr, _IDS))}",
+            file=str(table.path),
+        )
+    votes = column_votes(table, tree)
+    return CatalogueFile(layout="votes", table=table, id_column=id_column, image_column=None, votes=votes)
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

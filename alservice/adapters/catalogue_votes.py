@@ -14,7 +14,7 @@ from alservice.core.kaggle import KAGGLE_COLUMNS, conditional_from_cumulative
 from alservice.core.tree import Tree
 from alservice.core.votes import any_answer, conditional_fractions, totals
 from alservice.errors import BadInput, BadVotes
-from alservice.shapes import BoolArray, FloatArray
+from alservice.shapes import BoolArray, FloatArray, IntArray
 
 SUM_TOLERANCE: Final = 0.01
 """How far the fractions of one question may sum from 1: ten answers rounded to three decimals."""
@@ -25,6 +25,28 @@ Faults = dict[int, tuple[str, str]]
 """Field and reason of the first fault of a row, by its place in the batch."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VoteBlock:
+    """Votes of N rows of a file.
+
+    Parameters
+    ----------
+    fractions
+        (N, A) share of each answer among those asked, NaN where not recorded.
+    asked
+        (N,) volunteers, NaN where the file does not say.
+    counts
+        int64 (N, A) votes, 0 where nobody was asked; None where the file does not count them.
+    cumulative
+        (N, A) fractions of all volunteers, as the Kaggle file gives them; None in other files.
+    """
+
+    fractions: FloatArray
+    asked: FloatArray
+    counts: IntArray | None = None
+    cumulative: FloatArray | None = None
+
+
 class RecordedVotes(Protocol):
     """How a file records votes."""
 
@@ -32,15 +54,8 @@ class RecordedVotes(Protocol):
     def columns(self) -> Sequence[str]:
         """The columns that `read` needs."""
 
-    def read(self, batch: pa.RecordBatch, faults: Faults) -> tuple[FloatArray, FloatArray]:
-        """Return the votes of N rows; rows that cannot be read are added to `faults`.
-
-        Returns
-        -------
-        tuple of FloatArray
-            (N, A) share of each answer among those asked, NaN where not recorded; and (N,) volunteers, NaN
-            where the file does not say.
-        """
+    def read(self, batch: pa.RecordBatch, faults: Faults) -> VoteBlock:
+        """Return the votes of N rows; rows that cannot be read are added to `faults`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,15 +70,16 @@ class KaggleVotes:
         """The columns that `read` needs."""
         return (self.id_column, *KAGGLE_COLUMNS)
 
-    def read(self, batch: pa.RecordBatch, faults: Faults) -> tuple[FloatArray, FloatArray]:
+    def read(self, batch: pa.RecordBatch, faults: Faults) -> VoteBlock:
         """Return the votes of a batch; see `RecordedVotes.read`."""
         cumulative = np.stack([numbers(batch[column])[0] for column in KAGGLE_COLUMNS], axis=-1)
         galaxy_ids = texts(batch[self.id_column])
         unknown = np.full(len(cumulative), np.nan)
         try:
-            return conditional_from_cumulative(self.tree, cumulative, galaxy_ids), unknown
+            shares = conditional_from_cumulative(self.tree, cumulative, galaxy_ids)
         except BadVotes:
-            return self._read_one_by_one(cumulative, galaxy_ids, faults), unknown
+            shares = self._read_one_by_one(cumulative, galaxy_ids, faults)
+        return VoteBlock(fractions=shares, asked=unknown, cumulative=cumulative)
 
     def _read_one_by_one(self, cumulative: FloatArray, galaxy_ids: Sequence[str | None], faults: Faults) -> FloatArray:
         shares = np.full(cumulative.shape, np.nan)
@@ -99,7 +115,7 @@ class ColumnVotes:
         """The columns that `read` needs."""
         return (*_answer_columns(self.tree, self.recorded), *self.total_columns.values())
 
-    def read(self, batch: pa.RecordBatch, faults: Faults) -> tuple[FloatArray, FloatArray]:
+    def read(self, batch: pa.RecordBatch, faults: Faults) -> VoteBlock:
         """Return the votes of a batch; see `RecordedVotes.read`."""
         values, unreadable = _answers(batch, self.tree, self.recorded)
         usable = np.where(np.isfinite(values), values, 0)
@@ -117,7 +133,11 @@ class ColumnVotes:
         asked = np.where(empty, np.nan, sums) if self.counts else np.full(sums.shape, np.nan)
         for index, column in self.total_columns.items():
             asked[:, index] = self._total(batch, column, asked[:, index], faults)
-        return conditional_fractions(self.tree, usable), asked[:, 0]
+        return VoteBlock(
+            fractions=conditional_fractions(self.tree, usable),
+            asked=asked[:, 0],
+            counts=usable.astype(np.int64) if self.counts else None,
+        )
 
     def _refuse(self, faults: Faults, wrong: BoolArray, reason: str, *seen: FloatArray) -> None:
         """Add the questions marked in (N, Q) to the faults."""

@@ -15,6 +15,8 @@ from alservice.errors import BadInput
 MAX_ROW_BYTES: Final = 1 << 20
 """Longest row: a thousand times a classification of questions; a longer one is a fault, and is not kept in memory."""
 
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
 _GZIP: Final = b"\x1f\x8b"
 
 
@@ -68,3 +70,13 @@ def cells(record: bytes) -> list[str]:
     except csv.Error as error:
         raise ValueError(f"is not CSV: {error}") from None
     return rows[0] if rows else []
+
+
+def safe_cell(text: str) -> str:
+    """Return text that a spreadsheet does not run as a formula: with a leading quote where it would."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def plain_cell(text: str) -> str:
+    """Return what `safe_cell` was given."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text

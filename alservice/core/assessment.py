@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alservice.core.calibration import beta_binomial_mixture_pmf, coverage_counts, crps
+from alservice.core.calibration import beta_binomial_mixture_pmf, coverage_counts, crps, pit_bounds
 from alservice.core.posteriors import Posterior, answer_and_rest, check_tree, question_totals
 from alservice.core.scoring import check_concentrations, refuse_rows
 from alservice.core.tree import Tree
@@ -43,6 +43,8 @@ class Assessment:
         (N, A) continuous ranked probability score (votes).
     expected, actual
         (N, A, K) terms of the coverage counts (eq. 11 and 12) at the K `tolerances`.
+    below, at
+        (N, A) predicted probability of fewer votes than observed, and of as many: what a PIT is made of.
     """
 
     tree: Tree
@@ -54,6 +56,8 @@ class Assessment:
     crps_votes: FloatArray
     expected: FloatArray
     actual: FloatArray
+    below: FloatArray
+    at: FloatArray
     tolerances: tuple[float, ...]
 
     @property
@@ -112,6 +116,7 @@ def assess(
     *,
     min_votes: int = MIN_VOTES,
     tolerances: tuple[float, ...] = TOLERANCES,
+    fractions: FloatArray | None = None,
 ) -> Assessment:
     """Judge a posterior against votes, galaxy by galaxy.
 
@@ -127,13 +132,16 @@ def assess(
         Fewest votes on a question for its vote fractions and coverage to count.
     tolerances
         K vote-fraction errors of the coverage counts.
+    fractions
+        (N, A) recorded share of each answer among those asked, which the squared error is taken against; without
+        it, and where it is NaN, the share of the counts.
 
     Raises
     ------
     BadInput
         If the posterior follows another tree.
     BadVotes
-        If counts do not fit, are not integers or are negative; the galaxy is named.
+        If counts or fractions do not fit, or counts are not integers or are negative; the galaxy is named.
     """
     check_tree(tree, posterior)
     counts = np.asarray(counts)
@@ -142,10 +150,12 @@ def assess(
     if counts.min(initial=0) < 0:
         negative = posterior.galaxy_ids[int(np.argmin(counts.min(axis=1)))]
         raise BadVotes(f"galaxy {negative!r} has negative votes")
+    if fractions is not None and fractions.shape != counts.shape:
+        raise BadVotes(f"recorded fractions {fractions.shape} do not fit votes {counts.shape}")
     votes = question_totals(tree, counts).astype(np.int64)
     judged = votes >= max(min_votes, 1)
     shape = counts.shape
-    squared_error, crps_votes = np.zeros(shape), np.zeros(shape)
+    squared_error, crps_votes, below, at = (np.zeros(shape) for _ in range(4))
     expected, actual = (np.zeros((*shape, len(tolerances))) for _ in range(2))
     for answer, question in enumerate(tree.question_of_answer):
         rows = np.flatnonzero(judged[:, question])
@@ -153,7 +163,12 @@ def assess(
         a, b = answer_and_rest(tree, posterior.concentrations[rows], answer)
         fraction = (a / (a + b)).mean(axis=1)
         pmf = beta_binomial_mixture_pmf(a, b, k_and_n[:, 1])
-        squared_error[rows, answer] = (fraction - k_and_n[:, 0] / k_and_n[:, 1]) ** 2
+        observed = k_and_n[:, 0] / k_and_n[:, 1]
+        if fractions is not None:
+            recorded = fractions[rows, answer]
+            observed = np.where(np.isnan(recorded), observed, recorded)
+        squared_error[rows, answer] = (fraction - observed) ** 2
+        below[rows, answer], at[rows, answer] = pit_bounds(pmf, k_and_n[:, 0])
         crps_votes[rows, answer] = crps(pmf, k_and_n[:, 0])
         expected[rows, answer], actual[rows, answer] = coverage_counts(
             pmf, fraction * k_and_n[:, 1], k_and_n, tolerances
@@ -168,5 +183,7 @@ def assess(
         crps_votes=crps_votes,
         expected=expected,
         actual=actual,
+        below=below,
+        at=at,
         tolerances=tolerances,
     )

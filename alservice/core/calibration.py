@@ -5,7 +5,9 @@ A distribution is a row of a pmf array (B, V): p(k) for k = 0..N votes of that g
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -105,9 +107,83 @@ def randomised_pit(pmf: FloatArray, k: IntArray, rng: np.random.Generator) -> Fl
     rng
         Source of v.
     """
+    below, at = pit_bounds(pmf, k)
+    return below + rng.random(len(pmf)) * at
+
+
+def pit_bounds(pmf: FloatArray, k: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Return the predicted probability of fewer votes than observed, and of as many: F(k - 1) and p(k), (B,) each."""
     rows = np.arange(len(pmf))
     at = pmf[rows, k]
-    return np.cumsum(pmf, axis=1)[rows, k] - at + rng.random(len(pmf)) * at
+    return np.cumsum(pmf, axis=1)[rows, k] - at, at
+
+
+def uniformity(u: FloatArray) -> tuple[float, float]:
+    """Return how far values are from uniform in [0, 1], and how likely uniform ones are to be as far.
+
+    Parameters
+    ----------
+    u
+        (B,) independent values such as a randomised PIT, B > 0.
+
+    Returns
+    -------
+    tuple of float
+        The Kolmogorov-Smirnov distance, and its p-value by Kolmogorov's series with Stephens' (1970) correction for
+        finite B.
+    """
+    n = len(u)
+    ordered, steps = np.sort(u), np.arange(n + 1) / n
+    distance = float(max((steps[1:] - ordered).max(), (ordered - steps[:-1]).max()))
+    scaled = (math.sqrt(n) + 0.12 + 0.11 / math.sqrt(n)) * distance
+    if scaled < 0.3:  # 1 to 9 digits, where the series below converges slowly
+        return distance, 1.0
+    j = np.arange(1, 101)
+    p = 2 * float(np.sum((-1.0) ** (j - 1) * np.exp(-2 * (j * scaled) ** 2)))
+    return distance, min(max(p, 0.0), 1.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReliabilityBin:
+    """Galaxies predicted alike, and what volunteers said of them.
+
+    Parameters
+    ----------
+    n_galaxies
+        Galaxies whose predicted fraction lies in the bin; at least one.
+    predicted, observed
+        Mean predicted and mean observed fraction.
+    error
+        Standard error of the mean difference; 0 for a single galaxy.
+    """
+
+    n_galaxies: int
+    predicted: float
+    observed: float
+    error: float
+
+
+def reliability_curve(predicted: FloatArray, observed: FloatArray, *, n_bins: int = 10) -> tuple[ReliabilityBin, ...]:
+    """Return mean observed against mean predicted fractions in equal bins of the predicted one; empty ones left out.
+
+    Parameters
+    ----------
+    predicted, observed
+        (B,) fractions in [0, 1].
+    """
+    place = np.minimum((predicted * n_bins).astype(np.int64), n_bins - 1)
+    n = np.bincount(place, minlength=n_bins)
+    difference = np.asarray(observed - predicted, dtype=np.float64)
+    filled = np.flatnonzero(n)
+    sums = np.stack(
+        [np.bincount(place, weights=v, minlength=n_bins) for v in (predicted, observed, difference, difference**2)]
+    )[:, filled]
+    means = sums / n[filled]
+    spread = np.sqrt(np.maximum(means[3] - means[2] ** 2, 0) / np.maximum(n[filled] - 1, 1))
+    return tuple(
+        ReliabilityBin(n_galaxies=int(count), predicted=float(p), observed=float(o), error=float(e))
+        for count, p, o, e in zip(n[filled], means[0], means[1], spread, strict=True)
+    )
 
 
 def _mixture_pmf(n: IntArray, n_draws: int, pmf_of: Callable[[IntArray, int], FloatArray]) -> FloatArray:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from alservice.core.ids import digest_of_lines, stable_fraction
-from alservice.shapes import FloatArray
+from alservice.shapes import FloatArray, IntArray
+
+EVALUATION_MEMBERS = 1500
+"""Members of the evaluation stream in a whole file of real galaxies."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +57,10 @@ class CatalogueRow:
         float64 (A,) share of each answer among those asked, NaN where not recorded; None without any votes.
     n_votes
         Volunteers asked the first question, None where the source does not say.
+    counts
+        int64 (A,) votes, 0 where nobody was asked; None where the source does not count them.
+    cumulative
+        float64 (A,) fractions of all volunteers, NaN where not recorded; None where the source does not give them.
     """
 
     row: int
@@ -64,6 +71,8 @@ class CatalogueRow:
     unbiased: bool
     fractions: FloatArray | None
     n_votes: int | None
+    counts: IntArray | None = None
+    cumulative: FloatArray | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,6 +139,21 @@ def is_evaluation_member(galaxy_id: str, *, unbiased: bool, seed: int, fraction:
     Membership follows from the id, the campaign's seed and its fraction alone: it never changes and never leaks.
     """
     return unbiased and stable_fraction(seed, galaxy_id) < fraction
+
+
+def evaluation_fraction(unbiased_ids: Sequence[str], *, seed: int, otherwise: float) -> float:
+    """Return the share of the unbiased part that leaves a whole catalogue with `EVALUATION_MEMBERS` members.
+
+    Parameters
+    ----------
+    unbiased_ids
+        Ids of the unbiased part; empty where the catalogue does not mark one.
+    otherwise
+        The share of a catalogue whose unbiased part is not marked or no larger than that.
+    """
+    if len(unbiased_ids) <= EVALUATION_MEMBERS:
+        return otherwise
+    return sorted(stable_fraction(seed, galaxy_id) for galaxy_id in unbiased_ids)[EVALUATION_MEMBERS]
 
 
 def catalogue_digest(galaxies: Iterable[Galaxy]) -> str:

@@ -68,6 +68,9 @@ KAGGLE_COLUMNS: Mapping[str, str] = MappingProxyType(
 ALWAYS_RECORDED = frozenset({"smooth-or-featured", "disk-edge-on", "something-odd", "how-rounded", "odd-feature"})
 """Questions of the rows with 17 answers; a row records these or all."""
 
+VOLUNTEERS = 44
+"""Volunteers who walk the tree for a galaxy of the file: about as many as classified each galaxy of GZ2."""
+
 SUM_TOLERANCE = 1e-4
 """How far answers may sum from their parent; the real file, rounded to six decimals, is within 2.1e-6."""
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from alservice.core.ids import seed_of
 from alservice.core.tree import Tree
 from alservice.errors import BadVotes
 from alservice.shapes import BoolArray, FloatArray, IntArray
@@ -97,6 +98,33 @@ def count_walks(tree: Tree, walks: IntArray) -> npt.NDArray[np.int64]:
     """Return the votes for each answer, (A,), of the volunteers in `walks`, (V, Q)."""
     columns = (walks + np.array(_starts(tree)))[walks != NOT_ASKED]
     return np.bincount(columns, minlength=tree.n_answers)
+
+
+def walked_counts(
+    tree: Tree, probabilities: FloatArray, ids: Sequence[str], *, volunteers: int | IntArray, seed: int
+) -> npt.NDArray[np.int64]:
+    """Return the votes of simulated volunteers for galaxies of which only fractions are recorded.
+
+    Parameters
+    ----------
+    probabilities
+        (N, A) probability of each answer among those asked, NaN where not recorded.
+    ids
+        N galaxy ids: a galaxy's walk depends on its id and the seed alone.
+    volunteers
+        How many walk, one number or (N,).
+
+    Returns
+    -------
+    numpy.ndarray
+        (N, A) int64.
+    """
+    numbers = np.broadcast_to(np.asarray(volunteers), len(ids))
+    counts = np.zeros((len(ids), tree.n_answers), dtype=np.int64)
+    for row, (galaxy_id, n) in enumerate(zip(ids, numbers.tolist(), strict=True)):
+        rng = np.random.default_rng(seed_of(seed, "walk", galaxy_id))
+        counts[row] = count_walks(tree, walk(tree, probabilities[row], n, rng))
+    return counts
 
 
 def inconsistent(tree: Tree, counts: Counts) -> BoolArray:

@@ -66,7 +66,7 @@ def open_factory(settings: Settings | None = None, *, progress: Progress | None 
             engine=engine,
             objects=open_objects(settings.object_store or str(folder / "objects")),
             clock=utc_now,
-            progress=progress or _progress(),
+            progress=progress or process_progress(),
             secret=lambda name: folder_secret(folder, name),
         )
 
@@ -147,7 +147,8 @@ def end_orphaned_servers(home: Path) -> None:
                 process.terminate()
 
 
-def _progress() -> Progress:
+def process_progress() -> Progress:
+    """Return bars at a terminal, log lines elsewhere."""
     if sys.stderr.isatty():
         return BarProgress(Console(stderr=True))
     return LogProgress(logging.getLogger("alservice.progress"))

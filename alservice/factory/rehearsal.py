@@ -22,9 +22,8 @@ from alservice.core.campaign import (
     EvaluationPolicy,
     TrainingPolicy,
 )
-from alservice.core.catalogues import CatalogueFault, CatalogueRow
+from alservice.core.catalogues import CatalogueFault, CatalogueRow, evaluation_fraction
 from alservice.core.cycles import Cycle, CycleState
-from alservice.core.ids import stable_fraction
 from alservice.core.states import SubjectState
 from alservice.core.tree import Tree, load_tree
 from alservice.errors import Conflict, NotFound, ZooniverseUnavailable
@@ -46,9 +45,6 @@ SYNTHETIC = "synthetic sky"
 
 OVERDISPERSION, VOLUNTEER_BIAS = 30.0, 0.2
 """How far synthetic volunteers disagree: Dirichlet precision of a galaxy's crowd, and spread of personal leanings."""
-
-EVALUATION_MEMBERS = 1500
-"""Members of the evaluation stream in a whole file of real galaxies."""
 
 
 def prepare_rehearsal(factory: Factory, *, data: Path | None, galaxies: int | None, seed: int) -> None:
@@ -120,9 +116,7 @@ def _campaign(tree: Tree, file: CatalogueFile | None, n: int, seed: int) -> Camp
 def _evaluation_fraction(file: CatalogueFile | None, seed: int) -> float:
     """Return the share that leaves a whole Kaggle file with its 1,500 members; a fifth of any other catalogue."""
     unbiased = () if file is None else file.unbiased_ids()
-    if len(unbiased) <= EVALUATION_MEMBERS:
-        return EvaluationPolicy().fraction
-    return sorted(stable_fraction(seed, galaxy_id) for galaxy_id in unbiased)[EVALUATION_MEMBERS]
+    return evaluation_fraction(unbiased, seed=seed, otherwise=EvaluationPolicy().fraction)
 
 
 def _synthetic_rows(tree: Tree, n: int, seed: int) -> Iterator[CatalogueRow | CatalogueFault]:

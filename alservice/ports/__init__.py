@@ -19,6 +19,7 @@ from alservice.ports.registry import (
     SubjectLedger,
 )
 from alservice.ports.storage import ArrayCodec, ImageCodec, ObjectStore
+from alservice.ports.tables import PredictionSink
 from alservice.ports.zooniverse import Zooniverse
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Landing",
     "ModelStore",
     "ObjectStore",
+    "PredictionSink",
     "Progress",
     "SnapshotStore",
     "SubjectLedger",

@@ -38,6 +38,8 @@ def make(rng, n_galaxies=400, *, nll_shift=0.0, rmse=0.1, coverage=0.0, votes=No
         crps_votes=np.zeros((n_galaxies, N_ANSWERS)),
         expected=np.where(per_answer[..., None], 0.5 * (1 + coverage), 0.0) * np.ones(len(TOLERANCES)),
         actual=(actual & per_answer[..., None]).astype(float),
+        below=np.zeros((n_galaxies, N_ANSWERS)),
+        at=np.zeros((n_galaxies, N_ANSWERS)),
         tolerances=TOLERANCES,
     )
 

@@ -1,0 +1,153 @@
+"""Train, predict and evaluate on files, without the loop."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alservice.cli.shell import AsJson, print_json, use
+
+if TYPE_CHECKING:
+    from alservice.model.training import FitConfig
+
+Device = Annotated[
+    str | None, typer.Option("--device", help="torch device: cpu, cuda, cuda:1, auto [ALSERVICE_DEVICE; default auto].")
+]
+EPOCHS = 12.0
+"""Passes over the galaxies unless told otherwise."""
+
+SHOWN = 20
+"""Names and faults that are printed; files have all."""
+
+
+def train(
+    data: Annotated[Path, typer.Option("--data", help="Galaxies with images and votes (Parquet or CSV).")],
+    tree: Annotated[str, typer.Option("--tree", help="Question tree, such as gz2.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the model; an interrupted run there goes on.")],
+    network: Annotated[str, typer.Option("--network", help="Network by name.")] = "compact",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Root of every random draw.")] = 0,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Gradient steps.")] = None,
+    epochs: Annotated[float | None, typer.Option("--epochs", min=0.01, help="Passes over the galaxies.")] = None,
+    batch: Annotated[int, typer.Option("--batch", min=2, help="Galaxies per step.")] = 32,
+    px: Annotated[int, typer.Option("--px", min=16, max=1024, help="Side that images are scaled to (px).")] = 128,
+    field: Annotated[float, typer.Option("--field", min=0.1, max=1.0, help="Central share of the side to see.")] = 0.5,
+    galaxies: Annotated[int | None, typer.Option("--galaxies", min=4, help="Use a seeded subset.")] = None,
+    device: Device = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads [all cores].")] = None,
+) -> None:
+    """Train on every galaxy outside the evaluation stream, and judge the model on the stream.
+
+    The folder gets weights, a card (configuration, digests, metrics, curve), plots, and the rows that failed.
+    """
+    use(None)
+    from alservice.core.tree import load_tree
+    from alservice.errors import BadConfig
+    from alservice.factory.alone import train_on_file
+    from alservice.model.networks import NetworkConfig
+    from alservice.model.training import FitConfig
+    from alservice.settings import load_settings
+
+    if steps is not None and epochs is not None:
+        raise BadConfig("give --steps or --epochs, not both")
+    known = load_tree(tree)
+    structure = NetworkConfig(name=network, image_px=px, field=field)
+
+    def config(n_rows: int) -> FitConfig:
+        return FitConfig(
+            network=structure,
+            steps=steps or max(1, round((epochs or EPOCHS) * n_rows / batch)),
+            batch=batch,
+            looks=20,
+            threads=threads or os.cpu_count() or 1,
+            seed=seed,
+        )
+
+    trained = train_on_file(
+        data, out, tree=known, config=config, galaxies=galaxies, device=device or load_settings().device
+    )
+    card = trained.card
+    if card["metrics"] is not None:
+        typer.echo((trained.folder / "metrics.txt").read_text(encoding="utf-8"))
+    typer.echo(
+        f"{trained.folder}: {'was there already: ' if trained.was_there else ''}{network} trained on "
+        f"{card['n_galaxies']:,} galaxies, {card['n_votes']:,} votes"
+    )
+    for fault in trained.faults[:SHOWN]:
+        typer.echo(f"  row {fault.row} ({fault.galaxy_id or 'no id'}): {fault.field}: {fault.reason}", err=True)
+    if trained.faults:
+        typer.echo(f"{len(trained.faults):,} rows failed: {trained.folder / 'faults.csv'}", err=True)
+
+
+def predict(
+    model: Annotated[Path, typer.Option("--model", help="Folder that `train` made, or a file of weights.")],
+    data: Annotated[Path, typer.Option("--data", help="Galaxies with images (Parquet or CSV).")],
+    out: Annotated[Path, typer.Option("--out", help="Table to write, .parquet or .csv.")],
+    draws: Annotated[int, typer.Option("--draws", min=1, max=1000, help="Posterior draws.")] = 30,
+    save_draws: Annotated[bool, typer.Option("--save-draws", help="Keep them, as lists (.parquet only).")] = False,
+    galaxies: Annotated[int | None, typer.Option("--galaxies", min=1, help="Use a seeded subset.")] = None,
+    device: Device = None,
+) -> None:
+    """Predict every galaxy of a file: mean and 5 to 95 % interval of every answer's fraction among those asked.
+
+    Rows that cannot be predicted are listed in NAME.faults.csv. An interrupted run goes on.
+    """
+    use(None)
+    from alservice.factory.alone import predict_file
+    from alservice.settings import load_settings
+
+    predicted = predict_file(
+        model,
+        data,
+        out,
+        draws=draws,
+        keep_draws=save_draws,
+        device=device or load_settings().device,
+        galaxies=galaxies,
+    )
+    requested = predicted.n_done + predicted.n_failed
+    typer.echo(
+        f"{predicted.out}: {predicted.n_done:,} galaxies predicted, {predicted.n_failed:,} rows failed of {requested:,}"
+    )
+    if predicted.n_failed:
+        typer.echo(f"failed rows and reasons: {predicted.faults}", err=True)
+
+
+def evaluate(
+    predictions: Annotated[Path, typer.Option("--predictions", help="Table that `predict` wrote.")],
+    votes: Annotated[Path, typer.Option("--votes", help="Votes of the same galaxies (Parquet or CSV).")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for figures and plots.")] = None,
+    tree: Annotated[str | None, typer.Option("--tree", help="Question tree [the one whose columns fit].")] = None,
+    members: Annotated[
+        bool, typer.Option("--evaluation-stream", help="Judge only the galaxies that `train` holds out.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of resampling and randomised PIT.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare predictions with votes: likelihood, errors, calibration and classification, with intervals."""
+    use(None)
+    from alservice.core.scorecard_table import scorecard_tables
+    from alservice.factory.alone import evaluate_file
+
+    judged = evaluate_file(predictions, votes, tree_name=tree, members_only=members, seed=seed, out=out)
+    if as_json:
+        joined = {
+            "matched": judged.n_matched,
+            "predictions_without_votes": len(judged.without_votes),
+            "votes_without_prediction": len(judged.without_prediction),
+        }
+        print_json([joined | judged.scorecard.document()])
+        return
+    typer.echo("\n\n".join(table.text() for table in scorecard_tables(judged.scorecard)))
+    typer.echo(f"\n{judged.n_matched:,} galaxies matched")
+    for what, ids in (
+        ("predictions without votes", judged.without_votes),
+        ("voted galaxies without a prediction", judged.without_prediction),
+    ):
+        if ids:
+            more = " ..." if len(ids) > SHOWN else ""
+            typer.echo(f"{len(ids):,} {what}: {', '.join(ids[:SHOWN])}{more}", err=True)
+    if out is not None:
+        typer.echo(f"figures and plots: {out}")

@@ -1,0 +1,141 @@
+"""Galaxies with votes -> a model with its card, without a campaign; and what it gets right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from alservice.core.ids import digest_of_bytes, seed_of
+from alservice.core.kaggle import cumulative_from_conditional
+from alservice.core.posteriors import Posterior, answer_probabilities
+from alservice.core.scorecard import Scorecard, scorecard
+from alservice.core.training_sets import TallySet
+from alservice.core.tree import Tree
+from alservice.model.card import ModelCard, from_bytes, to_bytes
+from alservice.model.fit import FitConfig, fit
+from alservice.model.networks import Network, build_network
+from alservice.model.sample import sample_posterior
+from alservice.model.tensors import tensors_from_bytes
+from alservice.ports import Progress
+from alservice.services.read_galaxies import VotedGalaxies
+from alservice.shapes import FloatArray
+
+DRAWS_SEED = 0
+"""Seed of the posterior draws: fixed, so that a model says the same of a galaxy whenever it is asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainAlone:
+    """Train on galaxies in memory."""
+
+    tree: Tree
+    device: str
+    code_revision: str
+    progress: Progress
+
+    def run(
+        self,
+        galaxies: VotedGalaxies,
+        config: FitConfig,
+        *,
+        checkpoint: bytes | None = None,
+        on_checkpoint: Callable[[bytes], None] | None = None,
+    ) -> tuple[ModelCard, bytes]:
+        """Return the card and the model as bytes; a checkpoint of the same run is gone on from.
+
+        Raises
+        ------
+        BadVotes, BadImage, Conflict, DigestMismatch, NumericalFault
+            As `fit` does.
+        """
+        self.progress.start(f"train on {len(galaxies.galaxy_ids)} galaxies", config.steps)
+        if checkpoint is not None:
+            self.progress.advance(int(tensors_from_bytes(checkpoint, what="a checkpoint")[1]["step"]))
+        result = fit(
+            galaxies.images,
+            galaxies.counts,
+            self.tree,
+            config,
+            device=self.device,
+            progress=self._say,
+            checkpoint=checkpoint,
+            on_checkpoint=on_checkpoint,
+        )
+        self.progress.finish()
+        tallies = TallySet(galaxy_ids=galaxies.galaxy_ids, counts=galaxies.counts)
+        card = ModelCard(
+            network=config.network,
+            training=config.document(),
+            tree=self.tree.name,
+            tree_hash=self.tree.hash,
+            data_digest=tallies.digest,
+            n_galaxies=len(tallies.galaxy_ids),
+            n_votes=tallies.n_votes,
+            seed=config.seed,
+            code_revision=self.code_revision,
+            history=result.history,
+        )
+        return card, to_bytes(result.state, card)
+
+    def _say(self, loss: float) -> None:
+        self.progress.advance()
+        self.progress.note(f"NLL {loss:.2f} nats per galaxy")
+
+
+def revive(data: bytes, tree: Tree, *, device: str) -> tuple[Network, ModelCard, str]:
+    """Return the network on a device, its card and the digest of its bytes; raises what `from_bytes` raises."""
+    state, card = from_bytes(data, tree=tree)
+    network = build_network(card.network, tree, seed=card.seed)
+    network.load_state_dict(state)
+    return network.eval().to(device), card, digest_of_bytes(data)
+
+
+def judge(
+    network: Network,
+    galaxies: VotedGalaxies,
+    *,
+    model: str,
+    draws: int,
+    device: str,
+    seed: int = 0,
+) -> tuple[Scorecard, Posterior]:
+    """Return a network's figures on galaxies with votes, and the posterior that they are of."""
+    tree = network.tree
+    concentrations, embeddings = sample_posterior(network, galaxies.images, draws=draws, seed=DRAWS_SEED, device=device)
+    posterior = Posterior(
+        galaxy_ids=galaxies.galaxy_ids,
+        concentrations=concentrations,
+        embeddings=embeddings,
+        tree_hash=tree.hash,
+        model=model,
+    )
+    # The mean over draws of the products down the tree: a draw answers all questions alike sure or unsure.
+    shares = answer_probabilities(tree, concentrations.astype(np.float64))
+    card = scorecard(
+        tree,
+        posterior,
+        galaxies.counts,
+        rng=np.random.default_rng(seed_of(seed, "evaluation")),
+        fractions=galaxies.fractions,
+        cumulative=cumulative_pair(tree, shares, galaxies.cumulative),
+    )
+    return card, posterior
+
+
+def cumulative_pair(
+    tree: Tree, shares: FloatArray, recorded: FloatArray | None
+) -> tuple[FloatArray, FloatArray] | None:
+    """Return predicted and recorded fractions as the Kaggle file has them, (N, A) each; None for other files.
+
+    Parameters
+    ----------
+    shares
+        (N, T, A) predicted shares among those asked, averaged after their products down the tree.
+    recorded
+        (N, A) cumulative ones as recorded, NaN where not recorded.
+    """
+    if recorded is None:
+        return None
+    return cumulative_from_conditional(tree, shares).mean(axis=1), recorded
