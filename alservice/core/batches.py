@@ -1,64 +1,41 @@
 """Drawing a batch: which galaxies go to volunteers this cycle, each with the probability that it would.
 
-A batch has up to three arms, drawn in this order:
+A batch has up to four arms, drawn in this order:
 
 ``evaluation``
     uniform among members of the evaluation stream;
 ``random``
     uniform among all eligible galaxies, members included unless the policy says otherwise;
+``easy``
+    uniform among easy eligible galaxies that are no members and not in the random arm: a floor, so that
+    volunteers do not see hard ones only;
 ``informative``
-    by score among eligible galaxies that are no members and not in the random arm.
+    by score among eligible galaxies that are no members and in no other arm.
 
 Every galaxy has one key per arm, made from the seed, the arm and its id alone, and an arm takes the largest
 keys. So a batch does not depend on the order or the sharding of the pool, and a bounded heap per arm is all
 the memory it takes. Uniform keys give a simple random sample. Keys ln w + Gumbel noise sample without
 replacement in proportion to w (Gumbel top-k; Kirsch et al., arXiv:2106.12059): w = score^beta for ``power``,
-w = exp(beta score) for ``softmax``. ``top`` takes the best scores, without noise.
+w = exp(beta score) for ``softmax``. ``top`` takes the best scores, without noise. Where the policy asks for a
+distance, near-copies of what the informative arm took are passed over (`alservice.core.diversity`).
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
 
 import numpy as np
 
 from alservice.core.batch_records import Acquired, AcquisitionBatch, Arm, BatchPolicy, Rule
+from alservice.core.diversity import thin
 from alservice.core.ids import stable_fraction
+from alservice.core.reservoir import Candidate, Reservoir
 from alservice.errors import BadInput, NumericalFault
 from alservice.shapes import BoolArray, FloatArray
 
 __all__ = ["Acquired", "AcquisitionBatch", "Arm", "BatchDrawer", "BatchPolicy", "Rule", "draw_batch"]
-
-_Candidate: TypeAlias = tuple[float, float, str, float]
-"""Key, noise that breaks ties, galaxy id, score (NaN where the arm has none)."""
-
-
-class _Best:
-    """The `size` candidates with the largest keys so far."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._heap: list[_Candidate] = []
-
-    def offer(self, keys: FloatArray, noise: FloatArray, galaxy_ids: Sequence[str], scores: FloatArray) -> None:
-        """Keep what is among the best; a key of -inf never is."""
-        if self._size == 0:
-            return
-        floor = self._heap[0][0] if len(self._heap) == self._size else -math.inf
-        for i in np.flatnonzero((keys >= floor) & (keys > -np.inf)).tolist():
-            candidate = (float(keys[i]), float(noise[i]), galaxy_ids[i], float(scores[i]))
-            if len(self._heap) < self._size:
-                heapq.heappush(self._heap, candidate)
-            else:
-                heapq.heappushpop(self._heap, candidate)
-
-    def ranked(self) -> list[_Candidate]:
-        """Return what was kept, best first."""
-        return sorted(self._heap, reverse=True)
 
 
 class BatchDrawer:
@@ -78,10 +55,13 @@ class BatchDrawer:
         self._excluded: Counter[str] = Counter()
         self._eligible = 0
         self._eligible_members = 0
-        self._evaluation = _Best(policy.evaluation)
-        self._random = _Best(policy.random)
-        # The random arm may take any of the best away; one more gives kappa.
-        self._informative = _Best(policy.informative + policy.random + 1 if policy.informative else 0)
+        self._eligible_easy = 0
+        self._evaluation = Reservoir(policy.evaluation)
+        self._random = Reservoir(policy.random)
+        # Earlier arms may take any of the best away; one more gives kappa.
+        self._easy = Reservoir(policy.easy + policy.random if policy.easy else 0)
+        earlier = policy.random + policy.easy
+        self._informative = Reservoir(policy.n_candidates + earlier + 1 if policy.informative else 0)
 
     def offer(
         self,
@@ -89,6 +69,8 @@ class BatchDrawer:
         scores_nats: FloatArray | None,
         *,
         members: BoolArray | None = None,
+        easy: BoolArray | None = None,
+        embeddings: FloatArray | None = None,
         excluded: Mapping[str, str] | None = None,
     ) -> None:
         """Take one shard of the pool; each galaxy is offered once.
@@ -102,33 +84,51 @@ class BatchDrawer:
             an informative arm.
         members
             (n,) whether each is a member of the evaluation stream; none is by default.
+        easy
+            (n,) whether volunteers should find it easy; none is by default.
+        embeddings
+            (n, E), needed where the policy asks for a distance.
         excluded
             Reason per galaxy id that must not be drawn: labelled, in flight, retired, failed image.
 
         Raises
         ------
         BadInput
-            If shapes do not fit, or scores are missing for an informative arm.
+            If shapes do not fit, or an informative arm lacks scores, or embeddings that it needs.
         NumericalFault
             If a score that is needed is negative or not finite; the galaxy is named.
         """
+        needs_embeddings = self._policy.informative > 0 and self._policy.min_distance is not None
+        if (scores_nats is None and self._policy.informative) or (embeddings is None and needs_embeddings):
+            raise BadInput(f"the informative arm needs {'scores' if scores_nats is None else 'embeddings'}")
         shape = (len(galaxy_ids),)
-        if scores_nats is None and self._policy.informative:
-            raise BadInput("the informative arm needs scores")
         scores = np.full(shape, np.nan) if scores_nats is None else np.asarray(scores_nats, dtype=np.float64)
         is_member = np.zeros(shape, dtype=bool) if members is None else np.asarray(members, dtype=bool)
-        if scores.shape != shape or is_member.shape != shape:
-            raise BadInput(f"{shape[0]} galaxies came with {scores.shape} scores and {is_member.shape} memberships")
+        is_easy = np.zeros(shape, dtype=bool) if easy is None else np.asarray(easy, dtype=bool)
+        shapes = {scores.shape, is_member.shape, is_easy.shape, shape if embeddings is None else embeddings.shape[:1]}
+        if shapes != {shape}:
+            raise BadInput(f"{shape[0]} galaxies came with scores, flags or embeddings of {sorted(shapes)}")
         reasons = excluded or {}
         self._excluded.update(reasons[galaxy_id] for galaxy_id in galaxy_ids if galaxy_id in reasons)
         eligible = np.array([galaxy_id not in reasons for galaxy_id in galaxy_ids], dtype=bool)
+        is_easy = is_easy & ~is_member
         self._eligible += int(eligible.sum())
         self._eligible_members += int((eligible & is_member).sum())
+        self._eligible_easy += int((eligible & is_easy).sum())
         in_random = eligible if self._policy.members_in_random else eligible & ~is_member
-        self._offer_uniform(self._evaluation, "evaluation", galaxy_ids, eligible & is_member)
-        self._offer_uniform(self._random, "random", galaxy_ids, in_random)
+        uniform: tuple[tuple[Arm, Reservoir, BoolArray], ...] = (
+            ("evaluation", self._evaluation, eligible & is_member),
+            ("random", self._random, in_random),
+            ("easy", self._easy, eligible & is_easy),
+        )
+        for arm, reservoir, drawable in uniform:
+            keys = self._noise(arm, galaxy_ids, drawable)
+            reservoir.offer(keys, keys, galaxy_ids, np.full(shape, np.nan), is_easy)
         if self._policy.informative:
-            self._offer_informative(galaxy_ids, scores, eligible & ~is_member)
+            noise = self._noise("informative", galaxy_ids, eligible & ~is_member)
+            keys = self._informative_keys(galaxy_ids, scores, noise)
+            kept = embeddings if needs_embeddings else None
+            self._informative.offer(keys, noise, galaxy_ids, scores, is_easy, kept)
 
     def draw(self) -> AcquisitionBatch:
         """Return the batch of everything offered so far.
@@ -141,21 +141,19 @@ class BatchDrawer:
         policy = self._policy
         in_random = self._eligible if policy.members_in_random else self._eligible - self._eligible_members
         by_random = _share(policy.random, in_random)
+        by_evaluation = _share(policy.evaluation, self._eligible_members)
         evaluation = self._evaluation.ranked()
         random = self._random.ranked()
-        taken = {galaxy_id for _, _, galaxy_id, _ in random}
-        best = [candidate for candidate in self._informative.ranked() if candidate[2] not in taken]
-        informative, missed = best[: policy.informative], best[policy.informative :]
-        kappa = missed[0][0] if missed else -math.inf
-        chances = self._chances(np.array([score for *_, score in informative]), kappa)
+        easy = _without(self._easy.ranked(), random)[: policy.easy]
+        by_easy = _share(policy.easy, self._eligible_easy - sum(candidate.is_easy for candidate in random))
+        informative, kappas = self._choose(_without(self._informative.ranked(), [*random, *easy]))
+        left = np.array([(1 - by_random) * (1 - by_easy if candidate.is_easy else 1) for candidate in informative])
+        chances = left * self._chances(np.array([candidate.score_nats for candidate in informative]), kappas)
         galaxies = (
-            *_acquired(
-                "evaluation",
-                evaluation,
-                [_share(policy.evaluation, self._eligible_members)] * len(evaluation),
-            ),
+            *_acquired("evaluation", evaluation, [by_evaluation] * len(evaluation)),
             *_acquired("random", random, [by_random] * len(random)),
-            *_acquired("informative", informative, ((1 - by_random) * chances).tolist()),
+            *_acquired("easy", easy, [(1 - by_random) * by_easy] * len(easy)),
+            *_acquired("informative", informative, chances.tolist()),
         )
         repeated = [name for name, times in Counter(g.galaxy_id for g in galaxies).items() if times > 1]
         if repeated:
@@ -170,23 +168,34 @@ class BatchDrawer:
             excluded=dict(sorted(self._excluded.items())),
         )
 
-    def _offer_uniform(self, best: _Best, arm: Arm, galaxy_ids: Sequence[str], eligible: BoolArray) -> None:
-        keys = self._noise(arm, galaxy_ids, eligible)
-        best.offer(keys, keys, galaxy_ids, np.full(len(galaxy_ids), np.nan))
+    def _choose(self, best: Sequence[Candidate]) -> tuple[Sequence[Candidate], FloatArray]:
+        """Return the informative arm, and the threshold (n,) that each one's key had to exceed."""
+        policy = self._policy
+        keys = np.array([candidate.key for candidate in best[: policy.n_candidates + 1]])
+        if len(keys) <= policy.n_candidates:
+            keys = np.append(keys, -np.inf)
+        if policy.min_distance is None or len(keys) == 1:
+            chosen = best[: policy.informative]
+            return chosen, np.full(len(chosen), keys[-1])
+        candidates = best[: len(keys) - 1]
+        vectors = self._informative.embeddings_of(candidates)
+        places, kappas = thin(keys, vectors, size=policy.informative, min_distance=policy.min_distance)
+        return [candidates[place] for place in places.tolist()], kappas
 
-    def _offer_informative(self, galaxy_ids: Sequence[str], scores: FloatArray, eligible: BoolArray) -> None:
+    def _informative_keys(self, galaxy_ids: Sequence[str], scores: FloatArray, noise: FloatArray) -> FloatArray:
+        """Return what galaxies compete with; -inf where the noise says that they do not."""
+        drawable = noise > -np.inf
         # NaN fails the comparison.
-        bad = eligible & ~((scores >= 0) & (scores < np.inf))
+        bad = drawable & ~((scores >= 0) & (scores < np.inf))
         if bad.any():
             galaxies = [galaxy_ids[i] for i in np.flatnonzero(bad)[:20].tolist()]
             raise NumericalFault(f"galaxy {galaxies[0]!r} has an impossible score", galaxies=galaxies)
-        noise = self._noise("informative", galaxy_ids, eligible)
-        keys = np.full(len(galaxy_ids), -np.inf)
+        keys = np.full(scores.shape, -np.inf)
         if self._policy.rule == "top":
-            keys[eligible] = scores[eligible]
+            keys[drawable] = scores[drawable]
         else:
-            keys[eligible] = self._policy.log_weights(scores[eligible]) - np.log(-np.log(noise[eligible]))
-        self._informative.offer(keys, noise, galaxy_ids, scores)
+            keys[drawable] = self._policy.log_weights(scores[drawable]) - np.log(-np.log(noise[drawable]))
+        return keys
 
     def _noise(self, arm: Arm, galaxy_ids: Sequence[str], eligible: BoolArray) -> FloatArray:
         """Return uniform noise strictly inside (0, 1) for eligible galaxies, -inf for the rest."""
@@ -197,12 +206,12 @@ class BatchDrawer:
             noise[i] = (cell + 0.5) / 2**52
         return noise
 
-    def _chances(self, scores: FloatArray, kappa: float) -> FloatArray:
+    def _chances(self, scores: FloatArray, kappas: FloatArray) -> FloatArray:
         """Return P(ln w + Gumbel noise > kappa), 1 for the rule without noise."""
         if self._policy.rule == "top":
             return np.ones(scores.shape)
         # Beyond e^10 the probability is 1 in float64, and the exponential would overflow.
-        excess = np.minimum(self._policy.log_weights(scores) - kappa, 10)
+        excess = np.minimum(self._policy.log_weights(scores) - kappas, 10)
         chances: FloatArray = -np.expm1(-np.exp(excess))
         return chances
 
@@ -214,11 +223,13 @@ def draw_batch(
     policy: BatchPolicy,
     seed: int,
     members: BoolArray | None = None,
+    easy: BoolArray | None = None,
+    embeddings: FloatArray | None = None,
     excluded: Mapping[str, str] | None = None,
 ) -> AcquisitionBatch:
     """Draw a batch from a pool that is at hand as a whole; see `BatchDrawer.offer` for the arguments."""
     drawer = BatchDrawer(policy, seed=seed)
-    drawer.offer(galaxy_ids, scores_nats, members=members, excluded=excluded)
+    drawer.offer(galaxy_ids, scores_nats, members=members, easy=easy, embeddings=embeddings, excluded=excluded)
     return drawer.draw()
 
 
@@ -226,16 +237,19 @@ def _share(drawn: int, eligible: int) -> float:
     return min(1.0, drawn / eligible) if eligible else 0.0
 
 
-def _acquired(arm: Arm, candidates: Sequence[_Candidate], probabilities: Sequence[float]) -> list[Acquired]:
+def _without(candidates: Sequence[Candidate], taken: Sequence[Candidate]) -> list[Candidate]:
+    names = {candidate.galaxy_id for candidate in taken}
+    return [candidate for candidate in candidates if candidate.galaxy_id not in names]
+
+
+def _acquired(arm: Arm, candidates: Sequence[Candidate], probabilities: Sequence[float]) -> list[Acquired]:
     return [
         Acquired(
-            galaxy_id=galaxy_id,
+            galaxy_id=candidate.galaxy_id,
             arm=arm,
-            score_nats=score if arm == "informative" else None,
+            score_nats=candidate.score_nats if arm == "informative" else None,
             inclusion_probability=probability,
             rank=rank,
         )
-        for rank, ((_, _, galaxy_id, score), probability) in enumerate(
-            zip(candidates, probabilities, strict=True), start=1
-        )
+        for rank, (candidate, probability) in enumerate(zip(candidates, probabilities, strict=True), start=1)
     ]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from alservice.core.tree import Tree
 from alservice.errors import BadInput, BadVotes, NumericalFault
 from alservice.shapes import BoolArray, FloatArray, IntArray
 
@@ -39,6 +40,14 @@ def check_concentrations(alpha: FloatArray) -> None:
     if len(alpha) and not (alpha.min() > 0 and alpha.max() < np.inf):
         valid = (alpha.min(axis=(1, 2)) > 0) & (alpha.max(axis=(1, 2)) < np.inf)
         refuse_rows(~valid, "concentrations", NumericalFault)
+
+
+def check_weights(tree: Tree, weights: FloatArray) -> FloatArray:
+    """Return science weights (Q,) as float64 if each question has one, finite and not negative."""
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.shape != (tree.n_questions,) or not np.all((weights >= 0) & (weights < np.inf)):
+        raise BadInput(f"tree {tree.name!r} needs {tree.n_questions} finite weights, none negative, not {weights}")
+    return weights
 
 
 def votes_per_galaxy(votes: int | IntArray, n_galaxies: int) -> IntArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from alservice.core.posteriors import answer_probabilities
-from alservice.core.scoring import ROUNDING_NATS, check_concentrations, refuse_rows, score_by_votes
+from alservice.core.scoring import ROUNDING_NATS, check_concentrations, check_weights, refuse_rows, score_by_votes
 from alservice.core.tree import Tree
 from alservice.core.vote_information import question_information
 from alservice.core.vote_pmf import row_slices
@@ -47,9 +47,7 @@ def tree_information(
     BadInput
         If shapes do not fit the tree, or a weight is negative or not finite.
     """
-    weights = np.asarray(weights, dtype=np.float64)
-    if weights.shape != (tree.n_questions,) or not np.all((weights >= 0) & (weights < np.inf)):
-        raise BadInput(f"tree {tree.name!r} needs {tree.n_questions} finite weights, none negative, not {weights}")
+    weights = check_weights(tree, weights)
     score: FloatArray = expected_question_information(tree, concentrations, votes, seed=seed) @ weights
     return score
 
