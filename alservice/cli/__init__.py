@@ -9,7 +9,7 @@ import os
 
 import typer
 
-from alservice.cli import alone, machine, rehearsals, subjects, surveys, turns, votes
+from alservice.cli import alone, backfill, machine, rehearsals, subjects, surveys, turns, votes
 from alservice.cli.shell import OneLineErrors
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command()(rehearsals.rehearse)
 app.command()(alone.train)
 app.command()(alone.predict)
 app.command()(alone.evaluate)
+app.command()(backfill.backfill)
 app.command()(machine.doctor)
 app.add_typer(machine.database, name="db")
 app.add_typer(surveys.campaigns, name="campaign")

@@ -23,3 +23,8 @@ def resolve_device(name: str) -> str:
         reason = str(error).partition("\n")[0]
         raise BadConfig(f"device: {name!r} cannot be used: {reason}", device=name) from error
     return name
+
+
+def use_threads(n: int) -> None:
+    """Have this process compute on n CPU threads: side by side, processes with more only wait for each other."""
+    torch.set_num_threads(n)

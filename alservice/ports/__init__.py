@@ -18,6 +18,7 @@ from alservice.ports.registry import (
     SnapshotStore,
     SubjectLedger,
 )
+from alservice.ports.rounds import RoundStore
 from alservice.ports.storage import ArrayCodec, ImageCodec, ObjectStore
 from alservice.ports.tables import PredictionSink
 from alservice.ports.zooniverse import Zooniverse
@@ -39,6 +40,7 @@ __all__ = [
     "ObjectStore",
     "PredictionSink",
     "Progress",
+    "RoundStore",
     "SnapshotStore",
     "SubjectLedger",
     "WorkflowStore",
