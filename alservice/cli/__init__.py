@@ -9,7 +9,7 @@ import os
 
 import typer
 
-from alservice.cli import alone, backfill, machine, rehearsals, subjects, surveys, turns, votes
+from alservice.cli import alone, backfill, data, machine, rehearsals, subjects, surveys, turns, votes
 from alservice.cli.shell import OneLineErrors
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command()(alone.predict)
 app.command()(alone.evaluate)
 app.command()(backfill.backfill)
 app.command()(machine.doctor)
+app.add_typer(data.data, name="data")
 app.add_typer(machine.database, name="db")
 app.add_typer(surveys.campaigns, name="campaign")
 app.add_typer(surveys.catalogues, name="catalogue")
