@@ -13,7 +13,7 @@ import requests
 from alservice.core.published_data import RemoteFile
 from alservice.errors import DigestMismatch, NotFound, Retriable, StorageFull
 
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 1 << 16
 _TIMEOUTS_S: Final = (10.0, 60.0)
 _GONE: Final = frozenset({401, 403, 404, 410})
 
