@@ -100,10 +100,12 @@ def cannot_write(path: Path, error: OSError) -> StorageFull | BadInput:
 
 
 def _refuse_another(path: Path, asked: Mapping[str, Any]) -> None:
+    strangers = sorted(p.name for p in path.iterdir() if p.name not in {_LOCK, _ASKED, f"{_ASKED}.part"})
+    if not strangers:
+        return  # what was asked before, if anything, has done nothing yet: a corrected command may come
     try:
         before = json.loads((path / _ASKED).read_bytes())
     except FileNotFoundError:
-        strangers = sorted(p.name for p in path.iterdir() if p.name not in {_LOCK, f"{_ASKED}.part"})
         if strangers:
             raise Conflict(f"{path} holds other files, such as {strangers[0]}: choose an empty folder") from None
         return

@@ -10,7 +10,19 @@ import os
 
 import typer
 
-from alservice.cli import alone, machine, privacy, registry, rehearsals, subjects, surveys, turns, votes
+from alservice.cli import (
+    alone,
+    backfill,
+    data,
+    machine,
+    privacy,
+    registry,
+    rehearsals,
+    subjects,
+    surveys,
+    turns,
+    votes,
+)
 from alservice.cli.shell import OneLineErrors
 
 app = typer.Typer(
@@ -26,7 +38,9 @@ app.command()(rehearsals.rehearse)
 app.command()(alone.train)
 app.command()(alone.predict)
 app.command()(alone.evaluate)
+app.command()(backfill.backfill)
 app.command()(machine.doctor)
+app.add_typer(data.data, name="data")
 app.add_typer(machine.database, name="db")
 app.add_typer(surveys.campaigns, name="campaign")
 app.add_typer(surveys.catalogues, name="catalogue")

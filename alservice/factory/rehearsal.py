@@ -70,7 +70,7 @@ def prepare_rehearsal(factory: Factory, *, data: Path | None, galaxies: int | No
     _refuse_another(factory, campaign, source)
     row = factory.campaigns.save(campaign)
     if factory.catalogues.newest(row.id) is None:
-        rows = _synthetic_rows(tree, n, seed) if file is None else _voted(file.rows(n, seed))
+        rows = synthetic_rows(tree, n, seed) if file is None else _voted(file.rows(n, seed))
         factory.import_catalogue().run(row, rows, source=source, total=n)
 
 
@@ -129,7 +129,8 @@ def _unbiased(file: CatalogueFile | None) -> Sequence[str]:
     return () if file is None else file.unbiased_ids()
 
 
-def _synthetic_rows(tree: Tree, n: int, seed: int) -> Iterator[CatalogueRow | CatalogueFault]:
+def synthetic_rows(tree: Tree, n: int, seed: int) -> Iterator[CatalogueRow | CatalogueFault]:
+    """Yield galaxies of the synthetic sky with the votes' true probabilities."""
     for number, galaxy in enumerate(synthetic_sky(tree, n=n, seed=seed), start=1):
         yield CatalogueRow(
             row=number,

@@ -50,3 +50,8 @@ def _is_bfloat16_native(device: str) -> bool:
     # The oldest releases that are allowed cannot tell; there it is float32.
     capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return device == "cpu" and bool(capabilities.get("avx512_bf16"))
+
+
+def use_threads(n: int) -> None:
+    """Have this process compute on n CPU threads: side by side, processes with more only wait for each other."""
+    torch.set_num_threads(n)

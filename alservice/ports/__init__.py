@@ -19,6 +19,7 @@ from alservice.ports.registry import (
     SnapshotStore,
     SubjectLedger,
 )
+from alservice.ports.rounds import RoundStore
 from alservice.ports.storage import ArrayCodec, ImageCodec, ObjectStore
 from alservice.ports.tables import PredictionSink
 from alservice.ports.zooniverse import Zooniverse
@@ -42,6 +43,7 @@ __all__ = [
     "PredictionSink",
     "Progress",
     "ReductionStore",
+    "RoundStore",
     "SnapshotStore",
     "SubjectLedger",
     "TallySource",

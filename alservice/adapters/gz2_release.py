@@ -1,0 +1,88 @@
+"""The files of GZ2's release -> one folder of images and one table of votes that name them."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+from alservice.adapters.run_folder import write_whole
+from alservice.core.published_data import GalaxyJoin, Joined, first_of_each
+from alservice.errors import BadInput
+
+TABLE: Final = "galaxies.csv.gz"
+_OBJECT, _SAMPLE = "dr7objid", "sample"
+
+
+def unpack_images(archive: Path, folder: Path) -> frozenset[str]:
+    """Unpack the images that are not there yet; return their names without suffix.
+
+    Raises
+    ------
+    BadInput
+        The archive is none.
+    """
+    folder.mkdir(exist_ok=True)
+    there = {path.stem for path in folder.glob("*.jpg")}
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            for member in packed.infolist():
+                name = Path(member.filename)
+                if name.suffix != ".jpg" or name.name.startswith("._") or name.stem in there:
+                    continue
+                write_whole(folder / name.name, packed.read(member))
+                there.add(name.stem)
+    except zipfile.BadZipFile as error:
+        raise BadInput(f"{archive}: {error}", path=str(archive)) from error
+    return frozenset(there)
+
+
+def write_table(folder: Path, *, votes: Path, mapping: Path, images: frozenset[str]) -> Joined:
+    """Write ``galaxies.csv.gz``: the rows of the table of votes that have an image, with `image_path` added.
+
+    Raises
+    ------
+    BadInput
+        A table lacks a column, or cannot be read.
+    """
+    with _rows(mapping, ("objid", "asset_id")) as (_, rows):
+        assets = dict(first_of_each((row["objid"], row["asset_id"]) for row in rows))
+    join = GalaxyJoin(assets, images)
+    buffer = io.BytesIO()
+    with (
+        _rows(votes, (_OBJECT, _SAMPLE)) as (names, rows),
+        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,
+    ):
+        writer = csv.DictWriter(text, [*names, "image_path"], lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            image = join.image_of(row[_OBJECT], row[_SAMPLE])
+            if image is not None:
+                writer.writerow({**row, "image_path": f"images/{image}.jpg"})
+    write_whole(folder / TABLE, buffer.getvalue())
+    return join.joined()
+
+
+@contextmanager
+def _rows(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[list[str], Iterator[dict[str, str]]]]:
+    def opened() -> IO[str]:
+        if path.suffix == ".gz":
+            return gzip.open(path, "rt", encoding="utf-8", newline="")
+        return path.open(encoding="utf-8", newline="")
+
+    try:
+        with opened() as file:
+            reader = csv.DictReader(file)
+            names = list(reader.fieldnames or ())
+            missing = [name for name in needed if name not in names]
+            if missing:
+                raise BadInput(f"{path.name}: no column {missing[0]!r}", path=str(path))
+            yield names, iter(reader)
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(f"{path.name}: cannot be read: {error}", path=str(path)) from error

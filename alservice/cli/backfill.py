@@ -1,0 +1,75 @@
+"""The loop replayed on historical votes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alservice.cli.shell import AsJson, print_json, use
+
+
+def backfill(
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of curves, savings and report; the same backfill goes on.")
+    ],
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Catalogue with recorded votes; without it the synthetic sky.")
+    ] = None,
+    question: Annotated[
+        str, typer.Option("--question", help="smooth, bar, another question of the tree, or all.")
+    ] = "all",
+    policies: Annotated[str, typer.Option("--policies", help="Names with commas; random is always one.")] = (
+        "random,power_bald"
+    ),
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs per policy.")] = 5,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds after the first model.")] = 6,
+    initial: Annotated[int | None, typer.Option("--initial", min=2, help="Galaxies labelled at random first.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Galaxies chosen in each round.")] = None,
+    pool: Annotated[int | None, typer.Option("--pool", min=2, help="Galaxies to choose from [all].")] = None,
+    galaxies: Annotated[int | None, typer.Option("--galaxies", min=20, help="Galaxies to use [all].")] = None,
+    unbiased_pool: Annotated[
+        bool, typer.Option("--unbiased-pool", help="Choose from the catalogue's unbiased part only.")
+    ] = False,
+    tree: Annotated[str, typer.Option("--tree", help="Question tree.")] = "gz2",
+    network: Annotated[str, typer.Option("--network", help="Network by name.")] = "compact",
+    px: Annotated[int, typer.Option("--px", min=16, max=1024, help="Side that images are scaled to (px).")] = 64,
+    field: Annotated[float, typer.Option("--field", min=0.1, max=1.0, help="Central share of the side to see.")] = 0.5,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Gradient steps of every training.")] = 400,
+    device: Annotated[str, typer.Option("--device", help="torch device: cpu, cuda, auto.")] = "auto",
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes at a time [one per core].")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Replay the loop over historical votes, policies side by side, and say how many labels each saves."""
+    use(None, prefect=True)
+    from flows.backfill import BackfillParameters, run_here
+
+    names = tuple(dict.fromkeys(["random", *(name.strip() for name in policies.split(",") if name.strip())]))
+    report = run_here(
+        BackfillParameters(
+            data=data,
+            out=out.resolve(),
+            tree=tree,
+            question=question,
+            policies=names,
+            seeds=seeds,
+            rounds=rounds,
+            initial=initial,
+            batch=batch,
+            pool=pool,
+            galaxies=galaxies,
+            unbiased_pool=unbiased_pool,
+            network=network,
+            px=px,
+            field=field,
+            steps=steps,
+            device=device,
+            workers=workers,
+        )
+    )
+    if as_json:
+        print_json([{"report": str(report)}])
+    else:
+        typer.echo((report.parent / "savings.txt").read_text(encoding="utf-8"), nl=False)
+        typer.echo(f"report: {report}")
