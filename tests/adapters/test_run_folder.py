@@ -22,8 +22,10 @@ def test_the_same_run_may_come_back(tmp_path: Path) -> None:
 
 def test_another_run_is_told_what_differs(tmp_path: Path) -> None:
     """Also a decision that one of the two does not name."""
-    with claim_folder(tmp_path / "a", {"seed": 1}):
+    with claim_folder(tmp_path / "a", {"seed": 0}):
         pass
+    with claim_folder(tmp_path / "a", {"seed": 1}) as folder:  # nothing was done for the first: it is free
+        folder.write("x", b"done")
     with pytest.raises(Conflict, match="seed was 1, now it is 2"), claim_folder(tmp_path / "a", {"seed": 2}):
         pass
     with pytest.raises(Conflict, match="px was None, now it is 3"), claim_folder(tmp_path / "a", {"seed": 1, "px": 3}):

@@ -58,12 +58,13 @@ def test_a_backfill_killed_on_the_way_ends_as_one_that_was_not(tmp_path: Path) -
     assert resumed.returncode == 0, resumed.stderr[-3000:]
     for name in ("curves.csv", "savings.csv"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    rows = list(csv.DictReader((out / "curves.csv").open()))
+    rows = list(csv.DictReader((out / "curves.csv").read_text().splitlines()))
     assert len(rows) == 2 * 2 * 3
     assert {row["policy"] for row in rows} == {"random", "power_bald"}
     page = (out / "report.html").read_text()
     assert "figures 11 and 12" in page
-    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert 'src="http' not in page
+    assert 'href="http' not in page
     assert "power_bald" in resumed.stdout
 
 
@@ -83,7 +84,7 @@ def test_bad_input_is_one_line_with_what_is_wrong(tmp_path: Path) -> None:
                 "alservice.cli",
                 "backfill",
                 "--out",
-                str(tmp_path / f"out-{len(arguments)}-{arguments[:2]}"),
+                str(tmp_path / "out"),
                 *arguments,
             ],
             cwd=ROOT,
