@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from alservice.adapters.csv_lines import spreadsheet_safe
 from alservice.core.training_sets import TallySet
 from alservice.core.tree import Tree
 from alservice.core.votes import totals
 from alservice.errors import BadInput
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 CHUNK_ROWS: Final = 20_000
 """Rows in memory as Python numbers at a time."""
 
@@ -55,7 +55,8 @@ def _write_csv(
             chunk = ids[first : first + CHUNK_ROWS]
             rows = numbers[first : first + CHUNK_ROWS].tolist()
             writer.writerows(
-                (_safe(galaxy), subjects.get(galaxy, ""), *row) for galaxy, row in zip(chunk, rows, strict=True)
+                (spreadsheet_safe(galaxy), subjects.get(galaxy, ""), *row)
+                for galaxy, row in zip(chunk, rows, strict=True)
             )
 
 
@@ -68,7 +69,3 @@ def _write_parquet(
         **{name: pa.array(numbers[:, place]) for place, name in enumerate(header)},
     }
     parquet.write_table(pa.table(columns), path)
-
-
-def _safe(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text

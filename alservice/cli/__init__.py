@@ -9,7 +9,7 @@ import os
 
 import typer
 
-from alservice.cli import machine, rehearsals, subjects, surveys, turns, votes
+from alservice.cli import machine, rehearsals, serving, subjects, surveys, turns, votes
 from alservice.cli.shell import OneLineErrors
 
 app = typer.Typer(
@@ -32,6 +32,8 @@ app.add_typer(votes.quarantine, name="quarantine")
 app.add_typer(votes.tallies, name="tally")
 app.command()(subjects.reconcile)
 app.command()(rehearsals.standin)
+app.command()(serving.serve)
+app.add_typer(serving.tokens, name="token")
 
 
 def main() -> None:

@@ -26,11 +26,14 @@ from alservice.adapters.sql.schema.events import APPEND_ONLY, events
 from alservice.adapters.sql.schema.metadata import metadata
 from alservice.adapters.sql.schema.models import evaluations, models, posterior_shards, training_snapshots
 from alservice.adapters.sql.schema.subjects import subjects
+from alservice.adapters.sql.schema.web import answered_requests, campaign_pauses, ingest_hours, tokens
 
 __all__ = [
     "APPEND_ONLY",
     "acquired",
     "acquisitions",
+    "answered_requests",
+    "campaign_pauses",
     "campaign_versions",
     "campaigns",
     "catalogue_faults",
@@ -43,12 +46,14 @@ __all__ = [
     "gate_decisions",
     "image_shards",
     "ingest_cursors",
+    "ingest_hours",
     "metadata",
     "models",
     "posterior_shards",
     "quarantined_rows",
     "subjects",
     "tallies",
+    "tokens",
     "training_snapshots",
     "workflow_versions",
 ]
