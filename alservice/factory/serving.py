@@ -152,7 +152,8 @@ def _fractions(tree: Tree, votes: Sequence[int] | None) -> FloatArray | None:
         return None
     counts = np.zeros(tree.n_answers, dtype=np.int64)
     counts[: len(votes)] = votes
-    return conditional_fractions(tree, counts[None])[0]
+    fractions: FloatArray = conditional_fractions(tree, counts[None])[0]
+    return fractions
 
 
 def _code(check: Callable[[], object]) -> str:

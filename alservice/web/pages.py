@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -297,10 +298,10 @@ def _metrics(service: Service, row: CampaignRow, cycle: Cycle) -> dict[str, Any]
     pairs = [
         (name, by_model[model])
         for name, model in (("candidate", cycle.candidate_id), ("champion", cycle.champion_id))
-        if model in by_model
+        if model is not None and model in by_model
     ]
     answer = row.campaign.evaluation.answer
-    series = [
+    series: list[tuple[str, Sequence[float | None]]] = [
         (name, next((a["coverage_error"] for a in document["answers"] if a["column"] == answer), []))
         for name, document in pairs
     ]
