@@ -13,8 +13,8 @@ from alservice.core.gate import Check
 from alservice.core.operations import ArmFigures, CandidateFigures
 from alservice.core.report import AnswerBar
 
-WIDTH, HEIGHT = 480, 250
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 26, 42
+WIDTH, HEIGHT = 480, 272
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 46, 44
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -212,10 +212,11 @@ def _thousands(value: float) -> str:
 
 
 def _legend(entries: Sequence[tuple[str, str]]) -> list[Markup]:
-    parts, x = [], float(WIDTH - RIGHT)
-    for kind, name in reversed(entries):
-        x -= 7.0 * len(name) + 22
-        parts += [_circle(x, 9, 4, f"dot {kind}"), _text(x + 9, 13, name, "legend")]
+    parts: list[Markup] = []
+    x = 6.0
+    for kind, name in entries:
+        parts += [_circle(x, 26, 4, f"dot {kind}"), _text(x + 9, 30, name, "legend")]
+        x += 7.4 * len(name) + 26
     return parts
 
 
@@ -246,6 +247,7 @@ def _svg(
     title: str, said: str, parts: Sequence[Markup], *, size: tuple[int, int] = (WIDTH, HEIGHT), kind: str = "chart"
 ) -> Markup:
     body = Markup("").join(parts)
-    return Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        kind, size[0], size[1], f"{title}: {said}", body
+    stretched = Markup(' preserveAspectRatio="none"') if kind == "stacked" else ""
+    return Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}"{}>{}</svg>').format(
+        kind, size[0], size[1], f"{title}: {said}", stretched, body
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -35,6 +36,9 @@ CURVE = 60
 
 ARM_CYCLES = 12
 """Newest cycles whose arms are compared."""
+
+FORECAST = timedelta(days=365)
+"""Longest time that a forecast looks ahead."""
 
 GALLERY = 12
 """Galaxies of a gallery: at most as many shards are read."""
@@ -145,6 +149,7 @@ def votes(request: Request, campaign: CampaignName) -> Response:
         "votes",
         ingest=ingest,
         chart=charts.votes_by_hour(ingest.hours),
+        forecast=_forecast(service, row, sum(source.day for source in ingest.sources)),
         rows=service.factory.classifications.quarantined(row.id, limit=20).rows,
     )
 
@@ -273,6 +278,23 @@ def _card(service: Service, row: CampaignRow) -> dict[str, Any]:
         "arrived": ingest.total,
         "day": sum(source.day for source in ingest.sources),
         "waiting": sum(ingest.waiting.values()),
+    }
+
+
+def _forecast(service: Service, row: CampaignRow, day: int) -> dict[str, Any] | None:
+    """Return how far collecting is, and when all that was asked is there at the rate of the last 24 hours."""
+    cycle = service.factory.cycles.open(row.id)
+    if cycle is None or cycle.state is not CycleState.COLLECTING:
+        return None
+    asked = service.figures.asked(cycle.id)
+    counted = service.factory.classifications.counted(row.id, cycle.id)
+    left = timedelta(days=max(0, asked - counted) / day) if day else None
+    return {
+        "cycle": cycle.number,
+        "asked": asked,
+        "counted": counted,
+        "deadline": cycle.deadline,
+        "ends": None if left is None or left > FORECAST else service.factory.clock() + left,
     }
 
 

@@ -98,6 +98,13 @@ class SqlFigures:
         found = {row["state"]: row["n"] for row in self._rows(wanted.group_by(table.c.state))}
         return {state: found.get(state, 0) for state in SubjectState}
 
+    def asked(self, cycle_id: int) -> int:
+        """Return the classifications that a cycle's subjects are asked for: of those that are or were shown."""
+        table = schema.subjects
+        shown = SubjectState.LIVE, SubjectState.RETIRED
+        wanted = select(func.coalesce(func.sum(table.c.n_votes), 0).label("n"))
+        return int(self._rows(wanted.where(table.c.cycle_id == cycle_id, table.c.state.in_(shown)))[0]["n"])
+
     def unsettled(self, campaign_id: int, *, limit: int) -> Sequence[Subject]:
         """Return subjects that need a look, oldest change first: a create without an answer, or failed for good."""
         table = schema.subjects
