@@ -19,6 +19,9 @@ from alservice.errors import TooLarge, TooManyRequests
 MAX_CLIENTS: Final = 10_000
 """Clients whose rates are remembered; the longest silent is forgotten first."""
 
+DRAINED: Final = 16
+"""Times the limit that is thrown away of a body that is too long, before the connection is cut."""
+
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -120,6 +123,7 @@ class BodyLimit:
             return
         told = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if not told.isdigit() or int(told) > self._max_bytes:
+            await self._drain(receive)
             await _refuse_body(send, self._max_bytes)
             return
         seen = 0
@@ -129,10 +133,21 @@ class BodyLimit:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self._max_bytes:
+                if message.get("more_body", False):
+                    await self._drain(receive)
                 raise TooLarge(f"the body is longer than {self._max_bytes} bytes")
             return message
 
         await self._app(scope, receive_counted, send)
+
+    async def _drain(self, receive: Receive) -> None:
+        """Throw away some of what still comes: a client that is sending would not see the answer else."""
+        thrown = 0
+        while thrown < DRAINED * self._max_bytes:
+            message = await receive()
+            thrown += len(message.get("body", b""))
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                return
 
 
 async def _refuse_body(send: Send, max_bytes: int) -> None:

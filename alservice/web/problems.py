@@ -143,6 +143,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
+    if isinstance(error.__cause__, AlserviceError):  # FastAPI wraps what ends the reading of a body
+        return problem_response(request, error.__cause__)
     status = HTTPStatus(error.status_code)
     if status is HTTPStatus.NOT_FOUND:
         return problem_response(request, NotFound(f"there is nothing at {request.url.path[:200]}"))

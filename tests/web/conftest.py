@@ -3,24 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
 
+from alservice.adapters.sql.engine import make_engine
 from alservice.core.access import Scope
 from alservice.factory import Factory
 from alservice.factory.access import create_token
 from alservice.web.application import create_app
-from tests.support.dashboards import World, moving_factory, populate
+from tests.support.dashboards import Hands, World, moving_factory, populate
+from tests.support.postgres import scratch_database
 from tests.support.web_server import served
 
 
+@pytest.fixture(scope="session")
+def populated(
+    postgres_url: str, postgres_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, World]]:
+    """A populated campaign of three cycles, the newest held, made once; and the name of its database, for copies."""
+    databases = scratch_database(postgres_url, postgres_template)
+    url = next(databases)
+    engine = make_engine(url)
+    world = populate(engine, tmp_path_factory.mktemp("populated"), cycles=3)
+    engine.dispose()
+    yield make_url(url).database or "", world
+    next(databases, None)
+
+
 @pytest.fixture
-def world(engine: Engine, tmp_path: Path) -> World:
-    """A populated campaign of three cycles, the newest of them held."""
-    return populate(engine, tmp_path, cycles=3)
+def world(postgres_url: str, populated: tuple[str, World]) -> Iterator[World]:
+    """A copy of the populated campaign, this test's own; objects never change and are shared."""
+    template, made = populated
+    for url in scratch_database(postgres_url, template):
+        engine = make_engine(url)
+        hands = Hands()
+        hands.now = made.hands.now
+        yield replace(made, factory=replace(made.factory, engine=engine, clock=hands), hands=hands)
+        engine.dispose()
 
 
 @pytest.fixture

@@ -14,3 +14,5 @@ window.addEventListener("pageshow", () => {
     delete form.dataset.sent;
   }
 });
+// On a phone, the tab one is at is in view.
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
