@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -69,29 +69,34 @@ class _Campaigns:
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Yield the families."""
-        number = _gauge("cycle_number", "Number of the newest cycle.", "campaign")
-        state = _gauge("cycle_state", "1 for the state the newest cycle is in.", "campaign", "state")
-        age = _gauge("cycle_state_age_seconds", "Seconds since the newest cycle last moved.", "campaign")
-        paused = _gauge("campaign_paused", "1 while a campaign is paused.", "campaign")
-        subjects = _gauge("subjects", "Rows of the upload ledger.", "campaign", "state")
-        arrived = _gauge("classifications", "Classifications that ever arrived.", "campaign")
-        waiting = _gauge("quarantined_classifications", "Rows in quarantine.", "campaign")
-        lag = _gauge("ingest_cursor_age_seconds", "Seconds since a source's cursor moved.", "campaign", "source")
-        for campaign in self._campaigns:
-            name = campaign.name
-            if campaign.state is not None and campaign.since is not None:
-                number.add_metric([name], campaign.cycle or 0)
-                state.add_metric([name, str(campaign.state)], 1)
-                age.add_metric([name], (self._now - campaign.since).total_seconds())
-            paused.add_metric([name], float(campaign.is_paused))
-            for subject_state, n in campaign.subjects.items():
-                subjects.add_metric([name, str(subject_state)], n)
-            arrived.add_metric([name], campaign.ingest.total)
-            waiting.add_metric([name], sum(campaign.ingest.waiting.values()))
-            for source in campaign.ingest.sources:
-                if source.updated_at is not None:
-                    lag.add_metric([name, source.name], (self._now - source.updated_at).total_seconds())
-        yield from (number, state, age, paused, subjects, arrived, waiting, lag)
+        return campaign_metrics(self._campaigns, self._now)
+
+
+def campaign_metrics(campaigns: Sequence[CampaignState], now: datetime) -> Iterator[GaugeMetricFamily]:
+    """Yield what is told of campaigns at a scrape."""
+    number = _gauge("cycle_number", "Number of the newest cycle.", "campaign")
+    state = _gauge("cycle_state", "1 for the state the newest cycle is in.", "campaign", "state")
+    age = _gauge("cycle_state_age_seconds", "Seconds since the newest cycle last moved.", "campaign")
+    paused = _gauge("campaign_paused", "1 while a campaign is paused.", "campaign")
+    subjects = _gauge("subjects", "Rows of the upload ledger.", "campaign", "state")
+    arrived = _gauge("classifications", "Classifications that ever arrived.", "campaign")
+    waiting = _gauge("quarantined_classifications", "Rows in quarantine.", "campaign")
+    lag = _gauge("ingest_cursor_age_seconds", "Seconds since a source's cursor moved.", "campaign", "source")
+    for campaign in campaigns:
+        name = campaign.name
+        if campaign.state is not None and campaign.since is not None:
+            number.add_metric([name], campaign.cycle or 0)
+            state.add_metric([name, str(campaign.state)], 1)
+            age.add_metric([name], (now - campaign.since).total_seconds())
+        paused.add_metric([name], float(campaign.is_paused))
+        for subject_state, n in campaign.subjects.items():
+            subjects.add_metric([name, str(subject_state)], n)
+        arrived.add_metric([name], campaign.ingest.total)
+        waiting.add_metric([name], sum(campaign.ingest.waiting.values()))
+        for source in campaign.ingest.sources:
+            if source.updated_at is not None:
+                lag.add_metric([name, source.name], (now - source.updated_at).total_seconds())
+    yield from (number, state, age, paused, subjects, arrived, waiting, lag)
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:

@@ -1,5 +1,7 @@
 """The benchmarks run, small: what they check must hold, what they measure is for their README."""
 
+from tests.benchmarks.dashboard import PAGES
+from tests.benchmarks.dashboard import main as dashboard
 from tests.benchmarks.fault_campaign import run_campaign, run_fakes
 from tests.benchmarks.publish_throughput import main as publish_throughput
 
@@ -23,3 +25,9 @@ def test_throughput_is_measured_within_the_connections_allowed() -> None:
     table = publish_throughput(["--subjects", "120", "--client-subjects", "2", "--latency", "0.01"])
     assert table["ours"].connections <= 24
     assert table["ours"].link_calls == 2
+
+
+def test_every_page_of_a_large_campaign_answers() -> None:
+    """Each page of the dashboard is asked, with and without memory."""
+    sizes = ["--cycles", "30", "--subjects", "2000", "--classifications", "5000", "--repeats", "2"]
+    assert set(dashboard(sizes)) == set(PAGES)
