@@ -168,3 +168,37 @@ class AllowanceExhausted(Terminal):
     """The Zooniverse account may upload no further subjects."""
 
     code = "allowance-exhausted"
+
+
+class NotAuthenticated(Terminal):
+    """A request shows no token, or one that is unknown, revoked or past its end."""
+
+    code = "not-authenticated"
+    remedy = "Make a token with `alservice token create` and send it as `Authorization: Bearer TOKEN`."
+
+
+class NotAllowed(Terminal):
+    """A token is valid and its scope does not reach as far as the request."""
+
+    code = "not-allowed"
+    remedy = "Use a token of the scope that the message names."
+
+
+class KeyReused(Terminal):
+    """An idempotency key came again with another request."""
+
+    code = "idempotency-key-reused"
+    remedy = "Send a new Idempotency-Key with each new request."
+
+
+class TooLarge(Terminal):
+    """A request's body is longer than the service reads."""
+
+    code = "too-large"
+
+
+class TooManyRequests(Retriable):
+    """A client asked more often than the service answers."""
+
+    code = "too-many-requests"
+    remedy = "Wait as many seconds as Retry-After says."

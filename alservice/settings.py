@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     user_hash_key: SecretStr | None = Field(
         default=None, description="Key of the hash that replaces user ids; unset makes one in the work folder."
     )
+    session_key: SecretStr | None = Field(
+        default=None, description="Key that signs sessions of the dashboard; unset makes one in the work folder."
+    )
     device: str = Field(default="auto", description="torch device: cpu, cuda, cuda:1; auto takes cuda if present.")
 
     @property

@@ -22,6 +22,7 @@ from prefect.states import Completed
 from alservice.core.cycles import CycleState
 from alservice.errors import Terminal
 from alservice.factory import open_factory
+from alservice.factory.operations import paused
 from alservice.factory.rehearsal import open_zooniverse
 from flows.artifacts import cycle_artifact
 from flows.held import GRACE_S, HeldDecision, decide_held, held_text, seconds_to_decide
@@ -198,6 +199,9 @@ def _work(
 ) -> State[CycleSummary]:
     """Find the cycle, work on it with Zooniverse at hand, and publish where it stands."""
     with open_factory() as factory, open_zooniverse(factory, campaign):
+        pause = paused(factory, factory.campaigns.get(campaign))
+        if pause is not None:
+            return Completed(message=f"campaign {campaign} is paused by {pause.actor}: {pause.reason}", name="Paused")
         cycle = find(campaign)
         if cycle is None:
             return Completed(message=f"campaign {campaign} has no open cycle", name="NothingToDo")

@@ -18,6 +18,7 @@ from alservice.cli import (
     privacy,
     registry,
     rehearsals,
+    serving,
     subjects,
     surveys,
     turns,
@@ -55,6 +56,8 @@ app.command()(subjects.reconcile)
 app.command()(privacy.forget_user)
 app.command()(privacy.forget_expired)
 app.command()(rehearsals.standin)
+app.command()(serving.serve)
+app.add_typer(serving.tokens, name="token")
 
 
 def main() -> None:

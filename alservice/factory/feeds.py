@@ -15,8 +15,10 @@ from alservice.core.reductions import check_webhook_key
 from alservice.core.tree import load_tree
 from alservice.factory.jobs import Factory
 from alservice.services.forget_people import ForgetPeople
-from alservice.services.receive_reductions import ReceiveReductions
+from alservice.services.receive_reductions import ReceiveReductions, WebhookRefused
 from alservice.services.reduced_tallies import CompareFeeds
+
+__all__ = ["FeedComparison", "ReceiveReductions", "WebhookLogin", "WebhookRefused", "receive_reductions"]
 
 PASSWORD_BYTES = 32
 """Bytes of chance in a password: no list of words comes near, so that one fast keyed hash is enough."""

@@ -128,7 +128,7 @@ class GatherReport:
             image=image,
             media_type=self.media_type(image),
             information_nats=score,
-            questions=_bars(tree, posterior, observed.get(galaxy.galaxy_id)),
+            questions=answer_bars(tree, posterior, observed.get(galaxy.galaxy_id)),
         )
 
     def _by_arm(self, cycle: Cycle, figure: Callable[[Acquired], float | None]) -> dict[str, list[float]]:
@@ -172,7 +172,7 @@ def _fraction(fractions: FloatArray | None, column: int) -> float | None:
     return None if fractions is None or np.isnan(fractions[column]) else float(fractions[column])
 
 
-def _bars(tree: Tree, posterior: Posterior, observed: FloatArray | None) -> dict[str, list[AnswerBar]]:
+def answer_bars(tree: Tree, posterior: Posterior, observed: FloatArray | None) -> dict[str, list[AnswerBar]]:
     """Return the posteriors of the questions that are likely to be asked of one galaxy."""
     shown = summaries(tree, posterior)
     asked = tree.asked_probability(posterior.probabilities(tree).mean(axis=1))[0]

@@ -1,1 +1,1 @@
-"""What other programs and people reach over HTTP."""
+"""The web service: health, metrics, REST API and ops dashboard; offline, server-rendered, nothing from elsewhere."""

@@ -15,8 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from alservice.errors import AlserviceError, BadInput, NotFound
-from alservice.factory.feeds import receive_reductions
-from alservice.services.receive_reductions import ReceiveReductions, WebhookRefused
+from alservice.factory.feeds import ReceiveReductions, WebhookRefused, receive_reductions
 
 MAX_BODY_BYTES: Final = 256 * 1024
 """Largest body: a reduction has some hundred bytes, and its subject's metadata some thousands."""

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from datetime import UTC, datetime
 
 import pytest
 
@@ -91,6 +92,8 @@ def test_every_command_of_the_readme_exists() -> None:
         "forget-user",
         "catalogue import",
         "reconcile",
+        "serve",
+        "token create",
     ):
         assert f"`alservice {command}" in README
         assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
@@ -110,5 +113,18 @@ def test_every_command_of_the_readme_exists() -> None:
         assert f"`alservice {group} " in README
         for command in commands:
             assert CliRunner().invoke(app, [group, command, "--help"]).exit_code == 0
+    for command in ("token list", "token revoke"):
+        assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
     for command in ("start", "list", "show", "resume"):
         assert CliRunner().invoke(app, ["cycle", command, "--help"]).exit_code == 0
+
+
+def test_every_metric_is_in_the_runbook() -> None:
+    """What Prometheus scrapes of the service is explained, and nothing else is."""
+    from alservice.web.telemetry import WebMetrics, campaign_metrics
+
+    told = {m.name for m in WebMetrics().registry.collect()} | {m.name for m in campaign_metrics([], datetime.now(UTC))}
+    counters = {"alservice_http_requests"}
+    named = {f"`{name}_total`" if name in counters else f"`{name}`" for name in told}
+    assert len(named) == 10
+    assert not {name for name in named if name not in RUNBOOK}

@@ -12,6 +12,8 @@ from alservice.core.posteriors import Posterior, answer_probabilities
 from tests.benchmarks import likelihood, predict
 from tests.benchmarks.acquisition import compare, streamed
 from tests.benchmarks.active_bias import main as active_bias
+from tests.benchmarks.dashboard import PAGES
+from tests.benchmarks.dashboard import main as dashboard
 from tests.benchmarks.fault_campaign import run_campaign, run_fakes
 from tests.benchmarks.gate_curve import main as gate_curve
 from tests.benchmarks.goals import main as goals
@@ -159,3 +161,9 @@ def test_gate_and_bias_are_measured_on_real_galaxies(tmp_path: Path) -> None:
     weighted = [e for estimates in found.values() for e in estimates if e.covered is not None]
     assert len(weighted) == 4
     assert all(abs(estimate.bias) < 0.1 for estimate in weighted)
+
+
+def test_every_page_of_a_large_campaign_answers() -> None:
+    """Each page of the dashboard is asked, with and without memory."""
+    sizes = ["--cycles", "30", "--subjects", "2000", "--classifications", "5000", "--repeats", "2"]
+    assert set(dashboard(sizes)) == set(PAGES)

@@ -93,16 +93,17 @@ def postgres_template(postgres_url: str) -> Iterator[str]:
 @pytest.fixture
 def empty_database_url(postgres_url: str) -> Iterator[str]:
     """URL of a database of this test's own, without tables."""
-    yield from _database(postgres_url, "template0")
+    yield from scratch_database(postgres_url, "template0")
 
 
 @pytest.fixture
 def database_url(postgres_url: str, postgres_template: str) -> Iterator[str]:
     """URL of a database of this test's own, at the newest schema and empty."""
-    yield from _database(postgres_url, postgres_template)
+    yield from scratch_database(postgres_url, postgres_template)
 
 
-def _database(postgres_url: str, template: str) -> Iterator[str]:
+def scratch_database(postgres_url: str, template: str) -> Iterator[str]:
+    """Copy a template into a database of its own; yield its URL, and drop it at the end."""
     name = f"alservice_test_{os.getpid()}_{next(_NUMBERS)}"
     run_sql(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template} {FAST_COPY}")
     yield _at(postgres_url, name)

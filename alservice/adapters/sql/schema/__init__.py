@@ -35,11 +35,14 @@ from alservice.adapters.sql.schema.models import (
     training_snapshots,
 )
 from alservice.adapters.sql.schema.subjects import subjects
+from alservice.adapters.sql.schema.web import answered_requests, campaign_pauses, ingest_hours, tokens
 
 __all__ = [
     "APPEND_ONLY",
     "acquired",
     "acquisitions",
+    "answered_requests",
+    "campaign_pauses",
     "campaign_versions",
     "campaigns",
     "catalogue_faults",
@@ -54,6 +57,7 @@ __all__ = [
     "gate_decisions",
     "image_shards",
     "ingest_cursors",
+    "ingest_hours",
     "metadata",
     "models",
     "posterior_shards",
@@ -63,6 +67,7 @@ __all__ = [
     "subjects",
     "tallies",
     "tally_faults",
+    "tokens",
     "training_snapshots",
     "webhooks",
     "workflow_versions",

@@ -21,6 +21,7 @@ events = Table(
     Column("kind", Text, nullable=False),
     Column("detail", JSONB, nullable=False),
     Index(None, "campaign_id", "id"),
+    Index(None, "cycle_id", "id"),
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Table, Text, UniqueConstraint
 
 from alservice.adapters.sql.columns import ByteText, EnumText, UtcDateTime, identity, one_of, quoted, references
 from alservice.adapters.sql.schema.metadata import metadata
@@ -28,6 +28,7 @@ subjects = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     UniqueConstraint("campaign_id", "galaxy_id"),
     UniqueConstraint("campaign_id", "zooniverse_id"),
+    Index(None, "campaign_id", "state"),
     one_of("state", SubjectState),
     CheckConstraint("n_votes >= 1 AND attempts >= 0", name="counts"),
     CheckConstraint(f"zooniverse_id IS NOT NULL OR state NOT IN ({quoted(_ON_ZOONIVERSE)})", name="zooniverse_id"),

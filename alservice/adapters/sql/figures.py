@@ -1,0 +1,309 @@
+"""Reads of the ops pages: each bounded by an index or a limit, whatever the size of the campaign."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Engine, Float, Integer, Select, and_, cast, func, select
+
+from alservice.adapters.sql import schema
+from alservice.adapters.sql.engine import transaction
+from alservice.adapters.sql.rows import among, columns_of
+from alservice.core.catalogues import Galaxy
+from alservice.core.classifications import Verdict
+from alservice.core.cycles import Cycle, CycleState
+from alservice.core.operations import CandidateFigures, IngestFigures, Source
+from alservice.core.records import Event, Model
+from alservice.core.states import ModelState, SubjectState
+from alservice.core.subjects import Subject
+from alservice.ports import Clock
+
+RECENT_ROWS: Final = 20_000
+"""Newest classifications whose verdicts are counted: some milliseconds by primary key."""
+
+RECENT_EVENTS: Final = 2_000
+"""Newest events among which one of a kind is looked for."""
+
+DAYS: Final = 3
+"""Days of the ingest rate that a page shows."""
+
+ARM_GALAXIES: Final = 500
+"""Galaxies of one arm and cycle that are compared: its first by rank."""
+
+
+class SqlFigures:
+    """Figures of campaigns in Postgres."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def newest_cycles(
+        self, campaign_id: int, *, before: int | None = None, state: CycleState | None = None, limit: int
+    ) -> Sequence[Cycle]:
+        """Return the newest cycles, newest first, below a number and in a state when one is given."""
+        table = schema.cycles
+        wanted = select(*columns_of(table, Cycle)).where(table.c.campaign_id == campaign_id)
+        if before is not None:
+            wanted = wanted.where(table.c.number < before)
+        if state is not None:
+            wanted = wanted.where(table.c.state == state)
+        return [Cycle(**row) for row in self._rows(wanted.order_by(table.c.number.desc()).limit(limit))]
+
+    def cycle(self, campaign_id: int, number: int) -> Cycle | None:
+        """Return one cycle by number."""
+        table = schema.cycles
+        wanted = select(*columns_of(table, Cycle)).where(table.c.campaign_id == campaign_id, table.c.number == number)
+        return next((Cycle(**row) for row in self._rows(wanted)), None)
+
+    def events(self, cycle_id: int, *, limit: int = 500) -> Sequence[Event]:
+        """Return the newest events of a cycle, oldest of them first."""
+        table = schema.events
+        wanted = select(*columns_of(table, Event)).where(table.c.cycle_id == cycle_id)
+        return [Event(**row) for row in reversed(self._rows(wanted.order_by(table.c.id.desc()).limit(limit)))]
+
+    def models(
+        self, campaign_id: int, *, before: int | None = None, state: ModelState | None = None, limit: int
+    ) -> Sequence[Model]:
+        """Return the newest models, newest first, below an id and in a state when one is given."""
+        table, cycles = schema.models, schema.cycles
+        wanted = select(table, cycles.c.number.label("cycle_number")).join(cycles, table.c.cycle_id == cycles.c.id)
+        wanted = wanted.where(table.c.campaign_id == campaign_id)
+        if before is not None:
+            wanted = wanted.where(table.c.id < before)
+        if state is not None:
+            wanted = wanted.where(table.c.state == state)
+        return [Model(**row) for row in self._rows(wanted.order_by(table.c.id.desc()).limit(limit))]
+
+    def verdicts(self, cycle_ids: Sequence[int]) -> Mapping[int, str]:
+        """Return cycle to the gate's verdict, for those that have one."""
+        table = schema.gate_decisions
+        rows = self._rows(select(table.c.cycle_id, table.c.verdict).where(table.c.cycle_id.in_(cycle_ids)))
+        return {row["cycle_id"]: row["verdict"] for row in rows}
+
+    def decided(self, cycle_id: int) -> tuple[str, datetime] | None:
+        """Return who decided at the gate of a cycle, and when (UTC)."""
+        table = schema.gate_decisions
+        rows = self._rows(select(table.c.actor, table.c.decided_at).where(table.c.cycle_id == cycle_id))
+        return next(((row["actor"], row["decided_at"]) for row in rows), None)
+
+    def ledger(self, campaign_id: int, cycle_id: int | None = None) -> Mapping[SubjectState, int]:
+        """Return ledger rows per state, zeros included, of a campaign or one of its cycles."""
+        table = schema.subjects
+        wanted = select(table.c.state, func.count().label("n")).where(table.c.campaign_id == campaign_id)
+        if cycle_id is not None:
+            wanted = wanted.where(table.c.cycle_id == cycle_id)
+        found = {row["state"]: row["n"] for row in self._rows(wanted.group_by(table.c.state))}
+        return {state: found.get(state, 0) for state in SubjectState}
+
+    def asked(self, cycle_id: int) -> int:
+        """Return the classifications that a cycle's subjects are asked for: of those that are or were shown."""
+        table = schema.subjects
+        shown = SubjectState.LIVE, SubjectState.RETIRED
+        wanted = select(func.coalesce(func.sum(table.c.n_votes), 0).label("n"))
+        return int(self._rows(wanted.where(table.c.cycle_id == cycle_id, table.c.state.in_(shown)))[0]["n"])
+
+    def unsettled(self, campaign_id: int, *, limit: int) -> Sequence[Subject]:
+        """Return subjects that need a look, oldest change first: a create without an answer, or failed for good."""
+        table = schema.subjects
+        states = SubjectState.CREATING, SubjectState.FAILED
+        wanted = select(*columns_of(table, Subject)).where(
+            table.c.campaign_id == campaign_id, table.c.state.in_(states)
+        )
+        return [Subject(**row) for row in self._rows(wanted.order_by(table.c.updated_at).limit(limit))]
+
+    def subjects(
+        self, campaign_id: int, *, state: SubjectState | None, after: str, limit: int
+    ) -> Sequence[Mapping[str, Any]]:
+        """Return ledger rows by galaxy id, after one."""
+        table = schema.subjects
+        names = "galaxy_id", "cycle_id", "state", "zooniverse_id", "n_votes", "attempts", "error", "updated_at"
+        wanted = select(*(table.c[name] for name in names)).where(
+            table.c.campaign_id == campaign_id, table.c.galaxy_id > after
+        )
+        if state is not None:
+            wanted = wanted.where(table.c.state == state)
+        return self._rows(wanted.order_by(table.c.galaxy_id).limit(limit))
+
+    def tallies(self, campaign_id: int, *, after: str, limit: int) -> Sequence[Mapping[str, Any]]:
+        """Return tallies by galaxy id, after one."""
+        table = schema.tallies
+        wanted = select(table.c.galaxy_id, table.c.classifications, table.c.votes)
+        wanted = wanted.where(table.c.campaign_id == campaign_id, table.c.galaxy_id > after)
+        return self._rows(wanted.order_by(table.c.galaxy_id).limit(limit))
+
+    def votes(self, campaign_id: int, galaxy_ids: Sequence[str]) -> Mapping[str, Sequence[int]]:
+        """Return galaxy to its counted votes in tree order, for named galaxies that have any."""
+        table = schema.tallies
+        wanted = select(table.c.galaxy_id, table.c.votes)
+        wanted = wanted.where(table.c.campaign_id == campaign_id, among(table.c.galaxy_id, galaxy_ids))
+        return {row["galaxy_id"]: row["votes"] for row in self._rows(wanted)}
+
+    def galaxies(
+        self, catalogue_id: int, *, after: str, limit: int, evaluation: bool | None = None
+    ) -> Sequence[Galaxy]:
+        """Return galaxies by id, after one; only members of the evaluation stream, or only others, when asked."""
+        table = schema.galaxies
+        wanted = select(*columns_of(table, Galaxy)).where(
+            table.c.catalogue_id == catalogue_id, table.c.galaxy_id > after
+        )
+        if evaluation is not None:
+            wanted = wanted.where(table.c.evaluation.is_(evaluation))
+        return [Galaxy(**row) for row in self._rows(wanted.order_by(table.c.galaxy_id).limit(limit))]
+
+    def ingest(self, campaign_id: int) -> IngestFigures:
+        """Return what came in: by hour, by source, what waits, and the verdicts of the newest rows."""
+        this_hour = self._clock().astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        span = [this_hour - timedelta(hours=h) for h in reversed(range(24 * DAYS))]
+        with transaction(self._engine) as connection:
+            by_hour = _by_hour(connection, campaign_id, span[0])
+            recent = _recent_verdicts(connection, campaign_id)
+            return IngestFigures(
+                hours={hour: by_hour.get(hour, 0) for hour in span},
+                total=_arrived(connection, campaign_id),
+                sources=_sources(connection, campaign_id, this_hour),
+                waiting=_waiting(connection, campaign_id),
+                recent=recent,
+                recent_rows=sum(recent.values()),
+            )
+
+    def candidates(self, campaign_id: int, *, limit: int) -> Sequence[CandidateFigures]:
+        """Return candidates' NLL per vote of the newest evaluated cycles, oldest first."""
+        mine, theirs, cycles = schema.evaluations, schema.evaluations.alias(), schema.cycles
+        snapshots = schema.training_snapshots
+        nll, other = mine.c.metrics["nll_per_vote"], theirs.c.metrics["nll_per_vote"]
+        wanted = (
+            select(
+                cycles.c.number.label("cycle"),
+                snapshots.c.n_votes,
+                *(cast(nll[name].astext, Float).label(name) for name in ("value", "low", "high")),
+                cast(other["value"].astext, Float).label("champion"),
+            )
+            .select_from(cycles)
+            .join(mine, and_(mine.c.cycle_id == cycles.c.id, mine.c.model_id == cycles.c.candidate_id))
+            .join(snapshots, snapshots.c.cycle_id == cycles.c.id)
+            .outerjoin(theirs, and_(theirs.c.cycle_id == cycles.c.id, theirs.c.model_id == cycles.c.champion_id))
+            .where(cycles.c.campaign_id == campaign_id)
+            .order_by(cycles.c.number.desc())
+            .limit(limit)
+        )
+        return [CandidateFigures(**row) for row in reversed(self._rows(wanted))]
+
+    def newest_event(self, campaign_id: int, kind: str) -> Event | None:
+        """Return the newest event of a kind among a campaign's last thousands."""
+        table = schema.events
+        last = select(*columns_of(table, Event)).where(table.c.campaign_id == campaign_id)
+        recent = last.order_by(table.c.id.desc()).limit(RECENT_EVENTS).subquery()
+        wanted = select(recent).where(recent.c.kind == kind).order_by(recent.c.at.desc()).limit(1)
+        return next((Event(**row) for row in self._rows(wanted)), None)
+
+    def metrics(self, cycle_id: int) -> Mapping[int, Mapping[str, Any]]:
+        """Return model to its metrics document in one cycle."""
+        table = schema.evaluations
+        rows = self._rows(select(table.c.model_id, table.c.metrics).where(table.c.cycle_id == cycle_id))
+        return {row["model_id"]: row["metrics"] for row in rows}
+
+    def arm_votes(self, cycles: Sequence[Cycle], n_answers: int) -> Sequence[Mapping[str, Any]]:
+        """Return votes on the first `n_answers` columns of each arm's first galaxies in some cycles of a campaign."""
+        acquired, tallies = schema.acquired, schema.tallies
+        numbers = {cycle.id: cycle.number for cycle in cycles}
+        if not cycles:
+            return ()
+        votes = func.array_to_json(tallies.c.votes[1:n_answers]).label("votes")
+        wanted = select(acquired.c.cycle_id, acquired.c.arm, votes).join(
+            tallies,
+            and_(tallies.c.campaign_id == cycles[0].campaign_id, tallies.c.galaxy_id == acquired.c.galaxy_id),
+        )
+        wanted = wanted.where(acquired.c.cycle_id.in_(numbers), acquired.c.rank <= ARM_GALAXIES)
+        rows = self._rows(wanted.order_by(acquired.c.cycle_id, acquired.c.arm, acquired.c.rank))
+        return [{"cycle": numbers[row["cycle_id"]], "arm": row["arm"], "votes": row["votes"]} for row in rows]
+
+    def acquired(self, cycle_id: int, *, arm: str, limit: int) -> Sequence[Mapping[str, Any]]:
+        """Return galaxies of one arm, those of most expected information first."""
+        table = schema.acquired
+        wanted = (
+            select(table.c.galaxy_id, table.c.score_nats, table.c.inclusion_probability, table.c.rank)
+            .where(table.c.cycle_id == cycle_id, table.c.arm == arm)
+            .order_by(table.c.score_nats.desc().nulls_last(), table.c.rank)
+            .limit(limit)
+        )
+        return self._rows(wanted)
+
+    def batch(self, cycle_id: int) -> Mapping[str, Any] | None:
+        """Return how a cycle's batch was drawn: sizes of the pool, policy and seed."""
+        table = schema.acquisitions
+        names = "n_votes", "policy", "seed", "offered", "eligible", "eligible_members", "excluded"
+        rows = self._rows(select(*(table.c[name] for name in names)).where(table.c.cycle_id == cycle_id))
+        return next(iter(rows), None)
+
+    def snapshot_votes(self, cycle_ids: Sequence[int]) -> Mapping[int, int]:
+        """Return cycle to votes frozen at the end of its collecting."""
+        table = schema.training_snapshots
+        rows = self._rows(select(table.c.cycle_id, table.c.n_votes).where(table.c.cycle_id.in_(cycle_ids)))
+        return {row["cycle_id"]: row["n_votes"] for row in rows}
+
+    def _rows(self, wanted: Select[Any]) -> list[Any]:
+        with transaction(self._engine) as connection:
+            return list(connection.execute(wanted).mappings())
+
+
+def _by_hour(connection: Connection, campaign_id: int, since: datetime) -> Mapping[datetime, int]:
+    table = schema.ingest_hours
+    wanted = select(table.c.hour, cast(func.sum(table.c.classifications), Integer).label("n"))
+    wanted = wanted.where(table.c.campaign_id == campaign_id, table.c.hour >= since).group_by(table.c.hour)
+    return {row.hour: row.n for row in connection.execute(wanted)}
+
+
+def _arrived(connection: Connection, campaign_id: int) -> int:
+    table = schema.ingest_hours
+    total = select(func.sum(table.c.classifications)).where(table.c.campaign_id == campaign_id)
+    return int(connection.scalar(total) or 0)
+
+
+def _sources(connection: Connection, campaign_id: int, hour: datetime) -> list[Source]:
+    table, cursors = schema.ingest_hours, schema.ingest_cursors
+
+    def since(hours: int) -> ColumnElement[int]:
+        recent = func.sum(table.c.classifications).filter(table.c.hour > hour - timedelta(hours=hours))
+        return func.coalesce(recent, 0)
+
+    counted = select(table.c.source, since(24).label("day"), since(24 * 7).label("week"))
+    counted = counted.where(table.c.campaign_id == campaign_id).group_by(table.c.source)
+    arrived = {row.source: row for row in connection.execute(counted)}
+    read = select(cursors.c.source, cursors.c.last_id, cursors.c.updated_at)
+    known = {row.source: row for row in connection.execute(read.where(cursors.c.campaign_id == campaign_id))}
+    return [
+        Source(
+            name=name,
+            last_id=known[name].last_id if name in known else None,
+            updated_at=known[name].updated_at if name in known else None,
+            day=int(arrived[name].day) if name in arrived else 0,
+            week=int(arrived[name].week) if name in arrived else 0,
+        )
+        for name in sorted(arrived.keys() | known.keys())
+    ]
+
+
+def _waiting(connection: Connection, campaign_id: int) -> Mapping[str, int]:
+    rows, files = schema.classifications, schema.quarantined_rows
+    n = func.count().label("n")
+    waits = select(rows.c.verdict, rows.c.fault, n).where(
+        rows.c.campaign_id == campaign_id, rows.c.verdict.in_((Verdict.QUARANTINED, Verdict.UNKNOWN_SUBJECT))
+    )
+    found: dict[str, int] = {}
+    for row in connection.execute(waits.group_by(rows.c.verdict, rows.c.fault)):
+        found[str(row.fault or row.verdict)] = row.n
+    broken = select(files.c.field, n).where(files.c.campaign_id == campaign_id).group_by(files.c.field)
+    found |= {f"row of a file: {row.field}": row.n for row in connection.execute(broken)}
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _recent_verdicts(connection: Connection, campaign_id: int) -> Mapping[str, int]:
+    table = schema.classifications
+    newest = select(table.c.verdict).where(table.c.campaign_id == campaign_id)
+    newest_rows = newest.order_by(table.c.classification_id.desc()).limit(RECENT_ROWS).subquery()
+    counted = select(newest_rows.c.verdict, func.count().label("n")).group_by(newest_rows.c.verdict)
+    found = {str(row.verdict or "not judged"): row.n for row in connection.execute(counted)}
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))

@@ -1,0 +1,72 @@
+"""The web service as one ASGI application, made from a factory."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+import alservice
+from alservice.factory import Factory
+from alservice.web import acts, api, caesar, formats, health, pages, person_acts, problems
+from alservice.web.limits import BodyLimit, Limits, SecureHeaders
+from alservice.web.service import Service
+from alservice.web.sessions import Sessions
+from alservice.web.telemetry import Observed
+
+
+def create_app(
+    factory: Factory,
+    *,
+    limits: Limits | None = None,
+    prefect_ui: str | None = None,
+    figures_life_s: float = 10.0,
+) -> FastAPI:
+    """Return the application; it uses the factory until whoever opened it closes it."""
+    service = Service(
+        factory=factory,
+        sessions=Sessions(_session_key(factory), factory.clock),
+        limits=limits or Limits(),
+        pages=_environment(),
+        prefect_ui=prefect_ui.rstrip("/") if prefect_ui else None,
+        figures_life_s=figures_life_s,
+    )
+    app = FastAPI(
+        title="alservice",
+        version=alservice.__version__,
+        description="Campaigns, cycles, models and votes of the weekly human-machine loop.",
+        docs_url=None,  # their assets come from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    app.state.factory = factory
+    for module in (health, api, acts, pages, person_acts, caesar):
+        app.include_router(module.router)
+    static = resources.files("alservice.web").joinpath("static")
+    app.mount("/static", StaticFiles(directory=str(static)), name="static")
+    problems.install(app)
+    # The last one added sees a request first.
+    app.add_middleware(BodyLimit, max_bytes=service.limits.body_bytes)
+    app.add_middleware(SecureHeaders)
+    app.add_middleware(Observed, metrics=service.metrics)
+    return app
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("alservice.web"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(formats.FILTERS)
+    return environment
+
+
+def _session_key(factory: Factory) -> bytes:
+    key = factory.settings.session_key
+    return (key.get_secret_value() if key else factory.secret("session-key")).encode()

@@ -1,0 +1,161 @@
+"""What one client may ask of the service: sizes, rates, and what browsers may do with its answers."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from threading import Lock
+from typing import Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from alservice.errors import TooLarge, TooManyRequests
+
+MAX_CLIENTS: Final = 10_000
+"""Clients whose rates are remembered; the longest silent is forgotten first."""
+
+DRAINED: Final = 16
+"""Times the limit that is thrown away of a body that is too long, before the connection is cut."""
+
+SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """Most that a client may ask.
+
+    Parameters
+    ----------
+    body_bytes
+        Length of a request's body.
+    requests_per_minute
+        Of one token, or of one address without a valid one.
+    attempts_per_minute
+        Wrong tokens from one address.
+    """
+
+    body_bytes: int = 1 << 20
+    requests_per_minute: int = 600
+    attempts_per_minute: int = 20
+
+
+class RateLimiter:
+    """Token buckets by client, in this process: a full minute's share may come at once."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._lock = Lock()
+
+    def take(self, client: str, per_minute: int) -> None:
+        """Count one request; raises `TooManyRequests` with the seconds to wait."""
+        if not self._take(client, per_minute, spend=True):
+            self._refuse(per_minute)
+
+    def check(self, client: str, per_minute: int) -> None:
+        """Raise `TooManyRequests` if nothing is left, without counting."""
+        if not self._take(client, per_minute, spend=False):
+            self._refuse(per_minute)
+
+    def _refuse(self, per_minute: int) -> None:
+        wait = math.ceil(60 / per_minute)
+        raise TooManyRequests(f"more than {per_minute} requests in a minute", retry_after_s=wait)
+
+    def _take(self, client: str, per_minute: int, *, spend: bool) -> bool:
+        now = self._monotonic()
+        with self._lock:
+            left, at = self._buckets.pop(client, (float(per_minute), now))
+            left = min(per_minute, left + (now - at) * per_minute / 60)
+            allowed = left >= 1
+            self._buckets[client] = (left - 1 if allowed and spend else left, now)
+            if len(self._buckets) > MAX_CLIENTS:
+                self._buckets.popitem(last=False)
+        return allowed
+
+
+class SecureHeaders:
+    """Adds headers that keep browsers from doing more with an answer than to show it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and add headers to its answer."""
+
+        async def send_secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, send_secured if scope["type"] == "http" else send)
+
+
+class BodyLimit:
+    """Refuses bodies that are too long, told or not: no more than the limit is ever read."""
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with a counted body."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        told = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if not told.isdigit() or int(told) > self._max_bytes:
+            await self._drain(receive)
+            await _refuse_body(send, self._max_bytes)
+            return
+        seen = 0
+
+        async def receive_counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._max_bytes:
+                if message.get("more_body", False):
+                    await self._drain(receive)
+                raise TooLarge(f"the body is longer than {self._max_bytes} bytes")
+            return message
+
+        await self._app(scope, receive_counted, send)
+
+    async def _drain(self, receive: Receive) -> None:
+        """Throw away some of what still comes: a client that is sending would not see the answer else."""
+        thrown = 0
+        while thrown < DRAINED * self._max_bytes:
+            message = await receive()
+            thrown += len(message.get("body", b""))
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                return
+
+
+async def _refuse_body(send: Send, max_bytes: int) -> None:
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    text = (
+        f'{{"type":"urn:alservice:{TooLarge.code}","title":"{status.phrase}","status":{status.value},'
+        f'"detail":"the body is longer than {max_bytes} bytes","code":"{TooLarge.code}"}}'
+    )
+    headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status.value, "headers": headers})
+    await send({"type": "http.response.body", "body": text.encode()})

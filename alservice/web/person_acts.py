@@ -1,0 +1,201 @@
+"""What people do at the dashboard: log in and out, and decide, each with a page that asks for a reason first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from alservice.core.access import Scope, check_scope
+from alservice.errors import AlserviceError, BadInput, NotAuthenticated, NotFound
+from alservice.factory import operations
+from alservice.factory.operations import Act, Done
+from alservice.web.forms import form_of
+from alservice.web.guards import check_same_origin, log_in, person
+from alservice.web.problems import status_of
+from alservice.web.schemas import CampaignName
+from alservice.web.service import Service, service_of
+from alservice.web.sessions import COOKIE, LIFE, Session
+from alservice.web.urls import safe_next
+
+router = APIRouter(include_in_schema=False)
+
+Form = Annotated[dict[str, str], Depends(form_of)]
+Person = Annotated[Session, Depends(person)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What a person is asked before an act.
+
+    Parameters
+    ----------
+    needs
+        Field of the act beside its reason: ``cycle``, ``model`` or none.
+    """
+
+    title: str
+    consequence: str
+    button: str
+    needs: str | None = None
+    is_grave: bool = False
+
+
+QUESTIONS: Mapping[Act, Question] = {
+    "approve": Question(
+        title="Approve the candidate",
+        consequence="The candidate becomes the champion and predicts from the next cycle on.",
+        button="Approve and promote",
+        needs="cycle",
+    ),
+    "reject": Question(
+        title="Reject the candidate",
+        consequence="The champion stays; the candidate is rejected for good.",
+        button="Reject candidate",
+        needs="cycle",
+        is_grave=True,
+    ),
+    "roll-back": Question(
+        title="Roll back",
+        consequence="This earlier champion is live again at once, and the present one retires.",
+        button="Roll back",
+        needs="model",
+        is_grave=True,
+    ),
+    "pause": Question(
+        title="Pause the campaign",
+        consequence="No cycle starts or advances until somebody resumes. A step that is at work finishes.",
+        button="Pause campaign",
+    ),
+    "resume": Question(
+        title="Resume the campaign",
+        consequence="The pause ends, and a cycle that stopped goes back to the step it stopped in.",
+        button="Resume campaign",
+    ),
+}
+
+
+@router.get("/login")
+def login_page(request: Request, target: Annotated[str, Query(alias="next")] = "/") -> Response:
+    """Show the login."""
+    return service_of(request).render(request, "login.html", target=safe_next(target), error=None)
+
+
+@router.post("/login")
+def enter(request: Request, form: Form) -> Response:
+    """Exchange a token for a session."""
+    service = service_of(request)
+    check_same_origin(request)
+    target = safe_next(form.get("next", "/"))
+    try:
+        token = log_in(service, request, form.get("token", "").strip())
+    except AlserviceError as error:
+        return service.render(request, "login.html", target=target, error=error, status=status_of(error))
+    response = RedirectResponse(target, status_code=HTTPStatus.SEE_OTHER)
+    response.set_cookie(
+        COOKIE,
+        service.sessions.open(token),
+        max_age=int(LIFE.total_seconds()),
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return response
+
+
+@router.post("/logout")
+def leave(request: Request, form: Form, session: Person) -> Response:
+    """End the session in this browser."""
+    _check_form(request, session, form)
+    response = RedirectResponse("/login", status_code=HTTPStatus.SEE_OTHER)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
+
+
+@router.get("/campaigns/{campaign}/act/{act}")
+def ask(request: Request, campaign: CampaignName, act: str, session: Person) -> Response:
+    """Ask for confirmation and a reason."""
+    question = _question(act)
+    check_scope(session.token, Scope.OPERATE)
+    service = service_of(request)
+    service.factory.campaigns.get(campaign)
+    given = request.query_params.get(question.needs, "") if question.needs else ""
+    return _confirm(service, request, campaign, act, question, given=given, reason="", error=None)
+
+
+@router.post("/campaigns/{campaign}/act/{act}")
+def do(request: Request, campaign: CampaignName, act: str, session: Person, form: Form) -> Response:
+    """Do what was confirmed, then show the campaign; a refusal is shown beside the form."""
+    question = _question(act)
+    _check_form(request, session, form)
+    check_scope(session.token, Scope.OPERATE)
+    service = service_of(request)
+    given, reason = form.get("given", ""), form.get("reason", "")
+    try:
+        done = _do(service, campaign, act, given, session.token.actor, reason)
+    except NotAuthenticated:
+        raise
+    except AlserviceError as error:
+        return _confirm(service, request, campaign, act, question, given=given, reason=reason, error=error)
+    return RedirectResponse(f"/campaigns/{campaign}?done={done.act}", status_code=HTTPStatus.SEE_OTHER)
+
+
+def _do(service: Service, campaign: str, act: str, given: str, actor: str, reason: str) -> Done:
+    factory = service.factory
+    match act:
+        case "approve":
+            return operations.approve(factory, campaign, cycle=_number(given, "cycle"), actor=actor, reason=reason)
+        case "reject":
+            return operations.reject(factory, campaign, cycle=_number(given, "cycle"), actor=actor, reason=reason)
+        case "roll-back":
+            return operations.roll_back(factory, campaign, model=_number(given, "model"), actor=actor, reason=reason)
+        case "pause":
+            return operations.pause(factory, campaign, actor=actor, reason=reason)
+        case _:
+            return operations.resume(factory, campaign, actor=actor, reason=reason)
+
+
+def _confirm(
+    service: Service,
+    request: Request,
+    campaign: str,
+    act: str,
+    question: Question,
+    *,
+    given: str,
+    reason: str,
+    error: AlserviceError | None,
+) -> Response:
+    return service.render(
+        request,
+        "confirm.html",
+        status=HTTPStatus.OK if error is None else status_of(error),
+        campaign=campaign,
+        act=act,
+        question=question,
+        given=given,
+        reason=reason,
+        error=error,
+    )
+
+
+def _check_form(request: Request, session: Session, form: Mapping[str, str]) -> None:
+    check_same_origin(request)
+    service_of(request).sessions.check_csrf(session, form.get("csrf", ""))
+
+
+def _question(act: str) -> Question:
+    for name, question in QUESTIONS.items():
+        if name == act:
+            return question
+    raise NotFound(f"there is no act {act[:50]!r}")
+
+
+def _number(text: str, field: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise BadInput(f"{field} must be a number", field=field)
+    return int(text)

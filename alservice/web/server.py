@@ -1,0 +1,53 @@
+"""The process that serves: opens the factory, binds the port, answers until it is told to stop."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from alservice.errors import BadConfig, PortInUse
+from alservice.factory import open_factory
+from alservice.web.application import create_app
+
+
+def serve(host: str, port: int, *, started: Callable[[str, int], None] | None = None) -> None:
+    """Serve until SIGINT or SIGTERM; requests at work finish first.
+
+    Raises
+    ------
+    PortInUse
+        Somebody else listens there.
+    SchemaMismatch, DatabaseUnavailable, BadConfig
+        A part cannot be opened; nothing is served then.
+    """
+    with open_factory() as factory, _listening(host, port) as listener:
+        app = create_app(factory, prefect_ui=os.environ.get("PREFECT_UI_URL"))
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=10,
+            forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1"),
+        )
+        if started is not None:
+            started(*listener.getsockname()[:2])
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+            raise PortInUse(f"port {port} of {host}: {error.strerror}", port=port) from error
+        raise BadConfig(f"{host} is no address of this machine: {error.strerror}") from error
+    return listener

@@ -1,0 +1,131 @@
+"""Metrics of the service for Prometheus: what was asked and how long it took, and where campaigns stand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from alservice.core.cycles import CycleState
+from alservice.core.operations import IngestFigures
+from alservice.core.states import SubjectState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CampaignState:
+    """What is told of one campaign at a scrape; `cycle` is None before the first."""
+
+    name: str
+    cycle: int | None
+    state: CycleState | None
+    since: datetime | None
+    is_paused: bool
+    subjects: dict[SubjectState, int]
+    ingest: IngestFigures
+
+
+class WebMetrics:
+    """Metrics of one process in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        labels = ("method", "route", "status")
+        self._requests = Counter("alservice_http_requests", "Requests answered.", labels, registry=self.registry)
+        self._seconds = Histogram(
+            "alservice_http_request_seconds",
+            "Seconds from the first byte to the end of the answer.",
+            ("method", "route"),
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+            registry=self.registry,
+        )
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answer."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(method, route).observe(seconds)
+
+    def text(self, campaigns: Sequence[CampaignState], now: datetime) -> bytes:
+        """Return everything in Prometheus' text format."""
+        here = CollectorRegistry()
+        here.register(_Campaigns(campaigns, now))
+        return generate_latest(self.registry) + generate_latest(here)
+
+
+class _Campaigns:
+    """Gauges of campaigns as they stand at this scrape."""
+
+    def __init__(self, campaigns: Sequence[CampaignState], now: datetime) -> None:
+        self._campaigns = campaigns
+        self._now = now
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Return nothing: the names are known only at a scrape."""
+        return ()
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Yield the families."""
+        return campaign_metrics(self._campaigns, self._now)
+
+
+def campaign_metrics(campaigns: Sequence[CampaignState], now: datetime) -> Iterator[GaugeMetricFamily]:
+    """Yield what is told of campaigns at a scrape."""
+    number = _gauge("cycle_number", "Number of the newest cycle.", "campaign")
+    state = _gauge("cycle_state", "1 for the state the newest cycle is in.", "campaign", "state")
+    age = _gauge("cycle_state_age_seconds", "Seconds since the newest cycle last moved.", "campaign")
+    paused = _gauge("campaign_paused", "1 while a campaign is paused.", "campaign")
+    subjects = _gauge("subjects", "Rows of the upload ledger.", "campaign", "state")
+    arrived = _gauge("classifications", "Classifications that ever arrived.", "campaign")
+    waiting = _gauge("quarantined_classifications", "Rows in quarantine.", "campaign")
+    lag = _gauge("ingest_cursor_age_seconds", "Seconds since a source's cursor moved.", "campaign", "source")
+    for campaign in campaigns:
+        name = campaign.name
+        if campaign.state is not None and campaign.since is not None:
+            number.add_metric([name], campaign.cycle or 0)
+            state.add_metric([name, str(campaign.state)], 1)
+            age.add_metric([name], (now - campaign.since).total_seconds())
+        paused.add_metric([name], float(campaign.is_paused))
+        for subject_state, n in campaign.subjects.items():
+            subjects.add_metric([name, str(subject_state)], n)
+        arrived.add_metric([name], campaign.ingest.total)
+        waiting.add_metric([name], sum(campaign.ingest.waiting.values()))
+        for source in campaign.ingest.sources:
+            if source.updated_at is not None:
+                lag.add_metric([name, source.name], (now - source.updated_at).total_seconds())
+    yield from (number, state, age, paused, subjects, arrived, waiting, lag)
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"alservice_{name}", text, labels=labels)
+
+
+class Observed:
+    """Counts and times every answer, by route and not by address: addresses are as many as galaxies."""
+
+    def __init__(self, app: ASGIApp, *, metrics: WebMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and count its answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status = 500
+
+        async def send_seen(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_seen)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.observe(scope["method"], route, status, time.perf_counter() - began)

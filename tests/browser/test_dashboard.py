@@ -1,0 +1,223 @@
+"""The dashboard in a real browser: every page and act, populated, empty and after a failure; offline and accessible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, expect
+from sqlalchemy import Engine
+
+from alservice.core.access import Scope
+from alservice.core.cycles import CycleState
+from alservice.factory import Factory
+from alservice.factory.operations import paused
+from alservice.web.application import create_app
+from tests.browser.conftest import Visit
+from tests.support.dashboards import World, fail_cycle, moving_factory
+from tests.support.web_server import served
+from tests.support.worlds import import_rows, make_campaign, make_row
+from tests.web.conftest import secret_of
+
+HOME = "/campaigns/gz-demo"
+PAGES = (
+    "/",
+    HOME,
+    *(f"{HOME}/{tab}" for tab in ("cycles", "cycles/2", "votes", "subjects", "models", "gallery", "events")),
+)
+ACTS = tuple(
+    f"{HOME}/act/{act}" for act in ("approve?cycle=2", "reject?cycle=2", "roll-back?model=1", "pause", "resume")
+)
+LAPTOP, PHONE = 1280, 390
+
+
+@contextmanager
+def visiting(
+    browser: Browser, factory: Factory, *, scope: Scope = Scope.OPERATE, width: int = LAPTOP, dark: bool = False
+) -> Iterator[Visit]:
+    """Serve a factory and log a person in; at the end nothing was asked of another host, and no script failed."""
+    secret = secret_of(factory, scope, name="anna")
+    scheme = "dark" if dark else "light"
+    with served(create_app(factory, figures_life_s=0, prefect_ui="http://127.0.0.1:4200")) as base:
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        visit = Visit(context.new_page(), base)
+        visit.log_in(secret)
+        yield visit
+        context.close()
+    assert visit.outside == []
+    assert visit.faults == []
+
+
+def assert_accessible(visit: Visit) -> None:
+    """Fail on serious findings, and on a page that is wider than the screen."""
+    found = Axe().run(visit.page).response["violations"]
+    serious = [
+        f"{f['id']}: {n['html'][:200]}" for f in found if f["impact"] in {"serious", "critical"} for n in f["nodes"]
+    ]
+    assert not serious, (visit.page.url, serious)
+    width = visit.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert width <= 0, (visit.page.url, width)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [LAPTOP, PHONE])
+def test_every_page_is_accessible_and_fits(browser: Browser, world: World, width: int, *, dark: bool) -> None:
+    """Axe finds nothing serious on any page or form, light and dark, on a laptop and a phone."""
+    with visiting(browser, world.factory, width=width, dark=dark) as visit:
+        for path in (*PAGES, *ACTS, "/login", f"{HOME}/cycles/99"):
+            visit.go(path)
+            assert_accessible(visit)
+
+
+def test_what_an_operator_looks_for_is_there(browser: Browser, world: World) -> None:
+    """State, steps, retries, votes, ledger, checks, curves, galaxies with reasons, links into Prefect."""
+    with visiting(browser, world.factory) as visit:
+        page = visit.page
+        expect(page.get_by_text("The gate could not tell: a person decides.")).to_be_visible()
+        page.get_by_role("link", name="gz-demo").click()
+        expect(page.get_by_role("heading", name="The gate could not tell")).to_be_visible()
+        expect(page.get_by_role("img", name="Learning curve")).to_be_visible()
+        visit.go(f"{HOME}/cycles/1")
+        expect(page.get_by_text("Zooniverse answered 503 five times").first).to_be_visible()
+        expect(page.get_by_text("resumed 1 time")).to_be_visible()
+        link = page.get_by_role("link", name="sleepy-crab")
+        assert link.get_attribute("href") == "http://127.0.0.1:4200/runs?flow-run-search=sleepy-crab"
+        page.get_by_role("navigation", name="Campaign").get_by_role("link", name="Votes").click()
+        expect(page.get_by_role("img", name="Classifications per hour")).to_be_visible()
+        expect(page.get_by_role("region", name="Sources").get_by_text("api")).to_be_visible()
+        page.get_by_text("The first rows").click()
+        expect(page.get_by_text("is not JSON: <script>alert(1)</script>").first).to_be_visible()
+        page.get_by_role("link", name="Subjects").click()
+        expect(page.get_by_role("img", name="Subjects by state")).to_be_visible()
+        expect(page.get_by_text("image refused: <script>alert(1)</script>")).to_be_visible()
+        page.get_by_role("link", name="Models").click()
+        for chart in ("Learning curve", "Random arm against informative arm", "Calibration"):
+            expect(page.get_by_role("img", name=chart)).to_be_visible()
+        page.get_by_role("link", name="Gallery").click()
+        expect(page.get_by_text("expected from 40 votes").first).to_be_visible()
+        pictures = page.locator(".galaxy img")
+        assert pictures.count() == 9
+        assert pictures.evaluate_all("images => images.every(i => i.complete && i.naturalWidth > 0)")
+
+
+def decide(visit: Visit, button: str, confirm: str, reason: str) -> None:
+    """Press a button of the page, give a reason and confirm."""
+    visit.page.get_by_role("link", name=button).first.click()
+    visit.page.get_by_label("Reason").fill(reason)
+    visit.page.get_by_role("button", name=confirm).click()
+
+
+@pytest.mark.parametrize(
+    ("button", "confirm", "state"),
+    [
+        ("Approve…", "Approve and promote", CycleState.PROMOTED),
+        ("Reject…", "Reject candidate", CycleState.KEPT),
+    ],
+)
+def test_deciding_at_the_gate(browser: Browser, world: World, button: str, confirm: str, state: CycleState) -> None:
+    """A held cycle is decided with a reason, which stands in the audit."""
+    with visiting(browser, world.factory) as visit:
+        visit.go(HOME)
+        decide(visit, button, confirm, "the bars look right")
+        expect(visit.page.get_by_role("status")).to_contain_text("Done.")
+        assert world.factory.cycles.get(world.held.id).state is state
+        visit.go(f"{HOME}/events")
+        expect(visit.page.get_by_text("token:anna").first).to_be_visible()
+        visit.go(f"{HOME}/cycles/2")
+        expect(visit.page.get_by_text("the bars look right").first).to_be_visible()
+
+
+def test_rolling_back(browser: Browser, world: World) -> None:
+    """An earlier champion is brought back from the registry."""
+    with visiting(browser, world.factory) as visit:
+        visit.go(f"{HOME}/models")
+        first = world.models[0].id
+        decide(visit, f"Roll back to model {first}…", "Roll back", "new images broke it")
+        expect(visit.page.get_by_role("status")).to_contain_text("live again")
+        champion = world.factory.models.champion(world.campaign.id)
+        assert champion is not None
+        assert champion.id == first
+
+
+def test_pausing_and_resuming(browser: Browser, world: World) -> None:
+    """A pause shows on every page of the campaign until it is ended."""
+    with visiting(browser, world.factory) as visit:
+        visit.go(f"{HOME}/votes")
+        decide(visit, "Pause", "Pause campaign", "storage is moved")
+        expect(visit.page.get_by_text("storage is moved")).to_be_visible()
+        assert paused(world.factory, world.campaign) is not None
+        visit.go(f"{HOME}/cycles")
+        decide(visit, "Resume", "Resume campaign", "done")
+        expect(visit.page.get_by_role("link", name="Pause")).to_be_visible()
+        assert paused(world.factory, world.campaign) is None
+
+
+def test_after_a_failure(browser: Browser, world: World) -> None:
+    """A failed cycle says in which step and why, and is resumed from the page; markup in the error is text."""
+    fail_cycle(world)
+    with visiting(browser, world.factory) as visit:
+        for path in (*PAGES, f"{HOME}/cycles/3"):
+            visit.go(path)
+            assert_accessible(visit)
+        visit.go(HOME)
+        expect(visit.page.get_by_role("heading", name="Cycle 3 failed in planned")).to_be_visible()
+        expect(visit.page.get_by_text("disk is gone <script>alert(1)</script>")).to_be_visible()
+        decide(visit, "Resume…", "Resume campaign", "disk replaced")
+        expect(visit.page.get_by_role("status")).to_be_visible()
+        cycle = world.factory.cycles.open(world.campaign.id)
+        assert cycle is not None
+        assert cycle.state is CycleState.PLANNED
+
+
+def test_refusals_keep_what_was_typed(browser: Browser, world: World) -> None:
+    """Somebody else was faster: the form says so and keeps the reason."""
+    with visiting(browser, world.factory) as visit:
+        visit.go(f"{HOME}/act/approve?cycle=2")
+        world.factory.models.keep(world.held, actor="token:ben", reason="faster")
+        visit.page.get_by_label("Reason").fill("mine")
+        visit.page.get_by_role("button", name="Approve").click()
+        expect(visit.page.get_by_role("alert")).to_contain_text("not held")
+        assert visit.page.get_by_label("Reason").input_value() == "mine"
+
+
+def test_by_keyboard_alone(browser: Browser, world: World) -> None:
+    """The first stop skips to the content; a decision needs no mouse."""
+    with visiting(browser, world.factory) as visit:
+        visit.go(HOME)
+        visit.page.keyboard.press("Tab")
+        assert visit.page.evaluate("document.activeElement.textContent") == "Skip to content"
+        visit.page.get_by_role("link", name="Approve…").focus()
+        visit.page.keyboard.press("Enter")
+        visit.page.get_by_label("Reason").focus()
+        visit.page.keyboard.type("by keys")
+        visit.page.keyboard.press("Tab")
+        visit.page.keyboard.press("Enter")
+        expect(visit.page.get_by_role("status")).to_be_visible()
+
+
+def test_empty_pages(browser: Browser, engine: Engine, tmp_path: Path) -> None:
+    """Without a campaign, and with one that has no cycle, every page says so and is accessible."""
+    factory, _ = moving_factory(engine, tmp_path)
+    with visiting(browser, factory) as visit:
+        expect(visit.page.get_by_text("No campaign yet.")).to_be_visible()
+        assert_accessible(visit)
+        import_rows(factory, make_campaign(name="gz-demo"), [make_row(1)])
+        for tab in ("", "/cycles", "/votes", "/subjects", "/models", "/gallery", "/events"):
+            visit.go(HOME + tab)
+            assert_accessible(visit)
+        visit.go(f"{HOME}/cycles/0")
+        expect(visit.page.get_by_role("heading", name="This did not work")).to_be_visible()
+
+
+def test_readers_decide_nothing(browser: Browser, world: World) -> None:
+    """With a token of scope read there is no button, and the page says what is missing; logging out ends it."""
+    with visiting(browser, world.factory, scope=Scope.READ) as visit:
+        visit.go(HOME)
+        expect(visit.page.get_by_text("Log in with a token of scope operate to decide.")).to_be_visible()
+        assert visit.page.locator("a[href*='/act/']").count() == 0
+        visit.page.get_by_role("button", name="Log out").click()
+        visit.go(HOME)
+        expect(visit.page.get_by_role("heading", name="Log in")).to_be_visible()

@@ -1,0 +1,423 @@
+"""Databases that the web service's tests look at: a campaign of some cycles with everything a page can show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import Engine, insert
+
+from alservice.adapters import packs
+from alservice.adapters.sql import schema
+from alservice.adapters.sql.engine import transaction
+from alservice.core.batch_records import Acquired, AcquisitionBatch, BatchPolicy
+from alservice.core.bootstrap import Estimate
+from alservice.core.catalogues import CatalogueRow, Shard
+from alservice.core.cycles import Cycle, CycleState
+from alservice.core.evaluation import Metrics
+from alservice.core.gate import Check, GateDecision, GatePolicy
+from alservice.core.metrics import AnswerMetrics, QuestionMetrics
+from alservice.core.posteriors import Posterior
+from alservice.core.records import CampaignRow, Evaluation, Model
+from alservice.core.states import SubjectState
+from alservice.core.subjects import draft_subject
+from alservice.core.training_sets import tally_set
+from alservice.factory import Factory
+from alservice.rehearsal.sky import synthetic_sky
+from tests.support.worlds import NOON, TREE, import_rows, make_campaign, make_factory
+
+HOSTILE = "<script>alert(1)</script>"
+"""Text from outside that no page may run."""
+
+FORMULA = "=HYPERLINK(1)"
+"""Galaxy id that a spreadsheet would run."""
+
+GALAXIES = 60
+"""Galaxies of the populated campaign."""
+
+
+class Hands:
+    """A clock that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        """Return the time."""
+        return self.now
+
+    def forward(self, **span: float) -> None:
+        """Go on by a span."""
+        self.now += timedelta(**span)
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """A factory with a populated campaign.
+
+    Parameters
+    ----------
+    held
+        The newest cycle, which waits for a person.
+    """
+
+    factory: Factory
+    hands: Hands
+    campaign: CampaignRow
+    held: Cycle
+    models: Sequence[Model]
+
+
+def moving_factory(engine: Engine, folder: Path) -> tuple[Factory, Hands]:
+    """Return a factory on an empty database, and the hands of its clock."""
+    hands = Hands()
+    return replace(make_factory(engine, folder), clock=hands), hands
+
+
+def populate(engine: Engine, folder: Path, *, cycles: int = 5, name: str = "gz-demo") -> World:
+    """Fill a database: finished cycles, one that is held, votes, subjects in every state, posteriors, events."""
+    factory, hands = moving_factory(engine, folder)
+    rng = np.random.default_rng(7)
+    campaign = import_rows(factory, make_campaign(name=name), _rows(rng))
+    catalogue = factory.catalogues.newest(campaign.id)
+    assert catalogue is not None
+    ids = [galaxy.galaxy_id for galaxy in factory.catalogues.galaxies(catalogue.id)]
+    models: list[Model] = []
+    for number in range(cycles):
+        last = number == cycles - 1
+        champion = factory.models.champion(campaign.id)
+        cycle = factory.start_cycle().run(campaign, actor="prefect:brisk-otter")
+        drawn = ids[number * 12 : number * 12 + 12]
+        cycle = _ask(factory, hands, cycle, drawn, champion, rng)
+        if number == 1:
+            cycle = _stop_and_resume(factory, hands, cycle)
+        _vote(engine, factory, hands, campaign, drawn, rng, fresh=last)
+        cycle, model = _learn(factory, hands, campaign, cycle, champion, rng, ids[: (number + 1) * 12])
+        models.append(model)
+        cycle = factory.models.settle(cycle, _decision(number, held=last, rng=rng), actor="prefect:brisk-otter")
+        if not last:
+            hands.forward(minutes=1)
+            cycle = factory.cycles.move(cycle, CycleState.DONE, actor="prefect:brisk-otter", detail={})
+            hands.forward(days=5)
+    _subjects_in_every_state(factory, campaign, cycle)
+    _predict(factory, campaign, catalogue.id, models, ids, rng)
+    _quarantine(engine, campaign, hands)
+    hands.forward(hours=3)
+    return World(factory=factory, hands=hands, campaign=campaign, held=cycle, models=models)
+
+
+def fail_cycle(world: World) -> None:
+    """Reject the held candidate, finish, and let the next cycle fail in its first step, with a hostile message."""
+    factory = world.factory
+    decision = factory.models.decision(world.held.id)
+    assert decision is not None
+    kept = factory.models.settle(world.held, replace(decision, verdict="reject"), actor="token:test")
+    factory.cycles.move(kept, CycleState.DONE, actor="prefect:brisk-otter", detail={})
+    cycle = factory.start_cycle().run(world.campaign, actor="prefect:brisk-otter")
+    world.hands.forward(minutes=4)
+    factory.advance_cycle("prefect:brisk-otter").fail(cycle.id, OSError(f"disk is gone {HOSTILE}"))
+
+
+def _rows(rng: np.random.Generator) -> list[CatalogueRow]:
+    rows = []
+    for number, galaxy in enumerate(synthetic_sky(TREE, n=GALAXIES, seed=3, size_px=160), start=1):
+        rows.append(
+            CatalogueRow(
+                row=number,
+                galaxy_id={5: FORMULA, 6: f"g{HOSTILE}", 7: "survey/field 7"}.get(number, galaxy.galaxy_id),
+                ra_deg=galaxy.ra_deg,
+                dec_deg=galaxy.dec_deg,
+                image=galaxy.image,
+                unbiased=True,
+                fractions=None,
+                n_votes=None,
+            )
+        )
+    return rows
+
+
+def _ask(
+    factory: Factory, hands: Hands, cycle: Cycle, drawn: Sequence[str], champion: Model | None, rng: np.random.Generator
+) -> Cycle:
+    actor = "prefect:brisk-otter"
+    hands.forward(minutes=2)
+    if champion is not None:
+        cycle = factory.cycles.move(cycle, CycleState.PREDICTING, actor=actor, detail={"image_shards": 8})
+        hands.forward(minutes=21)
+    detail = {"requested": GALAXIES, "done": GALAXIES, "failed": 0}
+    cycle = factory.cycles.move(cycle, CycleState.ACQUIRING, actor=actor, detail=detail)
+    factory.acquisitions.save(cycle.id, _batch(drawn, champion, rng), n_votes=40)
+    hands.forward(minutes=1)
+    cycle = factory.cycles.move(cycle, CycleState.PUBLISHING, actor=actor, detail={"informative": 9, "random": 3})
+    galaxies = factory.catalogues.by_id(cycle.catalogue_id, sorted(drawn))
+    drafts = [draft_subject("gz-demo", cycle.number, galaxy) for galaxy in galaxies]
+    subjects = factory.ledger.plan(cycle, drafts, n_votes=40)
+    factory.ledger.mark(subjects, SubjectState.CREATING)
+    told = {subject.id: 90_000_000 + subject.id for subject in subjects}
+    for state in (SubjectState.CREATED, SubjectState.VERIFIED, SubjectState.LIVE):
+        factory.ledger.mark(subjects, state, zooniverse_ids=told)
+    hands.forward(minutes=6)
+    deadline = hands.now + timedelta(days=3)
+    return factory.cycles.move(
+        cycle, CycleState.COLLECTING, actor=actor, detail={"live": len(drawn)}, deadline=deadline
+    )
+
+
+def _batch(drawn: Sequence[str], champion: Model | None, rng: np.random.Generator) -> AcquisitionBatch:
+    n = len(drawn) * 3 // 4 if champion is not None else 0
+    scores = np.sort(rng.gamma(3, 0.12, n))[::-1]
+    galaxies = [
+        Acquired(galaxy_id=drawn[i], arm="informative", score_nats=float(score), inclusion_probability=0.3, rank=i + 1)
+        for i, score in enumerate(scores)
+    ]
+    galaxies += [
+        Acquired(galaxy_id=galaxy, arm="random", score_nats=None, inclusion_probability=0.05, rank=i + 1)
+        for i, galaxy in enumerate(drawn[n:])
+    ]
+    return AcquisitionBatch(
+        galaxies=tuple(galaxies),
+        policy=BatchPolicy(rule="power", informative=n, random=len(drawn) - n),
+        seed=11,
+        offered=GALAXIES,
+        eligible=GALAXIES - 12,
+        eligible_members=10,
+        excluded={"labelled": 12},
+    )
+
+
+def _stop_and_resume(factory: Factory, hands: Hands, cycle: Cycle) -> Cycle:
+    factory.advance_cycle("prefect:sleepy-crab").fail(cycle.id, OSError("Zooniverse answered 503 five times"))
+    hands.forward(minutes=12)
+    return factory.advance_cycle("prefect:brisk-otter").resume(cycle.id)
+
+
+def _vote(
+    engine: Engine,
+    factory: Factory,
+    hands: Hands,
+    campaign: CampaignRow,
+    drawn: Sequence[str],
+    rng: np.random.Generator,
+    *,
+    fresh: bool,
+) -> None:
+    """Write classifications over some hours, and the tallies they would give."""
+    rows, now = [], hands.now
+    first = int(now.timestamp())
+    for hour in range(60 if fresh else 6):
+        at = now + timedelta(hours=hour)
+        for place in range(int(rng.poisson(9 + 7 * np.sin(hour / 3.8) ** 2))):
+            number = first * 100 + hour * 100 + place
+            rows.append(
+                {
+                    "campaign_id": campaign.id,
+                    "classification_id": number,
+                    "workflow_id": 1,
+                    "workflow_version": "1.1",
+                    "seen_before": False,
+                    "live_project": True,
+                    "created_at": at,
+                    "annotations": "[]",
+                    "galaxy_id": drawn[place % len(drawn)],
+                    "answers": [0],
+                    "abstentions": 0,
+                    "verdict": "repeat" if place == 3 else "counted",
+                    "source": "export" if hour % 7 == 0 else "api",
+                    "received_at": at,
+                    "gold_standard": False,
+                    "after_retirement": False,
+                    "answers_from": "api",
+                }
+            )
+    starts = [answers.start for answers in TREE.slices]
+    tallies = [
+        {
+            "campaign_id": campaign.id,
+            "galaxy_id": galaxy,
+            "classifications": 40,
+            "votes": _counts(rng, starts).tolist(),
+            "last_id": 1,
+        }
+        for galaxy in drawn
+    ]
+    hands.forward(hours=60 if fresh else 6)
+    with transaction(engine) as connection:
+        connection.execute(insert(schema.classifications), rows)
+        connection.execute(insert(schema.tallies), tallies)
+    with factory.classifications.landing(campaign.id) as landing:
+        landing.move_cursor("api", first * 100)
+
+
+def _counts(rng: np.random.Generator, starts: Sequence[int]) -> np.ndarray:
+    counts = np.zeros(TREE.n_answers, dtype=np.int64)
+    for index, answers in enumerate(TREE.slices):
+        size = answers.stop - answers.start
+        counts[answers] = rng.multinomial(40 if index == 0 else 12, rng.dirichlet(np.ones(size)))
+    return counts
+
+
+def _learn(
+    factory: Factory,
+    hands: Hands,
+    campaign: CampaignRow,
+    cycle: Cycle,
+    champion: Model | None,
+    rng: np.random.Generator,
+    voted: Sequence[str],
+) -> tuple[Cycle, Model]:
+    actor = "prefect:brisk-otter"
+    n_answers = TREE.n_answers
+    tallies = tally_set({galaxy: np.full(n_answers, 3, dtype=np.int64) for galaxy in voted}, n_answers)
+    snapshot = factory.snapshots.save(cycle, key=f"snapshots/{cycle.number}", tallies=tallies)
+    cycle = factory.cycles.move(cycle, CycleState.TRAINING, actor=actor, detail={"new_votes": tallies.n_votes})
+    card = {"network": {"name": "compact"}, "n_galaxies": len(voted), "code_revision": "0a1b2c3"}
+    digest = f"{cycle.number:02d}" + "c0ffee" * 10
+    model = factory.models.save(cycle, key="models/none", digest=digest, snapshot_id=snapshot.id, card=card)
+    cycle = factory.cycles.get(cycle.id)
+    hands.forward(minutes=38)
+    cycle = factory.cycles.move(cycle, CycleState.EVALUATING, actor=actor, detail={"model": digest})
+    value = 0.21 * 0.93**cycle.number
+    for judged, own in ((model, value), (champion, value * 1.06)):
+        if judged is not None:
+            metrics = _metrics(own, rng)
+            factory.snapshots.save_evaluation(
+                Evaluation(cycle_id=cycle.id, cycle_number=cycle.number, model_id=judged.id, metrics=metrics)
+            )
+    hands.forward(minutes=3)
+    cycle = factory.cycles.move(cycle, CycleState.GATED, actor=actor, detail={"nll_per_vote": value})
+    hands.forward(minutes=1)
+    return cycle, model
+
+
+def _metrics(value: float, rng: np.random.Generator) -> Metrics:
+    tolerances = (0.02, 0.05, 0.1, 0.2)
+    errors = tuple(float(v) for v in rng.normal(0.12, 0.05, 4) * np.array([1, 0.7, 0.4, 0.2]))
+    return Metrics(
+        n_galaxies=312,
+        n_votes=12_480,
+        nll_per_vote=Estimate(value=value, low=value - 0.006, high=value + 0.006),
+        tolerances=tolerances,
+        questions=tuple(
+            QuestionMetrics(
+                question=question.name,
+                n_galaxies=312,
+                n_votes=4_000,
+                nll_per_vote=value,
+                n_judged=250,
+                rmse=float(rng.uniform(0.08, 0.2)),
+                coverage_error=errors,
+            )
+            for question in TREE.questions
+        ),
+        answers=tuple(
+            AnswerMetrics(column=column, n_judged=250, rmse=0.12, crps_votes=2.0, coverage_error=errors)
+            for column in TREE.columns
+        ),
+    )
+
+
+def _decision(number: int, *, held: bool, rng: np.random.Generator) -> GateDecision:
+    checks = [
+        Check(
+            name="nll-per-vote",
+            value=-0.0021,
+            low=-0.0064,
+            high=0.0031 if held else -0.0004,
+            margin=0.002,
+            passed=not held,
+            detail="Candidate minus champion on 312 galaxies.",
+        ),
+        *(
+            Check(
+                name=f"rmse {question.name}",
+                value=(middle := float(rng.normal(-0.002, 0.004))),
+                low=middle - 0.006,
+                high=middle + 0.006,
+                margin=0.02,
+                passed=True,
+                detail="Candidate minus champion on 250 galaxies.",
+            )
+            for question in TREE.questions[:4]
+        ),
+    ]
+    first = Check(name="first-model", value=None, low=None, high=None, margin=None, passed=True, detail="No champion.")
+    return GateDecision(
+        verdict="hold" if held else "promote",
+        n_galaxies=312,
+        n_votes=12_480,
+        checks=tuple(checks) if number else (first,),
+        policy=GatePolicy(),
+    )
+
+
+def _subjects_in_every_state(factory: Factory, campaign: CampaignRow, cycle: Cycle) -> None:
+    rows = list(factory.ledger.of_campaign(campaign.id))
+    factory.ledger.mark(rows[:20], SubjectState.RETIRED)
+    factory.ledger.mark(rows[20:23], SubjectState.WITHDRAWN)
+    with transaction(factory.engine) as connection:
+        for place, (state, error) in enumerate(
+            (
+                (SubjectState.PLANNED, None),
+                (SubjectState.CREATING, None),
+                (SubjectState.FAILED, f"image refused: {HOSTILE}"),
+            )
+        ):
+            connection.execute(
+                insert(schema.subjects).values(
+                    campaign_id=campaign.id,
+                    cycle_id=cycle.id,
+                    galaxy_id=f"extra-{place}",
+                    key=f"extra-key-{place}",
+                    image_key="images/none",
+                    state=state,
+                    n_votes=40,
+                    attempts=place,
+                    error=error,
+                    created_at=NOON,
+                    updated_at=NOON,
+                )
+            )
+
+
+def _predict(
+    factory: Factory,
+    campaign: CampaignRow,
+    catalogue_id: int,
+    models: Sequence[Model],
+    ids: Sequence[str],
+    rng: np.random.Generator,
+) -> None:
+    size = campaign.campaign.images.shard_galaxies
+    champion = models[-2]
+    for index, first in enumerate(range(0, len(ids), size)):
+        names = tuple(ids[first : first + size])
+        posterior = Posterior(
+            galaxy_ids=names,
+            concentrations=rng.gamma(2.0, 4.0, (len(names), 10, TREE.n_answers)).astype(np.float32) + 0.1,
+            embeddings=np.zeros((len(names), 0), dtype=np.float16),
+            tree_hash=TREE.hash,
+            model=champion.digest,
+        )
+        stored = factory.objects.put(packs.encode_posterior(posterior), kind="posteriors", suffix=".parquet")
+        shard = Shard(index=index, key=stored.key, n_galaxies=len(names), n_failed=0)
+        factory.models.save_posterior_shard(champion.id, catalogue_id, "catalogue", shard)
+
+
+def _quarantine(engine: Engine, campaign: CampaignRow, hands: Hands) -> None:
+    rows = [
+        {
+            "campaign_id": campaign.id,
+            "digest": f"digest {number}",
+            "source": "export-2026-01.csv",
+            "row": number,
+            "field": "annotations",
+            "reason": f"is not JSON: {HOSTILE}",
+            "received_at": hands.now,
+        }
+        for number in range(1, 4)
+    ]
+    with transaction(engine) as connection:
+        connection.execute(insert(schema.quarantined_rows), rows)

@@ -1,0 +1,121 @@
+"""The command line of the service: tokens are shown once, and nothing is served on a wrong schema."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
+
+import httpx
+import pytest
+from sqlalchemy import Engine, text
+from typer.testing import CliRunner
+
+from alservice.adapters.sql.engine import transaction
+from alservice.cli import app
+
+START_S = 60
+"""Longest wait for a service to listen."""
+
+
+@pytest.fixture(autouse=True)
+def settings(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Point the command line at this test's database."""
+    monkeypatch.setenv("ALSERVICE_DATABASE_URL", database_url)
+    monkeypatch.setenv("ALSERVICE_WORKDIR", str(tmp_path))
+
+
+def run(*words: str) -> tuple[int, str, str]:
+    """Run a command; return its exit code and both outputs."""
+    result = CliRunner().invoke(app, list(words))
+    return result.exit_code, result.stdout, result.stderr
+
+
+@contextmanager
+def serving(port: int) -> Iterator[Popen[str]]:
+    """Run ``alservice serve`` as a process, ended at the end."""
+    command = [sys.executable, "-m", "alservice.cli", "serve", "--port", str(port)]
+    with Popen(command, stdout=DEVNULL, stderr=PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def test_a_token_is_shown_once_and_kept_as_a_hash(engine: Engine) -> None:
+    """The secret goes to standard output alone; the database and the list know only its name, scope and end."""
+    code, out, err = run("token", "create", "--scope", "read", "--name", "anna", "--expires-days", "30")
+    secret = out.strip()
+    assert (code, secret[:4]) == (0, "als_")
+    assert secret not in err
+    with transaction(engine) as connection:
+        row = str(connection.execute(text("SELECT * FROM tokens")).one())
+    assert secret not in row
+    assert secret[4:] not in row
+    code, listed, _ = run("token", "list", "--json")
+    found = json.loads(listed)
+    assert (found["name"], found["scope"], found["state"]) == ("anna", "read", "valid")
+    assert secret not in listed
+
+
+def test_tokens_end(engine: Engine) -> None:
+    """A revoked token is listed as such; a name is never used twice; days and names are checked."""
+    assert run("token", "create", "--scope", "operate", "--name", "ben")[0] == 0
+    assert run("token", "revoke", "ben")[0] == 0
+    assert "revoked" in run("token", "list")[1]
+    for words, said in (
+        (("create", "--scope", "read", "--name", "ben"), "[conflict]"),
+        (("create", "--scope", "read", "--expires-days", "0"), "[bad-input]"),
+        (("create", "--scope", "read", "--name", " "), "[bad-input]"),
+        (("revoke", "nobody"), "[not-found]"),
+    ):
+        code, _, err = run("token", *words)
+        assert code == 1
+        assert said in err
+    assert run("token", "create", "--scope", "admin")[0] == 2
+
+
+def test_a_wrong_schema_is_not_served(engine: Engine) -> None:
+    """The service refuses to start and says how the schema is brought up to date."""
+    with transaction(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    with serving(0) as process:
+        assert process.wait(START_S) == 1
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert "[schema-mismatch]" in said
+    assert "alservice db upgrade" in said
+
+
+def test_a_taken_port_is_named(engine: Engine) -> None:
+    """A port that somebody listens on is an error with its number."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with serving(port) as process:
+            assert process.wait(START_S) == 1
+            assert process.stderr is not None
+            assert f"[port-in-use] port {port}" in process.stderr.read()
+
+
+def test_it_serves_and_stops(engine: Engine) -> None:
+    """A token made on the command line opens the running service; SIGTERM ends it cleanly."""
+    secret = run("token", "create", "--scope", "read")[1].strip()
+    with serving(0) as process:
+        assert process.stderr is not None
+        address = next(line.split()[-1] for line in process.stderr if line.startswith("serving on"))
+        with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {secret}"}) as client:
+            until = time.monotonic() + START_S
+            while time.monotonic() < until:
+                try:
+                    assert client.get("/healthz").json() == {"status": "ok"}
+                    break
+                except httpx.TransportError:
+                    time.sleep(0.05)
+            assert client.get("/api/v1/campaigns").json() == {"items": [], "next": None}
+        process.terminate()
+        assert process.wait(START_S) in {0, -15}
