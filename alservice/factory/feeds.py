@@ -18,7 +18,19 @@ from alservice.services.forget_people import ForgetPeople
 from alservice.services.receive_reductions import ReceiveReductions, WebhookRefused
 from alservice.services.reduced_tallies import CompareFeeds
 
-__all__ = ["FeedComparison", "ReceiveReductions", "WebhookLogin", "WebhookRefused", "receive_reductions"]
+__all__ = [
+    "FeedComparison",
+    "ReceiveReductions",
+    "WebhookLogin",
+    "WebhookRefused",
+    "compare_feeds",
+    "forget_expired",
+    "forget_user",
+    "hash_of_user",
+    "issue_webhook",
+    "receive_reductions",
+    "tally_faults",
+]
 
 PASSWORD_BYTES = 32
 """Bytes of chance in a password: no list of words comes near, so that one fast keyed hash is enough."""

@@ -24,8 +24,10 @@ from alservice.core.posteriors import Posterior
 from alservice.core.records import CampaignRow, Evaluation, Model
 from alservice.core.states import SubjectState
 from alservice.core.subjects import draft_subject
-from alservice.core.training_sets import tally_set
+from alservice.core.training_sets import TallySet, tally_set
 from alservice.factory import Factory
+from alservice.model.card import ModelCard, to_bytes
+from alservice.model.networks import NetworkConfig, build_network
 from alservice.rehearsal.sky import synthetic_sky
 from tests.support.worlds import NOON, TREE, import_rows, make_campaign, make_factory
 
@@ -271,11 +273,15 @@ def _learn(
     actor = "prefect:brisk-otter"
     n_answers = TREE.n_answers
     tallies = tally_set({galaxy: np.full(n_answers, 3, dtype=np.int64) for galaxy in voted}, n_answers)
-    snapshot = factory.snapshots.save(cycle, key=f"snapshots/{cycle.number}", tallies=tallies)
+    snapshot = factory.snapshots.save(
+        cycle, key=f"snapshots/{cycle.number}", tallies=tallies, reducer="1", n_inconsistent=0
+    )
     cycle = factory.cycles.move(cycle, CycleState.TRAINING, actor=actor, detail={"new_votes": tallies.n_votes})
-    card = {"network": {"name": "compact"}, "n_galaxies": len(voted), "code_revision": "0a1b2c3"}
-    digest = f"{cycle.number:02d}" + "c0ffee" * 10
-    model = factory.models.save(cycle, key="models/none", digest=digest, snapshot_id=snapshot.id, card=card)
+    card = _card(tallies, seed=cycle.number)
+    weights = to_bytes(build_network(card.network, TREE, seed=card.seed).state_dict(), card)
+    stored = factory.objects.put(weights, kind="models", suffix=".safetensors")
+    digest = stored.digest
+    model = factory.models.save(cycle, key=stored.key, digest=digest, snapshot_id=snapshot.id, card=card.document())
     cycle = factory.cycles.get(cycle.id)
     hands.forward(minutes=38)
     cycle = factory.cycles.move(cycle, CycleState.EVALUATING, actor=actor, detail={"model": digest})
@@ -350,6 +356,22 @@ def _decision(number: int, *, held: bool, rng: np.random.Generator) -> GateDecis
         n_votes=12_480,
         checks=tuple(checks) if number else (first,),
         policy=GatePolicy(),
+    )
+
+
+def _card(tallies: TallySet, *, seed: int) -> ModelCard:
+    """Return the card of a network that has learned nothing."""
+    return ModelCard(
+        network=NetworkConfig(image_px=16, heads=1),
+        training={},
+        tree=TREE.name,
+        tree_hash=TREE.hash,
+        data_digest=tallies.digest,
+        n_galaxies=len(tallies.galaxy_ids),
+        n_votes=tallies.n_votes,
+        seed=seed,
+        code_revision="0a1b2c3",
+        history=(),
     )
 
 

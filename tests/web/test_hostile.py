@@ -148,8 +148,8 @@ def test_refusals_beside_the_form(operator: httpx.Client) -> None:
     """An act that cannot be done says why on its page, with what was typed."""
     fields = {"csrf": csrf_of(operator), "given": "0", "reason": "kept text"}
     answer = operator.post("/campaigns/gz-demo/act/approve", data=fields)
-    assert answer.status_code == 404
-    assert "no open cycle 0" in answer.text
+    assert answer.status_code == 409
+    assert "not held" in answer.text
     assert "kept text" in answer.text
     for given in ("", "x", "9" * 30):
         assert operator.post("/campaigns/gz-demo/act/approve", data={**fields, "given": given}).status_code == 422

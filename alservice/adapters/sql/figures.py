@@ -224,7 +224,7 @@ class SqlFigures:
         """Return galaxies of one arm, those of most expected information first."""
         table = schema.acquired
         wanted = (
-            select(table.c.galaxy_id, table.c.score_nats, table.c.inclusion_probability, table.c.rank)
+            select(table.c.galaxy_id, table.c.score_nats, table.c.inclusion_probability, table.c.rank, table.c.n_votes)
             .where(table.c.cycle_id == cycle_id, table.c.arm == arm)
             .order_by(table.c.score_nats.desc().nulls_last(), table.c.rank)
             .limit(limit)
@@ -232,10 +232,12 @@ class SqlFigures:
         return self._rows(wanted)
 
     def batch(self, cycle_id: int) -> Mapping[str, Any] | None:
-        """Return how a cycle's batch was drawn: sizes of the pool, policy and seed."""
-        table = schema.acquisitions
-        names = "n_votes", "policy", "seed", "offered", "eligible", "eligible_members", "excluded"
-        rows = self._rows(select(*(table.c[name] for name in names)).where(table.c.cycle_id == cycle_id))
+        """Return how a cycle's batch was drawn: sizes of the pool, policy and seed, and votes asked in all."""
+        table, drawn = schema.acquisitions, schema.acquired
+        names = "policy", "seed", "offered", "eligible", "eligible_members", "excluded"
+        asked = select(func.sum(drawn.c.n_votes)).where(drawn.c.cycle_id == cycle_id).scalar_subquery()
+        columns = (*(table.c[name] for name in names), asked.label("n_votes"))
+        rows = self._rows(select(*columns).where(table.c.cycle_id == cycle_id))
         return next(iter(rows), None)
 
     def snapshot_votes(self, cycle_ids: Sequence[int]) -> Mapping[int, int]:
