@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
@@ -33,7 +33,19 @@ def receiver(request: Request) -> ReceiveReductions:
     return receive_reductions(request.app.state.factory)
 
 
-@router.post("/caesar/reductions/{key}", status_code=204, response_class=Response)
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"description": what, "content": {"application/json": {}}}
+    for status, what in (
+        (401, "No login, or a wrong one."),
+        (404, "No campaign has this key."),
+        (413, "The body is too long."),
+        (422, "The body is no reduction; the field at fault is named."),
+        (503, "Not now: try again later."),
+    )
+}
+
+
+@router.post("/caesar/reductions/{key}", status_code=204, response_class=Response, responses=_ANSWERS)
 async def post_reduction(
     key: str, request: Request, receive: Annotated[ReceiveReductions, Depends(receiver)]
 ) -> Response:
