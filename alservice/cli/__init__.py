@@ -9,7 +9,7 @@ import os
 
 import typer
 
-from alservice.cli import machine, rehearsals, subjects, surveys, turns, votes
+from alservice.cli import machine, orchestration, rehearsals, subjects, surveys, turns, votes
 from alservice.cli.shell import OneLineErrors
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command()(rehearsals.rehearse)
 app.command()(machine.doctor)
 app.add_typer(machine.database, name="db")
+app.add_typer(orchestration.prefect, name="prefect")
 app.add_typer(surveys.campaigns, name="campaign")
 app.add_typer(surveys.catalogues, name="catalogue")
 app.add_typer(turns.cycles, name="cycle")

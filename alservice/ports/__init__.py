@@ -7,6 +7,7 @@ adapter, a fake for tests). Repeating any write with the same arguments must lea
 from __future__ import annotations
 
 from alservice.ports.ingest import ClassificationStore, ExportBatch, Inserted, Landing, WorkflowStore
+from alservice.ports.leases import LeaseStore
 from alservice.ports.process import Clock, Progress
 from alservice.ports.registry import (
     AcquisitionStore,
@@ -34,6 +35,7 @@ __all__ = [
     "ImageCodec",
     "Inserted",
     "Landing",
+    "LeaseStore",
     "ModelStore",
     "ObjectStore",
     "Progress",

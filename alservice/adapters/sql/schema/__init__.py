@@ -25,12 +25,14 @@ from alservice.adapters.sql.schema.cycles import acquired, acquisitions, cycles,
 from alservice.adapters.sql.schema.events import APPEND_ONLY, events
 from alservice.adapters.sql.schema.metadata import metadata
 from alservice.adapters.sql.schema.models import evaluations, models, posterior_shards, training_snapshots
+from alservice.adapters.sql.schema.operations import call_totals, leases
 from alservice.adapters.sql.schema.subjects import subjects
 
 __all__ = [
     "APPEND_ONLY",
     "acquired",
     "acquisitions",
+    "call_totals",
     "campaign_versions",
     "campaigns",
     "catalogue_faults",
@@ -43,6 +45,7 @@ __all__ = [
     "gate_decisions",
     "image_shards",
     "ingest_cursors",
+    "leases",
     "metadata",
     "models",
     "posterior_shards",
