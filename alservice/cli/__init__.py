@@ -9,7 +9,7 @@ import os
 
 import typer
 
-from alservice.cli import machine, orchestration, rehearsals, subjects, surveys, turns, votes
+from alservice.cli import machine, monitoring, orchestration, rehearsals, subjects, surveys, turns, votes
 from alservice.cli.shell import OneLineErrors
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(rehearsals.rehearse)
 app.command()(machine.doctor)
+app.command()(monitoring.metrics)
 app.add_typer(machine.database, name="db")
 app.add_typer(orchestration.prefect, name="prefect")
 app.add_typer(surveys.campaigns, name="campaign")

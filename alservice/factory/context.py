@@ -15,12 +15,14 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
+from alservice.adapters.meters import MeasuredObjects
 from alservice.adapters.objects import open_objects
 from alservice.adapters.progress import BarProgress, LogProgress
 from alservice.adapters.sql.embedded import EmbeddedPostgres
 from alservice.adapters.sql.engine import check_schema, make_engine, schema_state, upgrade
 from alservice.errors import BadConfig, StorageFull
 from alservice.factory.jobs import Factory
+from alservice.factory.meters import write_calls
 from alservice.ports import Progress
 from alservice.settings import Settings, load_settings
 
@@ -61,10 +63,11 @@ def open_factory(settings: Settings | None = None, *, progress: Progress | None 
             upgrade(engine)  # ends at this release's schema, or raises: nothing is left to check
         else:
             check_schema(engine)
+        stack.callback(write_calls, engine)
         yield Factory(
             settings=settings,
             engine=engine,
-            objects=open_objects(settings.object_store or str(folder / "objects")),
+            objects=MeasuredObjects(open_objects(settings.object_store or str(folder / "objects"))),
             clock=utc_now,
             progress=progress or _progress(),
             secret=lambda name: folder_secret(folder, name),
