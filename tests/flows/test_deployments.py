@@ -26,7 +26,7 @@ from tests.support.processes import free_port, process, wait_for
 from tests.support.rehearsals import environment, lines_of, run_alservice
 from tests.support.shared import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 BUSY = 503
 
@@ -55,7 +55,7 @@ class Server:
         """Return the table of cycles as the command line has it."""
         return lines_of(run_alservice(self.workdir, "cycle", "list", "--campaign", "rehearsal", "--json"))
 
-    def until(self, is_so: Callable[[], bool], what: str, *, seconds: float = 240) -> None:
+    def until(self, is_so: Callable[[], bool], what: str, *, seconds: float = 480) -> None:
         """Wait until something is so."""
         end = time.monotonic() + seconds
         while not is_so():
@@ -74,7 +74,7 @@ class Server:
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": str(uuid4())}
         return str(self.post(f"/deployments/{deployment['id']}/create_flow_run", body)["id"])
 
-    def finished(self, run_id: str, *, seconds: float = 240) -> dict[str, Any]:
+    def finished(self, run_id: str, *, seconds: float = 480) -> dict[str, Any]:
         """Wait until a run has ended; return it."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -191,7 +191,7 @@ def test_a_cancelled_training_resumes_into_its_step(server: Server) -> None:
         engine = make_engine(url)
         campaign = SqlCampaignStore(engine, lambda: datetime.now(tz=UTC)).get("rehearsal").campaign
         engine.dispose()
-    longer = asdict(replace(campaign, training=replace(campaign.training, steps=120)))
+    longer = asdict(replace(campaign, training=replace(campaign.training, steps=60)))
     config.write_text(json.dumps(longer))
     assert run_alservice(server.workdir, "campaign", "create", "--config", str(config)).returncode == 0
 
