@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.events.actions import DoNothing, SendNotification
+from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 
 from alservice.errors import NotFound
@@ -17,7 +17,7 @@ FILE = Path(__file__).resolve().parents[1] / "deploy" / "automations.yaml"
 """Their only source."""
 
 
-def read_automations(path: Path = FILE, *, block_id: str | None = None) -> list[Automation]:
+def read_automations(path: Path = FILE, *, block_id: str | None = None) -> list[AutomationCore]:
     """Return the automations of a file; they notify through a block where one is given, else they only show."""
     documents = yaml.safe_load(path.read_text(encoding="utf-8"))["automations"]
     return [_automation(document, block_id) for document in documents]
@@ -45,7 +45,7 @@ def register_automations(*, notify: str | None = None) -> list[str]:
     return [automation.name for automation in wanted]
 
 
-def _automation(document: dict[str, Any], block_id: str | None) -> Automation:
+def _automation(document: dict[str, Any], block_id: str | None) -> AutomationCore:
     subject, body = document["subject"], document["body"]
     action = (
         DoNothing()
@@ -53,7 +53,7 @@ def _automation(document: dict[str, Any], block_id: str | None) -> Automation:
         else SendNotification.model_validate({"block_document_id": block_id, "subject": subject, "body": body})
     )
     kept = {name: value for name, value in document.items() if name not in {"subject", "body"}}
-    return Automation.model_validate({**kept, "tags": ["alservice"], "actions": [action]})
+    return AutomationCore.model_validate({**kept, "tags": ["alservice"], "actions": [action]})
 
 
 def _block_id(client: SyncPrefectClient, notify: str) -> str:
