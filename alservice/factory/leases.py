@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from alservice.adapters.processes import is_gone, this_process
 from alservice.adapters.sql.leases import SqlLeaseStore
-from alservice.core.leases import Lease
+from alservice.core.leases import Lease, in_the_way
 from alservice.errors import LeaseLost
 from alservice.factory.jobs import Factory
 from alservice.services.hold_lease import HeldLease, HoldLease
@@ -41,4 +41,4 @@ def lease_of(factory: Factory, name: str) -> Lease | None:
 def is_free(factory: Factory, name: str, *, but_for: str) -> bool:
     """Return whether nobody works on a campaign, the named actor aside."""
     lease = lease_of(factory, name)
-    return lease is None or lease.holder.actor == but_for or is_gone(lease.holder)
+    return lease is None or lease.holder.actor == but_for or in_the_way(lease, factory.clock(), is_gone=is_gone) is None

@@ -1,6 +1,7 @@
 """Deployments on a real Prefect server with real workers: scheduled, triggered, split over two pools."""
 
 import json
+import os
 import sys
 import tempfile
 import threading
@@ -12,11 +13,13 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 import requests
 import yaml
+from playwright.sync_api import sync_playwright
 
 from alservice.adapters.sql.campaigns import SqlCampaignStore
 from alservice.adapters.sql.engine import make_engine
@@ -291,6 +294,47 @@ def test_a_triggered_run_predicts_in_the_gpu_pool_and_ends_in_collecting(server:
     assert "data:image/jpeg;base64," in server.get("/artifacts/gallery-rehearsal/latest")["data"]
 
 
+def test_a_person_starts_a_run_in_the_ui_with_changed_parameters(server: Server, tmp_path: Path) -> None:
+    """In a browser: Deployments, Run, Custom run, another campaign, Submit; the form has help, and nothing leaves here.
+
+    With ALSERVICE_IMAGES the pages are kept as figures.
+    """
+    browser = Path("/usr/bin/chromium")
+    if not browser.exists():
+        refuse = pytest.fail if os.environ.get("CI") else pytest.skip
+        refuse("no Chromium on this machine")
+    images = Path(os.environ.get("ALSERVICE_IMAGES", tmp_path))
+    deployment = server.get("/deployments/name/reconcile/reconcile")
+    base = server.api.removesuffix("/api")
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+        with playwright.chromium.launch(executable_path=browser, args=options) as chromium:
+            page = chromium.new_page(viewport={"width": 1280, "height": 900})
+            page.set_default_timeout(120_000)
+            hosts: set[str] = set()
+            page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname or ""))
+            page.goto(f"{base}/deployments/deployment/{deployment['id']}")
+            page.get_by_role("button", name="Run", exact=True).click()
+            page.get_by_text("Custom run").click()
+            campaign = page.locator("textarea").first
+            campaign.wait_for()
+            assert campaign.input_value() == "gz2"
+            assert "as given to alservice campaign create" in page.inner_text("body")
+            assert "Set right what a machine may" in page.inner_text("body")
+            campaign.fill("rehearsal")
+            name = page.locator("input").first.input_value()
+            page.screenshot(path=images / "prefect-custom-run.png")
+            page.get_by_role("button", name="Submit").click()
+            page.wait_for_url("**/deployment/*tab=Runs")
+            (run,) = server.post("/flow_runs/filter", {"flow_runs": {"name": {"any_": [name]}}})
+            assert run["parameters"] == {"campaign": "rehearsal", "repair": False}
+            assert server.finished(run["id"])["state_type"] == "COMPLETED"
+            page.goto(f"{base}/artifacts/key/gallery-rehearsal")
+            page.get_by_text("inclusion probability").first.wait_for()
+            page.screenshot(path=images / "prefect-gallery.png")
+    assert hosts <= {"127.0.0.1", ""}
+
+
 def test_the_schedule_fires_and_doubles_nothing(server: Server) -> None:
     """A second tick, by a schedule that is accelerated to seconds, finds the open cycle and goes on with it."""
     lines = server.cycles()
@@ -304,3 +348,20 @@ def test_the_schedule_fires_and_doubles_nothing(server: Server) -> None:
     }
     server.until(lambda: bool(server.post("/flow_runs/filter", wanted)), "a scheduled run ends well")
     assert server.cycles() == lines
+
+
+def test_one_process_serves_every_deployment(server: Server, tmp_path: Path) -> None:
+    """Without pools and workers: the deployments of the file are this process's, and it runs what is triggered."""
+    log = tmp_path / "serve.log"
+    command = [sys.executable, "-m", "alservice.cli", "prefect", "serve"]
+    with process(command, log=log, env=environment(server.workdir, **server.env), cwd=ROOT) as serving:
+
+        def is_served() -> bool:
+            assert serving.poll() is None, log.read_text()[-3000:]
+            return server.get("/deployments/name/flight-check/flight-check")["work_pool_name"] is None
+
+        server.until(is_served, "the deployments are registered anew")
+        run = server.finished(server.trigger("flight-check/flight-check", {}))
+    assert run["state_type"] == "COMPLETED", log.read_text()[-3000:]
+    deployment = server.get("/deployments/name/weekly-cycle/weekly-cycle")
+    assert not deployment["paused"], "stopping the process must not pause the week"
