@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import yaml
 from prefect import Flow, serve
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Schedule
+
+from alservice.errors import Conflict
 
 FILE = Path(__file__).resolve().parents[1] / "deploy" / "prefect.yaml"
 """Their only source, here as for `prefect deploy`."""
@@ -29,9 +35,29 @@ def serve_deployments(*, runs: int = 4) -> None:
     ----------
     runs
         Runs at once: `weekly-cycle` waits for `predict`, while `ingest` ticks.
+
+    Raises
+    ------
+    Conflict
+        The server has these deployments in work pools, for workers.
     """
+    deployments = read_deployments()
+    _refuse_pooled(deployments)
     # Not paused at the end: a restart of this process must not lose the week's run.
-    serve(*read_deployments(), pause_on_shutdown=False, limit=runs)
+    serve(*deployments, pause_on_shutdown=False, limit=runs)
+
+
+def _refuse_pooled(deployments: Sequence[RunnerDeployment]) -> None:
+    """Raise `Conflict` where the server has one in a work pool: Prefect would keep the pool, and lose its pull steps."""
+    with get_client(sync_client=True) as client:
+        for deployment in deployments:
+            name = f"{deployment.flow_name}/{deployment.name}"
+            with suppress(ObjectNotFound):
+                pool = client.read_deployment_by_name(name).work_pool_name
+                if pool is not None:
+                    raise Conflict(
+                        f"{name} is in work pool {pool} of this server: start workers, or delete its deployments"
+                    )
 
 
 def flow_at(entrypoint: str) -> Flow[..., Any]:

@@ -348,17 +348,22 @@ def test_the_schedule_fires_and_doubles_nothing(server: Server) -> None:
 
 
 def test_one_process_serves_every_deployment(server: Server, tmp_path: Path) -> None:
-    """Without pools and workers: the deployments of the file are this process's, and it runs what is triggered."""
+    """Refused where pools have them; on a server without them they are this process's, and it runs what is triggered."""
+    refused = run_alservice(server.workdir, "prefect", "serve", **server.env)
+    assert refused.returncode == 1
+    assert "is in work pool cpu of this server" in refused.stderr
+    for deployment in server.post("/deployments/filter", {}):
+        requests.delete(f"{server.api}/deployments/{deployment['id']}", timeout=30).raise_for_status()
     log = tmp_path / "serve.log"
     command = [sys.executable, "-m", "alservice.cli", "prefect", "serve"]
     with process(command, log=log, env=environment(server.workdir, **server.env), cwd=ROOT) as serving:
 
         def is_served() -> bool:
             assert serving.poll() is None, log.read_text()[-3000:]
-            return server.get("/deployments/name/flight-check/flight-check")["work_pool_name"] is None
+            return "flight-check" in {one["name"] for one in server.post("/deployments/filter", {})}
 
-        server.until(is_served, "the deployments are registered anew")
+        server.until(is_served, "the deployments are registered")
         run = server.finished(server.trigger("flight-check/flight-check", {}))
     assert run["state_type"] == "COMPLETED", log.read_text()[-3000:]
     deployment = server.get("/deployments/name/weekly-cycle/weekly-cycle")
-    assert not deployment["paused"], "stopping the process must not pause the week"
+    assert (deployment["paused"], deployment["work_pool_name"]) == (False, None), "stopping it does not pause the week"
