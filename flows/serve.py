@@ -48,7 +48,7 @@ def serve_deployments(*, runs: int = 4) -> None:
 
 
 def _refuse_pooled(deployments: Sequence[RunnerDeployment]) -> None:
-    """Raise `Conflict` where the server has one in a work pool: Prefect would keep the pool, and lose its pull steps."""
+    """Raise `Conflict` where the server has one in a work pool: Prefect would keep the pool and lose its pull steps."""
     with get_client(sync_client=True) as client:
         for deployment in deployments:
             name = f"{deployment.flow_name}/{deployment.name}"
