@@ -87,6 +87,19 @@ class Conflict(Terminal):
     code = "conflict"
 
 
+class LeaseHeld(Conflict):
+    """Another process works on the campaign."""
+
+    code = "lease-held"
+    remedy = "Wait until it is done: a lease whose holder died runs out after two minutes."
+
+
+class LeaseLost(Terminal):
+    """Another process took the campaign over, for this one was silent too long."""
+
+    code = "lease-lost"
+
+
 class IllegalTransition(Terminal):
     """A state change that the transition table does not allow."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -34,6 +35,12 @@ class Settings(BaseSettings):
     )
     session_key: SecretStr | None = Field(
         default=None, description="Key that signs sessions of the dashboard; unset makes one in the work folder."
+    )
+    dashboard_url: str | None = Field(
+        default=None, description="Where people reach the service; runs then link to its pages."
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Lines for people, or one JSON document per record for a log store."
     )
     device: str = Field(default="auto", description="torch device: cpu, cuda, cuda:1; auto takes cuda if present.")
 

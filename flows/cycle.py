@@ -1,7 +1,8 @@
 """The weekly turn of the loop, cut where it has to wait for volunteers.
 
 ``weekly-cycle`` ends in collecting; ``ingest`` notices that collecting is over and starts ``advance``, which trains,
-evaluates and gates. Nothing waits inside a process: a waiting cycle is a row.
+evaluates and gates. Nothing waits inside a process: a waiting cycle is a row. Each run works under the campaign's
+lease; one that is killed leaves its cycle in the step, and the next tick of ``ingest`` starts ``advance`` again.
 
 Docstrings of flows have an ``Args:`` section: it is what Prefect's forms show beside each field.
 """
@@ -20,13 +21,27 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.states import Completed
 
 from alservice.core.cycles import CycleState
-from alservice.errors import Terminal
+from alservice.errors import LeaseHeld, Terminal
 from alservice.factory import open_factory
 from alservice.factory.operations import paused
 from alservice.factory.rehearsal import open_zooniverse
 from flows.artifacts import cycle_artifact
+from flows.cancelling import cancel_cycle
 from flows.held import GRACE_S, HeldDecision, decide_held, held_text, seconds_to_decide
-from flows.tasks import CycleSummary, ask_volunteers, fail, resume_open, run_step, start_or_resume
+from flows.leases import PATIENCE, check_lease, token_to_send, working_on
+from flows.parameters import CampaignName, LeaseToken
+from flows.signals import tell
+from flows.tasks import (
+    CycleSummary,
+    actor,
+    ask_volunteers,
+    fail,
+    find_collecting,
+    resume_open,
+    run_step,
+    start_or_resume,
+    start_retraining,
+)
 
 
 class DeploymentFailed(Terminal):
@@ -65,20 +80,29 @@ HEAVY = {CycleState.PREDICTING: "predict/predict", CycleState.TRAINING: "train/t
 """Steps that want a GPU, and the deployments that run them there."""
 
 
-@flow(name="weekly-cycle")
-def weekly_cycle(campaign: str, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
+ADVANCING = frozenset(LEARNING) - {CycleState.HELD}
+"""States in which `advance` has something to do; a held cycle waits for a person."""
+
+HOUR_S = 3600
+
+
+@flow(name="weekly-cycle", timeout_seconds=48 * HOUR_S, on_cancellation=[cancel_cycle])
+def weekly_cycle(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
     """Start this week's cycle, or go on with the open one, until its galaxies are in front of volunteers.
 
     Args:
         campaign: Name of the campaign, as given to `alservice campaign create`.
         dispatch: Where prediction runs: `inline` in this run, `deployments` in the work pool gpu.
     """
-    return _work(campaign, start_or_resume, lambda cycle: run_steps(cycle, ASKING, dispatch))
+    state = _scheduled(campaign, start_or_resume, lambda cycle: run_steps(cycle, ASKING, dispatch), patience=PATIENCE)
+    return _advanced(state, dispatch)
 
 
-@flow(name="ingest")
-def ingest(campaign: str, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
+@flow(name="ingest", timeout_seconds=6 * HOUR_S)
+def ingest(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
     """Read new classifications; when collecting is over, start ``advance``.
+
+    A cycle whose run was killed is advanced as well; one that failed elsewhere, or was cancelled, is left alone.
 
     Args:
         campaign: Name of the campaign, as given to `alservice campaign create`.
@@ -87,58 +111,62 @@ def ingest(campaign: str, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSu
 
     def work(cycle: CycleSummary) -> CycleSummary:
         after = run_steps(cycle, COLLECTING)
-        if after.state is not cycle.state and dispatch is Dispatch.DEPLOYMENTS:
-            run_deployment("advance/advance", parameters={"campaign": campaign, "dispatch": dispatch}, timeout=0)
-            return after
-        return run_steps(after, DECIDED)
+        return after if after.state is not cycle.state else run_steps(after, DECIDED)
 
-    return _work(campaign, resume_open, work)
+    return _advanced(_scheduled(campaign, find_collecting, work), dispatch)
 
 
-@flow(name="advance")
-def advance(campaign: str, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
+@flow(name="advance", timeout_seconds=48 * HOUR_S, on_cancellation=[cancel_cycle])
+def advance(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
     """Train a candidate on the votes, judge it and let the gate decide; a hold suspends the run for a person.
 
     Args:
         campaign: Name of the campaign, as given to `alservice campaign create`.
         dispatch: Where training runs: `inline` in this run, `deployments` in the work pool gpu.
     """
-    state = _work(campaign, resume_open, lambda cycle: run_steps(cycle, LEARNING, dispatch))
-    cycle = state.data
-    if not isinstance(cycle, CycleSummary) or cycle.state is not CycleState.HELD or dispatch is Dispatch.INLINE:
-        return state
-    # Outside `_work`: while the run is suspended, no process, database or Zooniverse is kept for it.
-    decision = suspend_flow_run(
-        wait_for_input=HeldDecision.with_initial_data(description=held_text(cycle)),
-        timeout=seconds_to_decide(cycle) + GRACE_S,
-        key=f"held-{cycle.cycle_id}",
-    )
-    decide_held(cycle, decision.decision, decision.actor, decision.reason)
-    return _work(campaign, resume_open, lambda cycle: run_steps(cycle, DECIDED))
+    state = _scheduled(campaign, resume_open, lambda cycle: run_steps(cycle, LEARNING, dispatch), patience=PATIENCE)
+    return _decided(state, dispatch)
 
 
-@flow(name="predict")
-def predict(campaign: str) -> State[CycleSummary]:
+@flow(name="retrain-only", timeout_seconds=48 * HOUR_S, on_cancellation=[cancel_cycle])
+def retrain_only(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
+    """Train a candidate on the votes there are, judge it and let the gate decide: a cycle that asks nobody.
+
+    Refused while another cycle is open, whose own training will use the votes.
+
+    Args:
+        campaign: Name of the campaign, as given to `alservice campaign create`.
+        dispatch: Where training runs: `inline` in this run, `deployments` in the work pool gpu.
+    """
+    steps = (CycleState.PLANNED, *LEARNING)
+    state = _work(campaign, start_retraining, lambda cycle: run_steps(cycle, steps, dispatch), patience=PATIENCE)
+    return _decided(state, dispatch)
+
+
+@flow(name="predict", timeout_seconds=48 * HOUR_S)
+def predict(campaign: CampaignName, lease: LeaseToken = None) -> State[CycleSummary]:
     """Predict every galaxy with the champion: the step of an open cycle that wants a GPU.
 
     Args:
         campaign: Name of the campaign, as given to `alservice campaign create`.
+        lease: Filled in by the run that sends this step to another pool; leave it empty.
     """
-    return _work(campaign, resume_open, lambda cycle: run_steps(cycle, (CycleState.PREDICTING,)))
+    return _work(campaign, resume_open, lambda cycle: run_steps(cycle, (CycleState.PREDICTING,)), token=lease)
 
 
-@flow(name="train")
-def train(campaign: str) -> State[CycleSummary]:
+@flow(name="train", timeout_seconds=48 * HOUR_S)
+def train(campaign: CampaignName, lease: LeaseToken = None) -> State[CycleSummary]:
     """Train the open cycle's candidate: the other step that wants a GPU.
 
     Args:
         campaign: Name of the campaign, as given to `alservice campaign create`.
+        lease: Filled in by the run that sends this step to another pool; leave it empty.
     """
-    return _work(campaign, resume_open, lambda cycle: run_steps(cycle, (CycleState.TRAINING,)))
+    return _work(campaign, resume_open, lambda cycle: run_steps(cycle, (CycleState.TRAINING,)), token=lease)
 
 
 @flow(name="start-cycle")
-def start_cycle(campaign: str) -> State[CycleSummary]:
+def start_cycle(campaign: CampaignName) -> State[CycleSummary]:
     """Start a cycle, or go on with the open one, in this process and as far as it goes without waiting.
 
     Args:
@@ -148,7 +176,7 @@ def start_cycle(campaign: str) -> State[CycleSummary]:
 
 
 @flow(name="resume-cycle")
-def resume_cycle(campaign: str) -> State[CycleSummary]:
+def resume_cycle(campaign: CampaignName) -> State[CycleSummary]:
     """Go on with the open cycle in this process, as far as it goes without waiting.
 
     Args:
@@ -171,15 +199,19 @@ def run_steps(cycle: CycleSummary, steps: Sequence[CycleState], dispatch: Dispat
     """Run the steps that the cycle meets, in order; after an error it is marked failed, and resumes into its step."""
     for state in steps:
         if cycle.state is state:
+            check_lease()
             with _failing(cycle):
                 cycle = _run(cycle, state, dispatch)
+            if cycle.state is not state:
+                tell(cycle)
     return cycle
 
 
 def _run(cycle: CycleSummary, state: CycleState, dispatch: Dispatch) -> CycleSummary:
     if dispatch is Dispatch.INLINE or state not in HEAVY:
         return run_step(cycle, state)
-    run = cast("FlowRun", run_deployment(HEAVY[state], parameters={"campaign": cycle.campaign}, poll_interval=2))
+    parameters = {"campaign": cycle.campaign, "lease": token_to_send()}
+    run = cast("FlowRun", run_deployment(HEAVY[state], parameters=parameters, poll_interval=2))
     if run.state is None or not run.state.is_completed():
         raise DeploymentFailed(f"{HEAVY[state]} did not complete in its run {run.name}", run=run.name)
     return start_or_resume(cycle.campaign)
@@ -190,21 +222,60 @@ def _failing(cycle: CycleSummary) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        fail(cycle, error)
+        tell(fail(cycle, error))
         raise
 
 
-def _work(
-    campaign: str, find: Callable[[str], CycleSummary | None], work: Callable[[CycleSummary], CycleSummary]
-) -> State[CycleSummary]:
-    """Find the cycle, work on it with Zooniverse at hand, and publish where it stands."""
-    with open_factory() as factory, open_zooniverse(factory, campaign):
+Find = Callable[[str], CycleSummary | None]
+Work = Callable[[CycleSummary], CycleSummary]
+
+
+def _scheduled(campaign: str, find: Find, work: Work, *, patience: int = 0) -> State[CycleSummary]:
+    """Work on the cycle, or record that another run does: a tick that finds one at work has nothing to add."""
+    try:
+        return _work(campaign, find, work, patience=patience)
+    except LeaseHeld as error:
+        return Completed(message=f"skipped: {error.message}", name="Skipped")
+
+
+def _decided(state: State[CycleSummary], dispatch: Dispatch) -> State[CycleSummary]:
+    """Wait suspended for a person's decision on a held cycle, and carry it out; any other is left as it is."""
+    cycle = state.data
+    if not isinstance(cycle, CycleSummary) or cycle.state is not CycleState.HELD or dispatch is Dispatch.INLINE:
+        return state
+    # Outside `_work`: while the run is suspended, no process, database, lease or Zooniverse is kept for it.
+    decision = suspend_flow_run(
+        wait_for_input=HeldDecision.with_initial_data(description=held_text(cycle)),
+        timeout=seconds_to_decide(cycle) + GRACE_S,
+        key=f"held-{cycle.cycle_id}",
+    )
+    decide_held(cycle, decision.decision, decision.actor, decision.reason)
+    return _scheduled(cycle.campaign, resume_open, lambda held: run_steps(held, DECIDED), patience=PATIENCE)
+
+
+def _work(campaign: str, find: Find, work: Work, *, token: str | None = None, patience: int = 0) -> State[CycleSummary]:
+    """Find the cycle, work on it alone with Zooniverse at hand, and publish where it stands."""
+    with (
+        open_factory() as factory,
+        open_zooniverse(factory, campaign),
+        working_on(factory, campaign, actor=actor(), token=token, patience=patience),
+    ):
         pause = paused(factory, factory.campaigns.get(campaign))
         if pause is not None:
             return Completed(message=f"campaign {campaign} is paused by {pause.actor}: {pause.reason}", name="Paused")
         cycle = find(campaign)
         if cycle is None:
             return Completed(message=f"campaign {campaign} has no open cycle", name="NothingToDo")
+        if cycle.state is CycleState.PLANNED:
+            tell(cycle)
         cycle = work(cycle)
         cycle_artifact(cycle)
     return Completed(message=f"cycle {cycle.number} of {campaign} is {cycle.state}", data=cycle)
+
+
+def _advanced(state: State[CycleSummary], dispatch: Dispatch) -> State[CycleSummary]:
+    """Start ``advance`` for a cycle that has come so far; the lease is free again, so that it can take it."""
+    cycle = state.data
+    if dispatch is Dispatch.DEPLOYMENTS and isinstance(cycle, CycleSummary) and cycle.state in ADVANCING:
+        run_deployment("advance/advance", parameters={"campaign": cycle.campaign, "dispatch": dispatch}, timeout=0)
+    return state

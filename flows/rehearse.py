@@ -13,8 +13,9 @@ from alservice.factory import open_factory
 from alservice.factory.rehearsal import REHEARSAL, cycles_done, open_zooniverse, prepare_rehearsal
 from flows.artifacts import cycle_artifact
 from flows.cycle import turn
+from flows.leases import working_on
 from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
-from flows.tasks import start_or_resume
+from flows.tasks import actor, start_or_resume
 
 
 class CycleStuck(Terminal):
@@ -59,7 +60,7 @@ def rehearse(parameters: RehearsalParameters) -> Path:
     """
     with open_factory() as factory:
         prepare(parameters)
-        with open_zooniverse(factory, REHEARSAL):
+        with open_zooniverse(factory, REHEARSAL), working_on(factory, REHEARSAL, actor=actor()):
             while cycles_done(factory) <= parameters.cycles:
                 cycle = turn(start_or_resume(REHEARSAL))
                 cycle_artifact(cycle)

@@ -7,7 +7,7 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict
 
 from alservice.core.cycles import Cycle, CycleState
-from alservice.factory import open_factory
+from alservice.factory import open_factory, unattended
 from alservice.factory import rehearsal as rehearsals
 from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
 
@@ -48,6 +48,21 @@ def resume_open(campaign: str) -> CycleSummary | None:
         return None if cycle is None else CycleSummary.of(campaign, cycle)
 
 
+@task(retries=RETRIES, retry_delay_seconds=RETRY_DELAYS_S, retry_condition_fn=if_retriable)
+def find_collecting(campaign: str) -> CycleSummary | None:
+    """Return the open cycle, brought back if it had failed while it collected; None without one."""
+    with open_factory() as factory:
+        cycle = unattended.find_collecting(factory, campaign, actor=actor())
+        return None if cycle is None else CycleSummary.of(campaign, cycle)
+
+
+@task(retries=RETRIES, retry_delay_seconds=RETRY_DELAYS_S, retry_condition_fn=if_retriable)
+def start_retraining(campaign: str) -> CycleSummary:
+    """Return the open cycle that only trains; without one, start it."""
+    with open_factory() as factory:
+        return CycleSummary.of(campaign, unattended.start_retraining(factory, campaign, actor=actor()))
+
+
 @task(
     task_run_name="{state.value} of cycle {cycle.number}",
     retries=RETRIES,
@@ -71,7 +86,7 @@ def ask_volunteers(cycle: CycleSummary) -> int:
         return rehearsals.ask_volunteers(factory, cycle.cycle_id)
 
 
-def fail(cycle: CycleSummary, error: BaseException) -> None:
+def fail(cycle: CycleSummary, error: BaseException) -> CycleSummary:
     """Record that the cycle stopped in its step, from which it resumes."""
     with open_factory() as factory:
-        factory.advance_cycle(actor()).fail(cycle.cycle_id, error)
+        return CycleSummary.of(cycle.campaign, factory.advance_cycle(actor()).fail(cycle.cycle_id, error))

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 import requests
 
+from alservice.adapters.meters import measured
 from alservice.adapters.panoptes_http import (
     Document,
     LoginExpired,
@@ -45,6 +46,11 @@ class Call:
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+    @property
+    def kind(self) -> str:
+        """The kind of resource that the path begins with."""
+        return self.path.split("/")[1]
 
 
 class Connection(Protocol):
@@ -101,12 +107,16 @@ class PanoptesApi:
         """
         known = getattr(self._local, "connection", None) is not None
         try:
-            return self._connection().send(call)
+            return self._once(call)
         except LoginExpired:
             self._local.connection = None
             if not known:
                 raise
-        return self._connection().send(call)
+        return self._once(call)
+
+    def _once(self, call: Call) -> requests.Response:
+        with measured("zooniverse", f"{call.method} {call.kind}"):
+            return self._connection().send(call)
 
     def act(self, call: Call) -> None:
         """Send a call that answers 204 and no more; `Unreadable` for any other success."""

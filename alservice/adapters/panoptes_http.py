@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
+from alservice.adapters.meters import measured
 from alservice.constants import MAX_IMAGE_BYTES
 from alservice.errors import AllowanceExhausted, ZooniverseRefused, ZooniverseUnavailable
 
@@ -169,11 +170,12 @@ class Media:
         """
         what = f"PUT {_without_query(url)}"
         headers = {"Content-Type": media_type, "x-ms-blob-type": "BlockBlob"}
-        try:
-            response = self._session.put(url, data=data, headers=headers, timeout=self._timeout)
-        except requests.RequestException as error:
-            raise ZooniverseUnavailable(f"{what}: {type(error).__name__}") from error
-        judge(response, what)
+        with measured("zooniverse", "PUT media"):
+            try:
+                response = self._session.put(url, data=data, headers=headers, timeout=self._timeout)
+            except requests.RequestException as error:
+                raise ZooniverseUnavailable(f"{what}: {type(error).__name__}") from error
+            judge(response, what)
 
     def get(self, url: str) -> bytes | None:
         """Return the bytes behind a public address, None when nothing was stored there.
@@ -186,14 +188,15 @@ class Media:
             The address is not ours to read, or holds more than any image we send.
         """
         what = f"GET {_without_query(url)}"
-        try:
-            with self._session.get(url, stream=True, timeout=self._timeout) as response:
-                if response.status_code == 404:
-                    return None
-                judge(response, what)
-                return _bounded(response, what)
-        except requests.RequestException as error:
-            raise ZooniverseUnavailable(f"{what}: {type(error).__name__}") from error
+        with measured("zooniverse", "GET media"):
+            try:
+                with self._session.get(url, stream=True, timeout=self._timeout) as response:
+                    if response.status_code == 404:
+                        return None
+                    judge(response, what)
+                    return _bounded(response, what)
+            except requests.RequestException as error:
+                raise ZooniverseUnavailable(f"{what}: {type(error).__name__}") from error
 
 
 def as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -15,6 +15,8 @@ from alservice.cli import (
     backfill,
     data,
     machine,
+    monitoring,
+    orchestration,
     privacy,
     registry,
     rehearsals,
@@ -42,7 +44,9 @@ app.command()(alone.evaluate)
 app.command()(backfill.backfill)
 app.command()(machine.doctor)
 app.add_typer(data.data, name="data")
+app.command()(monitoring.metrics)
 app.add_typer(machine.database, name="db")
+app.add_typer(orchestration.prefect, name="prefect")
 app.add_typer(surveys.campaigns, name="campaign")
 app.add_typer(surveys.catalogues, name="catalogue")
 app.add_typer(turns.cycles, name="cycle")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from alservice.cli.shell import EXIT_ERROR, Workdir, use
@@ -31,3 +34,30 @@ def upgrade_database(workdir: Workdir = None) -> None:
     from alservice.factory import upgrade_schema
 
     typer.echo(f"schema is at revision {upgrade_schema()}")
+
+
+@database.command("backup")
+def backup(
+    out: Annotated[Path, typer.Option("--out", help="File to write; it appears once it is complete.")],
+    workdir: Workdir = None,
+) -> None:
+    """Write the whole database to a file, in one snapshot, while everything goes on."""
+    use(workdir)
+    from alservice.factory import backup_database
+
+    typer.echo(f"{out}: {backup_database(out):,} bytes")
+
+
+@database.command("restore")
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `alservice db backup` wrote.", exists=True, dir_okay=False)],
+    workdir: Workdir = None,
+) -> None:
+    """Bring a backup into an empty database; one that has tables is refused."""
+    use(workdir)
+    from alservice.factory import restore_backup
+
+    revision, needed = restore_backup(file)
+    typer.echo(f"restored at revision {revision}")
+    if revision != needed:
+        typer.echo(f"this release needs {needed}: run `alservice db upgrade`", err=True)

@@ -59,8 +59,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on standard out
 def use(workdir: Path | None, *, prefect: bool = False) -> None:
     """Fix the settings of this process before anything reads them."""
     from alservice.adapters.telemetry import configure_logging
+    from alservice.settings import load_settings
 
-    configure_logging()
+    configure_logging(form=load_settings().log_format)
     if workdir is not None:
         os.environ["ALSERVICE_WORKDIR"] = str(workdir.expanduser().resolve())
     if prefect:

@@ -28,6 +28,13 @@ class CycleState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class CycleKind(StrEnum):
+    """What a cycle is for."""
+
+    FULL = "full"
+    RETRAIN = "retrain"  # trains on the votes there are: nothing is acquired, nobody is asked
+
+
 WORKING = frozenset(
     {
         CycleState.PLANNED,
@@ -46,7 +53,7 @@ WORKING = frozenset(
 """States with a step to run or to wait for; each may fail or be cancelled, and is resumed into."""
 
 _FORWARD: dict[CycleState, frozenset[CycleState]] = {
-    CycleState.PLANNED: frozenset({CycleState.PREDICTING, CycleState.ACQUIRING}),
+    CycleState.PLANNED: frozenset({CycleState.PREDICTING, CycleState.ACQUIRING, CycleState.TRAINING}),
     CycleState.PREDICTING: frozenset({CycleState.ACQUIRING}),
     CycleState.ACQUIRING: frozenset({CycleState.PUBLISHING}),
     CycleState.PUBLISHING: frozenset({CycleState.COLLECTING}),
@@ -85,6 +92,8 @@ class Cycle:
         The live model when the cycle started; None in cycle 0.
     deadline
         End of collecting (UTC); None before it begins.
+    kind
+        Whether it asks volunteers, or only trains anew.
     """
 
     id: int
@@ -99,6 +108,7 @@ class Cycle:
     deadline: datetime | None
     created_at: datetime
     updated_at: datetime
+    kind: CycleKind = CycleKind.FULL
 
     @property
     def is_open(self) -> bool:

@@ -15,12 +15,15 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
+from alservice.adapters.meters import MeasuredObjects
 from alservice.adapters.objects import open_objects
 from alservice.adapters.progress import BarProgress, LogProgress
+from alservice.adapters.sql.backup import dump_database, restore_database
 from alservice.adapters.sql.embedded import EmbeddedPostgres
 from alservice.adapters.sql.engine import check_schema, make_engine, schema_state, upgrade
 from alservice.errors import BadConfig, StorageFull
 from alservice.factory.jobs import Factory
+from alservice.factory.meters import write_calls
 from alservice.ports import Progress
 from alservice.settings import Settings, load_settings
 
@@ -61,10 +64,11 @@ def open_factory(settings: Settings | None = None, *, progress: Progress | None 
             upgrade(engine)  # ends at this release's schema, or raises: nothing is left to check
         else:
             check_schema(engine)
+        stack.callback(write_calls, engine)
         yield Factory(
             settings=settings,
             engine=engine,
-            objects=open_objects(settings.object_store or str(folder / "objects")),
+            objects=MeasuredObjects(open_objects(settings.object_store or str(folder / "objects"))),
             clock=utc_now,
             progress=progress or process_progress(),
             secret=lambda name: folder_secret(folder, name),
@@ -89,6 +93,24 @@ def upgrade_schema() -> str:
         try:
             upgrade(engine)
             return schema_state(engine)[1]
+        finally:
+            engine.dispose()
+
+
+def backup_database(path: Path) -> int:
+    """Write the database to a file; return its size in bytes."""
+    make_folder(path.absolute().parent)
+    with database_url(load_settings()) as url:
+        return dump_database(url, path)
+
+
+def restore_backup(path: Path) -> tuple[str | None, str]:
+    """Bring a backup into the empty database; return the revision it has, and the one this release needs."""
+    with database_url(load_settings()) as url:
+        restore_database(url, path)
+        engine = make_engine(url)
+        try:
+            return schema_state(engine)
         finally:
             engine.dispose()
 

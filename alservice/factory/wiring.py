@@ -393,7 +393,7 @@ class Wiring:
 
     def _steps(self, actor: str) -> Mapping[CycleState, Callable[[], Step]]:
         return {
-            CycleState.PLANNED: lambda: steps.plan(self.catalogues, self.pack_images()),
+            CycleState.PLANNED: lambda: steps.plan(self.catalogues, self.pack_images(), self.snapshot()),
             CycleState.PREDICTING: lambda: steps.predict(self.models, self.predict()),
             CycleState.ACQUIRING: lambda: steps.acquire(self.acquire(), steps.predict(self.models, self.predict())),
             CycleState.PUBLISHING: lambda: steps.publish(

@@ -7,6 +7,7 @@ adapter, a fake for tests). Repeating any write with the same arguments must lea
 from __future__ import annotations
 
 from alservice.ports.ingest import ClassificationStore, ExportBatch, ExportStore, Inserted, Landing, WorkflowStore
+from alservice.ports.leases import LeaseStore
 from alservice.ports.process import Clock, Progress
 from alservice.ports.reductions import ReductionStore, TallySource, Webhook, WebhookStore
 from alservice.ports.registry import (
@@ -38,6 +39,7 @@ __all__ = [
     "ImageCodec",
     "Inserted",
     "Landing",
+    "LeaseStore",
     "ModelStore",
     "ObjectStore",
     "PredictionSink",

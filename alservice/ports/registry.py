@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from alservice.core.batches import Acquired, AcquisitionBatch
 from alservice.core.campaign import Campaign
 from alservice.core.catalogues import Catalogue, CatalogueFault, Galaxy, Shard
-from alservice.core.cycles import Cycle, CycleState
+from alservice.core.cycles import Cycle, CycleKind, CycleState
 from alservice.core.gate import GateDecision
 from alservice.core.records import (
     CampaignRow,
@@ -81,7 +81,15 @@ class CatalogueStore(Protocol):
 class CycleStore(Protocol):
     """Cycles and their history; every transition is guarded by the table and leaves an event."""
 
-    def start(self, campaign: CampaignRow, catalogue_id: int, champion_id: int | None, actor: str) -> Cycle:
+    def start(
+        self,
+        campaign: CampaignRow,
+        catalogue_id: int,
+        champion_id: int | None,
+        actor: str,
+        *,
+        kind: CycleKind = CycleKind.FULL,
+    ) -> Cycle:
         """Open the next cycle; raises `Conflict` while one is open."""
 
     def get(self, cycle_id: int) -> Cycle:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from alservice.core.cycles import Cycle
+from alservice.core.cycles import Cycle, CycleKind
 from alservice.core.records import CampaignRow
 from alservice.errors import NotFound
 from alservice.ports import CatalogueStore, CycleStore, ModelStore
@@ -18,7 +18,7 @@ class StartCycle:
     cycles: CycleStore
     models: ModelStore
 
-    def run(self, campaign: CampaignRow, *, actor: str) -> Cycle:
+    def run(self, campaign: CampaignRow, *, actor: str, kind: CycleKind = CycleKind.FULL) -> Cycle:
         """Open the next cycle.
 
         Raises
@@ -35,4 +35,4 @@ class StartCycle:
                 f"`alservice catalogue import FILE --campaign {campaign.campaign.name}`"
             )
         champion = self.models.champion(campaign.id)
-        return self.cycles.start(campaign, catalogue.id, champion.id if champion else None, actor)
+        return self.cycles.start(campaign, catalogue.id, champion.id if champion else None, actor, kind=kind)

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import timedelta
 
 from alservice.core.campaign import Campaign
-from alservice.core.cycles import Cycle, CycleState
+from alservice.core.cycles import Cycle, CycleKind, CycleState
 from alservice.core.records import CampaignRow
 from alservice.core.subjects import SubjectDraft, VotesAsked, draft_subject, votes_of
 from alservice.core.tree import load_tree
@@ -37,11 +37,17 @@ from alservice.services.validate_campaign import ValidateCampaign
 from alservice.services.watch_drift import WatchDrift
 
 
-def plan(catalogues: CatalogueStore, pack: PackImages) -> Step:
-    """Pack the images; with a champion predict next, without one draw at random."""
+def plan(catalogues: CatalogueStore, pack: PackImages, snapshot: SnapshotTallies) -> Step:
+    """Pack the images; with a champion predict next, without one draw at random.
+
+    A cycle that only trains freezes the votes there are and trains next, however few of them are new: somebody asked.
+    """
 
     def run(campaign: CampaignRow, cycle: Cycle) -> Move:
         shards = pack.run(catalogues.get(cycle.catalogue_id), campaign.campaign.images)
+        if cycle.kind is CycleKind.RETRAIN:
+            frozen = snapshot.run(campaign, cycle)
+            return Move(to=CycleState.TRAINING, detail={"image_shards": len(shards), "snapshot": frozen.digest})
         to = CycleState.ACQUIRING if cycle.champion_id is None else CycleState.PREDICTING
         return Move(to=to, detail={"image_shards": len(shards)})
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from alservice.core.bootstrap import bootstrap_sums, percentile_estimate
 from alservice.core.cycle_table import Change, CycleLine, CycleTable
-from alservice.core.cycles import Cycle
+from alservice.core.cycles import Cycle, CycleKind
 from alservice.core.evaluation import Metrics, mixture_nll
 from alservice.core.ids import seed_of
 from alservice.core.records import CampaignRow, Model
@@ -54,7 +54,7 @@ class SummariseCampaign:
         estimate = candidate.nll_per_vote if candidate else None
         return CycleLine(
             cycle=cycle.number,
-            kind="bootstrap" if cycle.champion_id is None else "active",
+            kind=_kind(cycle),
             state=str(cycle.state),
             votes=snapshot.n_votes if snapshot else None,
             galaxies_labelled=self._labelled(cycle),
@@ -104,6 +104,12 @@ class SummariseCampaign:
         counts = judged.tallies.counts
         nll = mixture_nll(tree, judged.posterior.concentrations, counts)
         return nll.sum(axis=1), counts.sum(axis=1).astype(np.float64)
+
+
+def _kind(cycle: Cycle) -> str:
+    if cycle.kind is CycleKind.RETRAIN:
+        return "retrain"
+    return "bootstrap" if cycle.champion_id is None else "active"
 
 
 def _bar(tree: Tree) -> str:

@@ -2,14 +2,17 @@
 
 import importlib
 import pkgutil
+import re
 from datetime import UTC, datetime
 
 import pytest
+import yaml
 
 import alservice
 import flows
+from alservice.adapters.exposition import FAMILIES
 from alservice.core.classifications import Verdict
-from alservice.core.cycles import CycleState
+from alservice.core.cycles import CycleKind, CycleState
 from alservice.core.states import ModelState, SubjectState
 from alservice.errors import AlserviceError, Retriable, Terminal
 from alservice.settings import Settings
@@ -17,6 +20,22 @@ from tests.support.shared import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RUNBOOK = (ROOT / "deploy" / "runbook.md").read_text(encoding="utf-8")
+
+
+PREFECT = yaml.safe_load((ROOT / "deploy" / "prefect.yaml").read_text(encoding="utf-8"))
+AUTOMATIONS = yaml.safe_load((ROOT / "deploy" / "automations.yaml").read_text(encoding="utf-8"))["automations"]
+ALERTS = yaml.safe_load((ROOT / "deploy" / "monitoring" / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
+
+OUTSIDE = {"ALSERVICE_VENV", "ALSERVICE_TORCH", "ALSERVICE_HOME", "ALSERVICE_COMMAND", "ALSERVICE_NOTIFY"}
+"""Variables of scripts and of Prefect's pull step, which the package itself does not read."""
+
+
+def first_cells(document: str, heading: str) -> set[str]:
+    """Return the names in the first column of the tables under a heading, up to the next of its level or above."""
+    level = heading.count("#")
+    section = re.split(rf"^#{{1,{level}}} ", document.split(f"{heading}\n")[1], flags=re.MULTILINE)[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
 def _errors() -> set[type[AlserviceError]]:
@@ -39,9 +58,16 @@ def test_every_error_code_is_in_the_runbook() -> None:
 
 def test_every_code_in_the_runbook_exists() -> None:
     """The runbook does not explain errors that cannot happen."""
+    assert first_cells(RUNBOOK, "## Error codes") <= {error.code for error in _errors()}
+
+
+def test_the_runbook_says_rightly_what_is_retried() -> None:
+    """The column of the table is the error's type."""
     section = RUNBOOK.split("## Error codes")[1].split("\n## ")[0]
-    listed = {line.split("`")[1] for line in section.splitlines() if line.startswith("| `")}
-    assert listed <= {error.code for error in _errors()}
+    said = {line.split("`")[1]: line.split("|")[2].strip() for line in section.splitlines() if line.startswith("| `")}
+    by_code = {error.code: error for error in _errors()}
+    for code, retried in said.items():
+        assert retried == ("yes" if issubclass(by_code[code], Retriable) else "no"), code
 
 
 def test_error_codes_are_unique_and_say_whether_to_retry() -> None:
@@ -56,6 +82,82 @@ def test_error_codes_are_unique_and_say_whether_to_retry() -> None:
 def test_every_setting_is_in_the_readme(name: str) -> None:
     """An environment variable that is read is documented."""
     assert f"`ALSERVICE_{name.upper()}`" in README
+
+
+def test_every_setting_of_the_readme_and_scripts_exists() -> None:
+    """No variable is described, or set, that nothing reads."""
+    known = {f"ALSERVICE_{name.upper()}" for name in Settings.model_fields} | OUTSIDE
+    scripts = [ROOT / "deploy" / name for name in ("backup", "restore", "register", "with-venv")]
+    texts = [README, RUNBOOK, *(script.read_text(encoding="utf-8") for script in scripts)]
+    assert {name for text in texts for name in re.findall(r"ALSERVICE_[A-Z_]*[A-Z]", text)} <= known
+
+
+def test_deployments_are_in_the_runbook_and_exist() -> None:
+    """By name and pool, both ways; each runs a flow that is there, in a pool that the README makes."""
+    names = {deployment["name"] for deployment in PREFECT["deployments"]}
+    assert first_cells(RUNBOOK, "## Deployments") == names
+    section = RUNBOOK.split("## Deployments")[1].split("\n## ")[0]
+    pools = {line.split("`")[1]: line.split("|")[2].strip() for line in section.splitlines() if line.startswith("| `")}
+    assert pools == {deployment["name"]: deployment["work_pool"]["name"] for deployment in PREFECT["deployments"]}
+    for deployment in PREFECT["deployments"]:
+        assert deployment["description"].endswith(".")
+        assert {schedule["timezone"] for schedule in deployment.get("schedules", ())} <= {"Europe/London"}
+
+
+def test_every_flow_that_a_deployment_may_run_is_deployed() -> None:
+    """Flows of the weekly loop and beside it have a deployment; those of the command line need none."""
+    from flows.serve import flow_at
+
+    deployed = {flow_at(deployment["entrypoint"]).name for deployment in PREFECT["deployments"]}
+    named = {deployment["name"] for deployment in PREFECT["deployments"]}
+    assert deployed == named, "a deployment bears its flow's name"
+    written = {
+        name
+        for path in (ROOT / "flows").glob("*.py")
+        for name in re.findall(r'@flow\(name="([^"]+)"', path.read_text(encoding="utf-8"))
+    }
+    assert written - named == {"start-cycle", "resume-cycle", "rehearse"}
+
+
+def test_alarms_are_in_the_runbook_and_exist() -> None:
+    """Prometheus' and Prefect's, both ways: whoever is woken finds a line."""
+    alerts = {rule["alert"] for group in ALERTS for rule in group["rules"]}
+    automations = {automation["name"] for automation in AUTOMATIONS}
+    assert first_cells(RUNBOOK, "## Alarms") == alerts | automations
+    for automation in AUTOMATIONS:
+        assert f'deploy/runbook.md, "{automation["name"]}"' in automation["body"]
+    objectives = (ROOT / "deploy" / "slo.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in objectives.splitlines() if line.startswith("| ") and "---" not in line][1:]
+    named = {name for row in rows for name in re.findall(r"`([^`]+)`", row[4])}
+    assert named <= alerts | automations
+
+
+def test_metrics_are_in_the_runbook_and_exist() -> None:
+    """Both ways, with their labels; those that objectives name exist as well."""
+    assert first_cells(RUNBOOK, "## Metrics") == set(FAMILIES)
+    for name, family in FAMILIES.items():
+        assert f"| `{name}` | {', '.join(family.labels)} |" in RUNBOOK
+    objectives = (ROOT / "deploy" / "slo.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"alservice_[a-z_]+", objectives)) <= set(FAMILIES)
+
+
+@pytest.mark.parametrize(
+    ("heading", "states"),
+    [
+        ("### States of a cycle", CycleState),
+        ("### States of a subject", SubjectState),
+        ("### States of a model", ModelState),
+    ],
+)
+def test_every_state_of_the_runbook_exists(heading: str, states: type[CycleState | SubjectState | ModelState]) -> None:
+    """The tables list the states, no more and no less."""
+    assert first_cells(RUNBOOK, heading) == {str(state) for state in states}
+
+
+@pytest.mark.parametrize("kind", CycleKind)
+def test_every_kind_of_cycle_is_in_the_runbook(kind: CycleKind) -> None:
+    """Why a cycle asked nobody can be looked up."""
+    assert f"`{kind}`" in RUNBOOK
 
 
 @pytest.mark.parametrize("verdict", Verdict)

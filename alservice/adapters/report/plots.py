@@ -9,6 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from alservice.core.cycle_table import CycleTable
 from alservice.core.report import ReportData
 
 INK, ACCENT, WARM, PALE = "#1f2933", "#2b6cb0", "#c05621", "#a0aec0"
@@ -20,7 +21,7 @@ Plot = tuple[str, str, str]
 
 def figures(data: ReportData) -> Iterator[Plot]:
     """Yield the plots that the data allow; an empty one is left out."""
-    yield _learning(data)
+    yield learning(data.table)
     yield _errors(data)
     if any(data.scores_by_cycle.values()):
         yield _arms("Information acquired", "expected information of the votes [nats]", data.scores_by_cycle)
@@ -32,8 +33,9 @@ def figures(data: ReportData) -> Iterator[Plot]:
         yield _coverage(data)
 
 
-def _learning(data: ReportData) -> Plot:
-    lines = [line for line in data.table.lines if line.nll_per_vote is not None]
+def learning(table: CycleTable) -> Plot:
+    """Return the learning curve: what each candidate made of the labels it had."""
+    lines = [line for line in table.lines if line.nll_per_vote is not None]
     figure, axes = canvas()
     x = [line.galaxies_labelled or 0 for line in lines]
     y = [line.nll_per_vote or 0.0 for line in lines]

@@ -12,7 +12,7 @@ from alservice.adapters.sql import schema
 from alservice.adapters.sql.engine import transaction
 from alservice.adapters.sql.events import write_event
 from alservice.adapters.sql.rows import columns_of
-from alservice.core.cycles import CYCLES, WORKING, Cycle, CycleState
+from alservice.core.cycles import CYCLES, WORKING, Cycle, CycleKind, CycleState
 from alservice.core.records import CampaignRow
 from alservice.errors import Conflict, IllegalTransition, NotFound
 from alservice.ports import Clock
@@ -31,7 +31,15 @@ class SqlCycleStore:
         self._engine = engine
         self._clock = clock
 
-    def start(self, campaign: CampaignRow, catalogue_id: int, champion_id: int | None, actor: str) -> Cycle:
+    def start(
+        self,
+        campaign: CampaignRow,
+        catalogue_id: int,
+        champion_id: int | None,
+        actor: str,
+        *,
+        kind: CycleKind = CycleKind.FULL,
+    ) -> Cycle:
         """Open the next cycle; raises `Conflict` while one is open."""
         of_campaign = _TABLE.c.campaign_id == campaign.id
         now = self._clock()
@@ -55,6 +63,7 @@ class SqlCycleStore:
                 campaign_version=campaign.version,
                 catalogue_id=catalogue_id,
                 number=number,
+                kind=kind,
                 state=CycleState.PLANNED,
                 champion_id=champion_id,
                 created_at=now,
@@ -66,6 +75,7 @@ class SqlCycleStore:
                 "catalogue": catalogue_id,
                 "champion": champion_id,
                 "version": campaign.version,
+                "cycle_kind": kind,
             }
             write_event(connection, cycle, at=now, actor=actor, kind="cycle.started", detail=detail)
         return cycle

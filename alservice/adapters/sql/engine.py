@@ -22,6 +22,7 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 
+from alservice.adapters.meters import measured
 from alservice.constants import APP_NAME
 from alservice.errors import (
     AlserviceError,
@@ -84,14 +85,15 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     BadInput
         A value does not fit its column.
     """
-    try:
-        with engine.begin() as connection:
-            yield connection
-    except DBAPIError as error:
-        typed = _typed(error, engine)
-        if typed is None:
-            raise
-        raise typed from error
+    with measured("sql", "transaction", faults=(DatabaseUnavailable, StorageFull)):
+        try:
+            with engine.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            typed = _typed(error, engine)
+            if typed is None:
+                raise
+            raise typed from error
 
 
 def _typed(error: DBAPIError, engine: Engine) -> AlserviceError | None:

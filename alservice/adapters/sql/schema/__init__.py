@@ -34,6 +34,7 @@ from alservice.adapters.sql.schema.models import (
     promotions,
     training_snapshots,
 )
+from alservice.adapters.sql.schema.operations import call_totals, leases
 from alservice.adapters.sql.schema.subjects import subjects
 from alservice.adapters.sql.schema.web import answered_requests, campaign_pauses, ingest_hours, tokens
 
@@ -42,6 +43,7 @@ __all__ = [
     "acquired",
     "acquisitions",
     "answered_requests",
+    "call_totals",
     "campaign_pauses",
     "campaign_versions",
     "campaigns",
@@ -58,6 +60,7 @@ __all__ = [
     "image_shards",
     "ingest_cursors",
     "ingest_hours",
+    "leases",
     "metadata",
     "models",
     "posterior_shards",

@@ -24,7 +24,7 @@ from alservice.adapters.sql.columns import ByteText, EnumText, UtcDateTime, iden
 from alservice.adapters.sql.schema.metadata import metadata
 from alservice.core import gate
 from alservice.core.batches import Arm
-from alservice.core.cycles import CYCLES, WORKING, CycleState
+from alservice.core.cycles import CYCLES, WORKING, CycleKind, CycleState
 
 _NOT_STOPPED = {*WORKING, CycleState.DONE}
 
@@ -36,6 +36,7 @@ cycles = Table(
     Column("campaign_version", Integer, nullable=False),
     references("catalogues"),
     Column("number", Integer, nullable=False),
+    Column("kind", EnumText(CycleKind), nullable=False),
     Column("state", EnumText(CycleState), nullable=False),
     Column("left_from", EnumText(CycleState)),
     Column("champion_id", ForeignKey("models.id", use_alter=True)),
@@ -49,6 +50,7 @@ cycles = Table(
     UniqueConstraint("campaign_id", "number"),
     Index("uq_cycles_open", "campaign_id", unique=True, postgresql_where=text("state <> 'done'")),
     CheckConstraint("number >= 0", name="number"),
+    one_of("kind", CycleKind),
     one_of("state", CYCLES.transitions),
     one_of("left_from", WORKING),
     CheckConstraint(f"(left_from IS NULL) = (state IN ({quoted(_NOT_STOPPED)}))", name="resumable"),

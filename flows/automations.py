@@ -1,0 +1,64 @@
+"""Automations from their file onto a Prefect server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.events.actions import DoNothing, SendNotification
+from prefect.events.schemas.automations import AutomationCore
+from prefect.exceptions import ObjectNotFound
+
+from alservice.errors import NotFound
+
+FILE = Path(__file__).resolve().parents[1] / "deploy" / "automations.yaml"
+"""Their only source."""
+
+
+def read_automations(path: Path = FILE, *, block_id: str | None = None) -> list[AutomationCore]:
+    """Return the automations of a file; they notify through a block where one is given, else they only show."""
+    documents = yaml.safe_load(path.read_text(encoding="utf-8"))["automations"]
+    return [_automation(document, block_id) for document in documents]
+
+
+def register_automations(*, notify: str | None = None) -> list[str]:
+    """Put the file's automations on the server, in place of those with the same names; return the names.
+
+    Parameters
+    ----------
+    notify
+        ``type/name`` of a notification block on the server, such as ``slack-webhook/on-call``.
+
+    Raises
+    ------
+    NotFound
+        The server has no such block.
+    """
+    with get_client(sync_client=True) as client:
+        wanted = read_automations(block_id=None if notify is None else _block_id(client, notify))
+        for automation in wanted:
+            for old in client.read_automations_by_name(automation.name):
+                client.delete_automation(old.id)
+            client.create_automation(automation)
+    return [automation.name for automation in wanted]
+
+
+def _automation(document: dict[str, Any], block_id: str | None) -> AutomationCore:
+    subject, body = document["subject"], document["body"]
+    action = (
+        DoNothing()
+        if block_id is None
+        else SendNotification.model_validate({"block_document_id": block_id, "subject": subject, "body": body})
+    )
+    kept = {name: value for name, value in document.items() if name not in {"subject", "body"}}
+    return AutomationCore.model_validate({**kept, "tags": ["alservice"], "actions": [action]})
+
+
+def _block_id(client: SyncPrefectClient, notify: str) -> str:
+    kind, _, name = notify.partition("/")
+    try:
+        return str(client.read_block_document_by_name(name, block_type_slug=kind).id)
+    except ObjectNotFound:
+        raise NotFound(f"this Prefect server has no block {notify}; its page Blocks lists them", block=notify) from None

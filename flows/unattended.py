@@ -1,0 +1,91 @@
+"""Runs beside the cycle: the ledger against Zooniverse, every part tried, predictions out of turn."""
+
+from __future__ import annotations
+
+from prefect import flow, task
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from alservice.errors import Terminal
+from alservice.factory import Finding, diagnose, open_factory
+from alservice.factory.rehearsal import open_zooniverse
+from alservice.factory.unattended import predict_newest
+from flows.artifacts import findings_artifact, reconcile_artifact
+from flows.parameters import CampaignName
+from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
+from flows.tasks import actor
+
+HOUR_S = 3600
+
+
+class LedgerDiffers(Terminal):
+    """Ledger and Zooniverse differ; the run's artifact names every difference."""
+
+    code = "ledger-differs"
+    remedy = "Run `alservice reconcile --campaign C --repair`; the runbook says what is left to a person."
+
+
+class FlightCheckFailed(Terminal):
+    """A part that the service needs does not work; the run's artifact says which and what to do."""
+
+    code = "flight-check-failed"
+    remedy = "Do what the run's artifact says beside each part, or run `alservice doctor` where the worker runs."
+
+
+@flow(name="reconcile", timeout_seconds=12 * HOUR_S)
+def reconcile(campaign: CampaignName, repair: bool = False) -> State[None]:
+    """Compare the upload ledger with Zooniverse; fail while anything is off. Safe at any time.
+
+    Args:
+        campaign: Name of the campaign, as given to `alservice campaign create`.
+        repair: Set right what a machine may; the rest is listed.
+    """
+    if not compare(campaign, repair):
+        raise LedgerDiffers(f"the ledger of {campaign} and Zooniverse differ: the report says in what")
+    return Completed(message=f"the ledger of {campaign} and Zooniverse agree")
+
+
+@task(retries=RETRIES, retry_delay_seconds=RETRY_DELAYS_S, retry_condition_fn=if_retriable)
+def compare(campaign: str, repair: bool) -> bool:
+    """Compare tier by tier, publish the report; return whether nothing differs any more."""
+    with open_factory() as factory, open_zooniverse(factory, campaign):
+        outcomes = factory.reconcile_campaign(campaign, repair=repair, actor=actor())
+    reconcile_artifact(campaign, [outcome.text() for outcome in outcomes])
+    return all(outcome.is_clean for outcome in outcomes)
+
+
+@flow(name="flight-check", timeout_seconds=HOUR_S // 4)
+def flight_check() -> State[None]:
+    """Try every part through its adapter: disk, database, schema, object store, Zooniverse login, Prefect, torch."""
+    findings = inspect_parts()
+    findings_artifact(findings)
+    broken = [finding.part for finding in findings if not finding.ok]
+    if broken:
+        raise FlightCheckFailed(f"{len(broken)} of {len(findings)} parts do not work: {', '.join(broken)}")
+    return Completed(message=f"all {len(findings)} parts work")
+
+
+@task
+def inspect_parts() -> list[Finding]:
+    """Return what was seen of each part."""
+    return list(diagnose())
+
+
+@flow(name="predict-only", timeout_seconds=48 * HOUR_S)
+def predict_only(campaign: CampaignName) -> State[None]:
+    """Predict every galaxy of the newest catalogue with the champion; no cycle is touched.
+
+    Predictions that exist are kept, and the next cycle finds what this run made: a run ahead of time costs nothing.
+
+    Args:
+        campaign: Name of the campaign, as given to `alservice campaign create`.
+    """
+    done, failed = predict_out_of_turn(campaign)
+    return Completed(message=f"{done:,} galaxies of {campaign} are predicted, {failed:,} images failed")
+
+
+@task(retries=RETRIES, retry_delay_seconds=RETRY_DELAYS_S, retry_condition_fn=if_retriable)
+def predict_out_of_turn(campaign: str) -> tuple[int, int]:
+    """Predict with the champion; return how many galaxies were done, and failed."""
+    with open_factory() as factory:
+        return predict_newest(factory, campaign)

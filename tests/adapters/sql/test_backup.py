@@ -1,0 +1,119 @@
+"""Backups of a real Postgres, restored into another database."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from alservice.adapters.sql.backup import BackupFailed, dump_database, restore_database
+from alservice.adapters.sql.engine import check_schema, make_engine, transaction
+from alservice.adapters.sql.schema import metadata
+from alservice.core.records import CampaignRow
+from alservice.errors import BadInput, Conflict
+from tests.adapters.sql.conftest import Stores
+from tests.support.rehearsals import environment
+from tests.support.shared import ROOT
+
+
+@pytest.fixture
+def dump(database_url: str, stores: Stores, campaign: CampaignRow, tmp_path: Path) -> Iterator[Path]:
+    """A backup of a database with a campaign in it."""
+    path = tmp_path / "a.dump"
+    assert dump_database(database_url, path) == path.stat().st_size > 1000
+    yield path
+    assert sorted(p.name for p in tmp_path.iterdir() if "part" in p.name) == []
+
+
+def contents(url: str) -> dict[str, list[tuple[object, ...]]]:
+    """Return every row of every table."""
+    engine = make_engine(url)
+    with transaction(engine) as connection:
+        rows = {t: [tuple(r) for r in connection.execute(text(f"SELECT * FROM {t}"))] for t in metadata.tables}
+    check_schema(engine)
+    engine.dispose()
+    return rows
+
+
+def test_a_restored_database_is_the_one_that_was_backed_up(
+    database_url: str, empty_database_url: str, dump: Path
+) -> None:
+    """Every row of every table, the schema's revision, and the audit's guard."""
+    restore_database(empty_database_url, dump)
+    assert contents(empty_database_url) == contents(database_url)
+    engine = make_engine(empty_database_url)
+    with transaction(engine) as connection:
+        triggers = connection.scalars(text("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal")).all()
+    engine.dispose()
+    assert triggers == ["append_only"]
+
+
+def test_a_backup_never_goes_over_data(database_url: str, dump: Path) -> None:
+    """A database with tables is refused as it is."""
+    before = contents(database_url)
+    with pytest.raises(Conflict, match="restore into an empty one"):
+        restore_database(database_url, dump)
+    assert contents(database_url) == before
+
+
+def test_a_truncated_or_foreign_file_is_refused(empty_database_url: str, dump: Path, tmp_path: Path) -> None:
+    """What is no backup is told by name, and the database stays empty."""
+    whole = dump.read_bytes()
+    for name, data in (("foreign", b"hello"), ("cut", whole[: len(whole) // 2])):
+        bad = tmp_path / name
+        bad.write_bytes(data)
+        with pytest.raises((BadInput, BackupFailed)):
+            restore_database(empty_database_url, bad)
+    engine = make_engine(empty_database_url)
+    with transaction(engine) as connection:
+        assert connection.scalar(text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")) == 0
+    engine.dispose()
+
+
+def test_a_failed_backup_leaves_nothing_and_tells_no_password(tmp_path: Path) -> None:
+    """Nobody answers: the message has no secret, and no file bears the name."""
+    with pytest.raises(BackupFailed) as refusal:
+        dump_database("postgresql://someone:geheim@127.0.0.1:9/x", tmp_path / "b.dump")
+    assert "geheim" not in f"{refusal.value} {refusal.value.evidence}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_scripts_bring_a_deployment_back() -> None:
+    """Database and objects of one work folder are backed up, twice, and restored into another one."""
+    with tempfile.TemporaryDirectory(prefix="alservice-backup-") as folder:
+        first, second, kept = (Path(folder) / name for name in ("first", "second", "kept"))
+
+        def run(workdir: Path, *command: str) -> str:
+            env = environment(workdir, ALSERVICE_COMMAND=f"{sys.executable} -m alservice.cli")
+            done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
+            assert done.returncode == 0, done.stderr + done.stdout
+            return done.stdout
+
+        cli = (sys.executable, "-m", "alservice.cli")
+        run(first, *cli, "campaign", "create", "--config", "deploy/campaigns/gz-decals-dr5.yaml")
+        stored = first / "objects" / "images" / "ab" / "abc.jpg"
+        unfinished = first / "objects" / ".tmp" / "half"
+        for path in (stored, unfinished):
+            path.parent.mkdir(parents=True)
+            path.write_bytes(b"bytes")
+        for old in ("20200101T000000Z", "20200102T000000Z"):
+            kept.mkdir(exist_ok=True)
+            (kept / f"alservice-{old}.dump").write_bytes(b"old")
+        run(first, "deploy/backup", str(kept), "2")
+        dumps = sorted(path.name for path in kept.glob("*.dump"))
+        assert len(dumps) == 2
+        assert dumps[0] == "alservice-20200102T000000Z.dump"
+        assert not (kept / "objects" / ".tmp").exists()
+
+        env = environment(second, ALSERVICE_COMMAND=" ".join(cli))
+        said = subprocess.run(
+            ["deploy/restore", str(kept)], env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240
+        )
+        assert "restored at revision" in said.stdout, said.stderr
+        assert (second / "objects" / "images" / "ab" / "abc.jpg").read_bytes() == b"bytes"
+        assert "schema" in said.stdout
+        assert os.access(ROOT / "deploy" / "restore", os.X_OK)

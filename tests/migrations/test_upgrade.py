@@ -1,0 +1,125 @@
+"""A database made by the first released schema comes forward with its data in place."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, inspect, text
+from typer.testing import CliRunner
+
+from alservice.adapters.sql.campaigns import SqlCampaignStore
+from alservice.adapters.sql.classifications import SqlClassificationStore
+from alservice.adapters.sql.cycles import SqlCycleStore
+from alservice.adapters.sql.engine import check_schema, make_engine, schema_state, transaction, upgrade
+from alservice.adapters.sql.events import SqlEventLog
+from alservice.adapters.sql.models import SqlModelStore
+from alservice.adapters.sql.schema import metadata
+from alservice.adapters.sql.snapshots import SqlSnapshotStore
+from alservice.adapters.sql.subjects import SqlSubjectLedger
+from alservice.core.cycles import CycleKind, CycleState
+from alservice.core.tree import load_tree
+from alservice.errors import SchemaMismatch
+from tests.support.shared import ROOT
+from tests.support.worlds import NOON
+
+DUMP = ROOT / "tests" / "data" / "schema-0001.sql"
+
+RESHAPED = {"tallies", "tally_totals", "alembic_version"}
+"""Tables whose rows a revision rewrites; the votes in them are compared as numbers."""
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture
+def old(empty_database_url: str) -> Iterator[Engine]:
+    """A database as the first release left it."""
+    engine = make_engine(empty_database_url)
+    with transaction(engine) as connection:
+        connection.exec_driver_sql(DUMP.read_text(encoding="utf-8").replace("%", "%%"))
+    yield engine
+    engine.dispose()
+
+
+def rows_of(engine: Engine) -> Rows:
+    """Return every row of every table, in a fixed order."""
+    with transaction(engine) as connection:
+        tables = inspect(connection).get_table_names()
+        found = {t: [dict(r) for r in connection.execute(text(f"SELECT * FROM {t}")).mappings()] for t in tables}
+    return {table: sorted(rows, key=repr) for table, rows in found.items()}
+
+
+def test_every_row_of_the_first_schema_survives(old: Engine) -> None:
+    """Each table has rows; after the upgrade each is there with the same values."""
+    before = rows_of(old)
+    assert all(before.values()), "a table without rows proves nothing"
+    upgrade(old)
+    check_schema(old)
+    after = rows_of(old)
+    assert set(metadata.tables) <= set(after)
+    for table in set(before) - RESHAPED:
+        kept = [name for name in before[table][0] if name in after[table][0]]
+        assert kept, table
+
+        def values(rows: list[dict[str, Any]], names: list[str]) -> list[str]:
+            return sorted(repr([row[name] for name in names]) for row in rows)
+
+        assert values(after[table], kept) == values(before[table], kept), table
+
+
+def test_what_came_forward_is_read_and_worked_with(old: Engine) -> None:
+    """Stores read every record of it, votes are the same numbers, and the next cycle starts."""
+    votes = {(r["galaxy_id"], r["column_index"]): r["votes"] for r in rows_of(old)["tallies"]}
+    upgrade(old)
+    campaigns, cycles, models = (make(old, lambda: NOON) for make in (SqlCampaignStore, SqlCycleStore, SqlModelStore))
+    row = campaigns.get("rehearsal")
+    done = cycles.list(row.id)
+    assert [(c.state, c.kind) for c in done] == [(CycleState.DONE, CycleKind.FULL)] * 2
+    champion = models.champion(row.id)
+    assert champion is not None
+    decision = models.decision(done[0].id)
+    assert decision is not None
+    assert decision.verdict == "promote"
+    assert [e.model_id for e in SqlSnapshotStore(old, lambda: NOON).evaluations(row.id)] == [champion.id]
+    assert len(list(SqlSubjectLedger(old, lambda: NOON).of_campaign(row.id))) > 10
+    assert SqlEventLog(old).list(row.id)[-1].kind == "cycle.started"
+
+    tree = load_tree(row.campaign.tree)
+    classifications = SqlClassificationStore(old, lambda: NOON)
+    tallies = classifications.tallies(row.id, tree.n_answers)
+    found = {
+        (tallies.galaxy_ids[i], int(j)): int(tallies.counts[i, j])
+        for i, j in zip(*np.nonzero(tallies.counts), strict=True)
+    }
+    assert found == votes
+    assert sum(classifications.quarantined(row.id, limit=10).reasons.values()) == 1
+    assert cycles.start(row, done[-1].catalogue_id, champion.id, "test").number == 2
+
+
+def test_an_old_schema_is_refused_with_what_to_do(old: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a process nor a command works on it; one command brings it forward."""
+    from alservice.cli import app
+
+    needed = schema_state(old)[1]
+    with pytest.raises(SchemaMismatch, match=f"at revision 0001; this release needs revision {needed}"):
+        check_schema(old)
+    monkeypatch.setenv("ALSERVICE_DATABASE_URL", old.url.render_as_string(hide_password=False))
+    refused = CliRunner().invoke(app, ["cycle", "list", "--campaign", "rehearsal"])
+    assert refused.exit_code == 1
+    assert "[schema-mismatch]" in refused.output
+    assert "alservice db upgrade" in refused.output
+    assert CliRunner().invoke(app, ["db", "upgrade"]).exit_code == 0
+    check_schema(old)
+
+
+def test_a_newer_schema_is_refused_by_every_command(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old release never works on, or upgrades, what a newer one made."""
+    from alservice.cli import app
+
+    with transaction(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    monkeypatch.setenv("ALSERVICE_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    for command in (["cycle", "list", "--campaign", "x"], ["db", "upgrade"]):
+        refused = CliRunner().invoke(app, command)
+        assert refused.exit_code == 1
+        assert "9999" in refused.output
