@@ -21,6 +21,12 @@ UPDATE acquired SET n_votes = acquisitions.n_votes FROM acquisitions WHERE acqui
 ALTER TABLE acquired ALTER COLUMN n_votes SET NOT NULL;
 
 ALTER TABLE acquisitions DROP COLUMN n_votes;
+
+-- A policy names the score as well as the rule now.
+UPDATE campaign_versions
+SET document = jsonb_set(document, '{acquisition,policy}', CASE document #>> '{acquisition,policy}'
+    WHEN 'top' THEN '"bald"' WHEN 'power' THEN '"power_bald"' WHEN 'softmax' THEN '"softmax_bald"' END::jsonb)
+WHERE document #>> '{acquisition,policy}' IN ('top', 'power', 'softmax');
 """
 
 DOWNGRADE = """
@@ -41,6 +47,11 @@ ALTER TABLE acquired
     DROP COLUMN n_votes,
     DROP CONSTRAINT ck_acquired_arm,
     ADD CONSTRAINT ck_acquired_arm CHECK (arm IN ('evaluation', 'informative', 'random'));
+
+UPDATE campaign_versions
+SET document = jsonb_set(document, '{acquisition,policy}', CASE document #>> '{acquisition,policy}'
+    WHEN 'bald' THEN '"top"' WHEN 'power_bald' THEN '"power"' WHEN 'softmax_bald' THEN '"softmax"' END::jsonb)
+WHERE document #>> '{acquisition,policy}' IN ('bald', 'power_bald', 'softmax_bald');
 """
 
 
