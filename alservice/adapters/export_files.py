@@ -72,7 +72,7 @@ class ExportFile:
 
     Parameters
     ----------
-    workflow_id
+    workflow_ids
         Rows of other workflows are counted and not read.
     user_hash_key
         Secret bytes that turn user ids into pseudonyms.
@@ -81,7 +81,7 @@ class ExportFile:
     """
 
     path: Path
-    workflow_id: int
+    workflow_ids: frozenset[int]
     user_hash_key: bytes
     latest: datetime
 
@@ -182,7 +182,7 @@ class _Reader:
         place = self._place
         number = _whole(row[place["classification_id"]], "classification_id")
         workflow_id = _whole(row[place["workflow_id"]], "workflow_id")
-        if workflow_id != self._file.workflow_id:
+        if workflow_id not in self._file.workflow_ids:
             self._foreign[workflow_id] += 1
             return
         created_at = _time(row[place["created_at"]])

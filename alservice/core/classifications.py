@@ -214,7 +214,7 @@ def _column(task: str, value: object, answer_map: AnswerMap) -> int | str:
 def judge(
     rows: Iterable[Classification],
     *,
-    workflow_id: int,
+    workflow_ids: frozenset[int],
     first_columns: frozenset[int],
     policy: CountingPolicy = EVERYTHING_COUNTS,
 ) -> dict[int, Verdict]:
@@ -232,7 +232,7 @@ def judge(
     users: set[str] = set()
     verdicts: dict[int, Verdict] = {}
     for row in sorted(rows, key=lambda r: r.raw.classification_id):
-        verdict = own_verdict(row, workflow_id=workflow_id, first_columns=first_columns, policy=policy)
+        verdict = own_verdict(row, workflow_ids=workflow_ids, first_columns=first_columns, policy=policy)
         verdict = verdict or row.kept or _verdict_among(row.raw, sends, users)
         verdicts[row.raw.classification_id] = verdict
         if verdict is Verdict.COUNTED:
@@ -244,12 +244,12 @@ def judge(
 
 
 def own_verdict(
-    row: Classification, *, workflow_id: int, first_columns: frozenset[int], policy: CountingPolicy
+    row: Classification, *, workflow_ids: frozenset[int], first_columns: frozenset[int], policy: CountingPolicy
 ) -> Verdict | None:
     """Return why a classification does not count, whatever others say of its galaxy; None when it may count."""
     raw = row.raw
-    if row.galaxy_id is None or raw.workflow_id != workflow_id or row.fault is not None:
-        return _verdict_unread(row, workflow_id)
+    if row.galaxy_id is None or raw.workflow_id not in workflow_ids or row.fault is not None:
+        return _verdict_unread(row, workflow_ids)
     verdict = None
     if not raw.live_project:
         verdict = Verdict.NOT_LIVE
@@ -268,10 +268,10 @@ def own_verdict(
     return verdict
 
 
-def _verdict_unread(row: Classification, workflow_id: int) -> Verdict:
+def _verdict_unread(row: Classification, workflow_ids: frozenset[int]) -> Verdict:
     if row.galaxy_id is None:
         return Verdict.UNKNOWN_SUBJECT
-    return Verdict.WRONG_WORKFLOW if row.raw.workflow_id != workflow_id else Verdict.QUARANTINED
+    return Verdict.WRONG_WORKFLOW if row.raw.workflow_id not in workflow_ids else Verdict.QUARANTINED
 
 
 def _is_complete(row: Classification, first_columns: frozenset[int]) -> bool:

@@ -25,35 +25,25 @@ class Codebook:
     """
 
     def __init__(self, campaign: Campaign, tree: Tree, versions: Iterable[Workflow]) -> None:
-        self._workflow_id = campaign.zooniverse.workflow_id
-        self._maps: Mapping[str, AnswerMap] = {
-            workflow.version: read_version(tree, workflow, campaign.decoding)
+        self._maps: Mapping[tuple[int, str], AnswerMap] = {
+            (workflow.workflow_id, workflow.version): read_version(tree, workflow, campaign.decoding)
             for workflow in versions
-            if workflow.workflow_id == self._workflow_id
+            if workflow.workflow_id in campaign.zooniverse.workflow_ids
         }
-        self._readings: dict[tuple[str, int], tuple[Any, Reading]] = {}
-
-    @property
-    def versions(self) -> frozenset[str]:
-        """The versions that are known."""
-        return frozenset(self._maps)
+        self._readings: dict[tuple[int, str, int], tuple[Any, Reading]] = {}
 
     def maps(self, *, since: str | None = None) -> tuple[AnswerMap, ...]:
         """Return the meanings of the known versions from one on, in order of version."""
         first = (0, 0) if since is None else version_key(since) or (0, 0)
-        keyed = sorted((version_key(version) or (0, 0), version) for version in self._maps)
-        return tuple(self._maps[version] for key, version in keyed if key >= first)
-
-    def unread(self, version: str) -> Mapping[str, str]:
-        """Return the tasks of a known version whose answers have no meaning, and why."""
-        return self._maps[version].unread
+        keyed = sorted((version_key(version) or (0, 0), workflow, version) for workflow, version in self._maps)
+        return tuple(self._maps[workflow, version] for key, workflow, version in keyed if key >= first)
 
     def decode(self, raw: RawClassification, galaxy_id: str | None) -> Classification:
         """Return the row with its answers as columns of the tree, or with the reason why not."""
-        key = raw.workflow_version, id(raw.annotations)
+        key = raw.workflow_id, raw.workflow_version, id(raw.annotations)
         annotations, reading = self._readings.get(key, (None, None))
         if reading is None or annotations is not raw.annotations:  # an id may be another object's by now
-            decoded = decode(raw, galaxy_id, self._maps.get(raw.workflow_version))
+            decoded = decode(raw, galaxy_id, self._maps.get((raw.workflow_id, raw.workflow_version)))
             if len(self._readings) >= CACHE_READINGS:
                 self._readings.clear()
             reading = Reading(answers=decoded.answers, abstentions=decoded.abstentions, fault=decoded.fault)

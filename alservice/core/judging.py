@@ -66,14 +66,14 @@ class Judge:
         A answers, and which of them lead to which question.
     """
 
-    workflow_id: int
+    workflow_ids: frozenset[int]
     first_columns: frozenset[int]
     tree: Tree
     policy: CountingPolicy
 
     def of_galaxy(self, rows: Sequence[Classification]) -> tuple[dict[int, Verdict], GalaxyTally]:
         """Judge all rows of one galaxy and count them: the definition of a tally."""
-        verdicts = judge(rows, workflow_id=self.workflow_id, first_columns=self.first_columns, policy=self.policy)
+        verdicts = judge(rows, workflow_ids=self.workflow_ids, first_columns=self.first_columns, policy=self.policy)
         counted = [row for row in rows if verdicts[row.raw.classification_id] is Verdict.COUNTED]
         return verdicts, GalaxyTally(
             votes=tally(rows, verdicts, self.tree.n_answers),
@@ -121,7 +121,7 @@ class Judge:
 
     def alone(self, row: Classification) -> Verdict | None:
         """Return why a row does not count whatever the others are; None when it may."""
-        return own_verdict(row, workflow_id=self.workflow_id, first_columns=self.first_columns, policy=self.policy)
+        return own_verdict(row, workflow_ids=self.workflow_ids, first_columns=self.first_columns, policy=self.policy)
 
     def impossible(self, tallies: Mapping[str, GalaxyTally]) -> dict[str, tuple[int, ...]]:
         """Return the questions, by place in the tree, whose votes no walks through it give; galaxies with any."""
@@ -140,14 +140,14 @@ def reducer_version(campaign: Campaign, tree: Tree) -> str:
     document = campaign.document()
     rules = {name: document[name] for name in ("counting", "decoding")}
     feed = {name: document["ingest"][name] for name in ("tallies_from", "reducers", "reductions_since")}
-    digest = digest_of_document([rules, feed, tree.hash, campaign.zooniverse.workflow_id])
+    digest = digest_of_document([rules, feed, tree.hash, sorted(campaign.zooniverse.workflow_ids)])
     return f"{TALLY_REDUCER}:{digest[:12]}"
 
 
 def judge_of(campaign: Campaign, tree: Tree) -> Judge:
     """Return the rules of a campaign."""
     return Judge(
-        workflow_id=campaign.zooniverse.workflow_id,
+        workflow_ids=campaign.zooniverse.workflow_ids,
         first_columns=frozenset(range(tree.n_answers)[tree.slices[0]]),
         tree=tree,
         policy=campaign.counting,

@@ -54,7 +54,7 @@ class Factory(Wiring):
         row = self.campaigns.get(name)
         export = ExportFile(
             path=path,
-            workflow_id=row.campaign.zooniverse.workflow_id,
+            workflow_ids=row.campaign.zooniverse.workflow_ids,
             user_hash_key=self.user_hash_key(),
             latest=self.clock() + CLOCK_SLACK,
         )

@@ -178,18 +178,22 @@ def ask_volunteers(factory: Factory, cycle_id: int) -> int:
     posted = _sessions(factory, factory.zooniverse(campaign), cycle, [a.galaxy_id for a in assignments])
     began = cycle.deadline - timedelta(hours=campaign.collecting.deadline_hours)
     is_synthetic = catalogue.source.startswith(SYNTHETIC)
-    volunteers = Volunteers(
-        endpoint=os.environ["PANOPTES_ENDPOINT"],
-        project_id=campaign.zooniverse.project_id,
-        workflow_id=campaign.zooniverse.workflow_id,
-        tree=load_tree(campaign.tree),
-        seed=campaign.seed,
-        clock=lambda: began,  # not now: what is sent again after a kill must be the same sitting
-        precision=OVERDISPERSION if is_synthetic else None,
-        bias=VOLUNTEER_BIAS if is_synthetic else 0.0,
-    )
-    outcome = volunteers.classify(assignments, cycle.number, progress=factory.progress, posted=posted)
-    return outcome.posted + outcome.skipped
+    sent = 0
+    for votes, tier in campaign.by_tier().items():
+        volunteers = Volunteers(
+            endpoint=os.environ["PANOPTES_ENDPOINT"],
+            project_id=tier.zooniverse.project_id,
+            workflow_id=tier.zooniverse.workflow_id,
+            tree=load_tree(campaign.tree),
+            seed=campaign.seed,
+            clock=lambda: began,  # not now: what is sent again after a kill must be the same sitting
+            precision=OVERDISPERSION if is_synthetic else None,
+            bias=VOLUNTEER_BIAS if is_synthetic else 0.0,
+        )
+        own = [a for a in assignments if not campaign.zooniverse.tiers or a.n_votes == votes]
+        outcome = volunteers.classify(own, cycle.number, progress=factory.progress, posted=posted)
+        sent += outcome.posted + outcome.skipped
+    return sent
 
 
 def _sessions(factory: Factory, zooniverse: Zooniverse, cycle: Cycle, galaxy_ids: Sequence[str]) -> set[str]:

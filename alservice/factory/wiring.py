@@ -245,12 +245,14 @@ class Wiring:
 
     def collect(self, campaign: Campaign) -> CollectClassifications:
         """Zooniverse -> tallies."""
+        first, *others = (self.zooniverse(tier) for tier in campaign.by_tier().values())
         return CollectClassifications(
             classifications=self.classifications,
             votes=self.votes,
             workflows=self.workflows,
             ledger=self.ledger,
-            zooniverse=self.zooniverse(campaign),
+            zooniverse=first,
+            others=others,
             clock=self.clock,
             progress=self.progress,
         )

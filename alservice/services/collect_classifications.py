@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from alservice.constants import API, INGEST_OVERLAP
 from alservice.core.campaign import Campaign
@@ -14,7 +15,7 @@ from alservice.core.judging import judge_of
 from alservice.core.records import CampaignRow
 from alservice.core.states import SubjectState
 from alservice.core.tree import Tree
-from alservice.core.workflows import map_answers
+from alservice.core.workflows import Workflow, map_answers
 from alservice.ports import (
     ClassificationStore,
     Clock,
@@ -51,7 +52,13 @@ class CollectReport:
 
 @dataclass(frozen=True, kw_only=True)
 class CollectClassifications:
-    """Read what volunteers sent since the last time, and some of what came before it."""
+    """Read what volunteers sent since the last time, and some of what came before it.
+
+    Parameters
+    ----------
+    others
+        The same project by the workflows of the campaign's other tiers.
+    """
 
     classifications: ClassificationStore
     votes: Callable[[Campaign], TallySource]
@@ -60,6 +67,7 @@ class CollectClassifications:
     zooniverse: Zooniverse
     clock: Clock
     progress: Progress
+    others: Sequence[Zooniverse] = ()
 
     def run(self, campaign: CampaignRow, cycle: Cycle, tree: Tree) -> CollectReport:
         """Ingest every new classification of the campaign, then say whether the cycle has enough.
@@ -69,7 +77,8 @@ class CollectClassifications:
         WorkflowMismatch
             The live workflow does not ask the tree's questions.
         """
-        map_answers(tree, self.zooniverse.workflow())
+        for workflow in self._live_workflows():
+            map_answers(tree, workflow)
         report = self.read(campaign, tree)
         live = self.ledger.of_cycle(cycle.id, (SubjectState.LIVE, SubjectState.RETIRED))
         requested = sum(subject.n_votes for subject in live)
@@ -93,7 +102,7 @@ class CollectClassifications:
             clock=self.clock,
             progress=self.progress,
         )
-        self.workflows.save(campaign.id, [self.zooniverse.workflow().plain()], source=API)
+        self.workflows.save(campaign.id, [workflow.plain() for workflow in self._live_workflows()], source=API)
         ingest.replay(campaign, tree)
         codebook = ingest.codebook(campaign, tree)
         first = self.classifications.cursor(campaign.id, API) - INGEST_OVERLAP
@@ -111,9 +120,12 @@ class CollectClassifications:
         inconsistent = len(self.classifications.tally_faults(campaign.id))
         return IngestReport.of(verdicts, new=new, broken=0, inconsistent=inconsistent)
 
+    def _live_workflows(self) -> list[Workflow]:
+        return [each.workflow() for each in (self.zooniverse, *self.others)]
+
     def _believe_gold(self, campaign: CampaignRow, tree: Tree) -> None:
         """Take back the votes of rows that only the gold-standard listing tells apart."""
         judge = judge_of(campaign.campaign, tree)
-        for ids in self.zooniverse.gold_standard():
+        for ids in chain.from_iterable(each.gold_standard() for each in (self.zooniverse, *self.others)):
             with self.classifications.landing(campaign.id) as landing:
                 recount(landing, judge, landing.mark_gold(ids))

@@ -153,7 +153,7 @@ class Ingest:
         self.progress.finish()
         if foreign and not verdicts:
             named = ", ".join(str(workflow_id) for workflow_id, _ in foreign.most_common(5))
-            wanted = campaign.campaign.zooniverse.workflow_id
+            wanted = ", ".join(map(str, sorted(campaign.campaign.zooniverse.workflow_ids)))
             raise ForeignExport(
                 f"{name}: {foreign.total()} rows of workflow {named}, none of workflow {wanted}", workflow=wanted
             )

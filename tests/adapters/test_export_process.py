@@ -20,7 +20,7 @@ TASKS = tasks_of(TREE)
 
 def export(path: Path) -> ExportFile:
     """Return the file as read for workflow 10."""
-    return ExportFile(path=path, workflow_id=10, user_hash_key=b"key", latest=NOON)
+    return ExportFile(path=path, workflow_ids=frozenset({10}), user_hash_key=b"key", latest=NOON)
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def decals() -> Campaign:
 def export(path: Path, workflow_id: int = 6122) -> ExportFile:
     """Return an export as the service opens it."""
     latest = datetime(2027, 1, 1, tzinfo=UTC)
-    return ExportFile(path=path, workflow_id=workflow_id, user_hash_key=b"key", latest=latest)
+    return ExportFile(path=path, workflow_ids=frozenset({workflow_id}), user_hash_key=b"key", latest=latest)
 
 
 def real_rows(exports: Path) -> Iterator[RawClassification]:
@@ -76,7 +76,7 @@ def test_every_real_version_can_be_read(exports: Path) -> None:
     versions = read_workflows(exports / "gz_decals_workflow_versions_24.json")
     assert len(versions) == 24
     codebook = Codebook(decals(), TREE, versions)
-    assert {version: dict(codebook.unread(version)) for version in codebook.versions} == {
+    assert {known.version: dict(known.unread) for known in codebook.maps()} == {
         version.version: {} for version in versions
     }
     alone = read_workflows(exports / "gz_decals_workflow_version_66.425.json")
@@ -92,7 +92,7 @@ def test_old_and_new_merging_questions_stand_side_by_side(exports: Path) -> None
     tree = load_tree("gz-decals-dr5-mergers")
     versions = read_workflows(exports / "gz_decals_workflow_versions_24.json")
     codebook = Codebook(parse_campaign(document, source="test"), tree, versions)
-    assert {version: dict(codebook.unread(version)) for version in codebook.versions} == {
+    assert {known.version: dict(known.unread) for known in codebook.maps()} == {
         version.version: {} for version in versions
     }
     asked = {
@@ -130,8 +130,8 @@ def test_without_rules_the_drifted_rows_wait(exports: Path) -> None:
 def test_a_version_is_text(exports: Path) -> None:
     """28.30 is known, 28.3 is another version."""
     codebook = Codebook(decals(), TREE, read_workflows(exports / "gz_decals_workflow_versions_24.json"))
-    assert "28.30" in codebook.versions
-    assert "28.3" not in codebook.versions
+    assert "28.30" in {known.version for known in codebook.maps()}
+    assert "28.3" not in {known.version for known in codebook.maps()}
 
 
 @pytest.mark.parametrize(

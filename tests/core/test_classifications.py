@@ -43,7 +43,7 @@ def row(classification_id: int, **changes: object) -> Classification:
 
 def verdicts(*rows: Classification) -> dict[int, Verdict]:
     """Judge rows as one galaxy's."""
-    return judge(rows, workflow_id=10, first_columns=FIRST)
+    return judge(rows, workflow_ids=frozenset({10}), first_columns=FIRST)
 
 
 def test_answers_become_columns_of_the_tree() -> None:

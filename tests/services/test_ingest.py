@@ -43,7 +43,7 @@ class FileWorld(World):
 
     def ingest(self, path: Path, batch: int = BATCH_ROWS) -> IngestReport:
         """Ingest a file."""
-        file = ExportFile(path=path, workflow_id=10, user_hash_key=KEY, latest=NOON + CLOCK_SLACK)
+        file = ExportFile(path=path, workflow_ids=frozenset({10}), user_hash_key=KEY, latest=NOON + CLOCK_SLACK)
         return self.factory.ingest().export(self.campaign, TREE, file.batches(batch), name=path.name)
 
     def file(self, rows: list[list[str]], **options: bool) -> Path:

@@ -36,7 +36,7 @@ TREE = Tree(
         for place, (name, answers) in enumerate([("shape", ("a", "b")), ("arms", ("c", "d", "e", "f"))])
     ),
 )
-JUDGE = Judge(workflow_id=10, first_columns=frozenset({0, 1}), tree=TREE, policy=CountingPolicy())
+JUDGE = Judge(workflow_ids=frozenset({10}), first_columns=frozenset({0, 1}), tree=TREE, policy=CountingPolicy())
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
 
