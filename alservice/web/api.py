@@ -9,9 +9,9 @@ from fastapi.responses import StreamingResponse
 
 from alservice.core.access import Scope
 from alservice.core.cycles import Cycle, CycleState
-from alservice.core.operations import timeline
 from alservice.core.records import CampaignRow
 from alservice.core.states import ModelState, SubjectState
+from alservice.core.timeline import timeline
 from alservice.core.tree import load_tree
 from alservice.errors import NotFound
 from alservice.factory.operations import paused

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from alservice.core.cycles import Cycle, CycleState
-from alservice.core.operations import timeline
 from alservice.core.records import CampaignRow
 from alservice.core.states import ModelState, SubjectState
+from alservice.core.timeline import timeline
 from alservice.errors import NotFound
 from alservice.factory.operations import paused
 from alservice.factory.serving import bars_of, compare_arms, image_of, predicted_in

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from alservice.core.cycles import Cycle, CycleState
-from alservice.core.operations import arm_figures, timeline
+from alservice.core.operations import arm_figures
 from alservice.core.records import Event
+from alservice.core.timeline import timeline
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Engine, Float, Integer, Select, and_, cast, func, select
+from sqlalchemy import Engine, Float, Select, and_, cast, func, select
 
 from alservice.adapters.sql import schema
 from alservice.adapters.sql.engine import transaction
+from alservice.adapters.sql.ingest_figures import ingest_figures
 from alservice.adapters.sql.rows import among, columns_of
 from alservice.core.catalogues import Galaxy
-from alservice.core.classifications import Verdict
 from alservice.core.cycles import Cycle, CycleState
-from alservice.core.operations import CandidateFigures, IngestFigures, Source
+from alservice.core.operations import CandidateFigures, IngestFigures
 from alservice.core.records import Event, Model
 from alservice.core.states import ModelState, SubjectState
 from alservice.core.subjects import Subject
 from alservice.ports import Clock
 
-RECENT_ROWS: Final = 20_000
-"""Newest classifications whose verdicts are counted: some milliseconds by primary key."""
-
 RECENT_EVENTS: Final = 2_000
 """Newest events among which one of a kind is looked for."""
-
-DAYS: Final = 3
-"""Days of the ingest rate that a page shows."""
 
 ARM_GALAXIES: Final = 500
 """Galaxies of one arm and cycle that are compared: its first by rank."""
@@ -155,19 +149,8 @@ class SqlFigures:
 
     def ingest(self, campaign_id: int) -> IngestFigures:
         """Return what came in: by hour, by source, what waits, and the verdicts of the newest rows."""
-        this_hour = self._clock().astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-        span = [this_hour - timedelta(hours=h) for h in reversed(range(24 * DAYS))]
         with transaction(self._engine) as connection:
-            by_hour = _by_hour(connection, campaign_id, span[0])
-            recent = _recent_verdicts(connection, campaign_id)
-            return IngestFigures(
-                hours={hour: by_hour.get(hour, 0) for hour in span},
-                total=_arrived(connection, campaign_id),
-                sources=_sources(connection, campaign_id, this_hour),
-                waiting=_waiting(connection, campaign_id),
-                recent=recent,
-                recent_rows=sum(recent.values()),
-            )
+            return ingest_figures(connection, campaign_id, self._clock())
 
     def candidates(self, campaign_id: int, *, limit: int) -> Sequence[CandidateFigures]:
         """Return candidates' NLL per vote of the newest evaluated cycles, oldest first."""
@@ -249,63 +232,3 @@ class SqlFigures:
     def _rows(self, wanted: Select[Any]) -> list[Any]:
         with transaction(self._engine) as connection:
             return list(connection.execute(wanted).mappings())
-
-
-def _by_hour(connection: Connection, campaign_id: int, since: datetime) -> Mapping[datetime, int]:
-    table = schema.ingest_hours
-    wanted = select(table.c.hour, cast(func.sum(table.c.classifications), Integer).label("n"))
-    wanted = wanted.where(table.c.campaign_id == campaign_id, table.c.hour >= since).group_by(table.c.hour)
-    return {row.hour: row.n for row in connection.execute(wanted)}
-
-
-def _arrived(connection: Connection, campaign_id: int) -> int:
-    table = schema.ingest_hours
-    total = select(func.sum(table.c.classifications)).where(table.c.campaign_id == campaign_id)
-    return int(connection.scalar(total) or 0)
-
-
-def _sources(connection: Connection, campaign_id: int, hour: datetime) -> list[Source]:
-    table, cursors = schema.ingest_hours, schema.ingest_cursors
-
-    def since(hours: int) -> ColumnElement[int]:
-        recent = func.sum(table.c.classifications).filter(table.c.hour > hour - timedelta(hours=hours))
-        return func.coalesce(recent, 0)
-
-    counted = select(table.c.source, since(24).label("day"), since(24 * 7).label("week"))
-    counted = counted.where(table.c.campaign_id == campaign_id).group_by(table.c.source)
-    arrived = {row.source: row for row in connection.execute(counted)}
-    read = select(cursors.c.source, cursors.c.last_id, cursors.c.updated_at)
-    known = {row.source: row for row in connection.execute(read.where(cursors.c.campaign_id == campaign_id))}
-    return [
-        Source(
-            name=name,
-            last_id=known[name].last_id if name in known else None,
-            updated_at=known[name].updated_at if name in known else None,
-            day=int(arrived[name].day) if name in arrived else 0,
-            week=int(arrived[name].week) if name in arrived else 0,
-        )
-        for name in sorted(arrived.keys() | known.keys())
-    ]
-
-
-def _waiting(connection: Connection, campaign_id: int) -> Mapping[str, int]:
-    rows, files = schema.classifications, schema.quarantined_rows
-    n = func.count().label("n")
-    waits = select(rows.c.verdict, rows.c.fault, n).where(
-        rows.c.campaign_id == campaign_id, rows.c.verdict.in_((Verdict.QUARANTINED, Verdict.UNKNOWN_SUBJECT))
-    )
-    found: dict[str, int] = {}
-    for row in connection.execute(waits.group_by(rows.c.verdict, rows.c.fault)):
-        found[str(row.fault or row.verdict)] = row.n
-    broken = select(files.c.field, n).where(files.c.campaign_id == campaign_id).group_by(files.c.field)
-    found |= {f"row of a file: {row.field}": row.n for row in connection.execute(broken)}
-    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _recent_verdicts(connection: Connection, campaign_id: int) -> Mapping[str, int]:
-    table = schema.classifications
-    newest = select(table.c.verdict).where(table.c.campaign_id == campaign_id)
-    newest_rows = newest.order_by(table.c.classification_id.desc()).limit(RECENT_ROWS).subquery()
-    counted = select(newest_rows.c.verdict, func.count().label("n")).group_by(newest_rows.c.verdict)
-    found = {str(row.verdict or "not judged"): row.n for row in connection.execute(counted)}
-    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
