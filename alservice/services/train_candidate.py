@@ -21,6 +21,7 @@ from alservice.errors import BadVotes, NotFound
 from alservice.model.card import ModelCard, to_bytes
 from alservice.model.fit import FitConfig, fit, origin_of, run_digest
 from alservice.model.networks import NetworkConfig
+from alservice.model.training import decay_of
 from alservice.ports import (
     ArrayCodec,
     CatalogueStore,
@@ -160,6 +161,7 @@ class TrainCandidate:
                 field=decisions.images.field,
             ),
             steps=decisions.training.steps,
+            weight_decay=decay_of(decisions.training.steps),
             batch=decisions.training.batch_galaxies,
             threads=decisions.training.threads,
             seed=seed_of(decisions.seed, "training", cycle.number),

@@ -9,7 +9,7 @@ from alservice.core.tree import load_tree
 from alservice.errors import NumericalFault
 from alservice.model.networks import NetworkConfig, build_network
 from alservice.model.trainer import Trainer, learning_rate
-from alservice.model.training import FitConfig
+from alservice.model.training import FitConfig, decay_of
 
 TREE = load_tree("gz-rings")
 CONFIG = FitConfig(network=NetworkConfig(image_px=16, heads=3), steps=12, batch=8, threads=1, weight_decay=0.0)
@@ -101,3 +101,9 @@ def test_the_learning_rate_rises_and_falls():
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert max(rates) == CONFIG.learning_rate
     assert rates[-1] < 1e-3 * CONFIG.learning_rate
+
+
+def test_a_long_run_decays_in_all_no_more_than_a_short_one() -> None:
+    """At a constant rate, what rare questions taught would be eroded away."""
+    assert decay_of(100) == decay_of(1000) == 0.3
+    assert decay_of(13_000) * 13_000 == pytest.approx(300)
