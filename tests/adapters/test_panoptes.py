@@ -769,7 +769,7 @@ def test_classifications_are_read_in_order_past_the_digit_boundary(start):
 def test_gold_standard_is_told_by_its_own_listing(start):
     """Page by page to the empty one; the listing of all classifications does not tell them apart."""
     site = start(page_size_limit=2)
-    site.zooniverse.define_workflow(TASKS, "T0")
+    site.zooniverse.define_workflow(TASKS, "T0", NEVER)
     subject = site.create().zooniverse_id
     assert list(site.zooniverse.gold_standard()) == []
     ids = [classify(site, subject, gold=number % 2 == 0) for number in range(6)]

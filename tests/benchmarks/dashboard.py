@@ -36,13 +36,15 @@ HOME = "/campaigns/gz-demo"
 PAGES = ("/", HOME, *(f"{HOME}/{tab}" for tab in ("cycles", "votes", "subjects", "models", "gallery", "events")))
 
 CYCLES = """
-INSERT INTO cycles (campaign_id, campaign_version, catalogue_id, number, state, champion_id, created_at, updated_at)
-SELECT campaign_id, campaign_version, catalogue_id, number + n, 'done', champion_id,
+INSERT INTO cycles (
+    campaign_id, campaign_version, catalogue_id, number, kind, state, champion_id, created_at, updated_at)
+SELECT campaign_id, campaign_version, catalogue_id, number + n, kind, 'done', champion_id,
     created_at - n * interval '1 day', updated_at - n * interval '1 day'
 FROM cycles, generate_series(1, :cycles) AS n WHERE id = :cycle;
 
-INSERT INTO training_snapshots (cycle_id, key, digest, n_galaxies, n_votes, created_at)
-SELECT c.id, 'k', 'd', 100, 1000 * c.number, c.created_at FROM cycles c WHERE c.number > :number;
+INSERT INTO training_snapshots (
+    cycle_id, key, digest, n_galaxies, n_votes, reducer, n_inconsistent, created_at)
+SELECT c.id, 'k', 'd', 100, 1000 * c.number, '1', 0, c.created_at FROM cycles c WHERE c.number > :number;
 
 INSERT INTO models (campaign_id, cycle_id, snapshot_id, key, digest, state, card, created_at)
 SELECT c.campaign_id, c.id, s.id, 'k', 'd' || c.id, 'retired', '{"n_galaxies": 100}', c.created_at

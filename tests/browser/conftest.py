@@ -13,9 +13,9 @@ from tests.web.conftest import populated, world
 __all__ = ["browser", "populated", "world"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
+    """One browser for all tests here; its event loop would be in the way of others."""
     with launched() as browser:
         yield browser
 

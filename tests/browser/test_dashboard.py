@@ -100,7 +100,11 @@ def test_what_an_operator_looks_for_is_there(browser: Browser, world: World) -> 
         expect(page.get_by_text("expected from 40 votes").first).to_be_visible()
         pictures = page.locator(".galaxy img")
         assert pictures.count() == 9
-        assert pictures.evaluate_all("images => images.every(i => i.complete && i.naturalWidth > 0)")
+        for picture in pictures.all():
+            picture.scroll_into_view_if_needed()  # they are fetched when they come into view
+        page.wait_for_function(
+            "[...document.querySelectorAll('.galaxy img')].every(i => i.complete && i.naturalWidth > 0)"
+        )
 
 
 def decide(visit: Visit, button: str, confirm: str, reason: str) -> None:

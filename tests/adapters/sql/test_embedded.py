@@ -23,8 +23,10 @@ from tests.support.postgres import scratch_folder
 from tests.support.shared import ROOT
 
 OWNER = """
+import signal
 import sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as at a terminal, whoever runs the tests
 from alservice.adapters.sql.embedded import EmbeddedPostgres
 with EmbeddedPostgres(Path(sys.argv[1])) as url:
     print(url, flush=True)
