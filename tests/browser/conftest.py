@@ -13,9 +13,9 @@ from tests.web.conftest import populated, world
 __all__ = ["browser", "populated", "world"]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests here; its event loop would be in the way of others."""
+    """One browser for a file of tests; at its end, so that its event loop is in nobody's way."""
     with launched() as browser:
         yield browser
 
