@@ -187,7 +187,6 @@ def open_replay(asked: Backfill, out: Path) -> Replay:
             progress=NoProgress(),
         ),
         rounds=RoundFolder(out / _ROUNDS),
-        progress=NoProgress(),
     )
 
 

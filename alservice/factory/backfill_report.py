@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -11,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from alservice.adapters.backfill_rounds import RoundFolder
+from alservice.adapters.csv_lines import csv_lines
 from alservice.adapters.report.backfill import BackfillData, Picture, PolicyCurve, render_backfill
 from alservice.adapters.run_folder import write_whole
 from alservice.core.backfill import Target, target_of, vote_noise
@@ -225,8 +224,4 @@ def _savings_csv(found: Sequence[Saving]) -> bytes:
 
 
 def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return buffer.getvalue().encode()
+    return "".join(csv_lines([head, *rows])).encode()

@@ -20,7 +20,7 @@ from alservice.core.posteriors import Posterior
 from alservice.model.fit import FitConfig
 from alservice.model.networks import Network
 from alservice.model.sample import sample_posterior
-from alservice.ports import Progress, RoundStore
+from alservice.ports import RoundStore
 from alservice.services.read_galaxies import VotedGalaxies
 from alservice.services.train_alone import DRAWS_SEED, TrainAlone, revive
 from alservice.shapes import FloatArray
@@ -57,7 +57,6 @@ class Replay:
     gate: GatePolicy
     train: TrainAlone
     rounds: RoundStore
-    progress: Progress
     seconds: Callable[[], float] = time.perf_counter
 
     def initial(self, seed: int) -> Round:

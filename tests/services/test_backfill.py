@@ -30,7 +30,6 @@ def make_replay(store=None, target=TARGET, **plan):
         gate=GatePolicy(min_galaxies=10, min_question_galaxies=10, repeats=100),
         train=TrainAlone(tree=target.tree, device="cpu", code_revision="test", progress=NoProgress()),
         rounds=Rounds() if store is None else store,
-        progress=NoProgress(),
         seconds=lambda: 0.0,
     )
 

@@ -11,12 +11,11 @@ from typing import Final
 
 import numpy as np
 from jinja2 import Environment, select_autoescape
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from alservice.adapters.report.plots import ACCENT, INK, PALE, WARM
+from alservice.adapters.report.plots import ACCENT, INK, WARM, canvas, svg
 from alservice.core.scorecard_table import TextTable
 from alservice.shapes import FloatArray, UInt8Array
 
@@ -79,9 +78,9 @@ def render_backfill(data: BackfillData) -> tuple[str, dict[str, bytes]]:
     environment.filters["png"] = _data_url
     source = resources.files(__package__ or "").joinpath("templates", "backfill.html").read_text(encoding="utf-8")
     plots = [(name, title, caption, figure) for name, title, caption, figure in _figures(data)]
-    svgs = [(title, caption, _bytes(figure, "svg").decode()) for _, title, caption, figure in plots]
+    svgs = [(title, caption, svg(figure)) for _, title, caption, figure in plots]
     page = environment.from_string(source).render(data=data, figures=svgs)
-    return page, {f"{name}.png": _bytes(figure, "png") for name, _, _, figure in plots}
+    return page, {f"{name}.png": _png(figure) for name, _, _, figure in plots}
 
 
 def _figures(data: BackfillData) -> list[tuple[str, str, str, Figure]]:
@@ -162,23 +161,15 @@ def _coloured(data: BackfillData) -> list[tuple[PolicyCurve, str]]:
 
 
 def _canvas(x: str, y: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color=PALE, alpha=0.35, linewidth=0.6)
+    figure, axes = canvas()
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     return figure, axes
 
 
-def _bytes(figure: Figure, form: str) -> bytes:
+def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    with rc_context({"svg.hashsalt": "alservice", "svg.fonttype": "none", "font.family": "sans-serif"}):
-        if form == "svg":
-            figure.savefig(buffer, format=form, metadata={"Date": None})
-            text = buffer.getvalue().decode()
-            return text[text.index("<svg") :].encode()
-        figure.savefig(buffer, format=form, dpi=130)
+    figure.savefig(buffer, format="png", dpi=130)
     return buffer.getvalue()
 
 
