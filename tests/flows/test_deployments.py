@@ -20,14 +20,12 @@ import pytest
 import requests
 import yaml
 from playwright.sync_api import sync_playwright
-from sqlalchemy.engine import make_url
 
 from alservice.adapters.sql.campaigns import SqlCampaignStore
 from alservice.adapters.sql.engine import make_engine
 from alservice.core.gate import GatePolicy
 from alservice.factory.context import database_url
 from alservice.settings import Settings
-from tests.support.postgres import scratch_database
 from tests.support.processes import free_port, process, wait_for
 from tests.support.rehearsals import environment, lines_of, run_alservice
 from tests.support.shared import ROOT
@@ -106,14 +104,7 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def prefect_database(postgres_url: str) -> Iterator[str]:
-    """A database for Prefect's own tables, as in production: two workers that poll lock its file of SQLite for minutes."""
-    for url in scratch_database(postgres_url, "template0"):
-        yield make_url(url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
-
-
-@pytest.fixture(scope="module")
-def server(prefect_database: str) -> Iterator[Server]:
+def server() -> Iterator[Server]:
     """A server, two pools, the deployments, and a worker per pool; a small rehearsal is in the work folder."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="alservice-prefect-")))
@@ -126,7 +117,6 @@ def server(prefect_database: str) -> Iterator[Server]:
             ALSERVICE_HOME=str(ROOT),
             PREFECT_HOME=str(folder / "prefect"),
             PREFECT_API_URL=api,
-            PREFECT_SERVER_DATABASE_CONNECTION_URL=prefect_database,
             PREFECT_SERVER_ANALYTICS_ENABLED="false",
             PREFECT_SERVER_UI_V2_ENABLED="false",
             DO_NOT_TRACK="1",
