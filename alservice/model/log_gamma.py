@@ -43,6 +43,9 @@ _FAR: Final = 1e18
 _CHUNK: Final = 20_000
 """Values worked on at a time by each thread of a CPU: intermediate results stay in its cache."""
 
+_DENSE: Final = 0.4
+"""Share of counts above zero from which picking them out costs more than it saves."""
+
 _LARGEST_TABLE: Final = 100_000
 """Counts up to which factorials are looked up."""
 
@@ -64,13 +67,29 @@ def log_rising(a: Tensor, k: Tensor, *, dtype: torch.dtype, slope: bool) -> tupl
     tuple
         float64 value, and derivative of the dtype asked for, both of the shape of a.
     """
-    value = torch.empty_like(a)
-    slopes = torch.empty_like(a, dtype=dtype) if slope else value.new_empty(0, dtype=dtype)
+    value = torch.zeros_like(a)
+    slopes = torch.zeros_like(a, dtype=dtype) if slope else value.new_empty(0, dtype=dtype)
     flat = [x.view(-1) for x in (a, k, value, slopes)]
-    size = _CHUNK * torch.get_num_threads() if a.device.type == "cpu" else max(1, a.numel())
-    for start in range(0, a.numel(), size):
-        _rise(*(x[start : start + size] for x in flat))
+    if a.device.type != "cpu":
+        _rise(*flat)
+        return value, slopes
+    # In a tree of several campaigns a galaxy has votes of one. (A GPU would have to wait for the number.)
+    if int(torch.count_nonzero(k)) > _DENSE * k.numel():
+        _rise_in_chunks(flat)
+        return value, slopes
+    counted = (flat[1] > 0).nonzero().squeeze(1)
+    few = [x.index_select(0, counted) if len(x) else x for x in flat]
+    _rise_in_chunks(few)
+    for all_of_them, some in zip(flat[2:], few[2:], strict=True):
+        if len(some):
+            all_of_them.index_copy_(0, counted, some)
     return value, slopes
+
+
+def _rise_in_chunks(flat: list[Tensor]) -> None:
+    size = _CHUNK * torch.get_num_threads()
+    for start in range(0, len(flat[0]), size):
+        _rise(*(x[start : start + size] for x in flat))
 
 
 def _rise(a: Tensor, k: Tensor, value: Tensor, slope: Tensor) -> None:

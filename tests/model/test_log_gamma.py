@@ -49,6 +49,21 @@ def test_the_smallest_concentrations_do_not_overflow():
     assert slopes.item() == pytest.approx(1 / a.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("share", [0.05, 0.35, 0.45])
+def test_few_votes_among_many_questions_are_as_good(share):
+    """Where most counts are zero only the others are worked on: the same values and slopes, and exactly 0 elsewhere."""
+    a, k = grid(-3, 3)
+    k = torch.where(torch.rand(len(k), generator=torch.Generator().manual_seed(0)) < share, k + 1, 0)
+    ours, slopes = log_rising(a, k, dtype=torch.float64, slope=True)
+    np.testing.assert_allclose(ours, gammaln((a + k).numpy()) - gammaln(a.numpy()), rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(slopes, digamma((a + k).numpy()) - digamma(a.numpy()), rtol=1e-10, atol=1e-10)
+    assert not ours[k == 0].any()
+    assert not slopes[k == 0].any()
+    alone, empty = log_rising(a, k, dtype=torch.float64, slope=False)
+    assert torch.equal(alone, ours)
+    assert not len(empty)
+
+
 def test_without_votes_the_value_is_nothing():
     """No votes give exactly 0 and no slope, whatever the concentration."""
     a = torch.logspace(-37, 37, 300, dtype=torch.float64)
