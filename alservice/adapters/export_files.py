@@ -18,8 +18,8 @@ from typing import Any, Final
 import orjson
 
 from alservice.adapters.csv_rows import cells, open_bytes, records
-from alservice.adapters.panoptes_rows import hash_user
 from alservice.core.classifications import RawClassification
+from alservice.core.ids import hash_user
 from alservice.core.quarantine import RowFault
 from alservice.core.workflows import without_images
 from alservice.errors import BadInput

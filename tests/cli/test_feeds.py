@@ -2,6 +2,8 @@
 
 import json
 import re
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
 from alservice.cli import app
+from alservice.core.decoding import LabelRule
 from alservice.core.workflows import Workflow, tasks_of
 from alservice.factory.feeds import hash_of_user, receive_reductions
 from alservice.services.receive_reductions import WebhookRefused
@@ -71,6 +74,30 @@ def test_feeds_are_compared_for_people_and_programs(world: World) -> None:
     found = json.loads(run("tally", "compare", "--campaign", "test", "--json", code=1).stdout)
     assert found["differences"][0]["reductions"] == [2, 0, 0]
     assert (found["counts_from"], found["is_equal"]) == ("classifications", False)
+
+
+def test_what_cannot_be_read_is_listed_and_replayed(world: World) -> None:
+    """A row and two reductions wait for an answer's meaning; with the campaign's rule all are read."""
+    tasks = deepcopy(tasks_of(TREE))
+    tasks["T0"]["answers"].append({"label": "A ghost"})
+    workflow = Workflow(workflow_id=10, version="1.2", tasks=tasks).plain()
+    world.factory.workflows.save(world.campaign.id, [workflow], source="test")
+    user, password = issued(run("campaign", "webhook", "--campaign", "test").output)
+    for subject in (100, 101):
+        body = json.dumps(payload(data={"0": 2, "3": 1}, subject={"id": subject}, id=subject)).encode()
+        receive_reductions(world.factory).run("test_t0", user=user, password=password, body=body)
+    world.send(1, workflow_version="1.2")
+    world.run()
+    listed = run("quarantine", "list", "--campaign", "test").output
+    assert "       1  task T0 of version 1.2" in listed
+    assert "       2  reduction: task T0 of version 1.2" in listed
+    (line,) = run("quarantine", "list", "--campaign", "test", "--json").stdout.splitlines()
+    assert list(json.loads(line)["reductions"].values()) == [2]
+    assert run("quarantine", "replay", "--campaign", "test").output == "0 rows left quarantine\n"
+    rule = LabelRule(task="T0", labels={"A ghost": "ignored"})
+    world.factory.campaigns.save(replace(world.campaign.campaign, decoding=(rule,)))
+    assert run("quarantine", "replay", "--campaign", "test").output == "1 rows left quarantine\n"
+    assert run("quarantine", "list", "--campaign", "test").output == "quarantine is empty\n"
 
 
 def test_galaxies_at_fault_are_listed(world: World) -> None:

@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine, text
 
-from alservice.adapters.panoptes_rows import classification_of, hash_user
+from alservice.adapters.panoptes_rows import classification_of
 from alservice.adapters.sql.engine import transaction
+from alservice.core.ids import hash_user
 from alservice.core.ingest_policy import IngestPolicy
 from alservice.factory.feeds import forget_expired, forget_user, hash_of_user, issue_webhook, receive_reductions
 from tests.core.test_classifications import raw

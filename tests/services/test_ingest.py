@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from alservice.adapters.export_files import BATCH_ROWS, ExportFile
-from alservice.adapters.panoptes_rows import hash_user
 from alservice.adapters.sql.engine import transaction
 from alservice.adapters.sql.landing import SqlLanding
 from alservice.adapters.workflow_files import read_workflows
 from alservice.constants import CLOCK_SLACK
 from alservice.core.classifications import CountingPolicy, RawClassification
 from alservice.core.decoding import LabelRule
+from alservice.core.ids import hash_user
 from alservice.core.judging import judge_of
 from alservice.core.workflows import Workflow, tasks_of
 from alservice.factory import Factory

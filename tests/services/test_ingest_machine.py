@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import Engine, text
 
-from alservice.adapters.panoptes_rows import hash_user
 from alservice.adapters.sql.engine import transaction
 from alservice.adapters.sql.landing import SqlLanding
 from alservice.core.classifications import RawClassification
+from alservice.core.ids import hash_user
 from alservice.core.workflows import Workflow
 from alservice.factory import Factory
 from alservice.services import collect_classifications
