@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from alservice.constants import EXPORT
@@ -210,7 +210,7 @@ class Ingest:
 
 
 def _anew(codebook: Codebook, row: Classification, galaxy_id: str | None) -> Classification:
-    return replace(codebook.decode(row.raw, galaxy_id), kept=row.kept)
+    return codebook.decode(row.raw, galaxy_id)._replace(kept=row.kept)
 
 
 def _galaxy(raw: RawClassification, galaxy_of: Mapping[int, str]) -> str | None:

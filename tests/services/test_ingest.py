@@ -272,7 +272,7 @@ def test_any_interleaving_equals_a_brute_force_recount(
         chosen = [i for i in numbers if i in sittings]
         if kind == "seen":
             for i in chosen:
-                sittings[i] = replace(sittings[i], seen_before=True)
+                sittings[i] = sittings[i]._replace(seen_before=True)
         elif kind == "export":
             rows = [_cells(sittings[i]) for i in chosen]
             if rows:
@@ -284,7 +284,7 @@ def test_any_interleaving_equals_a_brute_force_recount(
     # The last words of every source: what crashed is read again.
     world.listing.rows = list(sittings.values())
     world.run()
-    final = [replace(row, completed=True if i in told else None) for i, row in sittings.items()]
+    final = [row._replace(completed=True if i in told else None) for i, row in sittings.items()]
     assert _state(world) == _brute_force(world, final)
     before = _state(world)
     world.factory.ingest().recount(world.campaign, TREE)

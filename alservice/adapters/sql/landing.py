@@ -44,7 +44,7 @@ from alservice.errors import BadInput, Conflict
 from alservice.ports import Clock, Inserted
 
 _TABLE = schema.classifications
-_RAW: Final = tuple(field.name for field in fields(RawClassification))
+_RAW: Final = RawClassification._fields
 _READING: Final = ("answers", "abstentions", "fault")
 _DECODED: Final = ("galaxy_id", *_READING)
 _LANDED: Final = (*_RAW, *_DECODED, "verdict", "campaign_id", "source", "answers_from", "received_at")
