@@ -11,7 +11,7 @@ import orjson
 
 from alservice.core.workflows import without_images
 
-_DATE_SUFFIX: Final = " UTC"
+_OFFSETS: Final = {"UTC": "+00:00"}
 _NUMERIC: Final = re.compile(
     r"[0-9]{1,20}(\.[0-9]{1,9})?([eE][+-]?[0-9]{1,3})?|[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]{1,15})?(Z| UTC)?"
 )
@@ -58,11 +58,10 @@ def subject_of(text: str) -> int | None:
 
 def moment(text: str, field: str) -> datetime:
     """Return a time as exports write it."""
+    date, _, zone = text.rpartition(" ")
     try:
-        if not text.endswith(_DATE_SUFFIX):
-            raise ValueError(text)
-        return datetime.fromisoformat(f"{text[: -len(_DATE_SUFFIX)]}+00:00")
-    except ValueError:
+        return datetime.fromisoformat(f"{date}{_OFFSETS[zone]}")
+    except (KeyError, ValueError):
         raise CellFault(field, f"{_shown(text, field)} is not a time in UTC") from None
 
 
@@ -113,4 +112,4 @@ def was_retired(cell: str, created_at: datetime) -> bool:
 
 def _as_csv(time: str) -> str:
     """Return an ISO time of Panoptes in the form of its exports, to the second."""
-    return f"{time[:19].replace('T', ' ')}{_DATE_SUFFIX}"
+    return f"{time[:19].replace('T', ' ')} UTC"
