@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,7 +121,7 @@ class _Reader:
     def __init__(self, file: ExportFile, header: Sequence[str]) -> None:
         self._file = file
         self._width = len(header)
-        self._place = {column: header.index(column) for column in REQUIRED}
+        self._pick = itemgetter(*(header.index(column) for column in REQUIRED))
         self._annotations: dict[str, tuple[Mapping[str, Any], ...]] = {}
         self._users: dict[str, str] = {}
         self._rows: list[RawClassification] = []
@@ -168,30 +169,27 @@ class _Reader:
         return row
 
     def _id(self, row: Sequence[str]) -> int | None:
-        text = row[self._place["classification_id"]] if len(row) == self._width else ""
+        text = self._pick(row)[0] if len(row) == self._width else ""
         return int(text) if is_id(text) else None
 
     def _read(self, row: Sequence[str]) -> None:
-        place = self._place
-        number = whole(row[place["classification_id"]], "classification_id")
-        workflow_id = whole(row[place["workflow_id"]], "workflow_id")
+        number_of, user_id, workflow_of, version, at, gold, meta, given, data, subjects = self._pick(row)
+        number, workflow_id = whole(number_of, "classification_id"), whole(workflow_of, "workflow_id")
         if workflow_id not in self._file.workflow_ids:
             self._foreign[workflow_id] += 1
             return
-        created_at = moment(row[place["created_at"]], "created_at")
+        created_at = moment(at, "created_at")
         if created_at > self._file.latest:
             raise CellFault("created_at", f"{created_at.isoformat()} is in the future")
-        version = text_of(row[place["workflow_version"]], "workflow_version")
-        user_id = row[place["user_id"]]
-        metadata = document(row[place["metadata"]], "metadata", dict)
+        metadata = document(meta, "metadata", dict)
         selection = metadata.get("subject_selection_state")
         served_retired = isinstance(selection, dict) and selection.get("retired") is True
         self._rows.append(
             RawClassification(
                 classification_id=number,
                 workflow_id=workflow_id,
-                workflow_version=version or "",
-                zooniverse_subject_id=subject_of(row[place["subject_ids"]]),
+                workflow_version=text_of(version, "workflow_version") or "",
+                zooniverse_subject_id=subject_of(subjects),
                 user_hash=self._user(user_id) if user_id else None,
                 session=text_of(metadata.get("session"), "metadata"),
                 started_at=text_of(metadata.get("started_at"), "metadata"),
@@ -199,10 +197,10 @@ class _Reader:
                 seen_before=metadata.get("seen_before") is True,
                 live_project=metadata.get("live_project") is not False,
                 created_at=created_at,
-                annotations=self._answers(row[place["annotations"]]),
+                annotations=self._answers(given),
                 completed=True,
-                gold_standard=flag(row[place["gold_standard"]]),
-                after_retirement=served_retired or was_retired(row[place["subject_data"]], created_at),
+                gold_standard=flag(gold),
+                after_retirement=served_retired or was_retired(data, created_at),
             )
         )
 
