@@ -14,7 +14,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
-from alservice.adapters.csv_rows import cells, open_bytes, records
+from alservice.adapters.csv_rows import BOM, cells, open_bytes, records
 from alservice.adapters.export_cells import (
     CellFault,
     document,
@@ -103,15 +103,17 @@ class ExportFile:
 
     def _header(self, first: tuple[bytes, str | None]) -> Sequence[str]:
         name = self.path.name
+        record, fault = first
         try:
-            header = cells(first[0].removeprefix(b"\xef\xbb\xbf"))
+            header = cells(record.removeprefix(BOM))
         except ValueError as error:
-            raise BadExport(f"{name}: the header {error}", path=str(self.path)) from None
+            header, fault = [], fault or str(error)
+        if fault is not None:
+            raise BadExport(f"{name}: the header {fault}", path=str(self.path))
         missing = [column for column in REQUIRED if column not in header]
-        if missing or first[1] is not None:
-            raise BadExport(
-                f"{name} is not a classification export: it has no column {', '.join(missing[:4])}", missing=missing
-            )
+        if missing:
+            lacks = f"it has no column {', '.join(missing[:4])}" if record else "it is empty"
+            raise BadExport(f"{name} is not a classification export: {lacks}", missing=missing)
         return header
 
 
@@ -153,7 +155,7 @@ class _Reader:
                     digest=hashlib.sha256(record).hexdigest(),
                     classification_id=self._id(row),
                     field=error.field,
-                    reason=f"row {number}: {error.field} {error}",
+                    reason=f"row {number} {error}" if error.field == "row" else f"row {number}: {error.field} {error}",
                 )
             )
 
@@ -166,6 +168,10 @@ class _Reader:
             raise CellFault("row", str(error)) from None
         if row and len(row) != self._width:
             raise CellFault("row", f"has {len(row)} of {self._width} cells")
+        if row and not record.endswith(b"\n"):
+            *_, data, subjects = self._pick(row)
+            if any(f'"{subject}"' not in data for subject in subjects.split(";")):
+                raise CellFault("row", "is cut off in its last cell, and names another subject than it tells of")
         return row
 
     def _id(self, row: Sequence[str]) -> int | None:

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, Final, TypeAlias
 
+from alservice.adapters.csv_rows import open_bytes
 from alservice.adapters.export_files import BATCH_ROWS, CACHE_CELLS, ExportFile
 from alservice.core.classifications import RawClassification
 from alservice.core.quarantine import RowFault
-from alservice.errors import AlserviceError, BadInput, Retriable
+from alservice.errors import AlserviceError, Retriable
 from alservice.ports import ExportBatch
 
 APART_BYTES: Final = 32 * 1024 * 1024
@@ -44,10 +45,8 @@ def read_export(file: ExportFile, size: int = BATCH_ROWS, *, apart_bytes: int = 
     ReaderDied
         The process was killed.
     """
-    try:
+    with open_bytes(file.path):
         is_big = file.path.stat().st_size >= apart_bytes
-    except OSError as error:
-        raise BadInput(f"{file.path}: {error.strerror}", path=str(file.path)) from error
     return _apart(file, size) if is_big else file.batches(size)
 
 

@@ -155,6 +155,17 @@ def test_a_file_cut_off_says_so(world: FileWorld, zipped: bool) -> None:
     assert report.requested == report.landed + 1
 
 
+def test_a_subject_cut_short_is_not_another_one(world: FileWorld) -> None:
+    """The last cell of a file that ends within it reads well, and wrongly; whole but for its line end it is right."""
+    path = world.file([cells(1), cells(2, subject=101)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-2])
+    report = world.ingest(path)
+    assert (report.requested, report.landed, report.quarantined, report.excluded) == (2, 1, 1, {})
+    path.write_bytes(whole[:-1])
+    assert world.ingest(path).landed == 2
+
+
 def test_a_broken_row_leaves_quarantine_when_it_comes_whole(world: FileWorld) -> None:
     """The next export heals it; the same broken row again is one fault."""
     for _ in range(2):
@@ -172,6 +183,15 @@ def test_another_projects_export_is_refused(world: FileWorld) -> None:
         world.ingest(world.file([cells(1, workflow_id=77)]))
     report = world.ingest(world.file([cells(1, workflow_id=77), cells(2)]))
     assert (report.requested, report.landed, report.excluded) == (2, 1, {"wrong-workflow": 1})
+
+
+def test_versions_of_another_project_are_refused(world: FileWorld) -> None:
+    """They would be stored and never used; nothing is."""
+    known = len(world.factory.workflows.list(world.campaign.id))
+    other = Workflow(workflow_id=77, version="1.1", tasks=TASKS).plain()
+    with pytest.raises(ForeignExport, match="2 versions of workflow 77, none of workflow 10"):
+        world.factory.ingest().learn(world.campaign, TREE, [other, other], source="versions.json")
+    assert len(world.factory.workflows.list(world.campaign.id)) == known
 
 
 def test_a_later_export_corrects_what_the_api_hides(world: FileWorld) -> None:
