@@ -1,4 +1,4 @@
-"""Runs beside the cycle: the ledger against Zooniverse, every part tried, predictions out of turn."""
+"""Runs beside the cycle: ledger against Zooniverse, every part tried, predictions out of turn, people forgotten."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from alservice.errors import Terminal
-from alservice.factory import Finding, diagnose, open_factory
+from alservice.factory import Finding, diagnose, feeds, open_factory
 from alservice.factory.rehearsal import open_zooniverse
 from alservice.factory.unattended import predict_newest
 from flows.artifacts import findings_artifact, reconcile_artifact
@@ -89,3 +89,21 @@ def predict_out_of_turn(campaign: str) -> tuple[int, int]:
     """Predict with the champion; return how many galaxies were done, and failed."""
     with open_factory() as factory:
         return predict_newest(factory, campaign)
+
+
+@flow(name="forget-expired", timeout_seconds=6 * HOUR_S)
+def forget_expired() -> State[None]:
+    """Make classifications anonymous that are older than their campaign keeps (`ingest.retention_days`).
+
+    Votes and verdicts stay. A run that was stopped goes on with the next one.
+    """
+    forgotten = forget_in_every_campaign()
+    n = sum(forgotten.values())
+    return Completed(message=f"{n:,} classifications of {len(forgotten)} campaigns are anonymous now")
+
+
+@task(retries=RETRIES, retry_delay_seconds=RETRY_DELAYS_S, retry_condition_fn=if_retriable)
+def forget_in_every_campaign() -> dict[str, int]:
+    """Forget who gave what has expired; return classifications by campaign."""
+    with open_factory() as factory:
+        return dict(feeds.forget_expired(factory, None, actor=actor()))

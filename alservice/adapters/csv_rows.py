@@ -17,17 +17,31 @@ MAX_ROW_BYTES: Final = 1 << 20
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
+BOM: Final = b"\xef\xbb\xbf"
+"""What some programs put before UTF-8; no part of the first cell."""
+
+UNREADABLE: Final = (EOFError, OSError, zlib.error)
+"""What reading a damaged file raises, zipped or not."""
+
 _GZIP: Final = b"\x1f\x8b"
 
 
 @contextmanager
 def open_bytes(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
-    """Open a file, unzipped if it is gzip by its first bytes; raises `BadInput` when it cannot be opened."""
+    """Open a file, unzipped if it is gzip by its first bytes.
+
+    Raises
+    ------
+    BadInput
+        It cannot be opened, or is a pipe, which gives what it holds to one reader only.
+    """
     try:
         file = path.open("rb")
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}", path=str(path)) from error
     with file:
+        if not file.seekable():
+            raise BadInput(f"{path}: is a pipe; save what comes through it to a file first", path=str(path))
         if file.read(2) == _GZIP:
             file.seek(0)
             with gzip.GzipFile(fileobj=file) as unzipped:
@@ -54,8 +68,8 @@ def records(file: IO[bytes] | gzip.GzipFile) -> Iterator[tuple[bytes, str | None
                 continue
             yield b"".join(parts), f"is longer than {MAX_ROW_BYTES} bytes" if size > MAX_ROW_BYTES else None
             parts, size = [], 0
-    except (EOFError, OSError, zlib.error) as error:
-        yield b"".join(parts), f"the file ends here: {error}"
+    except UNREADABLE as error:
+        yield b"".join(parts), f"ends with the file: {error}"
         return
     if parts:
         yield b"".join(parts), "is cut off: a quote is never closed" if is_open else None

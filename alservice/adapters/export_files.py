@@ -6,22 +6,30 @@ No name and no address of a volunteer passes, nor does a fault quote what stood 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
-from alservice.adapters.csv_rows import cells, open_bytes, records
-from alservice.adapters.panoptes_rows import hash_user
+from alservice.adapters.csv_rows import BOM, cells, open_bytes, records
+from alservice.adapters.export_cells import (
+    CellFault,
+    document,
+    flag,
+    is_id,
+    moment,
+    plain,
+    subject_of,
+    text_of,
+    was_retired,
+    whole,
+)
 from alservice.core.classifications import RawClassification
+from alservice.core.ids import hash_user
 from alservice.core.quarantine import RowFault
-from alservice.core.workflows import without_images
 from alservice.errors import BadInput
 from alservice.ports import ExportBatch
 
@@ -44,26 +52,12 @@ REQUIRED: Final = (
     "subject_ids",
 )
 
-_DATE_SUFFIX: Final = " UTC"
-_NUMERIC: Final = re.compile(
-    r"[0-9]{1,20}(\.[0-9]{1,9})?([eE][+-]?[0-9]{1,3})?|[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]{1,15})?(Z| UTC)?"
-)
-_NOT_RETIRED: Final = '"retired":null'
-
 
 class BadExport(BadInput):
     """A file is not a classification export of Zooniverse."""
 
     code = "bad-export"
     remedy = "Download the classification export of the project or workflow; other tables have no answers by id."
-
-
-class _Fault(ValueError):
-    """A cell that cannot be read."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(reason)
-        self.field = field
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,15 +103,17 @@ class ExportFile:
 
     def _header(self, first: tuple[bytes, str | None]) -> Sequence[str]:
         name = self.path.name
+        record, fault = first
         try:
-            header = cells(first[0].removeprefix(b"\xef\xbb\xbf"))
+            header = cells(record.removeprefix(BOM))
         except ValueError as error:
-            raise BadExport(f"{name}: the header {error}", path=str(self.path)) from None
+            header, fault = [], fault or str(error)
+        if fault is not None:
+            raise BadExport(f"{name}: the header {fault}", path=str(self.path))
         missing = [column for column in REQUIRED if column not in header]
-        if missing or first[1] is not None:
-            raise BadExport(
-                f"{name} is not a classification export: it has no column {', '.join(missing[:4])}", missing=missing
-            )
+        if missing:
+            lacks = f"it has no column {', '.join(missing[:4])}" if record else "it is empty"
+            raise BadExport(f"{name} is not a classification export: {lacks}", missing=missing)
         return header
 
 
@@ -127,7 +123,7 @@ class _Reader:
     def __init__(self, file: ExportFile, header: Sequence[str]) -> None:
         self._file = file
         self._width = len(header)
-        self._place = {column: header.index(column) for column in REQUIRED}
+        self._pick = itemgetter(*(header.index(column) for column in REQUIRED))
         self._annotations: dict[str, tuple[Mapping[str, Any], ...]] = {}
         self._users: dict[str, str] = {}
         self._rows: list[RawClassification] = []
@@ -152,71 +148,72 @@ class _Reader:
             row = self._cells(record, fault)
             if row:
                 self._read(row)
-        except _Fault as error:
+        except CellFault as error:
             self._faults.append(
                 RowFault(
                     row=number,
                     digest=hashlib.sha256(record).hexdigest(),
                     classification_id=self._id(row),
                     field=error.field,
-                    reason=f"row {number}: {error.field} {error}",
+                    reason=f"row {number} {error}" if error.field == "row" else f"row {number}: {error.field} {error}",
                 )
             )
 
     def _cells(self, record: bytes, fault: str | None) -> Sequence[str]:
         if fault is not None:
-            raise _Fault("row", fault)
+            raise CellFault("row", fault)
         try:
             row = cells(record)
         except ValueError as error:
-            raise _Fault("row", str(error)) from None
+            raise CellFault("row", str(error)) from None
         if row and len(row) != self._width:
-            raise _Fault("row", f"has {len(row)} of {self._width} cells")
+            raise CellFault("row", f"has {len(row)} of {self._width} cells")
+        if row and not record.endswith(b"\n"):
+            *_, data, subjects = self._pick(row)
+            if any(f'"{subject}"' not in data for subject in subjects.split(";")):
+                raise CellFault("row", "is cut off in its last cell, and names another subject than it tells of")
         return row
 
     def _id(self, row: Sequence[str]) -> int | None:
-        text = row[self._place["classification_id"]] if len(row) == self._width else ""
-        return int(text) if _is_id(text) else None
+        text = self._pick(row)[0] if len(row) == self._width else ""
+        return int(text) if is_id(text) else None
 
     def _read(self, row: Sequence[str]) -> None:
-        place = self._place
-        number = _whole(row[place["classification_id"]], "classification_id")
-        workflow_id = _whole(row[place["workflow_id"]], "workflow_id")
+        number_of, user_id, workflow_of, version, at, gold, meta, given, data, subjects = self._pick(row)
+        number, workflow_id = whole(number_of, "classification_id"), whole(workflow_of, "workflow_id")
         if workflow_id not in self._file.workflow_ids:
             self._foreign[workflow_id] += 1
             return
-        created_at = _time(row[place["created_at"]])
+        created_at = moment(at, "created_at")
         if created_at > self._file.latest:
-            raise _Fault("created_at", f"{created_at.isoformat()} is in the future")
-        version = _text(row[place["workflow_version"]], "workflow_version")
-        user_id = row[place["user_id"]]
-        metadata = _json(row[place["metadata"]], "metadata", dict)
+            raise CellFault("created_at", f"{created_at.isoformat()} is in the future")
+        metadata = document(meta, "metadata", dict)
         selection = metadata.get("subject_selection_state")
         served_retired = isinstance(selection, dict) and selection.get("retired") is True
         self._rows.append(
             RawClassification(
                 classification_id=number,
                 workflow_id=workflow_id,
-                workflow_version=version or "",
-                zooniverse_subject_id=_subject(row[place["subject_ids"]]),
+                workflow_version=text_of(version, "workflow_version") or "",
+                zooniverse_subject_id=subject_of(subjects),
                 user_hash=self._user(user_id) if user_id else None,
-                session=_text(metadata.get("session"), "metadata"),
-                started_at=_text(metadata.get("started_at"), "metadata"),
-                finished_at=_text(metadata.get("finished_at"), "metadata"),
+                session=text_of(metadata.get("session"), "metadata"),
+                started_at=text_of(metadata.get("started_at"), "metadata"),
+                finished_at=text_of(metadata.get("finished_at"), "metadata"),
                 seen_before=metadata.get("seen_before") is True,
                 live_project=metadata.get("live_project") is not False,
                 created_at=created_at,
-                annotations=self._answers(row[place["annotations"]]),
+                annotations=self._answers(given),
                 completed=True,
-                gold_standard=_flag(row[place["gold_standard"]]),
-                after_retirement=served_retired or _was_retired(row[place["subject_data"]], created_at),
+                gold_standard=flag(gold),
+                after_retirement=served_retired or was_retired(data, created_at),
             )
         )
 
     def _user(self, user_id: str) -> str:
         known = self._users.get(user_id)
         if known is None:
-            known = hash_user(str(_whole(user_id, "user_id")), self._file.user_hash_key)
+            known = hash_user(str(whole(user_id, "user_id")), self._file.user_hash_key)
             if len(self._users) >= CACHE_CELLS:
                 self._users.clear()
             self._users[user_id] = known
@@ -226,95 +223,11 @@ class _Reader:
         """Return task and value of each annotation; the question's text is the version's to tell."""
         known = self._annotations.get(cell)
         if known is None:
-            items = _json(cell, "annotations", list)
+            items = document(cell, "annotations", list)
             if not all(isinstance(item, dict) for item in items):
-                raise _Fault("annotations", "is not a list of objects")
-            known = tuple({"task": item.get("task"), "value": _plain(item.get("value"))} for item in items)
+                raise CellFault("annotations", "is not a list of objects")
+            known = tuple({"task": item.get("task"), "value": plain(item.get("value"))} for item in items)
             if len(self._annotations) >= CACHE_CELLS:
                 self._annotations.clear()
             self._annotations[cell] = known
         return known
-
-
-def _plain(value: Any) -> Any:
-    """Return labels without their images, whose addresses are most of their length."""
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return without_images(value) if isinstance(value, str) else value
-
-
-def _is_id(text: str) -> bool:
-    return text.isdecimal() and text.isascii() and len(text) <= 18
-
-
-def _whole(text: str, field: str) -> int:
-    if not _is_id(text):
-        raise _Fault(field, f"{_shown(text, field)} is not a whole number")
-    return int(text)
-
-
-def _shown(text: str, field: str) -> str:
-    """Return a cell as a fault may quote it: numbers and times, but nothing that may name a person."""
-    return repr(text) if field != "user_id" and _NUMERIC.fullmatch(text) else f"a text of {len(text)} characters"
-
-
-def _subject(text: str) -> int | None:
-    """Return the subject; None for several, which no question of ours is about."""
-    ids = [_whole(part, "subject_ids") for part in text.split(";")] if text else []
-    return ids[0] if len(ids) == 1 else None
-
-
-def _time(text: str) -> datetime:
-    try:
-        if not text.endswith(_DATE_SUFFIX):
-            raise _Fault("created_at", f"{_shown(text, 'created_at')} is not a time in UTC")
-        return datetime.fromisoformat(f"{text[: -len(_DATE_SUFFIX)]}+00:00")
-    except ValueError:
-        raise _Fault("created_at", f"{_shown(text, 'created_at')} is not a time in UTC") from None
-
-
-def _text(value: object, field: str) -> str | None:
-    if not isinstance(value, str):
-        return None
-    if not value.isprintable():
-        raise _Fault(field, "holds text that is not printable")
-    return value
-
-
-def _flag(text: str) -> bool:
-    if text not in {"", "true", "false"}:
-        raise _Fault("gold_standard", f"{_shown(text, 'gold_standard')} is not true, false or blank")
-    return text == "true"
-
-
-def _json(cell: str, field: str, kind: type) -> Any:
-    try:
-        value = _parsed(cell)
-    except (ValueError, RecursionError):
-        raise _Fault(field, "is not JSON") from None
-    if not isinstance(value, kind):
-        raise _Fault(field, "is not the JSON of a classification")
-    return value
-
-
-def _parsed(cell: str) -> Any:
-    """Return what a cell says; what the fast parser refuses, such as NaN, the tolerant one may read."""
-    try:
-        return orjson.loads(cell)
-    except orjson.JSONDecodeError:
-        return json.loads(cell)
-
-
-def _was_retired(cell: str, created_at: datetime) -> bool:
-    """Tell whether the subject had been retired when it was classified; the state is that of the export's day."""
-    if _NOT_RETIRED in cell:
-        return False
-    subjects = _json(cell, "subject_data", dict).values()
-    states = [subject.get("retired") for subject in subjects if isinstance(subject, dict)]
-    times = [state.get("retired_at") for state in states if isinstance(state, dict)]
-    return any(_time(_as_csv(time)) < created_at for time in times if isinstance(time, str))
-
-
-def _as_csv(time: str) -> str:
-    """Return an ISO time of Panoptes in the form of its exports, to the second."""
-    return f"{time[:19].replace('T', ' ')}{_DATE_SUFFIX}"

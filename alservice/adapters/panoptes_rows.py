@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from alservice.adapters.panoptes_http import Document, Unreadable
 from alservice.core.classifications import RawClassification
+from alservice.core.ids import hash_user
 from alservice.core.subjects import KEY_FIELD, RemoteSubject, SubjectStatus
 from alservice.core.workflows import RetirementRule, Workflow
 
@@ -132,11 +132,6 @@ def identity_of(entry: Document) -> int:
         return int(entry["id"])
     except (KeyError, TypeError, ValueError) as error:
         raise Unreadable(f"resource {entry.get('id')!r} has no id") from error
-
-
-def hash_user(user_id: str, key: bytes) -> str:
-    """Return the keyed hash that stands for a volunteer."""
-    return hashlib.blake2b(user_id.encode(), key=key, digest_size=16).hexdigest()
 
 
 def _was_retired(metadata: Mapping[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -69,6 +70,8 @@ def _write(
         writers[path.suffix](part, ids, subjects, [(headers[ending], block) for ending, block in blocks.items()])
         part.replace(path)
     except OSError as error:
+        with suppress(OSError):  # where the folder cannot be written there is none
+            part.unlink()
         raise BadInput(f"{path}: cannot be written: {error.strerror}", path=str(path)) from error
 
 

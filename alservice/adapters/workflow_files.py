@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from alservice.adapters.csv_rows import cells, open_bytes, records
+from alservice.adapters.csv_rows import BOM, UNREADABLE, cells, open_bytes, records
 from alservice.core.workflows import Workflow
 from alservice.errors import BadInput
 
@@ -24,24 +24,32 @@ def read_workflows(path: Path) -> Sequence[Workflow]:
     Raises
     ------
     BadInput
-        Naming the row or entry and what is wrong with it; then none is returned.
+        Naming the row or entry and what is wrong with it; then none is returned. Or there is none.
     """
     with open_bytes(path) as file:
-        start = file.read(1)
-        is_json = start in {b"{", b"["}
-        data = start + file.read(MAX_JSON_BYTES) if is_json else b""
-    if is_json:
-        return _from_json(path, data)
-    return _from_csv(path)
+        try:
+            start = file.read(1)
+            is_json = start in {b"{", b"["}
+            data = start + file.read(MAX_JSON_BYTES) if is_json else b""
+        except UNREADABLE as error:
+            raise BadInput(f"{path.name}: cannot be read to its end: {error}", path=str(path)) from None
+    found = _from_json(path, data) if is_json else _from_csv(path)
+    if not found:
+        raise BadInput(f"{path.name}: holds no workflow version", path=str(path))
+    return found
 
 
 def _from_json(path: Path, data: bytes) -> Sequence[Workflow]:
+    if len(data) > MAX_JSON_BYTES:
+        raise BadInput(f"{path.name}: is longer than {MAX_JSON_BYTES} bytes", path=str(path))
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{path.name}: is not JSON: {error}", path=str(path)) from None
     if isinstance(document, dict):
         document = next((document[name] for name in _WRAPPERS if name in document), [document])
+    if not isinstance(document, list):
+        raise BadInput(f"{path.name}: is not a list of workflow versions", path=str(path))
     return tuple(_entry(entry, f"{path.name}: entry {number}") for number, entry in enumerate(document, start=1))
 
 
@@ -63,12 +71,12 @@ def _from_csv(path: Path) -> Sequence[Workflow]:
     with open_bytes(path) as file:
         for number, (record, fault) in enumerate(records(file)):
             try:
-                row = _cells(record, fault)
+                row = _cells(record if number else record.removeprefix(BOM), fault)
                 if number == 0:
                     header = _header(row)
                 elif row:
-                    found.append(_row(dict(zip(header, row, strict=True))))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                    found.append(_row(header, row))
+            except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
                 where = f"{path.name}: row {number}" if number else f"{path.name}: the header"
                 raise BadInput(f"{where}: {error}", where=where) from None
     return tuple(found)
@@ -87,7 +95,10 @@ def _header(row: Sequence[str]) -> Sequence[str]:
     return row
 
 
-def _row(given: Mapping[str, str]) -> Workflow:
+def _row(header: Sequence[str], row: Sequence[str]) -> Workflow:
+    if len(row) != len(header):
+        raise ValueError(f"has {len(row)} of {len(header)} cells")
+    given = dict(zip(header, row, strict=True))
     version = f"{int(given['version'])}.{int(given['minor_version'])}"
     tasks, strings = json.loads(given["tasks"]), json.loads(given["strings"] or "{}")
     return _workflow(given["workflow_id"], version, tasks, strings)

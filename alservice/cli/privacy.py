@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from alservice.cli.shell import Workdir, opened, use
+from alservice.cli.shell import Workdir, opened_for_files, use
 
 Everywhere = Annotated[bool, typer.Option("--all", help="Every campaign.")]
 SomeCampaign = Annotated[str | None, typer.Option("--campaign", help="Name of the campaign.")]
@@ -27,7 +27,7 @@ def forget_user(
     use(workdir)
     from alservice.factory import feeds
 
-    with opened() as factory:
+    with opened_for_files() as factory:
         known = user_hash if user_id is None else feeds.hash_of_user(factory, user_id)
         _show(feeds.forget_user(factory, campaign, str(known), actor="alservice forget-user"))
 
@@ -38,7 +38,7 @@ def forget_expired(campaign: SomeCampaign = None, everywhere: Everywhere = False
     use(workdir)
     from alservice.factory import feeds
 
-    with opened() as factory:
+    with opened_for_files() as factory:
         _show(feeds.forget_expired(factory, campaign, actor="alservice forget-expired"))
 
 

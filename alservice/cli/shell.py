@@ -15,6 +15,8 @@ from alservice.errors import AlserviceError
 
 if TYPE_CHECKING:
     from alservice.factory import Factory
+    from alservice.factory.ingest import IngestFactory
+    from alservice.factory.zooniverse import ZooniverseFactory
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -77,6 +79,26 @@ def opened() -> Iterator[Factory]:
     from alservice.factory import open_factory
 
     with open_factory() as factory:
+        yield factory
+
+
+@contextmanager
+def opened_for_files() -> Iterator[IngestFactory]:
+    """Open what files of votes need: no model is loaded, whose memory and seconds nobody would use."""
+    from alservice.factory.context import open_as
+    from alservice.factory.ingest import IngestFactory
+
+    with open_as(IngestFactory) as factory:
+        yield factory
+
+
+@contextmanager
+def opened_for_zooniverse() -> Iterator[ZooniverseFactory]:
+    """Open what talks to Zooniverse, without the models."""
+    from alservice.factory.context import open_as
+    from alservice.factory.zooniverse import ZooniverseFactory
+
+    with open_as(ZooniverseFactory) as factory:
         yield factory
 
 

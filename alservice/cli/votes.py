@@ -8,14 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alservice.cli.shell import EXIT_ERROR, AsJson, CampaignName, Workdir, opened, print_json, use
+from alservice.cli.shell import (
+    EXIT_ERROR,
+    AsJson,
+    CampaignName,
+    Workdir,
+    opened,
+    opened_for_files,
+    opened_for_zooniverse,
+    print_json,
+    use,
+)
 
 if TYPE_CHECKING:
     from alservice.core.feeds import FeedComparison
     from alservice.factory import IngestReport
 
 ingest = typer.Typer(help="Classifications in, and what their answers mean.", no_args_is_help=True)
-quarantine = typer.Typer(help="Rows that cannot be read yet.", no_args_is_help=True)
+quarantine = typer.Typer(help="What cannot be read yet.", no_args_is_help=True)
 tallies = typer.Typer(help="Counted votes.", no_args_is_help=True)
 
 
@@ -23,7 +33,7 @@ tallies = typer.Typer(help="Counted votes.", no_args_is_help=True)
 def ingest_api(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
     """Read the classifications that Zooniverse lists, from where the last reading ended."""
     use(workdir)
-    with opened() as factory:
+    with opened_for_zooniverse() as factory:
         _show_ingest(factory.ingest_api(campaign), as_json)
 
 
@@ -36,7 +46,7 @@ def ingest_export(
 ) -> None:
     """Read an export file; every row lands, waits in quarantine or is excluded by name."""
     use(workdir)
-    with opened() as factory:
+    with opened_for_files() as factory:
         _show_ingest(factory.ingest_export(campaign, file), as_json)
 
 
@@ -48,7 +58,7 @@ def ingest_workflows(
 ) -> None:
     """Learn what each workflow version asked, and read the rows that waited for it."""
     use(workdir)
-    with opened() as factory:
+    with opened_for_files() as factory:
         versions, new, freed = factory.ingest_workflows(campaign, file)
     typer.echo(f"{versions} workflow versions, {new} new; {freed} rows left quarantine")
 
@@ -60,20 +70,36 @@ def list_quarantine(
     workdir: Workdir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how many rows wait for which reason, and the first of them."""
+    """Show how many rows and reductions wait for which reason, and the first rows."""
     use(workdir)
-    with opened() as factory:
-        waiting = factory.classifications.quarantined(factory.campaigns.get(campaign).id, limit=limit)
+    from alservice.factory.feeds import quarantined
+
+    with opened_for_files() as factory:
+        waiting = quarantined(factory, campaign, limit=limit)
     if as_json:
-        print_json([{"reasons": dict(waiting.reasons), "rows": [row.document() for row in waiting.rows]}])
+        print_json([waiting.document()])
         return
     for reason, n in waiting.reasons.items():
         typer.echo(f"{n:>8}  {reason}")
     for row in waiting.rows:
         place = f"{row.source} row {row.row}" if row.row else row.source
         typer.echo(f"  classification {row.classification_id or '?'} ({place}): {row.reason}")
-    if not waiting.reasons:
+    for reason, n in waiting.reductions.items():
+        typer.echo(f"{n:>8}  reduction: {reason}")
+    if not waiting.reasons and not waiting.reductions:
         typer.echo("quarantine is empty")
+
+
+@quarantine.command("replay")
+def replay_quarantine(campaign: CampaignName, workdir: Workdir = None) -> None:
+    """Read again what waited, with the versions and rules of now; every ingest does the same first.
+
+    Reductions need no replay: they are read anew whenever they are counted or listed.
+    """
+    use(workdir)
+    with opened_for_files() as factory:
+        freed = factory.replay_quarantine(campaign)
+    typer.echo(f"{freed} rows left quarantine")
 
 
 @tallies.command("export")
@@ -117,7 +143,7 @@ def weigh_votes(
 def recount_tallies(campaign: CampaignName, workdir: Workdir = None) -> None:
     """Read, judge and count all classifications anew, under the campaign's rules of now."""
     use(workdir)
-    with opened() as factory:
+    with opened_for_files() as factory:
         typer.echo(f"{factory.recount_tallies(campaign)} galaxies counted anew")
 
 
@@ -127,7 +153,7 @@ def compare_tallies(campaign: CampaignName, workdir: Workdir = None, as_json: As
     use(workdir)
     from alservice.factory.feeds import compare_feeds
 
-    with opened() as factory:
+    with opened_for_files() as factory:
         found = compare_feeds(factory, campaign)
     if as_json:
         print_json([found.document()])
@@ -143,7 +169,7 @@ def list_tally_faults(campaign: CampaignName, workdir: Workdir = None, as_json: 
     use(workdir)
     from alservice.factory.feeds import tally_faults
 
-    with opened() as factory:
+    with opened_for_files() as factory:
         found = tally_faults(factory, campaign)
     if as_json:
         print_json({"galaxy_id": galaxy, "questions": list(questions)} for galaxy, questions in found.items())

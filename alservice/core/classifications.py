@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -88,9 +88,10 @@ def _moment(text: str | None) -> datetime | None:
 EVERYTHING_COUNTS = CountingPolicy()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RawClassification:
+class RawClassification(NamedTuple):
     """One classification as its source gave it, without name or address of the volunteer.
+
+    A tuple, as no other record is: millions are made and sent between processes, in a tenth of the time.
 
     Parameters
     ----------
@@ -127,9 +128,10 @@ class RawClassification:
     after_retirement: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Classification:
+class Classification(NamedTuple):
     """A raw classification decoded: the answer columns voted for, or why it cannot be read.
+
+    A tuple for the same reason.
 
     Parameters
     ----------

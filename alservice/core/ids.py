@@ -25,6 +25,11 @@ def seed_of(*parts: int | str) -> int:
     return int(hashlib.sha256(":".join(map(str, parts)).encode()).hexdigest()[:16], 16) >> 1
 
 
+def hash_user(user_id: str, key: bytes) -> str:
+    """Return the keyed hash that stands for a volunteer."""
+    return hashlib.blake2b(user_id.encode(), key=key, digest_size=16).hexdigest()
+
+
 def digest_of_bytes(data: bytes) -> str:
     """Return the sha256 of bytes as 64 hex digits."""
     return hashlib.sha256(data).hexdigest()

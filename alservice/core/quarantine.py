@@ -1,9 +1,9 @@
-"""What waits to be understood: rows of files that are no classifications, and answers without a meaning."""
+"""What waits to be understood: broken rows of files, and answers and reductions without a meaning."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -49,7 +49,22 @@ class QuarantinedRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quarantine:
-    """Counts by reason, most frequent first, and the first rows."""
+    """Counts by reason, most frequent first, and the first rows.
+
+    Parameters
+    ----------
+    reductions
+        Reductions of Caesar's that cannot be counted, by reason; they are read anew whenever they are asked for.
+    """
 
     reasons: Mapping[str, int]
     rows: Sequence[QuarantinedRow]
+    reductions: Mapping[str, int] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Return the record as a JSON document."""
+        return {
+            "reasons": dict(self.reasons),
+            "reductions": dict(self.reductions),
+            "rows": [row.document() for row in self.rows],
+        }

@@ -1,17 +1,19 @@
-"""The one place where objects are wired: flows, the command line, pages and tests open it and ask for services."""
+"""The one place where objects are wired: flows, the command line, pages and tests open it and ask for services.
+
+Names are loaded when they are first asked for: whoever only reads a file of votes does not load the models as well.
+"""
 
 from __future__ import annotations
 
-from alservice.factory.context import (
-    backup_database,
-    open_factory,
-    prefect_environment,
-    restore_backup,
-    upgrade_schema,
-)
-from alservice.factory.doctor import Finding, diagnose
-from alservice.factory.jobs import Factory
-from alservice.services.ingest import IngestReport
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from alservice.factory.context import backup_database, prefect_environment, restore_backup, upgrade_schema
+    from alservice.factory.doctor import Finding, diagnose
+    from alservice.factory.jobs import Factory
+    from alservice.factory.opening import open_factory
+    from alservice.services.ingest import IngestReport
 
 __all__ = [
     "Factory",
@@ -24,3 +26,23 @@ __all__ = [
     "restore_backup",
     "upgrade_schema",
 ]
+
+_HOMES: Final = {
+    "Factory": "alservice.factory.jobs",
+    "Finding": "alservice.factory.doctor",
+    "IngestReport": "alservice.services.ingest",
+    "backup_database": "alservice.factory.context",
+    "diagnose": "alservice.factory.doctor",
+    "open_factory": "alservice.factory.opening",
+    "prefect_environment": "alservice.factory.context",
+    "restore_backup": "alservice.factory.context",
+    "upgrade_schema": "alservice.factory.context",
+}
+
+if not TYPE_CHECKING:  # a checker sees the imports above, and that there are no others
+
+    def __getattr__(name: str) -> Any:
+        """Return a name from the module it lives in."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name]), name)

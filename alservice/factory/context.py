@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 from rich.console import Console
@@ -22,10 +23,12 @@ from alservice.adapters.sql.backup import dump_database, restore_database
 from alservice.adapters.sql.embedded import EmbeddedPostgres
 from alservice.adapters.sql.engine import check_schema, make_engine, schema_state, upgrade
 from alservice.errors import BadConfig, StorageFull
-from alservice.factory.jobs import Factory
 from alservice.factory.meters import write_calls
+from alservice.factory.stores import Stores
 from alservice.ports import Progress
 from alservice.settings import Settings, load_settings
+
+S = TypeVar("S", bound=Stores)
 
 PREFECT_SERVER = "prefect.server.api.server:create_app"
 """What the command line of a Prefect server names."""
@@ -43,8 +46,8 @@ def utc_now() -> datetime:
 
 
 @contextmanager
-def open_factory(settings: Settings | None = None, *, progress: Progress | None = None) -> Iterator[Factory]:
-    """Open what the settings name, and close it at the end; may be nested in one process.
+def open_as(kind: type[S], settings: Settings | None = None, *, progress: Progress | None = None) -> Iterator[S]:
+    """Open what the settings name as a factory of some kind, and close it at the end; may be nested in one process.
 
     The embedded database is started when no URL is set, and given its schema when it is new; another database must
     be at this release's schema already.
@@ -65,7 +68,7 @@ def open_factory(settings: Settings | None = None, *, progress: Progress | None 
         else:
             check_schema(engine)
         stack.callback(write_calls, engine)
-        yield Factory(
+        yield kind(
             settings=settings,
             engine=engine,
             objects=MeasuredObjects(open_objects(settings.object_store or str(folder / "objects"))),

@@ -12,7 +12,8 @@ import requests
 from alservice.adapters.objects import open_objects
 from alservice.adapters.sql.engine import check_schema, make_engine, schema_state, upgrade
 from alservice.errors import AlserviceError, StorageFull, Terminal
-from alservice.factory.context import database_url, make_folder, open_factory
+from alservice.factory.context import database_url, make_folder
+from alservice.factory.opening import open_factory
 from alservice.factory.rehearsal import open_zooniverse
 from alservice.model.device import resolve_device
 from alservice.settings import Settings, load_settings

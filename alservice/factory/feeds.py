@@ -1,19 +1,20 @@
-"""Jobs of the feeds beside the listing, and of forgetting: each takes the factory and a campaign's name."""
+"""Jobs of the feeds beside the listing, and of forgetting: each takes the stores and a campaign's name."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from alservice.adapters.panoptes_rows import hash_user
 from alservice.core.feeds import FeedComparison
+from alservice.core.ids import hash_user
+from alservice.core.quarantine import Quarantine
 from alservice.core.records import Event
 from alservice.core.reductions import check_webhook_key
 from alservice.core.tree import load_tree
-from alservice.factory.jobs import Factory
+from alservice.factory.stores import Stores
 from alservice.services.forget_people import ForgetPeople
 from alservice.services.receive_reductions import ReceiveReductions, WebhookRefused
 from alservice.services.reduced_tallies import CompareFeeds
@@ -28,6 +29,7 @@ __all__ = [
     "forget_user",
     "hash_of_user",
     "issue_webhook",
+    "quarantined",
     "receive_reductions",
     "tally_faults",
 ]
@@ -45,28 +47,28 @@ class WebhookLogin:
     password: str = field(repr=False)
 
 
-def receive_reductions(factory: Factory) -> ReceiveReductions:
+def receive_reductions(stores: Stores) -> ReceiveReductions:
     """Return the service behind the webhook."""
     return ReceiveReductions(
-        webhooks=factory.webhooks,
-        reductions=factory.reductions,
-        digest=partial(_digest, factory.user_hash_key()),
-        clock=factory.clock,
+        webhooks=stores.webhooks,
+        reductions=stores.reductions,
+        digest=partial(_digest, stores.user_hash_key()),
+        clock=stores.clock,
     )
 
 
-def issue_webhook(factory: Factory, name: str, *, key: str | None, actor: str) -> WebhookLogin:
+def issue_webhook(stores: Stores, name: str, *, key: str | None, actor: str) -> WebhookLogin:
     """Open a campaign's webhook under a key, its name by default; what opened it before does so no longer."""
-    row = factory.campaigns.get(name)
+    row = stores.campaigns.get(name)
     key = check_webhook_key(key or name)
     login = WebhookLogin(path=f"/caesar/reductions/{key}", user=name, password=secrets.token_urlsafe(PASSWORD_BYTES))
-    digest = _digest(factory.user_hash_key(), login.user, login.password)
-    factory.webhooks.save(row.id, key=key, digest=digest)
-    factory.events.record(
+    digest = _digest(stores.user_hash_key(), login.user, login.password)
+    stores.webhooks.save(row.id, key=key, digest=digest)
+    stores.events.record(
         Event(
             campaign_id=row.id,
             cycle_id=None,
-            at=factory.clock(),
+            at=stores.clock(),
             actor=actor,
             kind="webhook.issued",
             detail={"key": key},
@@ -75,43 +77,48 @@ def issue_webhook(factory: Factory, name: str, *, key: str | None, actor: str) -
     return login
 
 
-def compare_feeds(factory: Factory, name: str) -> FeedComparison:
+def compare_feeds(stores: Stores, name: str) -> FeedComparison:
     """Return where a campaign's classifications and reductions differ."""
-    row = factory.campaigns.get(name)
-    return CompareFeeds(classifications=factory.classifications, feed=factory.reduced(row.campaign)).run(row)
+    row = stores.campaigns.get(name)
+    return CompareFeeds(classifications=stores.classifications, feed=stores.reduced(row.campaign)).run(row)
 
 
-def tally_faults(factory: Factory, name: str) -> Mapping[str, tuple[str, ...]]:
+def quarantined(stores: Stores, name: str, *, limit: int) -> Quarantine:
+    """Return what of a campaign's feeds has no meaning yet: counts by reason, and the first rows."""
+    row = stores.campaigns.get(name)
+    unread = stores.reduced(row.campaign).read(row.id).unread
+    return replace(stores.classifications.quarantined(row.id, limit=limit), reductions=unread)
+
+
+def tally_faults(stores: Stores, name: str) -> Mapping[str, tuple[str, ...]]:
     """Return galaxies whose votes no walks through the tree give, with the names of the questions at fault."""
-    row = factory.campaigns.get(name)
+    row = stores.campaigns.get(name)
     questions = load_tree(row.campaign.tree).questions
-    faults = factory.classifications.tally_faults(row.id)
+    faults = stores.classifications.tally_faults(row.id)
     return {galaxy: tuple(questions[place].name for place in places) for galaxy, places in faults.items()}
 
 
-def hash_of_user(factory: Factory, user_id: int) -> str:
+def hash_of_user(stores: Stores, user_id: int) -> str:
     """Return the pseudonym of a Zooniverse user id."""
-    return hash_user(str(user_id), factory.user_hash_key())
+    return hash_user(str(user_id), stores.user_hash_key())
 
 
-def forget_user(factory: Factory, name: str | None, user_hash: str, *, actor: str) -> Mapping[str, int]:
+def forget_user(stores: Stores, name: str | None, user_hash: str, *, actor: str) -> Mapping[str, int]:
     """Forget a person in one campaign, or in all; return classifications that became anonymous by campaign."""
-    rows = factory.campaigns.list() if name is None else [factory.campaigns.get(name)]
-    forget = _forget(factory, actor)
+    rows = stores.campaigns.list() if name is None else [stores.campaigns.get(name)]
+    forget = _forget(stores, actor)
     return {row.campaign.name: forget.user(row, user_hash) for row in rows}
 
 
-def forget_expired(factory: Factory, name: str | None, *, actor: str) -> Mapping[str, int]:
+def forget_expired(stores: Stores, name: str | None, *, actor: str) -> Mapping[str, int]:
     """Forget everybody in what is older than each campaign keeps; return classifications by campaign."""
-    rows = factory.campaigns.list() if name is None else [factory.campaigns.get(name)]
-    forget = _forget(factory, actor)
+    rows = stores.campaigns.list() if name is None else [stores.campaigns.get(name)]
+    forget = _forget(stores, actor)
     return {row.campaign.name: forget.expired(row) for row in rows}
 
 
-def _forget(factory: Factory, actor: str) -> ForgetPeople:
-    return ForgetPeople(
-        classifications=factory.classifications, events=factory.events, clock=factory.clock, actor=actor
-    )
+def _forget(stores: Stores, actor: str) -> ForgetPeople:
+    return ForgetPeople(classifications=stores.classifications, events=stores.events, clock=stores.clock, actor=actor)
 
 
 def _digest(key: bytes, user: str, password: str) -> str:

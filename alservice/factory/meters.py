@@ -10,15 +10,15 @@ from alservice.adapters.exposition import expose
 from alservice.adapters.meters import METER
 from alservice.adapters.sql.measures import SqlMeasures
 from alservice.errors import AlserviceError
-from alservice.factory.jobs import Factory
+from alservice.factory.stores import Stores
 
 _log = logging.getLogger(__name__)
 
 
-def metrics_text(factory: Factory) -> bytes:
+def metrics_text(stores: Stores) -> bytes:
     """Return all metrics that the database holds in Prometheus' text format."""
-    write_calls(factory.engine)
-    return expose(SqlMeasures(factory.engine).read())
+    write_calls(stores.engine)
+    return expose(SqlMeasures(stores.engine).read())
 
 
 def write_calls(engine: Engine) -> None:

@@ -29,7 +29,7 @@ from alservice.core.states import SubjectState
 from alservice.core.tree import Tree, load_tree
 from alservice.errors import Conflict, NotFound, ZooniverseUnavailable
 from alservice.factory.jobs import Factory
-from alservice.factory.wiring import STANDIN_USER
+from alservice.factory.zooniverse import STANDIN_USER
 from alservice.ports import Zooniverse
 from alservice.rehearsal.sky import synthetic_sky
 from alservice.rehearsal.standin import Standin, StandinConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from alservice.constants import EXPORT
@@ -27,7 +27,7 @@ RECOUNT_GALAXIES: Final = 500
 
 
 class ForeignExport(BadInput):
-    """An export holds no classification of the campaign's workflow."""
+    """A file holds nothing of the campaign's workflow."""
 
     code = "foreign-export"
     remedy = "Name the export of the campaign's own workflow, or correct zooniverse.workflow_id."
@@ -152,11 +152,7 @@ class Ingest:
             self.progress.advance(len(batch.rows) + len(batch.faults) + sum(batch.foreign.values()))
         self.progress.finish()
         if foreign and not verdicts:
-            named = ", ".join(str(workflow_id) for workflow_id, _ in foreign.most_common(5))
-            wanted = ", ".join(map(str, sorted(campaign.campaign.zooniverse.workflow_ids)))
-            raise ForeignExport(
-                f"{name}: {foreign.total()} rows of workflow {named}, none of workflow {wanted}", workflow=wanted
-            )
+            raise _foreign(campaign, name, f"{foreign.total()} rows", foreign)
         verdicts[Verdict.WRONG_WORKFLOW] += foreign.total()
         inconsistent = len(self.classifications.tally_faults(campaign.id))
         return IngestReport.of(+verdicts, new=new, broken=broken, inconsistent=inconsistent)
@@ -164,7 +160,16 @@ class Ingest:
     def learn(
         self, campaign: CampaignRow, tree: Tree, workflows: Sequence[Workflow], *, source: str
     ) -> tuple[int, int]:
-        """Store workflow versions and read what waited for them; return new versions and rows set free."""
+        """Store workflow versions and read what waited for them; return new versions and rows set free.
+
+        Raises
+        ------
+        ForeignExport
+            No version is of the campaign's workflow, so none is stored.
+        """
+        given = Counter(workflow.workflow_id for workflow in workflows)
+        if not given.keys() & campaign.campaign.zooniverse.workflow_ids:
+            raise _foreign(campaign, source, f"{given.total()} versions", given)
         new = self.workflows.save(campaign.id, workflows, source=source)
         return new, self.replay(campaign, tree)
 
@@ -209,8 +214,14 @@ class Ingest:
         return self.ledger.galaxies_of(campaign.id, subjects)
 
 
+def _foreign(campaign: CampaignRow, name: str, what: str, found: Counter[int]) -> ForeignExport:
+    named = ", ".join(str(workflow_id) for workflow_id, _ in found.most_common(5))
+    wanted = ", ".join(map(str, sorted(campaign.campaign.zooniverse.workflow_ids)))
+    return ForeignExport(f"{name}: {what} of workflow {named}, none of workflow {wanted}", workflow=wanted)
+
+
 def _anew(codebook: Codebook, row: Classification, galaxy_id: str | None) -> Classification:
-    return replace(codebook.decode(row.raw, galaxy_id), kept=row.kept)
+    return codebook.decode(row.raw, galaxy_id)._replace(kept=row.kept)
 
 
 def _galaxy(raw: RawClassification, galaxy_of: Mapping[int, str]) -> str | None:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alservice.adapters.catalogue_files import CatalogueRow, open_catalogue
+from alservice.adapters.catalogue_files import open_catalogue
 from alservice.adapters.images import decode, encode_jpeg, encode_png
-from alservice.core.catalogues import CatalogueFault
+from alservice.core.catalogues import CatalogueFault, CatalogueRow
 from alservice.core.ids import stable_fraction
 from alservice.core.kaggle import KAGGLE_COLUMNS, conditional_from_cumulative, cumulative_from_conditional
 from alservice.core.tree import Tree, load_tree

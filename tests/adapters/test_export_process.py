@@ -1,5 +1,6 @@
 """An export read by a process of its own: the same batches, the same errors, and no process left behind."""
 
+import gzip
 import multiprocessing
 import os
 import signal
@@ -54,6 +55,36 @@ def test_a_file_of_another_kind_is_refused_by_name(tmp_path: Path) -> None:
     assert "annotations" in caught.value.evidence["missing"]
     with pytest.raises(BadInput, match="No such file"):
         read_export(export(tmp_path / "none.csv"))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "it is empty"),
+        (gzip.compress(b""), "it is empty"),
+        (gzip.compress(b"classification_id,user_id\n")[:15], "the header ends with the file"),
+        (b'"classification_id,', "the header is cut off"),
+        ("größe,a\n".encode("latin-1"), "the header byte 2 is not UTF-8"),
+    ],
+    ids=["empty", "empty gzip", "gzip cut", "quote cut", "Latin-1"],
+)
+def test_a_file_without_a_header_says_what_is_wrong(tmp_path: Path, data: bytes, reason: str) -> None:
+    """Not that it lacks columns, where nothing of it can be read."""
+    path = tmp_path / "table.csv"
+    path.write_bytes(data)
+    with pytest.raises(BadExport, match=f"table.csv.*{reason}"):
+        list(read_export(export(path), apart_bytes=1 << 30))
+
+
+def test_a_folder_and_a_pipe_are_refused(tmp_path: Path) -> None:
+    """A pipe gives each row to one reader only, and an export is read twice: for its rows and for its digest."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    held = os.open(pipe, os.O_RDWR)
+    for path, reason in ((tmp_path, "Is a directory"), (pipe, "is a pipe")):
+        with pytest.raises(BadInput, match=reason):
+            read_export(export(path))
+    os.close(held)
 
 
 def test_leaving_early_ends_the_process(path: Path) -> None:

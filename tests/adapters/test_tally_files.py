@@ -46,8 +46,12 @@ def test_parquet_holds_the_same(tmp_path: Path) -> None:
     assert table[f"{TREE.questions[0].name}_total-votes"] == [6, 7]
 
 
-@pytest.mark.parametrize("name", ["t.xlsx", "absent/t.csv"])
+@pytest.mark.parametrize("name", ["t.xlsx", "absent/t.csv", "file/t.csv", "folder.csv", "folder.parquet"])
 def test_what_cannot_be_written_is_named(tmp_path: Path, name: str) -> None:
-    """Another format or a folder that is not there is told."""
+    """Another format, a folder that is not there or is in the way: told, and nothing is left behind."""
+    (tmp_path / "file").touch()
+    for folder in ("folder.csv", "folder.parquet"):
+        (tmp_path / folder).mkdir()
     with pytest.raises(BadInput, match=Path(name).name):
         write_tallies(tmp_path / name, TREE, tallies(), {})
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder.csv", "folder.parquet"}

@@ -204,6 +204,7 @@ def test_every_command_of_the_readme_exists() -> None:
         "ingest export",
         "ingest workflows",
         "quarantine list",
+        "quarantine replay",
         "tally export",
         "forget-expired",
     ):

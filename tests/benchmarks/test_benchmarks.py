@@ -17,7 +17,7 @@ from tests.benchmarks.dashboard import main as dashboard
 from tests.benchmarks.fault_campaign import run_campaign, run_fakes
 from tests.benchmarks.gate_curve import main as gate_curve
 from tests.benchmarks.goals import main as goals
-from tests.benchmarks.ingest_runs import main as ingest
+from tests.benchmarks.ingest import main as ingest
 from tests.benchmarks.publish_throughput import main as publish_throughput
 from tests.benchmarks.real_predictions import TREE, Population, load, make, save
 from tests.benchmarks.wasted_votes import experiment
@@ -75,9 +75,10 @@ def test_throughput_is_measured_within_the_connections_allowed() -> None:
 def test_ingest_is_measured_in_every_way(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """File, both baselines and the API listing land all their rows."""
     monkeypatch.setenv("PANOPTES_ENDPOINT", "unset")  # put back afterwards
-    ingest(["--rows", "400", "--api-rows", "450"])
+    ingest(["--votes", "1300", "--api-rows", "450"])
     said = capsys.readouterr().out
-    assert "400 rows: 400 landed, 0 quarantined" in said
+    assert "409 rows: 409 landed, 0 quarantined" in said
+    assert "landing and reading together" in said
     assert "450 rows: 450 landed" in said
     assert said.count("pandas + to_sql") == 2
     assert "60,000,000 votes" in said

@@ -2,6 +2,8 @@
 
 import json
 import re
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +11,14 @@ from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
 from alservice.cli import app
+from alservice.core.decoding import LabelRule
 from alservice.core.workflows import Workflow, tasks_of
 from alservice.factory.feeds import hash_of_user, receive_reductions
 from alservice.services.receive_reductions import WebhookRefused
 from tests.core.test_classifications import raw
 from tests.core.test_reductions import payload
 from tests.services.test_collect_classifications import START, World
+from tests.support.exports import export_cells, write_export
 from tests.support.worlds import TREE, make_factory
 
 
@@ -71,6 +75,56 @@ def test_feeds_are_compared_for_people_and_programs(world: World) -> None:
     found = json.loads(run("tally", "compare", "--campaign", "test", "--json", code=1).stdout)
     assert found["differences"][0]["reductions"] == [2, 0, 0]
     assert (found["counts_from"], found["is_equal"]) == ("classifications", False)
+
+
+def test_what_cannot_be_read_is_listed_and_replayed(world: World) -> None:
+    """A row and two reductions wait for an answer's meaning; with the campaign's rule all are read."""
+    tasks = deepcopy(tasks_of(TREE))
+    tasks["T0"]["answers"].append({"label": "A ghost"})
+    workflow = Workflow(workflow_id=10, version="1.2", tasks=tasks).plain()
+    world.factory.workflows.save(world.campaign.id, [workflow], source="test")
+    user, password = issued(run("campaign", "webhook", "--campaign", "test").output)
+    for subject in (100, 101):
+        body = json.dumps(payload(data={"0": 2, "3": 1}, subject={"id": subject}, id=subject)).encode()
+        receive_reductions(world.factory).run("test_t0", user=user, password=password, body=body)
+    world.send(1, workflow_version="1.2")
+    world.run()
+    listed = run("quarantine", "list", "--campaign", "test").output
+    assert "       1  task T0 of version 1.2" in listed
+    assert "       2  reduction: task T0 of version 1.2" in listed
+    (line,) = run("quarantine", "list", "--campaign", "test", "--json").stdout.splitlines()
+    assert list(json.loads(line)["reductions"].values()) == [2]
+    assert run("quarantine", "replay", "--campaign", "test").output == "0 rows left quarantine\n"
+    rule = LabelRule(task="T0", labels={"A ghost": "ignored"})
+    world.factory.campaigns.save(replace(world.campaign.campaign, decoding=(rule,)))
+    assert run("quarantine", "replay", "--campaign", "test").output == "1 rows left quarantine\n"
+    assert run("quarantine", "list", "--campaign", "test").output == "quarantine is empty\n"
+
+
+def test_every_row_of_a_bad_file_is_told(world: World, tmp_path: Path) -> None:
+    """Landed, quarantined and excluded are the rows of the file, at the door that people use."""
+    rows = [export_cells(raw(START + n, zooniverse_subject_id=100), tasks_of(TREE)) for n in range(10)]
+    spoilt = {0: (0, "500000000.0"), 1: (10, "{"), 2: (7, "2999-01-01 00:00:00 UTC"), 3: (11, "[]]"), 4: (4, "77")}
+    for number, (place, cell) in spoilt.items():
+        rows[number][place] = cell
+    rows[5][13] = "999"
+    path = write_export(tmp_path / "bad.csv", rows)
+    path.write_bytes(path.read_bytes()[:-40])
+    shown = run("ingest", "export", str(path), "--campaign", "test").output
+    assert "10 rows: 3 landed, 5 quarantined, 2 excluded (unknown-subject 1, wrong-workflow 1); 4 new" in shown
+    listed = run("quarantine", "list", "--campaign", "test").output
+    for reason in (
+        "row 1: classification_id '500000000.0' is not a whole number",
+        "row 2: metadata is not JSON",
+        "row 3: created_at 2999-01-01T00:00:00+00:00 is in the future",
+        "row 4: annotations is not JSON",
+        "row 10 has 12 of 14 cells",
+    ):
+        assert reason in listed
+    for wrong in (tmp_path, tmp_path / "none.csv"):
+        assert str(wrong) in run("ingest", "export", str(wrong), "--campaign", "test", code=1).output
+        assert wrong.name in run("ingest", "workflows", str(wrong), "--campaign", "test", code=1).output
+    assert "no campaign 'nope'" in run("ingest", "export", str(path), "--campaign", "nope", code=1).output
 
 
 def test_galaxies_at_fault_are_listed(world: World) -> None:

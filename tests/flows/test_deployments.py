@@ -240,11 +240,12 @@ def test_a_cancelled_training_resumes_into_its_step(server: Server) -> None:
     )
 
 
-def test_flight_check_and_reconcile_leave_artifacts(server: Server) -> None:
-    """Every part works, the ledger agrees; both say so in a table and a report."""
+def test_runs_beside_the_cycle_end_well(server: Server) -> None:
+    """Every part works, the ledger agrees, and both say so in a table and a report; nothing has expired."""
     runs = [
         server.trigger("flight-check/flight-check", {}),
         server.trigger("reconcile/reconcile", {"campaign": "rehearsal"}),
+        server.trigger("forget-expired/forget-expired", {}),
     ]
     for run_id in runs:
         run = server.finished(run_id)

@@ -124,7 +124,7 @@ def test_a_late_seen_before_takes_the_vote_back(world: World) -> None:
     world.send(1)
     world.send(2)
     world.run()
-    world.listing.rows[1] = replace(world.listing.rows[1], seen_before=True)
+    world.listing.rows[1] = world.listing.rows[1]._replace(seen_before=True)
     world.run()
     assert world.votes() == {"g00": 1}
     assert world.factory.classifications.by_verdict(world.campaign.id) == {"counted": 1, "seen-before": 1}
@@ -159,7 +159,7 @@ def test_a_sitting_that_is_finished_later_counts_from_then_on(world: World) -> N
     world.send(2, annotations=({"task": "T6", "value": 0},))
     world.run()
     assert world.votes() == {}
-    world.listing.rows[0] = replace(world.listing.rows[0], finished_at="later")
+    world.listing.rows[0] = world.listing.rows[0]._replace(finished_at="later")
     world.run()
     assert world.factory.classifications.by_verdict(world.campaign.id) == {"counted": 1, "incomplete": 1}
 
@@ -175,7 +175,7 @@ def test_votes_that_fit_no_tree_are_flagged_and_unflagged(world: World) -> None:
     snapshot = world.factory.snapshot().run(world.campaign, world.cycle)
     assert (snapshot.n_inconsistent, snapshot.n_galaxies) == (1, 2)
     smooth_and_round = ({"task": "T0", "value": 0}, {"task": "T6", "value": 0})
-    world.listing.rows[0] = replace(world.listing.rows[0], annotations=smooth_and_round)
+    world.listing.rows[0] = world.listing.rows[0]._replace(annotations=smooth_and_round)
     assert world.collect.read(world.campaign, TREE).inconsistent == 0
     assert tally_faults(world.factory, "test") == {}
 

@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine, text
 
-from alservice.adapters.panoptes_rows import classification_of, hash_user
+from alservice.adapters.panoptes_rows import classification_of
 from alservice.adapters.sql.engine import transaction
+from alservice.core.ids import hash_user
 from alservice.core.ingest_policy import IngestPolicy
 from alservice.factory.feeds import forget_expired, forget_user, hash_of_user, issue_webhook, receive_reductions
 from tests.core.test_classifications import raw
@@ -103,7 +104,7 @@ def test_a_forgotten_persons_votes_stay(world: FileWorld, engine: Engine) -> Non
     """Rows become anonymous, verdicts stay as decided, and neither a recount nor the sources bring anything back."""
     one, other = str(USER), "5"
     world.listing.rows = [by(one, 1), by(one, 2), by(other, 3), by(one, 4, session="s1", started_at=f"t{START + 1}")]
-    world.listing.rows[3] = replace(world.listing.rows[3], session=f"s{START + 1}")
+    world.listing.rows[3] = world.listing.rows[3]._replace(session=f"s{START + 1}")
     world.run()
     before = world.verdicts
     assert before == {"counted": 2, "repeat": 1, "duplicate-send": 1}
@@ -141,7 +142,7 @@ def test_a_kept_verdict_gives_way_to_the_rows_own(world: FileWorld) -> None:
     world.listing.rows = [by("9", 1), by("9", 2)]
     world.run()
     forget_user(world.factory, "test", hash_of_user(world.factory, 9), actor="test")
-    world.listing.rows = [replace(row, seen_before=True) for row in world.listing.rows]
+    world.listing.rows = [row._replace(seen_before=True) for row in world.listing.rows]
     world.run()
     assert world.verdicts == {"seen-before": 2}
     assert world.votes() == {}

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from alservice.adapters.export_files import BATCH_ROWS, ExportFile
-from alservice.adapters.panoptes_rows import hash_user
 from alservice.adapters.sql.engine import transaction
 from alservice.adapters.sql.landing import SqlLanding
 from alservice.adapters.workflow_files import read_workflows
 from alservice.constants import CLOCK_SLACK
 from alservice.core.classifications import CountingPolicy, RawClassification
 from alservice.core.decoding import LabelRule
+from alservice.core.ids import hash_user
 from alservice.core.judging import judge_of
 from alservice.core.workflows import Workflow, tasks_of
 from alservice.factory import Factory
@@ -155,6 +155,17 @@ def test_a_file_cut_off_says_so(world: FileWorld, zipped: bool) -> None:
     assert report.requested == report.landed + 1
 
 
+def test_a_subject_cut_short_is_not_another_one(world: FileWorld) -> None:
+    """The last cell of a file that ends within it reads well, and wrongly; whole but for its line end it is right."""
+    path = world.file([cells(1), cells(2, subject=101)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-2])
+    report = world.ingest(path)
+    assert (report.requested, report.landed, report.quarantined, report.excluded) == (2, 1, 1, {})
+    path.write_bytes(whole[:-1])
+    assert world.ingest(path).landed == 2
+
+
 def test_a_broken_row_leaves_quarantine_when_it_comes_whole(world: FileWorld) -> None:
     """The next export heals it; the same broken row again is one fault."""
     for _ in range(2):
@@ -172,6 +183,15 @@ def test_another_projects_export_is_refused(world: FileWorld) -> None:
         world.ingest(world.file([cells(1, workflow_id=77)]))
     report = world.ingest(world.file([cells(1, workflow_id=77), cells(2)]))
     assert (report.requested, report.landed, report.excluded) == (2, 1, {"wrong-workflow": 1})
+
+
+def test_versions_of_another_project_are_refused(world: FileWorld) -> None:
+    """They would be stored and never used; nothing is."""
+    known = len(world.factory.workflows.list(world.campaign.id))
+    other = Workflow(workflow_id=77, version="1.1", tasks=TASKS).plain()
+    with pytest.raises(ForeignExport, match="2 versions of workflow 77, none of workflow 10"):
+        world.factory.ingest().learn(world.campaign, TREE, [other, other], source="versions.json")
+    assert len(world.factory.workflows.list(world.campaign.id)) == known
 
 
 def test_a_later_export_corrects_what_the_api_hides(world: FileWorld) -> None:
@@ -272,7 +292,7 @@ def test_any_interleaving_equals_a_brute_force_recount(
         chosen = [i for i in numbers if i in sittings]
         if kind == "seen":
             for i in chosen:
-                sittings[i] = replace(sittings[i], seen_before=True)
+                sittings[i] = sittings[i]._replace(seen_before=True)
         elif kind == "export":
             rows = [_cells(sittings[i]) for i in chosen]
             if rows:
@@ -284,7 +304,7 @@ def test_any_interleaving_equals_a_brute_force_recount(
     # The last words of every source: what crashed is read again.
     world.listing.rows = list(sittings.values())
     world.run()
-    final = [replace(row, completed=True if i in told else None) for i, row in sittings.items()]
+    final = [row._replace(completed=True if i in told else None) for i, row in sittings.items()]
     assert _state(world) == _brute_force(world, final)
     before = _state(world)
     world.factory.ingest().recount(world.campaign, TREE)

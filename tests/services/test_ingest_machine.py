@@ -8,7 +8,6 @@ count of a few lines that knows nothing of how ingest works.
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import Engine, text
 
-from alservice.adapters.panoptes_rows import hash_user
 from alservice.adapters.sql.engine import transaction
 from alservice.adapters.sql.landing import SqlLanding
 from alservice.core.classifications import RawClassification
+from alservice.core.ids import hash_user
 from alservice.core.workflows import Workflow
 from alservice.factory import Factory
 from alservice.services import collect_classifications
@@ -149,12 +148,12 @@ class Ingesting(RuleBasedStateMachine):
         """Panoptes' worker, or an expert, marks an old classification."""
         if self.sent:
             number = START + place % len(self.sent)
-            self.sent[number] = replace(self.sent[number], **{what: True})
+            self.sent[number] = self.sent[number]._replace(**{what: True})
 
     @rule(dies=st.none() | st.integers(1, 12), after=st.booleans())
     def poll(self, dies: int | None, after: bool) -> None:
         """Read the listing, which hides gold standard; a new process each time."""
-        shown = [replace(row, gold_standard=False) for i, row in self.sent.items() if i not in self.hidden]
+        shown = [row._replace(gold_standard=False) for i, row in self.sent.items() if i not in self.hidden]
         self.world.listing.rows = shown
         with dying(dies, after=after):
             self.world.run()

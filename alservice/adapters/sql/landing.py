@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import io
-import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
-import numpy as np
 from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
     MetaData,
-    RowMapping,
     Table,
     and_,
     case,
@@ -34,20 +30,19 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 
 from alservice.adapters.sql import schema
+from alservice.adapters.sql.copy_lines import escaped, row_lines, tally_line
 from alservice.adapters.sql.row_marks import RowMarks
+from alservice.adapters.sql.row_reads import DECODED, RAW, READING
 from alservice.adapters.sql.rows import among, incoming
 from alservice.constants import EXPORT
-from alservice.core.classifications import Classification, RawClassification, Verdict
+from alservice.core.classifications import Classification, Verdict
 from alservice.core.judging import GalaxyTally
 from alservice.core.quarantine import RowFault
-from alservice.errors import BadInput, Conflict
+from alservice.errors import Conflict
 from alservice.ports import Clock, Inserted
 
 _TABLE = schema.classifications
-_RAW: Final = tuple(field.name for field in fields(RawClassification))
-_READING: Final = ("answers", "abstentions", "fault")
-_DECODED: Final = ("galaxy_id", *_READING)
-_LANDED: Final = (*_RAW, *_DECODED, "verdict", "campaign_id", "source", "answers_from", "received_at")
+_LANDED: Final = (*RAW, *DECODED, "verdict", "campaign_id", "source", "answers_from", "received_at")
 
 
 def _staging(name: str, columns: Iterable[Column[Any]]) -> Table:
@@ -83,8 +78,8 @@ class SqlLanding(RowMarks):
         if not rows:
             return Inserted(new=frozenset(), corrected={})
         ids = [row.raw.classification_id for row in rows]
-        shared = f"{self._campaign_id}\t{_escaped(source)}\t{_escaped(source)}\t{received_at.isoformat()}"
-        lines = _lines(rows, verdicts, shared)
+        shared = f"{self._campaign_id}\t{escaped(source)}\t{escaped(source)}\t{received_at.isoformat()}"
+        lines = row_lines(rows, verdicts, shared)
         if self._is_known(min(ids), max(ids)):
             inserted, corrected = self._merge(lines)
         else:
@@ -144,18 +139,6 @@ class SqlLanding(RowMarks):
             landed = among(table.c.classification_id, classification_ids)
             self._connection.execute(delete(table).where(ours, landed))
 
-    def rows_of(self, galaxy_ids: Sequence[str]) -> Mapping[str, Sequence[Classification]]:
-        """Return every row of these galaxies, landed earlier or in this transaction."""
-        wanted = (
-            select(*row_columns())
-            .where(_TABLE.c.campaign_id == self._campaign_id, among(_TABLE.c.galaxy_id, galaxy_ids))
-            .order_by(_TABLE.c.galaxy_id, _TABLE.c.classification_id)
-        )
-        found: defaultdict[str, list[Classification]] = defaultdict(list)
-        for row in self._connection.execute(wanted).mappings():
-            found[row["galaxy_id"]].append(classification_of(row))
-        return dict(found)
-
     def save_verdicts(self, verdicts: Mapping[int, Verdict]) -> None:
         """Set verdicts by classification id."""
         rows = [{"classification_id": i, "verdict": verdict} for i, verdict in verdicts.items()]
@@ -171,63 +154,18 @@ class SqlLanding(RowMarks):
         )
         self._unjudged -= verdicts.keys()
 
-    def tallies_of(self, galaxy_ids: Sequence[str]) -> Mapping[str, GalaxyTally]:
-        """Return the tallies of these galaxies, where there are any."""
-        table = schema.tallies
-        wanted = select(table.c.galaxy_id, table.c.votes, table.c.classifications, table.c.last_id, table.c.seen)
-        mine = table.c.campaign_id == self._campaign_id, among(table.c.galaxy_id, galaxy_ids)
-        return {
-            galaxy_id: GalaxyTally(
-                votes=np.array(votes, dtype=np.int64),
-                classifications=classifications,
-                last_id=last_id,
-                seen=None if seen is None else bytes(seen),
-            )
-            for galaxy_id, votes, classifications, last_id, seen in self._connection.execute(wanted.where(*mine))
-        }
-
-    def verdicts_of(self, classification_ids: Sequence[int]) -> Mapping[int, Verdict]:
-        """Return the verdicts of rows that landed earlier."""
-        if not classification_ids:
-            return {}
-        wanted = select(_TABLE.c.classification_id, _TABLE.c.verdict).where(
-            _TABLE.c.campaign_id == self._campaign_id, among(_TABLE.c.classification_id, classification_ids)
-        )
-        return {number: Verdict(verdict) for number, verdict in self._connection.execute(wanted)}
-
-    def waiting(self, *, after_id: int, limit: int) -> Sequence[Classification]:
-        """Return rows that could not be read, or whose subject is ours by now, by id."""
-        subjects = schema.subjects
-        is_ours = exists().where(
-            subjects.c.campaign_id == self._campaign_id, subjects.c.zooniverse_id == _TABLE.c.zooniverse_subject_id
-        )
-        wanted = (
-            select(*row_columns())
-            .where(
-                _TABLE.c.campaign_id == self._campaign_id,
-                _TABLE.c.classification_id > after_id,
-                or_(
-                    _TABLE.c.verdict == Verdict.QUARANTINED,
-                    and_(_TABLE.c.verdict == Verdict.UNKNOWN_SUBJECT, is_ours),
-                ),
-            )
-            .order_by(_TABLE.c.classification_id)
-            .limit(limit)
-        )
-        return [classification_of(row) for row in self._connection.execute(wanted).mappings()]
-
     def save_readings(self, rows: Sequence[Classification]) -> None:
         """Replace galaxy and answers of rows that are there."""
-        names = ("classification_id", *_DECODED)
+        names = ("classification_id", *DECODED)
         documents = [
-            {"classification_id": row.raw.classification_id, **{name: getattr(row, name) for name in _DECODED}}
+            {"classification_id": row.raw.classification_id, **{name: getattr(row, name) for name in DECODED}}
             for row in rows
         ]
         read = incoming(_TABLE, names, documents)
         self._connection.execute(
             update(_TABLE)
             .where(_TABLE.c.campaign_id == self._campaign_id, _TABLE.c.classification_id == read.c.classification_id)
-            .values({name: read.c[name] for name in _DECODED})
+            .values({name: read.c[name] for name in DECODED})
         )
         self._unjudged |= {row.raw.classification_id for row in rows}
 
@@ -238,7 +176,7 @@ class SqlLanding(RowMarks):
         names = tuple(_TALLIES.c.keys())
         self._connection.execute(CreateTable(_TALLIES, if_not_exists=True))
         self._connection.execute(text(f"TRUNCATE {_TALLIES.name}"))
-        self._copy(_TALLIES, names, (_tally_line(galaxy_id, tally) for galaxy_id, tally in tallies.items()))
+        self._copy(_TALLIES, names, (tally_line(galaxy_id, tally) for galaxy_id, tally in tallies.items()))
         mine: ColumnElement[int] = literal(self._campaign_id)
         new = upsert(schema.tallies).from_select(
             ("campaign_id", *names), select(mine, *_TALLIES.c).order_by(_TALLIES.c.galaxy_id)
@@ -296,7 +234,7 @@ def _merged(old: Any, new: Any) -> dict[str, ColumnElement[Any]]:
     lost = and_(old.fault.is_(None), new.fault.is_not(None), or_(old.annotations == new.annotations, other))
     weaker = and_(other, new.answers_from == EXPORT, old.fault.is_(None) == new.fault.is_(None))
     keep = or_(lost, weaker)
-    answers = {name: case((keep, old[name]), else_=new[name]) for name in (*_READING, "annotations", "answers_from")}
+    answers = {name: case((keep, old[name]), else_=new[name]) for name in (*READING, "annotations", "answers_from")}
     return {
         **answers,
         "galaxy_id": func.coalesce(new.galaxy_id, old.galaxy_id),
@@ -307,69 +245,3 @@ def _merged(old: Any, new: Any) -> dict[str, ColumnElement[Any]]:
         "gold_standard": or_(old.gold_standard, new.gold_standard),
         "after_retirement": or_(old.after_retirement, new.after_retirement),
     }
-
-
-def _lines(rows: Iterable[Classification], verdicts: Mapping[int, Verdict], shared: str) -> Iterable[str]:
-    """Yield rows in the text form of COPY, the columns as in `_LANDED`; `shared` is what all have at the end."""
-    documents: dict[int, str] = {}
-    for row in rows:
-        raw = row.raw
-        number = raw.classification_id
-        annotations = documents.get(id(raw.annotations))
-        if annotations is None:
-            annotations = documents[id(raw.annotations)] = _escaped(json.dumps(list(raw.annotations)))
-        subject, completed = raw.zooniverse_subject_id, raw.completed
-        answers = ",".join(map(str, row.answers))
-        yield (
-            f"{number}\t{raw.workflow_id}\t{_text(raw, 'workflow_version')}\t{_NULL if subject is None else subject}\t"
-            f"{_text(raw, 'user_hash')}\t{_text(raw, 'session')}\t{_text(raw, 'started_at')}\t"
-            f"{_text(raw, 'finished_at')}\t{raw.seen_before}\t{raw.live_project}\t{raw.created_at}\t{annotations}\t"
-            f"{_NULL if completed is None else completed}\t{raw.gold_standard}\t{raw.after_retirement}\t"
-            f"{_optional(row.galaxy_id)}\t{{{answers}}}\t{row.abstentions}\t{_optional(row.fault)}\t"
-            f"{verdicts.get(number, _NULL)}\t{shared}\n"
-        )
-
-
-def _tally_line(galaxy_id: str, tally: GalaxyTally) -> str:
-    votes = str(tally.votes.tolist())[1:-1]
-    seen = _NULL if tally.seen is None else f"\\\\x{tally.seen.hex()}"
-    return f"{_escaped(galaxy_id)}\t{tally.classifications}\t{{{votes}}}\t{tally.last_id}\t{seen}\n"
-
-
-_NULL: Final = "\\N"
-
-
-def _text(raw: RawClassification, name: str) -> str:
-    value: str | None = getattr(raw, name)
-    if value is None:
-        return _NULL
-    if not value.isprintable():
-        number = raw.classification_id
-        raise BadInput(f"classification {number}: {name} is not printable text", classification=number, field=name)
-    return value.replace("\\", "\\\\") if "\\" in value else value
-
-
-def _optional(value: str | None) -> str:
-    return _NULL if value is None else _escaped(value)
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def row_columns() -> tuple[ColumnElement[Any], ...]:
-    """Return the columns that make a `Classification`."""
-    return tuple(_TABLE.c[name] for name in (*_RAW, *_DECODED, "kept"))
-
-
-def classification_of(row: RowMapping) -> Classification:
-    """Return the record of a row."""
-    raw = {name: row[name] for name in _RAW}
-    return Classification(
-        raw=RawClassification(**{**raw, "annotations": json.loads(row["annotations"])}),
-        galaxy_id=row["galaxy_id"],
-        answers=tuple(row["answers"]),
-        abstentions=row["abstentions"],
-        fault=row["fault"],
-        kept=row["kept"],
-    )

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import delete, insert, or_, select, update
 
 from alservice.adapters.sql import schema
+from alservice.adapters.sql.row_reads import RowReads
 from alservice.adapters.sql.rows import among
 from alservice.core.classifications import IDENTIFIED
 
 _TABLE = schema.classifications
 
 
-class RowMarks:
+class RowMarks(RowReads):
     """The part of a landing that changes single columns of rows, in the same transaction."""
-
-    def __init__(self, connection: Connection, campaign_id: int) -> None:
-        self._connection = connection
-        self._campaign_id = campaign_id
 
     def save_faults(self, galaxy_ids: Sequence[str], faults: Mapping[str, Sequence[int]]) -> None:
         """Replace what is wrong with the tallies of these galaxies."""

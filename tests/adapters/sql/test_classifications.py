@@ -1,7 +1,6 @@
 """Ingest: no vote is lost, none is counted twice, and all of a landing becomes visible at once."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -104,7 +103,7 @@ def test_rows_come_back_as_they_were(stores, campaign) -> None:
         zooniverse_subject_id=None,
         annotations=[{"task": "T00", "value": [{"x": 0.1 + 0.2}, "\u2028 \\ ' \" é \ud800 \0"]}],
     )
-    odd = replace(odd, answers=(), abstentions=0, fault="task 'T99' is not in the workflow")
+    odd = odd._replace(answers=(), abstentions=0, fault="task 'T99' is not in the workflow")
     with stores.classifications.landing(campaign.id) as landing:
         inserted = landing.insert([odd, sitting(4)], source="api", received_at=NOW, verdicts={})
         assert inserted.new == {4, 5}
@@ -192,7 +191,7 @@ def test_a_source_may_correct_a_row(stores, campaign) -> None:
 
 def unread(row: Classification) -> Classification:
     """Return the row as it is decoded when its workflow version is not known."""
-    return replace(row, answers=(), abstentions=0, fault="workflow version 28.30 is not known")
+    return row._replace(answers=(), abstentions=0, fault="workflow version 28.30 is not known")
 
 
 def test_what_was_read_stays_read(stores, campaign) -> None:

@@ -1,0 +1,173 @@
+"""Services that talk to Zooniverse, and the jobs that the command line and flows ask of them by a campaign's name."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from alservice.adapters import images
+from alservice.adapters.panoptes import Credentials
+from alservice.adapters.panoptes_http import Timeouts
+from alservice.adapters.panoptes_zooniverse import PanoptesZooniverse
+from alservice.core.campaign import Campaign
+from alservice.core.retry import RetryPolicy
+from alservice.core.tree import load_tree
+from alservice.core.workflows import AnswerMap
+from alservice.errors import BadConfig
+from alservice.factory.ingest import IngestFactory
+from alservice.ports import Zooniverse
+from alservice.services.ask_votes import AskVotes
+from alservice.services.collect_classifications import CollectClassifications
+from alservice.services.ingest import IngestReport
+from alservice.services.move_subjects import MoveSubjects
+from alservice.services.publish_subjects import PublishSubjects
+from alservice.services.publishing import PublishPolicy
+from alservice.services.reconcile_campaign import ReconcileCampaign, Reconciled
+from alservice.services.reconcile_subjects import ReconcileSubjects
+from alservice.services.retire_subjects import RetireSubjects
+from alservice.services.validate_campaign import ValidateCampaign
+
+STANDIN_POLICY = PublishPolicy(connections=8, settle_s=0.2, allowance=None)
+"""On this machine a request is over when its answer is, and nobody counts uploads."""
+
+STANDIN_USER = "surveyor"
+"""Login of the rehearsal project's owner."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZooniverseFactory(IngestFactory):
+    """What needs the network but no model."""
+
+    def reconcile_campaign(self, name: str, *, repair: bool, actor: str) -> Sequence[Reconciled]:
+        """Compare a campaign's ledger with Zooniverse, tier by tier; repair what a machine may when asked to."""
+        row = self.campaigns.get(name)
+        is_tiered = bool(row.campaign.zooniverse.tiers)
+        return [
+            self.reconcile(tier, votes if is_tiered else None, actor).run(replace(row, campaign=tier), repair=repair)
+            for votes, tier in row.campaign.by_tier().items()
+        ]
+
+    def validate_campaign(self, name: str) -> Sequence[AnswerMap]:
+        """Compare a campaign's live workflows, one per tier, with its tree and its votes."""
+        tiers = self.campaigns.get(name).campaign.by_tier().values()
+        return [self.validate(tier).run(tier, load_tree(tier.tree)) for tier in tiers]
+
+    def ingest_api(self, name: str) -> IngestReport:
+        """Read the classifications of a campaign's project, from the cursor on."""
+        row = self.campaigns.get(name)
+        return self.collect(row.campaign).read(row, load_tree(row.campaign.tree))
+
+    def zooniverse(self, campaign: Campaign) -> Zooniverse:
+        """Return Zooniverse as a campaign names it; the endpoint is fixed in this process's environment first.
+
+        Raises
+        ------
+        BadConfig
+            No credentials are set, or the stand-in of a rehearsal is not running.
+        """
+        target = campaign.zooniverse
+        endpoint = os.environ["PANOPTES_ENDPOINT"] if target.is_standin else target.endpoint
+        os.environ["PANOPTES_ENDPOINT"] = endpoint
+        return PanoptesZooniverse(
+            endpoint=endpoint,
+            credentials=self._credentials(campaign),
+            project_id=target.project_id,
+            workflow_id=target.workflow_id,
+            user_hash_key=self.user_hash_key(),
+            timeouts=Timeouts(),
+            retry=RetryPolicy(first_s=0.1) if target.is_standin else RetryPolicy(),
+            sleep=time.sleep,
+            chance=random.random,
+        )
+
+    def publish(self, campaign: Campaign) -> PublishSubjects:
+        """Batch -> subjects."""
+        return PublishSubjects(
+            ledger=self.ledger,
+            objects=self.objects,
+            zooniverse=self.zooniverse(campaign),
+            policy=STANDIN_POLICY if campaign.zooniverse.is_standin else PublishPolicy(),
+            media_type=images.sniff,
+            sleep=time.sleep,
+            progress=self.progress,
+        )
+
+    def move(self, campaign: Campaign, actor: str) -> MoveSubjects:
+        """Batch -> links of subjects that are there already."""
+        return MoveSubjects(
+            self.ledger,
+            self.zooniverse(campaign),
+            self.votes(campaign),
+            self.events,
+            self.clock,
+            actor=actor,
+        )
+
+    def bring(self, campaign: Campaign, actor: str) -> PublishSubjects | MoveSubjects:
+        """Batch -> volunteers, the way the campaign says."""
+        return self.publish(campaign) if campaign.zooniverse.mode == "upload" else self.move(campaign, actor)
+
+    def validate(self, campaign: Campaign) -> ValidateCampaign:
+        """Live workflow against tree."""
+        return ValidateCampaign(zooniverse=self.zooniverse(campaign))
+
+    def collect(self, campaign: Campaign) -> CollectClassifications:
+        """Zooniverse -> tallies."""
+        first, *others = (self.zooniverse(tier) for tier in campaign.by_tier().values())
+        return CollectClassifications(
+            classifications=self.classifications,
+            votes=self.votes,
+            workflows=self.workflows,
+            ledger=self.ledger,
+            zooniverse=first,
+            others=others,
+            clock=self.clock,
+            progress=self.progress,
+        )
+
+    def retire(self, campaign: Campaign, actor: str) -> RetireSubjects:
+        """Tallies -> retired subjects."""
+        return RetireSubjects(
+            self.ledger,
+            self.zooniverse(campaign),
+            self.votes(campaign),
+            self.events,
+            self.clock,
+            settle_s=0.2 if campaign.zooniverse.is_standin else 10.0,
+            sleep=time.sleep,
+            actor=actor,
+        )
+
+    def reconcile(self, campaign: Campaign, votes: int | None, actor: str) -> ReconcileCampaign:
+        """Ledger against Zooniverse, of one tier or of all rows."""
+        zooniverse = self.zooniverse(campaign)
+        subjects = ReconcileSubjects(
+            self.ledger,
+            zooniverse,
+            uploads=campaign.zooniverse.mode == "upload",
+            retires=campaign.zooniverse.retirement == "own",
+            votes=votes,
+        )
+        return ReconcileCampaign(zooniverse, subjects, self.events, self.clock, actor=actor)
+
+    def ask_votes(self, actor: str) -> AskVotes:
+        """More or fewer votes of galaxies that volunteers know."""
+        return AskVotes(self.ledger, self.events, self.clock, actor=actor)
+
+    def _credentials(self, campaign: Campaign) -> Credentials:
+        if campaign.zooniverse.is_standin:
+            return Credentials(username=STANDIN_USER, password=self.secret("standin-password"))
+        s = self.settings
+        if not (s.zooniverse_username or s.zooniverse_client_id):
+            raise BadConfig(
+                "no Zooniverse credentials: set ALSERVICE_ZOONIVERSE_USERNAME and _PASSWORD, or _CLIENT_ID and _SECRET"
+            )
+        return Credentials(
+            username=s.zooniverse_username,
+            password=s.zooniverse_password.get_secret_value() if s.zooniverse_password else None,
+            client_id=s.zooniverse_client_id,
+            client_secret=s.zooniverse_client_secret.get_secret_value() if s.zooniverse_client_secret else None,
+        )
