@@ -125,6 +125,17 @@ def fail_cycle(world: World) -> None:
     factory.advance_cycle("prefect:brisk-otter").fail(cycle.id, OSError(f"disk is gone {HOSTILE}"))
 
 
+def ask_again(world: World) -> Cycle:
+    """Keep the champion, and bring the next cycle in front of volunteers."""
+    factory = world.factory
+    kept = factory.models.keep(world.held, actor="token:test", reason="not better")
+    factory.cycles.move(kept, CycleState.DONE, actor="prefect:brisk-otter", detail={})
+    cycle = factory.start_cycle().run(world.campaign, actor="prefect:calm-heron")
+    drawn = [galaxy.galaxy_id for galaxy in factory.catalogues.galaxies(cycle.catalogue_id)][-12:]
+    champion = factory.models.champion(world.campaign.id)
+    return _ask(factory, world.hands, cycle, drawn, champion, np.random.default_rng(8))
+
+
 def _rows(rng: np.random.Generator) -> list[CatalogueRow]:
     rows = []
     for number, galaxy in enumerate(synthetic_sky(TREE, n=GALAXIES, seed=3, size_px=160), start=1):
