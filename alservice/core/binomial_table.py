@@ -59,6 +59,7 @@ class BinomialTable:
         # Products too small for BLAS to split: its threads wait by spinning, and on a busy machine cost sevenfold time.
         step = max(1, _ONE_THREAD // self._table.size)
         looked_up = np.concatenate([weights[i : i + step] @ self._table for i in range(0, len(weights), step)])
+        looked_up /= rho.shape[1]
         # Quadratic interpolation undershoots zero by parts in 1e5 of a peak; such states carry no entropy.
         pmf = np.maximum(looked_up[:, :-1], np.float32(_SUBNORMAL))
         information: FloatArray = -np.vecdot(pmf, np.log(pmf)) - looked_up[:, -1]
@@ -77,13 +78,13 @@ def _node_rho(n_nodes: int) -> FloatArray:
 
 
 def _node_weights(rho: FloatArray, n_nodes: int) -> FloatArray:
-    """Return (N, F) float32: the mean over draws of the weights that interpolate at each draw.
+    """Return (N, F) float32: the sum over draws of the weights that interpolate at each draw.
 
     Weights are quadratic Lagrange polynomials on the three nodes around a draw. The coordinate, from -1 to 1,
     is t = (2 rho - 1) / (1 + 2 c sqrt(rho (1 - rho))): smooth inside, and like a square root at both ends, as
     is the width of a binomial.
     """
-    n_galaxies, n_draws = rho.shape
+    n_galaxies = len(rho)
     half = np.float32((n_nodes - 1) / 2)
     scale = np.sqrt(rho * (1 - rho))
     scale *= np.float32(2 * _END_RESOLUTION)
@@ -102,5 +103,4 @@ def _node_weights(rho: FloatArray, n_nodes: int) -> FloatArray:
     np.add.at(weights, index, half_square - half_offset)
     np.add.at(weights[1:], index, 1 - 2 * half_square)
     np.add.at(weights[2:], index, half_square + half_offset)
-    weights /= n_draws
     return weights[1:-1].reshape(n_galaxies, n_nodes)

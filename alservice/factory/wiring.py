@@ -12,8 +12,9 @@ from functools import cached_property, partial
 from sqlalchemy import Engine
 
 from alservice.adapters import images, packs
-from alservice.adapters.panoptes import Credentials, PanoptesZooniverse
+from alservice.adapters.panoptes import Credentials
 from alservice.adapters.panoptes_http import Timeouts
+from alservice.adapters.panoptes_zooniverse import PanoptesZooniverse
 from alservice.adapters.revision import code_revision
 from alservice.adapters.sql.acquisitions import SqlAcquisitionStore
 from alservice.adapters.sql.campaigns import SqlCampaignStore
@@ -50,7 +51,7 @@ from alservice.services.move_subjects import MoveSubjects
 from alservice.services.pack_images import PackImages
 from alservice.services.predict_catalogue import PredictCatalogue
 from alservice.services.publish_subjects import PublishSubjects
-from alservice.services.publish_wave import PublishPolicy
+from alservice.services.publishing import PublishPolicy
 from alservice.services.reconcile_campaign import ReconcileCampaign
 from alservice.services.reconcile_subjects import ReconcileSubjects
 from alservice.services.reduced_tallies import ReducedFeed

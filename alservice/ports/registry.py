@@ -160,8 +160,11 @@ class AcquisitionStore(Protocol):
 class SubjectLedger(Protocol):
     """Upload intents and what became of them; one row per campaign and galaxy, by constraint."""
 
+    def intend(self, cycle: Cycle, drafts: Sequence[SubjectDraft], *, n_votes: VotesAsked) -> None:
+        """Insert intent rows in one transaction; a galaxy that has one keeps it."""
+
     def plan(self, cycle: Cycle, drafts: Sequence[SubjectDraft], *, n_votes: VotesAsked) -> Sequence[Subject]:
-        """Insert intent rows in one transaction; a galaxy that has one keeps it. Return the rows of these drafts."""
+        """Insert intent rows as `intend` does, and return the rows of these drafts by galaxy id."""
 
     def of_cycle(self, cycle_id: int, states: Sequence[SubjectState] = ()) -> Sequence[Subject]:
         """Return a cycle's rows by galaxy id, all states when none is named."""
@@ -184,6 +187,9 @@ class SubjectLedger(Protocol):
 
     def ask(self, subjects: Sequence[Subject], *, cycle_id: int, n_votes: VotesAsked) -> Sequence[Subject]:
         """Give rows to a cycle of their campaign, and ask for so many votes of each."""
+
+    def creates(self, campaign_id: int) -> int:
+        """Return how many creates a campaign has sent, those of deleted subjects included."""
 
     def watermark(self, campaign_id: int) -> int:
         """Return the highest Zooniverse subject id known to the ledger, 0 when there is none."""

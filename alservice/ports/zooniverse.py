@@ -60,8 +60,8 @@ class Zooniverse(Protocol):
     def unlink(self, set_id: int, zooniverse_ids: Sequence[int]) -> None:
         """Take subjects out of a set, their votes stay; absent ones are fine; one caller per set at a time."""
 
-    def linked(self, set_id: int) -> frozenset[int]:
-        """Return the ids linked to a set."""
+    def linked(self, set_id: int, *, above: int = 0) -> frozenset[int]:
+        """Return the ids linked to a set that are higher than `above`; costs what is above, not what is in the set."""
 
     def survey_ids(self, set_id: int, field: str) -> Iterator[tuple[int, str]]:
         """Yield Zooniverse id and survey id of a set's subjects that have one in a metadata field."""

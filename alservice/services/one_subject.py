@@ -160,10 +160,11 @@ def ensure_linked(zooniverse: Zooniverse, set_id: int, zooniverse_ids: Iterable[
         A link was accepted and is not there.
     """
     wanted = frozenset(zooniverse_ids)
-    absent = sorted(wanted - zooniverse.linked(set_id))
+    above = min(wanted, default=1) - 1
+    absent = sorted(wanted - zooniverse.linked(set_id, above=above))
     for batch in hundreds(absent):
         zooniverse.link(set_id, batch)
-    lost = sorted(wanted - zooniverse.linked(set_id)) if absent else []
+    lost = sorted(wanted - zooniverse.linked(set_id, above=above)) if absent else []
     if lost:
         text = f"set {set_id} does not hold {len(lost)} subjects linked to it, such as {lost[0]}"
         raise ZooniverseUnavailable(text, set=set_id, lost=lost[:100])

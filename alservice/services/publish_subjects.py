@@ -22,7 +22,8 @@ from alservice.core.campaign import Campaign
 from alservice.core.cycles import Cycle
 from alservice.core.subjects import SubjectDraft, VotesAsked
 from alservice.services.one_subject import EXISTING
-from alservice.services.publish_wave import Publishing, PublishReport, Wave, total
+from alservice.services.publish_wave import Wave
+from alservice.services.publishing import Publishing, PublishReport, total
 from alservice.services.workers import Workers
 
 
@@ -42,7 +43,7 @@ class PublishSubjects(Publishing):
         AllowanceExhausted, ZooniverseRefused
             A person must act first; then the same call continues.
         """
-        self.ledger.plan(cycle, drafts, n_votes=n_votes)  # all are intended before the first is sent
+        self.ledger.intend(cycle, drafts, n_votes=n_votes)  # all are intended before the first is sent
         self._check_allowance(cycle.campaign_id, drafts)
         set_id = self.zooniverse.ensure_subject_set(campaign.zooniverse.subject_set)
         reports = []

@@ -30,7 +30,7 @@ from alservice.services.move_subjects import MoveReport, MoveSubjects
 from alservice.services.pack_images import PackImages
 from alservice.services.predict_catalogue import PredictCatalogue, Scope
 from alservice.services.publish_subjects import PublishSubjects
-from alservice.services.publish_wave import PublishReport, total
+from alservice.services.publishing import PublishReport, total
 from alservice.services.retire_subjects import RetireSubjects
 from alservice.services.train_candidate import SnapshotTallies, TrainCandidate
 from alservice.services.validate_campaign import ValidateCampaign

@@ -18,13 +18,13 @@ class Workers:
     Parameters
     ----------
     threads
-        How many. At most twice as many items are taken from their source before results are given back, so
+        How many. At most four times as many items are taken from their source before results are given back, so
         memory does not grow with the work.
     """
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads)
-        self._in_flight = 2 * threads
+        self._in_flight = 4 * threads
 
     def __enter__(self) -> Self:
         """Return the pool."""

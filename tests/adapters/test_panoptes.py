@@ -11,9 +11,10 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from alservice.adapters.panoptes import Credentials, PanoptesZooniverse
+from alservice.adapters.panoptes import Credentials
 from alservice.adapters.panoptes_http import NoAnswer, Timeouts, Unreadable, document, judge_login
 from alservice.adapters.panoptes_rows import classification_of
+from alservice.adapters.panoptes_zooniverse import PanoptesZooniverse
 from alservice.core.retry import RetryPolicy
 from alservice.core.subjects import KEY_FIELD, SubjectDraft, SubjectStatus
 from alservice.core.workflows import RetirementRule
@@ -574,6 +575,17 @@ def test_members_are_read_over_all_pages(start):
     ids = [site.create(n).zooniverse_id for n in range(5)]
     site.zooniverse.link(set_id, ids)
     assert site.zooniverse.linked(set_id) == set(ids)
+
+
+def test_members_above_an_id_cost_only_their_pages(start, sent):
+    """A batch looks for its own members; the thousands that were linked before it are not read again."""
+    site = start(page_size_limit=2)
+    set_id = site.zooniverse.ensure_subject_set("active")
+    ids = [site.create(n).zooniverse_id for n in range(9)]
+    site.zooniverse.link(set_id, ids)
+    sent.clear()
+    assert site.zooniverse.linked(set_id, above=ids[6]) == set(ids[7:])
+    assert len(calls(sent)) == 3, "the count of pages, and the last two"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -7,14 +7,15 @@ import requests
 
 from alservice.adapters.images import sniff
 from alservice.adapters.objects.local import LocalObjects
-from alservice.adapters.panoptes import Credentials, PanoptesZooniverse
+from alservice.adapters.panoptes import Credentials
 from alservice.adapters.panoptes_http import Timeouts
+from alservice.adapters.panoptes_zooniverse import PanoptesZooniverse
 from alservice.adapters.progress import NoProgress
 from alservice.core.retry import RetryPolicy
 from alservice.errors import AllowanceExhausted, Retriable
 from alservice.rehearsal.standin import Standin, StandinConfig
 from alservice.services.publish_subjects import PublishSubjects
-from alservice.services.publish_wave import PublishPolicy, PublishReport
+from alservice.services.publishing import PublishPolicy, PublishReport
 from alservice.services.reconcile_subjects import ReconcileSubjects
 from tests.support.fake_ledger import FakeLedger, a_cycle
 from tests.support.fake_zooniverse import Crash, FakeZooniverse, Mishap, Weather

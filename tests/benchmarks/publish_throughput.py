@@ -33,7 +33,7 @@ from alservice.adapters.progress import NoProgress
 from alservice.adapters.sql.engine import make_engine
 from alservice.adapters.sql.subjects import SqlSubjectLedger
 from alservice.services.publish_subjects import PublishSubjects
-from alservice.services.publish_wave import PublishPolicy
+from alservice.services.publishing import PublishPolicy
 from tests.benchmarks.publisher_process import connect, open_campaign, utc_now
 from tests.support.postgres import migrated_database, scratch_folder
 from tests.support.processes import free_port, process, wait_for

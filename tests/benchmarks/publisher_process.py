@@ -19,8 +19,9 @@ from sqlalchemy import Engine
 
 from alservice.adapters.images import sniff
 from alservice.adapters.objects.local import LocalObjects
-from alservice.adapters.panoptes import Credentials, PanoptesZooniverse
+from alservice.adapters.panoptes import Credentials
 from alservice.adapters.panoptes_http import Timeouts
+from alservice.adapters.panoptes_zooniverse import PanoptesZooniverse
 from alservice.adapters.progress import NoProgress
 from alservice.adapters.sql.campaigns import SqlCampaignStore
 from alservice.adapters.sql.catalogues import SqlCatalogueStore
@@ -32,7 +33,7 @@ from alservice.core.cycles import Cycle
 from alservice.core.retry import RetryPolicy
 from alservice.errors import AlserviceError
 from alservice.services.publish_subjects import PublishSubjects
-from alservice.services.publish_wave import PublishPolicy, PublishReport
+from alservice.services.publishing import PublishPolicy, PublishReport
 from tests.support.publishing import CAMPAIGN, drafts_of
 
 DONE, UNFINISHED = 0, 3

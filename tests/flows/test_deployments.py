@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,21 +19,21 @@ import pytest
 import requests
 import yaml
 from playwright.sync_api import sync_playwright
-from sqlalchemy.engine import make_url
 
 from alservice.adapters.sql.campaigns import SqlCampaignStore
 from alservice.adapters.sql.engine import make_engine
 from alservice.core.gate import GatePolicy
 from alservice.factory.context import database_url
 from alservice.settings import Settings
-from tests.support.postgres import scratch_database
+from tests.support.postgres import scratch_folder
 from tests.support.processes import free_port, process, wait_for
 from tests.support.rehearsals import environment, lines_of, run_alservice
 from tests.support.shared import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-BUSY = 503
+ANSWER_S = 300
+"""Seconds for one answer: beside two workers that start processes, a server on a shared core has taken over 30."""
 
 ENDED = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 
@@ -50,14 +49,8 @@ class Server:
     env: dict[str, str]
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        """Call the API as the UI does; like Prefect's own client, again while its database is busy."""
-        for wait_s in (1, 2, 4, 8, 0):
-            answer = requests.post(f"{self.api}{path}", json=body, timeout=30)
-            if answer.status_code != BUSY:
-                break
-            time.sleep(wait_s)
-        answer.raise_for_status()
-        return answer.json()
+        """Call the API as the UI does."""
+        return self._patiently("POST", path, json=body).json()
 
     def cycles(self) -> list[dict[str, Any]]:
         """Return the table of cycles as the command line has it."""
@@ -72,21 +65,21 @@ class Server:
 
     def get(self, path: str) -> Any:
         """Read from the API."""
-        answer = requests.get(f"{self.api}{path}", timeout=30)
-        answer.raise_for_status()
-        return answer.json()
+        return self._patiently("GET", path).json()
 
     def delete(self, path: str) -> None:
-        """Delete through the API; its database of one file may be busy for a while."""
+        """Delete through the API."""
+        self._patiently("DELETE", path)
 
-        def is_gone() -> bool:
-            answer = requests.delete(f"{self.api}{path}", timeout=30)
-            if answer.status_code == requests.codes.unavailable:
-                return False
-            answer.raise_for_status()
-            return True
-
-        self.until(is_gone, f"{path} is deleted")
+    def _patiently(self, method: str, path: str, **body: Any) -> requests.Response:
+        """Call the API; like Prefect's own client, again while its database of one file is busy."""
+        for wait_s in (1, 2, 4, 8, 16, 0):
+            answer = requests.request(method, f"{self.api}{path}", timeout=ANSWER_S, **body)
+            if answer.status_code != requests.codes.unavailable:
+                break
+            time.sleep(wait_s)
+        answer.raise_for_status()
+        return answer
 
     def trigger(self, name: str, parameters: dict[str, Any]) -> str:
         """Start a run of a deployment with changed parameters, as *Custom run* does; return its id."""
@@ -106,17 +99,10 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def prefect_database(postgres_url: str) -> Iterator[str]:
-    """A database for Prefect's own tables, as in production: two workers that poll lock its file of SQLite for minutes."""
-    for url in scratch_database(postgres_url, "template0"):
-        yield make_url(url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
-
-
-@pytest.fixture(scope="module")
-def server(prefect_database: str) -> Iterator[Server]:
+def server() -> Iterator[Server]:
     """A server, two pools, the deployments, and a worker per pool; a small rehearsal is in the work folder."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="alservice-prefect-")))
+        folder = stack.enter_context(scratch_folder())  # in memory: SQLite waits for the disk at every write
         workdir = folder / "work"
         lines_of(run_alservice(workdir, "rehearse", "--galaxies", "40", "--cycles", "1", "--json"))
         port = free_port()
@@ -126,11 +112,12 @@ def server(prefect_database: str) -> Iterator[Server]:
             ALSERVICE_HOME=str(ROOT),
             PREFECT_HOME=str(folder / "prefect"),
             PREFECT_API_URL=api,
-            PREFECT_SERVER_DATABASE_CONNECTION_URL=prefect_database,
             PREFECT_SERVER_ANALYTICS_ENABLED="false",
             PREFECT_SERVER_UI_V2_ENABLED="false",
             DO_NOT_TRACK="1",
             PREFECT_WORKER_QUERY_SECONDS="1",
+            PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS="1",
+            PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS="2",
             PYTHONUNBUFFERED="1",
         )
 

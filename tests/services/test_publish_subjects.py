@@ -16,7 +16,7 @@ from alservice.errors import (
     ZooniverseRefused,
     ZooniverseUnavailable,
 )
-from alservice.services.publish_wave import PublishPolicy, PublishReport
+from alservice.services.publishing import PublishPolicy, PublishReport
 from tests.support.fake_zooniverse import Crash, Mishap
 from tests.support.publishing import SET_ID, World, drafts_of, storm_on_fakes
 

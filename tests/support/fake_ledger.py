@@ -20,15 +20,19 @@ class FakeLedger:
         self.weather = weather or Weather()
         self.rows: dict[int, Subject] = {}
 
-    def plan(self, cycle: Cycle, drafts: Sequence[SubjectDraft], *, n_votes: VotesAsked) -> Sequence[Subject]:
+    def intend(self, cycle: Cycle, drafts: Sequence[SubjectDraft], *, n_votes: VotesAsked) -> None:
         """Insert intent rows; a galaxy that has one keeps it."""
         with self.weather.call("ledger.plan", DatabaseUnavailable):
             known = {(row.campaign_id, row.galaxy_id) for row in self.rows.values()}
             for draft in drafts:
                 if (cycle.campaign_id, draft.galaxy_id) not in known:
                     self._insert(cycle, draft, votes_of(n_votes, draft.galaxy_id))
-            names = {draft.galaxy_id for draft in drafts}
-            return [row for row in self.of_campaign(cycle.campaign_id) if row.galaxy_id in names]
+
+    def plan(self, cycle: Cycle, drafts: Sequence[SubjectDraft], *, n_votes: VotesAsked) -> Sequence[Subject]:
+        """Insert intent rows, and return the drafts' rows."""
+        self.intend(cycle, drafts, n_votes=n_votes)
+        names = {draft.galaxy_id for draft in drafts}
+        return [row for row in self.of_campaign(cycle.campaign_id) if row.galaxy_id in names]
 
     def of_cycle(self, cycle_id: int, states: Sequence[SubjectState] = ()) -> Sequence[Subject]:
         """Return a cycle's rows by galaxy id."""
@@ -66,6 +70,10 @@ class FakeLedger:
             ]
             self.rows |= {row.id: row for row in asked}
             return asked
+
+    def creates(self, campaign_id: int) -> int:
+        """Return how many creates a campaign has sent."""
+        return sum(row.attempts for row in self.of_campaign(campaign_id))
 
     def watermark(self, campaign_id: int) -> int:
         """Return the highest Zooniverse id of a campaign."""

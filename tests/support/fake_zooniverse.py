@@ -215,10 +215,10 @@ class FakeZooniverse:
             self.unlink_sizes.append(len(zooniverse_ids))
             self.members[set_id].difference_update(zooniverse_ids)
 
-    def linked(self, set_id: int) -> frozenset[int]:
-        """Return the members of a set."""
+    def linked(self, set_id: int, *, above: int = 0) -> frozenset[int]:
+        """Return the members of a set with a higher id."""
         with self.weather.call("zooniverse.linked"):
-            return frozenset(self.members[set_id])
+            return frozenset(identity for identity in self.members[set_id] if identity > above)
 
     def survey_ids(self, set_id: int, field: str) -> Iterator[tuple[int, str]]:
         """Yield the named subjects of a set."""

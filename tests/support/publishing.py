@@ -17,7 +17,7 @@ from alservice.errors import Retriable
 from alservice.ports import ObjectStore, SubjectLedger, Zooniverse
 from alservice.services.one_subject import zooniverse_id_of
 from alservice.services.publish_subjects import PublishSubjects
-from alservice.services.publish_wave import PublishPolicy, PublishReport
+from alservice.services.publishing import PublishPolicy, PublishReport
 from alservice.services.reconcile_subjects import ReconcileReport, ReconcileSubjects
 from tests.support.fake_ledger import FakeLedger, a_cycle
 from tests.support.fake_zooniverse import Crash, FakeZooniverse, Forecast, Mishap, Weather

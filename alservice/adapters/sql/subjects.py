@@ -31,8 +31,8 @@ class SqlSubjectLedger:
         self._engine = engine
         self._clock = clock
 
-    def plan(self, cycle: Cycle, drafts: Sequence[SubjectDraft], *, n_votes: VotesAsked) -> Sequence[Subject]:
-        """Insert intent rows in one transaction; a galaxy that has one keeps it. Return the drafts' rows."""
+    def intend(self, cycle: Cycle, drafts: Sequence[SubjectDraft], *, n_votes: VotesAsked) -> None:
+        """Insert intent rows in one transaction; a galaxy that has one keeps it."""
         shared = {
             "campaign_id": cycle.campaign_id,
             "cycle_id": cycle.id,
@@ -43,7 +43,6 @@ class SqlSubjectLedger:
         }
         own = ("galaxy_id", "key", "image_key")
         names = (*shared, "n_votes", *own)
-        mine = among(_TABLE.c.galaxy_id, [draft.galaxy_id for draft in drafts])
         with transaction(self._engine) as connection:
             for first in range(0, len(drafts), STREAM_ROWS):
                 some = drafts[first : first + STREAM_ROWS]
@@ -53,6 +52,12 @@ class SqlSubjectLedger:
                 ]
                 new = upsert(_TABLE).from_select(names, select(incoming(_TABLE, names, rows)))
                 connection.execute(new.on_conflict_do_nothing(index_elements=["campaign_id", "galaxy_id"]))
+
+    def plan(self, cycle: Cycle, drafts: Sequence[SubjectDraft], *, n_votes: VotesAsked) -> Sequence[Subject]:
+        """Insert intent rows as `intend` does, and return the drafts' rows by galaxy id."""
+        self.intend(cycle, drafts, n_votes=n_votes)
+        mine = among(_TABLE.c.galaxy_id, [draft.galaxy_id for draft in drafts])
+        with transaction(self._engine) as connection:
             planned = connection.execute(_SUBJECTS.where(_TABLE.c.campaign_id == cycle.campaign_id, mine))
             return [Subject(**row) for row in planned.mappings()]
 
@@ -120,6 +125,12 @@ class SqlSubjectLedger:
         with transaction(self._engine) as connection:
             connection.execute(update(_TABLE).where(_TABLE.c.id == asked.c.id).values(changes))
             return [Subject(**row) for row in connection.execute(_SUBJECTS.where(mine)).mappings()]
+
+    def creates(self, campaign_id: int) -> int:
+        """Return how many creates a campaign has sent, those of deleted subjects included."""
+        sent = select(func.sum(_TABLE.c.attempts)).where(_TABLE.c.campaign_id == campaign_id)
+        with transaction(self._engine) as connection:
+            return connection.scalar(sent) or 0
 
     def watermark(self, campaign_id: int) -> int:
         """Return the highest Zooniverse subject id known to the ledger, 0 when there is none."""
