@@ -217,26 +217,39 @@ def test_the_schedule_fires_and_doubles_nothing(server: Server) -> None:
     server.delete(f"/deployments/{deployment['id']}/schedules/{schedule['id']}")
 
 
-def test_a_held_gate_suspends_until_a_person_decides_in_the_form(server: Server) -> None:
-    """The run ends without a process and shows a form; what is filled in there promotes the candidate."""
-    held = lines_of(run_alservice(server.workdir, "cycle", "resume", "--campaign", "rehearsal", "--json"))[0]
+def test_a_held_gate_is_approved_in_the_ui(server: Server, images: Path) -> None:
+    """The run ends without a process and shows a form in a browser; what a person fills in promotes the candidate."""
+    held = lines_of(run_alservice(server.workdir, "cycle", "resume", "--campaign", CAMPAIGN, "--json"))[0]
     assert (held["state"], held["verdict"]) == ("held", "hold")
     run_id = server.trigger("advance/advance", SPLIT)
     suspended = server.finished(run_id, states=ENDED | {"PAUSED"})
     assert (suspended["state_type"], suspended["state"]["name"]) == ("PAUSED", "Suspended"), suspended["state"]
     keys = suspended["state"]["state_details"]["run_input_keyset"]
-    form = server.get(f"/flow_runs/{run_id}/input/{keys['schema']}")
-    assert set(form["properties"]) == {"decision", "reason", "actor"}
-    assert form["required"] == ["reason"]
-    assert "evaluation-galaxies" in server.get(f"/flow_runs/{run_id}/input/{keys['description']}")
+    assert server.get(f"/flow_runs/{run_id}/input/{keys['schema']}")["required"] == ["reason"]
 
-    answer = {"decision": "approve", "reason": "looks right to me", "actor": "ann"}
-    assert server.post(f"/flow_runs/{run_id}/resume", {"run_input": answer})["status"] == "ACCEPT"
+    with prefect_page(f"/runs/flow-run/{run_id}", server) as page:
+        page.get_by_role("button", name="Resume", exact=True).click()
+        form = page.locator(".p-modal")
+        form.get_by_text("Why; it is kept in the audit.").wait_for()
+        shown = form.inner_text()
+        assert f"Cycle {held['cycle']} of {CAMPAIGN} is held on" in shown
+        assert "evaluation-galaxies" in shown
+        decision = form.locator("button.p-select-button__control")
+        assert decision.inner_text() == "reject", "who only presses Submit keeps the champion"
+        decision.focus()
+        page.keyboard.press("ArrowDown")
+        page.get_by_role("option", name="approve").click()
+        reason, actor = form.locator("textarea").all()
+        reason.fill("looks right to me")
+        actor.fill("ann")
+        page.screenshot(path=images / "prefect-held-gate.png")
+        form.get_by_role("button", name="Submit").click()
+        form.wait_for(state="detached")
     done = server.finished(run_id)
     assert done["state_type"] == "COMPLETED", done["state"]
-    shown = lines_of(run_alservice(server.workdir, "gate", "show", "--campaign", "rehearsal", "--json"))[0]
-    assert (shown["state"], shown["verdict"]) == ("done", "promote")
-    assert shown["checks"][-1]["detail"] == "ann: looks right to me"
+    decided = lines_of(run_alservice(server.workdir, "gate", "show", "--campaign", CAMPAIGN, "--json"))[0]
+    assert (decided["state"], decided["verdict"]) == ("done", "promote")
+    assert decided["checks"][-1]["detail"] == "ann: looks right to me"
 
 
 def test_one_process_serves_every_deployment(server: Server, tmp_path: Path) -> None:
