@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -16,12 +17,17 @@ def register(
     notify: Annotated[
         str | None, typer.Option("--notify", help="Notification block to use, TYPE/NAME; without it they only show.")
     ] = None,
+    late_hours: Annotated[
+        float | None,
+        typer.Option("--late-hours", min=0, help="Hours after which an open cycle is late; without it, eight days."),
+    ] = None,
 ) -> None:
     """Put the automations of deploy/automations.yaml on the server, in place of those with the same names."""
     use(None)
     from flows.automations import register_automations
 
-    for name in register_automations(notify=notify):
+    late_after = None if late_hours is None else timedelta(hours=late_hours)
+    for name in register_automations(notify=notify, late_after=late_after):
         typer.echo(name)
 
 

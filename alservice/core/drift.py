@@ -28,6 +28,8 @@ from alservice.shapes import FloatArray
 KS_CHANCE: Final = 1.95
 """sqrt(-ln(0.001 / 2) / 2): what chance alone exceeds in 1 of 1,000 cases, in units of sqrt((n + m) / (n m))."""
 
+VOTE_RATE: Final = "vote-rate"
+
 MIN_VOTES: Final = 200
 """New votes on a question below which its answers are not compared: some five galaxies' worth."""
 
@@ -124,6 +126,21 @@ class DriftFigure:
     threshold: float
     alarm: bool
 
+    @property
+    def reach(self) -> float:
+        """How far the value is on its way to the threshold, 1 at it; factors are compared by their logarithms."""
+        if self.name != VOTE_RATE:
+            return abs(self.value) / self.threshold
+        return abs(math.log(self.value)) / math.log(self.threshold) if self.value > 0 else math.inf
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CycleDrift:
+    """One cycle's comparison with the first, which themselves have no figures."""
+
+    cycle: int
+    figures: tuple[DriftFigure, ...]
+
 
 def ks_distance(first: Sequence[float], second: Sequence[float]) -> float:
     """Return the largest difference between two samples' cumulative distributions, 0 to 1."""
@@ -160,7 +177,7 @@ def _rates(policy: DriftPolicy, now: DriftSample, first: Sequence[DriftSample]) 
     if now.votes_per_hour is not None and rates and sum(rates) > 0:
         factor = now.votes_per_hour / (sum(rates) / len(rates))
         limit = policy.max_rate_factor
-        yield DriftFigure(name="vote-rate", value=factor, threshold=limit, alarm=not 1 / limit <= factor <= limit)
+        yield DriftFigure(name=VOTE_RATE, value=factor, threshold=limit, alarm=not 1 / limit <= factor <= limit)
     shares = [s.abstention for s in first if s.abstention is not None]
     if now.abstention is not None and shares:
         change = now.abstention - sum(shares) / len(shares)

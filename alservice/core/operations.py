@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from alservice.core.cycles import Cycle
+from alservice.core.records import Model
+from alservice.core.states import SubjectState
 from alservice.shapes import IntArray
 
 
@@ -44,6 +47,34 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CampaignFigures:
+    """Where a campaign stands, at a price that does not grow with it.
+
+    Parameters
+    ----------
+    cycle
+        The newest, None before the first.
+    subjects
+        Rows of the upload ledger by state, zeros included.
+    arrived, day
+        Classifications that ever arrived, and in the last 24 hours.
+    waiting
+        Rows in quarantine.
+    cursors
+        Source to when its cursor moved last (UTC): how far behind it may be.
+    """
+
+    cycle: Cycle | None
+    champion: Model | None
+    pause: Pause | None
+    subjects: Mapping[SubjectState, int]
+    arrived: int
+    day: int
+    waiting: int
+    cursors: Mapping[str, datetime]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class IngestFigures:
     """Classifications coming in.
 
@@ -51,8 +82,6 @@ class IngestFigures:
     ----------
     hours
         Hour (UTC) to classifications that arrived in it, the last days, without gaps.
-    total
-        Classifications that ever arrived.
     waiting
         Rows in quarantine, by reason.
     recent, recent_rows
@@ -60,7 +89,6 @@ class IngestFigures:
     """
 
     hours: Mapping[datetime, int]
-    total: int
     sources: Sequence[Source]
     waiting: Mapping[str, int]
     recent: Mapping[str, int]

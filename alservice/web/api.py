@@ -1,26 +1,20 @@
-"""The REST API, reading: campaigns, cycles, models, decisions, galaxies, subjects, predictions, exports, events."""
+"""The REST API, reading what a campaign did: cycles, models, decisions, events."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Path, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends, Request
 
 from alservice.core.access import Scope
 from alservice.core.cycles import Cycle, CycleState
+from alservice.core.operations import CampaignFigures
 from alservice.core.records import CampaignRow
-from alservice.core.states import ModelState, SubjectState
+from alservice.core.states import ModelState
 from alservice.core.timeline import timeline
-from alservice.core.tree import load_tree
 from alservice.errors import NotFound
-from alservice.factory.operations import paused
-from alservice.factory.serving import EXPORTS, bars_of, export_lines, predicted
 from alservice.web.guards import token_with
 from alservice.web.problems import responses
 from alservice.web.schemas import (
     After,
-    AnswerOut,
     Before,
     CampaignName,
     CampaignOut,
@@ -30,18 +24,12 @@ from alservice.web.schemas import (
     CycleOut,
     DecisionOut,
     EventOut,
-    ExportOut,
-    GalaxyDetail,
-    GalaxyId,
-    GalaxyOut,
     Limit,
     ModelId,
     ModelOut,
     Page,
     PauseOut,
-    PredictionOut,
     StepOut,
-    SubjectOut,
 )
 from alservice.web.service import Service, service_of
 
@@ -49,17 +37,15 @@ router = APIRouter(
     prefix="/api/v1", tags=["read"], dependencies=[Depends(token_with(Scope.READ))], responses=responses(404)
 )
 
-MAX_PREDICTIONS = 50
-"""Galaxies of one page of predictions: their shards are read whole."""
-
 
 @router.get("/campaigns")
 def list_campaigns(request: Request, limit: Limit = 50, after: After = "") -> Page[CampaignOut]:
     """List campaigns by name."""
     service = service_of(request)
     rows = [row for row in service.factory.campaigns.list() if row.campaign.name > after]
+    figures = service.figures.campaigns([row.id for row in rows[:limit]])
     return Page(
-        items=[_campaign(service, row) for row in rows[:limit]],
+        items=[_campaign(row, figures[row.id]) for row in rows[:limit]],
         next=rows[limit - 1].campaign.name if len(rows) > limit else None,
     )
 
@@ -68,7 +54,8 @@ def list_campaigns(request: Request, limit: Limit = 50, after: After = "") -> Pa
 def get_campaign(request: Request, campaign: CampaignName) -> CampaignOut:
     """Return one campaign."""
     service = service_of(request)
-    return _campaign(service, service.factory.campaigns.get(campaign))
+    row = service.factory.campaigns.get(campaign)
+    return _campaign(row, service.figures.campaigns([row.id])[row.id])
 
 
 @router.get("/campaigns/{campaign}/cycles")
@@ -90,7 +77,7 @@ def get_cycle(request: Request, campaign: CampaignName, number: CycleNumber) -> 
     """Return one cycle with its steps."""
     service = service_of(request)
     row = service.factory.campaigns.get(campaign)
-    cycle = find_cycle(service, row, number)
+    cycle = service.cycle(row, number)
     steps = timeline(cycle, service.figures.events(cycle.id), service.factory.clock())
     return CycleDetail(
         **_cycle(cycle, service.figures.verdicts([cycle.id]).get(cycle.id)).model_dump(),
@@ -106,7 +93,7 @@ def get_cycle(request: Request, campaign: CampaignName, number: CycleNumber) -> 
             )
             for step in steps
         ],
-        subjects=dict(service.figures.ledger(row.id, cycle.id)),
+        subjects=dict(service.figures.ledger(cycle.id)),
     )
 
 
@@ -114,7 +101,7 @@ def get_cycle(request: Request, campaign: CampaignName, number: CycleNumber) -> 
 def get_decision(request: Request, campaign: CampaignName, number: CycleNumber) -> DecisionOut:
     """Return the gate's decision of one cycle, with every check."""
     service = service_of(request)
-    cycle = find_cycle(service, service.factory.campaigns.get(campaign), number)
+    cycle = service.cycle(service.factory.campaigns.get(campaign), number)
     found = _decision(service, cycle)
     if found is None:
         raise NotFound(f"cycle {number} of {campaign} has no decision yet", cycle=number)
@@ -157,68 +144,6 @@ def get_model(request: Request, campaign: CampaignName, model: ModelId) -> Model
     return ModelOut.model_validate(found)
 
 
-@router.get("/campaigns/{campaign}/galaxies")
-def list_galaxies(
-    request: Request, campaign: CampaignName, limit: Limit = 50, after: After = "", evaluation: bool | None = None
-) -> Page[GalaxyOut]:
-    """List galaxies of the newest catalogue by id; of the evaluation stream, or not, when asked."""
-    service = service_of(request)
-    catalogue = _catalogue(service, service.factory.campaigns.get(campaign))
-    galaxies = service.figures.galaxies(catalogue, after=after, limit=limit + 1, evaluation=evaluation)
-    items = [GalaxyOut.model_validate(galaxy) for galaxy in galaxies[:limit]]
-    return Page(items=items, next=galaxies[limit - 1].galaxy_id if len(galaxies) > limit else None)
-
-
-@router.get("/campaigns/{campaign}/galaxies/{galaxy_id:path}")
-def get_galaxy(request: Request, campaign: CampaignName, galaxy_id: GalaxyId) -> GalaxyDetail:
-    """Return one galaxy of the newest catalogue with its counted votes."""
-    service = service_of(request)
-    row = service.factory.campaigns.get(campaign)
-    (galaxy,) = service.factory.catalogues.by_id(_catalogue(service, row), [galaxy_id])
-    votes = service.figures.votes(row.id, [galaxy_id]).get(galaxy_id, ())
-    columns = load_tree(row.campaign.tree).columns
-    return GalaxyDetail(**GalaxyOut.model_validate(galaxy).model_dump(), votes=dict(zip(columns, votes, strict=False)))
-
-
-@router.get("/campaigns/{campaign}/subjects")
-def list_subjects(
-    request: Request, campaign: CampaignName, limit: Limit = 50, after: After = "", state: SubjectState | None = None
-) -> Page[SubjectOut]:
-    """List the upload ledger by galaxy id."""
-    service = service_of(request)
-    row = service.factory.campaigns.get(campaign)
-    subjects = service.figures.subjects(row.id, state=state, after=after, limit=limit + 1)
-    items = [SubjectOut(**subject) for subject in subjects[:limit]]
-    return Page(items=items, next=subjects[limit - 1]["galaxy_id"] if len(subjects) > limit else None)
-
-
-@router.get("/campaigns/{campaign}/predictions")
-def list_predictions(
-    request: Request,
-    campaign: CampaignName,
-    limit: Annotated[int, Query(ge=1, le=MAX_PREDICTIONS)] = 20,
-    after: After = "",
-) -> Page[PredictionOut]:
-    """List the champion's posteriors by galaxy id; galaxies whose image failed have none."""
-    service = service_of(request)
-    row = service.factory.campaigns.get(campaign)
-    found = predicted(service.factory, row)
-    if found is None:
-        return Page(items=[])
-    model, catalogue_id = found
-    galaxies = service.figures.galaxies(catalogue_id, after=after, limit=limit + 1)
-    bars = bars_of(service.factory, row, model, catalogue_id, galaxies[:limit])
-    items = [
-        PredictionOut(
-            galaxy_id=galaxy_id,
-            model_id=model.id,
-            questions={q: [AnswerOut.model_validate(bar) for bar in answers] for q, answers in questions.items()},
-        )
-        for galaxy_id, questions in sorted(bars.items())
-    ]
-    return Page(items=items, next=galaxies[limit - 1].galaxy_id if len(galaxies) > limit else None)
-
-
 @router.get("/campaigns/{campaign}/events")
 def list_events(request: Request, campaign: CampaignName, limit: Limit = 50) -> Page[EventOut]:
     """List the newest lines of the audit, newest first."""
@@ -228,46 +153,8 @@ def list_events(request: Request, campaign: CampaignName, limit: Limit = 50) -> 
     return Page(items=[EventOut.model_validate(event) for event in events])
 
 
-@router.get("/campaigns/{campaign}/exports")
-def list_exports(request: Request, campaign: CampaignName) -> Page[ExportOut]:
-    """List tables that can be downloaded."""
-    service_of(request).factory.campaigns.get(campaign)
-    base = f"/api/v1/campaigns/{campaign}/exports"
-    return Page(items=[ExportOut(name=name, url=f"{base}/{name}.csv") for name in EXPORTS])
-
-
-@router.get(
-    "/campaigns/{campaign}/exports/{table}.csv",
-    response_class=StreamingResponse,
-    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "The table."}},
-)
-def get_export(
-    request: Request, campaign: CampaignName, table: Annotated[str, Path(pattern="^(tallies|subjects)$")]
-) -> StreamingResponse:
-    """Download a table as CSV, safe to open in a spreadsheet."""
-    service = service_of(request)
-    row = service.factory.campaigns.get(campaign)
-    return csv_response(service, row, table)
-
-
-def csv_response(service: Service, row: CampaignRow, table: str) -> StreamingResponse:
-    """Return a table as a download, streamed."""
-    lines = export_lines(service.factory, row, table)
-    headers = {"Content-Disposition": f'attachment; filename="{row.campaign.name}-{table}.csv"'}
-    return StreamingResponse(lines, media_type="text/csv", headers=headers)
-
-
-def find_cycle(service: Service, row: CampaignRow, number: int) -> Cycle:
-    """Return a cycle by number; raises `NotFound`."""
-    cycle = service.figures.cycle(row.id, number)
-    if cycle is None:
-        raise NotFound(f"campaign {row.campaign.name} has no cycle {number}", cycle=number)
-    return cycle
-
-
-def _campaign(service: Service, row: CampaignRow) -> CampaignOut:
-    newest = next(iter(service.figures.newest_cycles(row.id, limit=1)), None)
-    pause = paused(service.factory, row)
+def _campaign(row: CampaignRow, figures: CampaignFigures) -> CampaignOut:
+    newest = figures.cycle
     return CampaignOut(
         name=row.campaign.name,
         version=row.version,
@@ -275,7 +162,7 @@ def _campaign(service: Service, row: CampaignRow) -> CampaignOut:
         decisions=dict(row.campaign.document()),
         newest_cycle=newest.number if newest else None,
         state=newest.state if newest else None,
-        paused=PauseOut.model_validate(pause) if pause else None,
+        paused=PauseOut.model_validate(figures.pause) if figures.pause else None,
     )
 
 
@@ -298,10 +185,3 @@ def _decision(service: Service, cycle: Cycle) -> DecisionOut | None:
         checks=[CheckOut.model_validate(check) for check in decision.checks],
         policy=decision.document()["policy"],
     )
-
-
-def _catalogue(service: Service, row: CampaignRow) -> int:
-    catalogue = service.factory.catalogues.newest(row.id)
-    if catalogue is None:
-        raise NotFound(f"campaign {row.campaign.name} has no catalogue yet")
-    return catalogue.id

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 import alservice
 from alservice.factory import Factory
-from alservice.web import acts, api, caesar, formats, health, pages, person_acts, problems
+from alservice.web import acts, api, api_galaxies, caesar, formats, health, pages, person_acts, problems
 from alservice.web.limits import BodyLimit, Limits, SecureHeaders
 from alservice.web.service import Service
 from alservice.web.sessions import Sessions
@@ -43,7 +43,7 @@ def create_app(
     )
     app.state.service = service
     app.state.factory = factory
-    for module in (health, api, acts, pages, person_acts, caesar):
+    for module in (health, api, api_galaxies, acts, pages, person_acts, caesar):
         app.include_router(module.router)
     static = resources.files("alservice.web").joinpath("static")
     app.mount("/static", StaticFiles(directory=str(static)), name="static")

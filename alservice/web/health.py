@@ -10,13 +10,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
 from alservice.core.access import Scope, Token
-from alservice.core.records import CampaignRow
-from alservice.factory.operations import paused
+from alservice.factory.meters import metrics_text
 from alservice.factory.serving import OK, check_parts
 from alservice.web.guards import token_with
 from alservice.web.problems import responses
-from alservice.web.service import Service, service_of
-from alservice.web.telemetry import CampaignState
+from alservice.web.service import service_of
 
 router = APIRouter(tags=["health"])
 
@@ -53,21 +51,9 @@ def readyz(request: Request) -> Response:
 def metrics(request: Request, _: Annotated[Token, Depends(token_with(Scope.READ))]) -> Response:
     """Return metrics for Prometheus."""
     service = service_of(request)
-    states = [campaign_state(service, row) for row in service.factory.campaigns.list()]
-    text = service.metrics.text(states, service.factory.clock())
-    return Response(text, media_type=CONTENT_TYPE_LATEST)
-
-
-def campaign_state(service: Service, row: CampaignRow) -> CampaignState:
-    """Return where a campaign stands; counts over all of it may be some seconds old."""
-    newest = next(iter(service.figures.newest_cycles(row.id, limit=1)), None)
-    remember = service.remembered.get
-    return CampaignState(
-        name=row.campaign.name,
-        cycle=newest.number if newest else None,
-        state=newest.state if newest else None,
-        since=newest.updated_at if newest else None,
-        is_paused=paused(service.factory, row) is not None,
-        subjects=dict(remember(("ledger", row.id), lambda: service.figures.ledger(row.id))),
-        ingest=remember(("ingest", row.id), lambda: service.figures.ingest(row.id)),
-    )
+    rows = service.factory.campaigns.list()
+    figures = service.figures.campaigns([row.id for row in rows])
+    named = {row.campaign.name: figures[row.id] for row in rows}
+    here = service.metrics.text(named, service.factory.clock())
+    runs = service.remembered.get("runs", lambda: metrics_text(service.factory))
+    return Response(here + runs, media_type=CONTENT_TYPE_LATEST)

@@ -13,6 +13,9 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment
 
+from alservice.core.cycles import Cycle
+from alservice.core.records import CampaignRow
+from alservice.errors import NotFound
 from alservice.factory import Factory
 from alservice.factory.serving import SqlFigures, figures
 from alservice.web.limits import Limits, RateLimiter
@@ -73,6 +76,13 @@ class Service:
     def figures(self) -> SqlFigures:
         """The bounded reads of pages."""
         return figures(self.factory)
+
+    def cycle(self, campaign: CampaignRow, number: int) -> Cycle:
+        """Return a cycle by number; raises `NotFound`."""
+        found = self.figures.cycle(campaign.id, number)
+        if found is None:
+            raise NotFound(f"campaign {campaign.campaign.name} has no cycle {number}", cycle=number)
+        return found
 
     def render(
         self,

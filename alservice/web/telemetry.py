@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from alservice.core.cycles import CycleState
-from alservice.core.operations import IngestFigures
-from alservice.core.states import SubjectState
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CampaignState:
-    """What is told of one campaign at a scrape; `cycle` is None before the first."""
-
-    name: str
-    cycle: int | None
-    state: CycleState | None
-    since: datetime | None
-    is_paused: bool
-    subjects: dict[SubjectState, int]
-    ingest: IngestFigures
+from alservice.core.operations import CampaignFigures
 
 
 class WebMetrics:
@@ -49,7 +33,7 @@ class WebMetrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
 
-    def text(self, campaigns: Sequence[CampaignState], now: datetime) -> bytes:
+    def text(self, campaigns: Mapping[str, CampaignFigures], now: datetime) -> bytes:
         """Return everything in Prometheus' text format."""
         here = CollectorRegistry()
         here.register(_Campaigns(campaigns, now))
@@ -59,7 +43,7 @@ class WebMetrics:
 class _Campaigns:
     """Gauges of campaigns as they stand at this scrape."""
 
-    def __init__(self, campaigns: Sequence[CampaignState], now: datetime) -> None:
+    def __init__(self, campaigns: Mapping[str, CampaignFigures], now: datetime) -> None:
         self._campaigns = campaigns
         self._now = now
 
@@ -72,7 +56,7 @@ class _Campaigns:
         return campaign_metrics(self._campaigns, self._now)
 
 
-def campaign_metrics(campaigns: Sequence[CampaignState], now: datetime) -> Iterator[GaugeMetricFamily]:
+def campaign_metrics(campaigns: Mapping[str, CampaignFigures], now: datetime) -> Iterator[GaugeMetricFamily]:
     """Yield what is told of campaigns at a scrape."""
     number = _gauge("cycle_number", "Number of the newest cycle.", "campaign")
     state = _gauge("cycle_state", "1 for the state the newest cycle is in.", "campaign", "state")
@@ -82,20 +66,18 @@ def campaign_metrics(campaigns: Sequence[CampaignState], now: datetime) -> Itera
     arrived = _gauge("classifications", "Classifications that ever arrived.", "campaign")
     waiting = _gauge("quarantined_classifications", "Rows in quarantine.", "campaign")
     lag = _gauge("ingest_cursor_age_seconds", "Seconds since a source's cursor moved.", "campaign", "source")
-    for campaign in campaigns:
-        name = campaign.name
-        if campaign.state is not None and campaign.since is not None:
-            number.add_metric([name], campaign.cycle or 0)
-            state.add_metric([name, str(campaign.state)], 1)
-            age.add_metric([name], (now - campaign.since).total_seconds())
-        paused.add_metric([name], float(campaign.is_paused))
-        for subject_state, n in campaign.subjects.items():
+    for name, figures in campaigns.items():
+        if figures.cycle is not None:
+            number.add_metric([name], figures.cycle.number)
+            state.add_metric([name, str(figures.cycle.state)], 1)
+            age.add_metric([name], (now - figures.cycle.updated_at).total_seconds())
+        paused.add_metric([name], float(figures.pause is not None))
+        for subject_state, n in figures.subjects.items():
             subjects.add_metric([name, str(subject_state)], n)
-        arrived.add_metric([name], campaign.ingest.total)
-        waiting.add_metric([name], sum(campaign.ingest.waiting.values()))
-        for source in campaign.ingest.sources:
-            if source.updated_at is not None:
-                lag.add_metric([name, source.name], (now - source.updated_at).total_seconds())
+        arrived.add_metric([name], figures.arrived)
+        waiting.add_metric([name], figures.waiting)
+        for source, moved in figures.cursors.items():
+            lag.add_metric([name, source], (now - moved).total_seconds())
     yield from (number, state, age, paused, subjects, arrived, waiting, lag)
 
 

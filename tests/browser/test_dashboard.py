@@ -17,7 +17,7 @@ from alservice.factory import Factory
 from alservice.factory.operations import paused
 from alservice.web.application import create_app
 from tests.browser.conftest import Visit
-from tests.support.dashboards import World, fail_cycle, moving_factory
+from tests.support.dashboards import World, ask_again, fail_cycle, moving_factory
 from tests.support.web_server import served
 from tests.support.worlds import import_rows, make_campaign, make_row
 from tests.web.conftest import secret_of
@@ -85,6 +85,13 @@ def test_what_an_operator_looks_for_is_there(browser: Browser, world: World) -> 
         expect(page.get_by_text("resumed 1 time")).to_be_visible()
         link = page.get_by_role("link", name="sleepy-crab")
         assert link.get_attribute("href") == "http://127.0.0.1:4200/runs?flow-run-search=sleepy-crab"
+        visit.go(f"{HOME}/cycles/2")
+        expect(page.get_by_role("img", name="Calibration")).to_be_visible()
+        drift = page.get_by_role("region", name="Drift against the first cycles")
+        expect(drift.get_by_role("row", name="vote rate").get_by_role("img", name="an alarm")).to_be_visible()
+        expect(drift.get_by_role("img")).to_have_count(5)
+        visit.go(f"{HOME}/cycles/0")
+        expect(page.get_by_text("Later cycles are compared with this one.")).to_be_visible()
         page.get_by_role("navigation", name="Campaign").get_by_role("link", name="Votes").click()
         expect(page.get_by_role("img", name="Classifications per hour")).to_be_visible()
         expect(page.get_by_role("region", name="Sources").get_by_text("api")).to_be_visible()
@@ -94,7 +101,7 @@ def test_what_an_operator_looks_for_is_there(browser: Browser, world: World) -> 
         expect(page.get_by_role("img", name="Subjects by state")).to_be_visible()
         expect(page.get_by_text("image refused: <script>alert(1)</script>")).to_be_visible()
         page.get_by_role("link", name="Models").click()
-        for chart in ("Learning curve", "Random arm against informative arm", "Calibration"):
+        for chart in ("Learning curve", "Random arm against informative arm", "Calibration", "Drift"):
             expect(page.get_by_role("img", name=chart)).to_be_visible()
         page.get_by_role("link", name="Gallery").click()
         expect(page.get_by_text("expected from 40 votes").first).to_be_visible()
@@ -157,6 +164,19 @@ def test_pausing_and_resuming(browser: Browser, world: World) -> None:
         decide(visit, "Resume", "Resume campaign", "done")
         expect(visit.page.get_by_role("link", name="Pause")).to_be_visible()
         assert paused(world.factory, world.campaign) is None
+
+
+def test_while_votes_come_in(browser: Browser, world: World) -> None:
+    """A collecting cycle says how many classifications it has, when they will be enough, and when it ends anyway."""
+    cycle = ask_again(world)
+    with visiting(browser, world.factory) as visit:
+        visit.go(f"{HOME}/votes")
+        assert_accessible(visit)
+        told = visit.page.get_by_text("Cycle 3 collects: 0 of 480 classifications, at the rate of the last 24 h all by")
+        expect(told).to_contain_text(f"Collecting ends at the latest {cycle.deadline:%Y-%m-%d %H:%M} UTC.")
+        expect(visit.page.get_by_role("progressbar", name="Classifications of cycle 3")).to_be_visible()
+        visit.go(HOME)
+        expect(visit.page.get_by_text("Collecting ends at the latest")).to_be_visible()
 
 
 def test_after_a_failure(browser: Browser, world: World) -> None:

@@ -1,6 +1,7 @@
 """Figures of drift against known answers, and alarms on planted changes only."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from alservice.core.drift import DriftPolicy, DriftSample, compare_with_first, ks_distance, total_variation
+from alservice.core.drift import DriftFigure, DriftPolicy, DriftSample, compare_with_first, ks_distance, total_variation
 from alservice.errors import BadConfig
 
 POLICY = DriftPolicy()
@@ -104,3 +105,19 @@ def test_impossible_thresholds_are_refused(changes) -> None:
     """By the field's name."""
     with pytest.raises(BadConfig, match=next(iter(changes))):
         DriftPolicy(**changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "threshold", "reach"),
+    [
+        ("ks brightness", 0.1, 0.25, 0.4),
+        ("abstention", -0.3, 0.2, 1.5),
+        ("vote-rate", 3.0, 3.0, 1.0),
+        ("vote-rate", 1 / 9, 3.0, 2.0),
+        ("vote-rate", 1.0, 3.0, 0.0),
+        ("vote-rate", 0.0, 3.0, math.inf),
+    ],
+)
+def test_reach_is_the_way_to_the_threshold(name: str, value: float, threshold: float, reach: float) -> None:
+    """1 at the threshold; a third of the rate is as far as three times it, and no vote at all is infinitely far."""
+    assert DriftFigure(name=name, value=value, threshold=threshold, alarm=False).reach == pytest.approx(reach)

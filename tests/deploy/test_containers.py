@@ -27,8 +27,6 @@ DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text()
 
 
 CLI: Any = typer.main.get_command(app)
-SERVED_ELSEWHERE = frozenset({"serve"}) - set(CLI.commands)
-"""Commands of parts that are not installed with this tree."""
 
 
 def manifests() -> list[tuple[str, dict[str, Any]]]:
@@ -178,8 +176,5 @@ def test_an_entry_point_is_a_command_that_exists(command: tuple[str, ...]) -> No
         return
     found = CLI
     while words and not words[0].startswith("--"):
-        name = words.pop(0)
-        if name in SERVED_ELSEWHERE:
-            pytest.skip("the web tier brings this command")
-        found = found.commands[name]
+        found = found.commands[words.pop(0)]
     assert set(options) <= {option for parameter in found.params for option in parameter.opts}

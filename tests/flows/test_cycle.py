@@ -1,18 +1,20 @@
 """What flows decide without a server: when advance is started, who is told, and what a schedule turns into."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import yaml
 from prefect.client.schemas.objects import State
+from prefect.events.schemas.automations import EventTrigger
 from prefect.states import Completed
 from prefect.utilities.callables import parameter_schema
 
 from alservice.core.cycles import CYCLES, CycleState
-from alservice.errors import DatabaseUnavailable, LeaseHeld, StorageFull
+from alservice.errors import BadInput, DatabaseUnavailable, LeaseHeld, StorageFull
 from flows import cycle as flow
-from flows.automations import read_automations
+from flows.automations import read_automations, register_automations
 from flows.cycle import ADVANCING, Dispatch
 from flows.policies import if_retriable
 from flows.serve import flow_at, read_deployments
@@ -132,3 +134,16 @@ def test_automations_wait_for_events_that_flows_send() -> None:
         assert [action.type for action in automation.actions] == ["do-nothing"]
     notified = read_automations(block_id="9e30a881-d374-4035-8e3c-24583e59b91e")
     assert {action.type for automation in notified for action in automation.actions} == {"send-notification"}
+
+
+def test_how_long_a_cycle_may_take_is_said_at_registration() -> None:
+    """The file's eight days are a weekly survey's; a slower one says so, and no other automation changes."""
+    weekly, monthly = read_automations(), read_automations(late_after=timedelta(days=32))
+    assert {a.name: b.trigger for a, b in zip(weekly, monthly, strict=True) if a.trigger != b.trigger}.keys() == {
+        "cycle late"
+    }
+    (late,) = (a.trigger for a in monthly if a.name == "cycle late")
+    assert isinstance(late, EventTrigger)
+    assert late.within == timedelta(days=32)
+    with pytest.raises(BadInput, match="within 10 s"):
+        register_automations(late_after=timedelta(seconds=9))

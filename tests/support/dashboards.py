@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,11 +17,12 @@ from alservice.core.batch_records import Acquired, AcquisitionBatch, BatchPolicy
 from alservice.core.bootstrap import Estimate
 from alservice.core.catalogues import CatalogueRow, Shard
 from alservice.core.cycles import Cycle, CycleState
+from alservice.core.drift import DriftFigure, DriftSample
 from alservice.core.evaluation import Metrics
 from alservice.core.gate import Check, GateDecision, GatePolicy
 from alservice.core.metrics import AnswerMetrics, QuestionMetrics
 from alservice.core.posteriors import Posterior
-from alservice.core.records import CampaignRow, Evaluation, Model
+from alservice.core.records import CampaignRow, CycleStatistics, Evaluation, Model
 from alservice.core.states import SubjectState
 from alservice.core.subjects import draft_subject
 from alservice.core.training_sets import TallySet, tally_set
@@ -100,6 +101,7 @@ def populate(engine: Engine, folder: Path, *, cycles: int = 5, name: str = "gz-d
         cycle, model = _learn(factory, hands, campaign, cycle, champion, rng, ids[: (number + 1) * 12])
         models.append(model)
         cycle = factory.models.settle(cycle, _decision(number, held=last, rng=rng), actor="prefect:brisk-otter")
+        factory.snapshots.save_statistics(_drift(cycle, rng, alarm=last), ())
         if not last:
             hands.forward(minutes=1)
             cycle = factory.cycles.move(cycle, CycleState.DONE, actor="prefect:brisk-otter", detail={})
@@ -121,6 +123,17 @@ def fail_cycle(world: World) -> None:
     cycle = factory.start_cycle().run(world.campaign, actor="prefect:brisk-otter")
     world.hands.forward(minutes=4)
     factory.advance_cycle("prefect:brisk-otter").fail(cycle.id, OSError(f"disk is gone {HOSTILE}"))
+
+
+def ask_again(world: World) -> Cycle:
+    """Keep the champion, and bring the next cycle in front of volunteers."""
+    factory = world.factory
+    kept = factory.models.keep(world.held, actor="token:test", reason="not better")
+    factory.cycles.move(kept, CycleState.DONE, actor="prefect:brisk-otter", detail={})
+    cycle = factory.start_cycle().run(world.campaign, actor="prefect:calm-heron")
+    drawn = [galaxy.galaxy_id for galaxy in factory.catalogues.galaxies(cycle.catalogue_id)][-12:]
+    champion = factory.models.champion(world.campaign.id)
+    return _ask(factory, world.hands, cycle, drawn, champion, np.random.default_rng(8))
 
 
 def _rows(rng: np.random.Generator) -> list[CatalogueRow]:
@@ -323,6 +336,18 @@ def _metrics(value: float, rng: np.random.Generator) -> Metrics:
             for column in TREE.columns
         ),
     )
+
+
+def _drift(cycle: Cycle, rng: np.random.Generator, *, alarm: bool) -> CycleStatistics:
+    """Return a cycle's drift: the first is what others are compared with, and an alarm is its vote rate."""
+    shares = {"ks brightness": 0.25, "ks axis ratio": 0.25, "abstention": 0.2, "labels smooth-or-featured": 0.2}
+    figures = [DriftFigure(name="vote-rate", value=0.21 if alarm else 1.3, threshold=3.0, alarm=alarm)]
+    figures += [
+        DriftFigure(name=name, value=float(rng.uniform(0.1, 0.8)) * most, threshold=most, alarm=False)
+        for name, most in shares.items()
+    ]
+    document = {"sample": DriftSample().document(), "figures": [asdict(f) for f in figures if cycle.number]}
+    return CycleStatistics(cycle_id=cycle.id, cycle_number=cycle.number, kind="drift", document=document)
 
 
 def _decision(number: int, *, held: bool, rng: np.random.Generator) -> GateDecision:

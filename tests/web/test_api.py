@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from alservice.adapters.exposition import FAMILIES
 from alservice.core.access import Scope
 from alservice.core.cycles import CycleState
 from alservice.core.states import ModelState
@@ -201,6 +203,27 @@ def test_metrics(operator: httpx.Client) -> None:
     assert 'alservice_subjects{campaign="gz-demo",state="failed"} 1.0' in text
     assert 'alservice_quarantined_classifications{campaign="gz-demo"} 3.0' in text
     assert 'alservice_http_requests_total{method="GET",route="/api/v1/campaigns",status="200"} 1.0' in text
+
+
+def test_metrics_of_steps_and_adapters(operator: httpx.Client) -> None:
+    """What rules and dashboards ask for is scraped here: each family once, with the steps and calls of runs."""
+    families = list(text_string_to_metric_families(operator.get("/metrics").text))
+    names = [family.name for family in families]
+    assert len(set(names)) == len(names)
+    assert {name.removesuffix("_total") for name in FAMILIES} <= set(names)
+    samples = {(s.name, *sorted(s.labels.items())): s.value for family in families for s in family.samples}
+    stopped = ("campaign", "gz-demo"), ("ended_in", "failed"), ("step", "collecting")
+    assert samples["alservice_steps_total", *stopped] == 1
+    assert (
+        samples[
+            "alservice_step_seconds_total", ("campaign", "gz-demo"), ("ended_in", "acquiring"), ("step", "predicting")
+        ]
+        == 2 * 21 * 60
+    )
+    assert samples["alservice_gate_held_seconds", ("campaign", "gz-demo")] > 0
+    read = ("adapter", "sql"), ("call", "transaction"), ("outcome", "ok")
+    assert samples["alservice_adapter_calls_total", *read] > 0
+    assert samples["alservice_adapter_seconds_total", *read] > 0
 
 
 def test_an_empty_database_answers(empty_client: httpx.Client) -> None:

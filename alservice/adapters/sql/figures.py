@@ -9,12 +9,14 @@ from typing import Any, Final
 from sqlalchemy import Engine, Float, Select, and_, cast, func, select
 
 from alservice.adapters.sql import schema
+from alservice.adapters.sql.campaign_figures import campaign_figures
 from alservice.adapters.sql.engine import transaction
 from alservice.adapters.sql.ingest_figures import ingest_figures
 from alservice.adapters.sql.rows import among, columns_of
 from alservice.core.catalogues import Galaxy
 from alservice.core.cycles import Cycle, CycleState
-from alservice.core.operations import CandidateFigures, IngestFigures
+from alservice.core.drift import CycleDrift, DriftFigure
+from alservice.core.operations import CampaignFigures, CandidateFigures, IngestFigures
 from alservice.core.records import Event, Model
 from alservice.core.states import ModelState, SubjectState
 from alservice.core.subjects import Subject
@@ -83,12 +85,15 @@ class SqlFigures:
         rows = self._rows(select(table.c.actor, table.c.decided_at).where(table.c.cycle_id == cycle_id))
         return next(((row["actor"], row["decided_at"]) for row in rows), None)
 
-    def ledger(self, campaign_id: int, cycle_id: int | None = None) -> Mapping[SubjectState, int]:
-        """Return ledger rows per state, zeros included, of a campaign or one of its cycles."""
+    def campaigns(self, campaign_ids: Sequence[int]) -> Mapping[int, CampaignFigures]:
+        """Return campaign to where it stands."""
+        with transaction(self._engine) as connection:
+            return campaign_figures(connection, campaign_ids, self._clock())
+
+    def ledger(self, cycle_id: int) -> Mapping[SubjectState, int]:
+        """Return the ledger rows of a cycle per state, zeros included."""
         table = schema.subjects
-        wanted = select(table.c.state, func.count().label("n")).where(table.c.campaign_id == campaign_id)
-        if cycle_id is not None:
-            wanted = wanted.where(table.c.cycle_id == cycle_id)
+        wanted = select(table.c.state, func.count().label("n")).where(table.c.cycle_id == cycle_id)
         found = {row["state"]: row["n"] for row in self._rows(wanted.group_by(table.c.state))}
         return {state: found.get(state, 0) for state in SubjectState}
 
@@ -187,6 +192,19 @@ class SqlFigures:
         table = schema.evaluations
         rows = self._rows(select(table.c.model_id, table.c.metrics).where(table.c.cycle_id == cycle_id))
         return {row["model_id"]: row["metrics"] for row in rows}
+
+    def drift(self, campaign_id: int, *, number: int | None = None, limit: int) -> Sequence[CycleDrift]:
+        """Return the drift of the newest cycles that measured it, or of one by number, oldest first."""
+        table, cycles = schema.cycle_statistics, schema.cycles
+        wanted = select(cycles.c.number, table.c.document["figures"].label("figures")).join_from(cycles, table)
+        wanted = wanted.where(cycles.c.campaign_id == campaign_id, table.c.kind == "drift")
+        if number is not None:
+            wanted = wanted.where(cycles.c.number == number)
+        rows = self._rows(wanted.order_by(cycles.c.number.desc()).limit(limit))
+        return [
+            CycleDrift(cycle=row["number"], figures=tuple(DriftFigure(**figure) for figure in row["figures"]))
+            for row in reversed(rows)
+        ]
 
     def arm_votes(self, cycles: Sequence[Cycle], n_answers: int) -> Sequence[Mapping[str, Any]]:
         """Return votes on the first `n_answers` columns of each arm's first galaxies in some cycles of a campaign."""

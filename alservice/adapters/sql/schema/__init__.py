@@ -22,6 +22,7 @@ from alservice.adapters.sql.schema.classifications import (
     tally_faults,
     workflow_versions,
 )
+from alservice.adapters.sql.schema.counts import ingest_hours, ingest_totals, subject_counts
 from alservice.adapters.sql.schema.cycles import acquired, acquisitions, cycles, gate_decisions
 from alservice.adapters.sql.schema.events import APPEND_ONLY, events
 from alservice.adapters.sql.schema.feeds import exports, reductions, webhooks
@@ -36,7 +37,7 @@ from alservice.adapters.sql.schema.models import (
 )
 from alservice.adapters.sql.schema.operations import call_totals, leases
 from alservice.adapters.sql.schema.subjects import subjects
-from alservice.adapters.sql.schema.web import answered_requests, campaign_pauses, ingest_hours, tokens
+from alservice.adapters.sql.schema.web import answered_requests, campaign_pauses, tokens
 
 __all__ = [
     "APPEND_ONLY",
@@ -60,6 +61,7 @@ __all__ = [
     "image_shards",
     "ingest_cursors",
     "ingest_hours",
+    "ingest_totals",
     "leases",
     "metadata",
     "models",
@@ -67,6 +69,7 @@ __all__ = [
     "promotions",
     "quarantined_rows",
     "reductions",
+    "subject_counts",
     "subjects",
     "tallies",
     "tally_faults",

@@ -1,0 +1,195 @@
+"""A real Prefect server with every deployment and a worker per pool, over a work folder with a small rehearsal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import requests
+from sqlalchemy import Connection, text
+
+from alservice.adapters.sql.campaigns import SqlCampaignStore
+from alservice.adapters.sql.engine import make_engine, transaction
+from alservice.factory.context import database_url
+from alservice.settings import Settings
+from tests.support.postgres import scratch_folder
+from tests.support.processes import free_port, process, wait_for
+from tests.support.rehearsals import environment, lines_of, run_alservice
+from tests.support.shared import ROOT
+
+ENDED = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+
+PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
+
+CAMPAIGN = "rehearsal"
+
+INLINE = {"campaign": CAMPAIGN, "dispatch": "inline"}
+SPLIT = {"campaign": CAMPAIGN, "dispatch": "deployments"}
+"""Parameters of a run whose heavy steps go to the pool gpu."""
+
+ANSWER_S = 300
+"""Seconds for one answer: beside two workers that start processes, a server on a shared core has taken over 30."""
+
+WAITS_S = (1, 2, 4, 8, 16)
+"""Seconds between calls that a busy server did not answer."""
+
+
+def patiently(method: str, url: str, *, is_read: bool, **how: Any) -> requests.Response:
+    """Call the API as Prefect's own client does: again while its database of one file is busy, and, reading, without an answer."""
+    for wait_s in (*WAITS_S, None):
+        try:
+            answer = requests.request(method, url, timeout=ANSWER_S, **how)
+        except (requests.Timeout, requests.ConnectionError):
+            if wait_s is None or not is_read:
+                raise
+        else:
+            if wait_s is None or answer.status_code != requests.codes.unavailable:
+                answer.raise_for_status()
+                return answer
+        time.sleep(wait_s)
+    raise AssertionError("the last try returns or raises")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Prefect server with every deployment of deploy/prefect.yaml and a worker per pool."""
+
+    api: str
+    workdir: Path
+    env: dict[str, str]
+    deploy: Callable[[], None]
+
+    def get(self, path: str) -> Any:
+        """Read from the API."""
+        return patiently("GET", f"{self.api}{path}", is_read=True).json()
+
+    def filter(self, what: str, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return what is there of a kind, such as ``flow_runs``."""
+        found: list[dict[str, Any]] = patiently("POST", f"{self.api}/{what}/filter", is_read=True, json=wanted).json()
+        return found
+
+    def post(self, path: str, body: Any) -> Any:
+        """Change something through the API, as the UI does."""
+        return patiently("POST", f"{self.api}{path}", is_read=False, json=body).json()
+
+    def patch(self, path: str, body: dict[str, Any]) -> None:
+        """Set fields of something; the same again is fine."""
+        patiently("PATCH", f"{self.api}{path}", is_read=True, json=body)
+
+    def delete(self, path: str) -> None:
+        """Delete through the API; what is gone already is gone."""
+        try:
+            patiently("DELETE", f"{self.api}{path}", is_read=True)
+        except requests.HTTPError as error:
+            if error.response.status_code != requests.codes.not_found:
+                raise
+
+    def cycles(self) -> list[dict[str, Any]]:
+        """Return the table of cycles as the command line has it."""
+        return lines_of(run_alservice(self.workdir, "cycle", "list", "--campaign", CAMPAIGN, "--json"))
+
+    def state(self) -> str:
+        """Return the state of the newest cycle, without the command line's second."""
+        with self.database() as connection:
+            return str(connection.scalar(text("SELECT state FROM cycles ORDER BY number DESC LIMIT 1")))
+
+    def until(self, is_so: Callable[[], bool], what: str, *, seconds: float = 480) -> None:
+        """Wait until something is so."""
+        end = time.monotonic() + seconds
+        while not is_so():
+            assert time.monotonic() < end, f"{what}: not within {seconds} s"
+            time.sleep(0.5)
+
+    def trigger(self, name: str, parameters: dict[str, Any]) -> str:
+        """Start a run of a deployment with changed parameters, as *Custom run* does; return its id."""
+        deployment = self.get(f"/deployments/name/{name}")
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": str(uuid4())}
+        return str(self.post(f"/deployments/{deployment['id']}/create_flow_run", body)["id"])
+
+    def finished(self, run_id: str, *, seconds: float = 480, states: frozenset[str] = ENDED) -> dict[str, Any]:
+        """Wait until a run has ended, or is in one of the states; return it."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            run: dict[str, Any] = self.get(f"/flow_runs/{run_id}")
+            if run["state_type"] in states:
+                return run
+            time.sleep(1)
+        raise AssertionError(f"run {run_id} did not end in {seconds} s")
+
+    def completed(self, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Start a run of a deployment and wait until it has ended well; return it."""
+        run = self.finished(self.trigger(name, parameters))
+        assert run["state_type"] == "COMPLETED", run["state"]
+        return run
+
+    @contextmanager
+    def database(self) -> Iterator[Connection]:
+        """Open a transaction in the database of the work folder."""
+        with database_url(Settings(workdir=self.workdir)) as url:
+            engine = make_engine(url)
+            with transaction(engine) as connection:
+                yield connection
+            engine.dispose()
+
+    def decide(self, **changes: Any) -> None:
+        """Change decisions of the campaign, such as its gate; those of one record are given as a function of it."""
+        with database_url(Settings(workdir=self.workdir)) as url:
+            engine = make_engine(url)
+            campaigns = SqlCampaignStore(engine, lambda: datetime.now(UTC))
+            campaign = campaigns.get(CAMPAIGN).campaign
+            new = {n: change(getattr(campaign, n)) if callable(change) else change for n, change in changes.items()}
+            campaigns.save(replace(campaign, **new))
+            engine.dispose()
+
+
+@contextmanager
+def prefect_server() -> Iterator[Server]:
+    """Serve with two pools, the deployments, and a worker per pool; a small rehearsal is in the work folder."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(scratch_folder())  # in memory: SQLite waits for the disk at every write
+        workdir = folder / "work"
+        lines_of(run_alservice(workdir, "rehearse", "--galaxies", "40", "--cycles", "1", "--json"))
+        port = free_port()
+        api = f"http://127.0.0.1:{port}/api"
+        env = environment(
+            workdir,
+            ALSERVICE_HOME=str(ROOT),
+            PREFECT_HOME=str(folder / "prefect"),
+            PREFECT_API_URL=api,
+            PREFECT_SERVER_ANALYTICS_ENABLED="false",
+            PREFECT_SERVER_UI_V2_ENABLED="false",
+            DO_NOT_TRACK="1",
+            PREFECT_WORKER_QUERY_SECONDS="1",
+            PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS="1",
+            PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS="2",
+            PYTHONUNBUFFERED="1",
+        )
+
+        def start(name: str, *arguments: str) -> Any:
+            log = folder / f"{name}.log"
+            return stack.enter_context(process([*PREFECT, *arguments], log=log, env=env, cwd=ROOT)), log
+
+        def run(*arguments: str) -> None:
+            log = folder / "setup.log"
+            with process([*PREFECT, *arguments], log=log, env=env, cwd=ROOT) as running:
+                assert running.wait(timeout=120) == 0, log.read_text()[-3000:]
+
+        def deploy() -> None:
+            run("deploy", "--prefect-file", "deploy/prefect.yaml", "--all")
+
+        running, log = start("server", "server", "start", "--host", "127.0.0.1", "--port", str(port))
+        wait_for(f"{api}/health", running, log=log)
+        for pool in ("cpu", "gpu"):
+            run("work-pool", "create", pool, "--type", "process")
+        deploy()
+        for pool in ("cpu", "gpu"):
+            start(f"worker-{pool}", "worker", "start", "--pool", pool)
+        shared = {name: value for name, value in env.items() if name.startswith("PREFECT_")}
+        yield Server(api=api, workdir=workdir, env=shared, deploy=deploy)
