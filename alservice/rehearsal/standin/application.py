@@ -13,7 +13,7 @@ from alservice.rehearsal.standin.jobs import run_due_jobs
 from alservice.rehearsal.standin.replies import Reply, json_reply
 from alservice.rehearsal.standin.routing import Route, find_route
 from alservice.rehearsal.standin.state import State, Transaction
-from alservice.rehearsal.standin.wire import Call, Request
+from alservice.rehearsal.standin.wire import Call, Request, row_number
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Application:
         if route.lock is None:
             return None
         with self.state.transaction() as tx:
-            return route.lock(tx, int(parameters["id"]))
+            return route.lock(tx, row_number(parameters["id"]))
 
     def _reply(self, request: Request, found: _Found, seen_lock: int | None) -> Reply:
         try:

@@ -26,11 +26,11 @@ from alservice.rehearsal.standin.replies import Reply
 from alservice.rehearsal.standin.retirement import count_classification
 from alservice.rehearsal.standin.schemas import CLASSIFICATION_CREATE
 from alservice.rehearsal.standin.state import Row, Transaction, sql
-from alservice.rehearsal.standin.wire import Call, Resource, created, resource, shown, strong_etag
+from alservice.rehearsal.standin.wire import Call, Resource, created, resource, row_number, shown, strong_etag
 from alservice.rehearsal.standin.workflows import retirement_of
 
 KIND = "classifications"
-_FILTERS = {"id": "c.id", "project_id": "c.project_id", "workflow_id": "c.workflow_id"}
+_FILTERS = {"id": "c.id", "project_id": "c.project_id", "workflow_id": "c.workflow_id", "user_id": "c.user_id"}
 
 
 def _resource(row: Row) -> Resource:
@@ -57,17 +57,17 @@ def _etag(row: Row) -> str:
 def _linked(call: Call, links: dict[str, Any]) -> tuple[Row, Row, list[int]]:
     """Return the project, the workflow and the subjects a classification is about, or raise 422."""
     tx = call.tx
-    project = tx.one("SELECT * FROM projects WHERE id = ?", int(links["project"] or 0))
+    project = tx.one("SELECT * FROM projects WHERE id = ?", row_number(str(links["project"])))
     if project is None:
         raise not_linkable("project")
     workflow = tx.one(
         "SELECT * FROM workflows WHERE id = ? AND project_id = ? AND NOT deleted",
-        int(links["workflow"] or 0),
+        row_number(str(links["workflow"])),
         project["id"],
     )
     if workflow is None:
         raise not_linkable("workflow")
-    subject_ids = [int(identity or 0) for identity in links["subjects"]]
+    subject_ids = [row_number(str(identity)) for identity in links["subjects"]]
     statement = sql("SELECT count(*) FROM subjects WHERE active = 1 AND id IN", marks(subject_ids))
     if not subject_ids or tx.value(statement, *subject_ids) != len(set(subject_ids)):
         raise not_linkable("subjects")
@@ -166,13 +166,13 @@ def _page(call: Call, scope: str, chosen: Filter) -> Reply:
     if last_id is not None:
         if "project_id" not in chosen.echo:
             raise api_error(422, "Project ID required if last_id is included")
-        chosen.require("c.id > ?", int(last_id) if last_id.isdecimal() else 0)
+        chosen.require("c.id > ?", row_number(last_id))
     ids = ids_on_page(call.tx, source=source, column="c.id", chosen=chosen, page=page, count=None)
     entries = [_resource(row) for row in rows_by_id(call.tx, KIND, ids)]
     meta = uncounted_meta(path, page, chosen.echo, len(entries))
     if last_id is not None and entries:
         meta["next_href"] = _cursor_href(call, path, entries)
-    return listed(KIND, entries, meta)
+    return listed(call, KIND, entries, meta)
 
 
 def _cursor_href(call: Call, path: str, entries: list[Resource]) -> str:

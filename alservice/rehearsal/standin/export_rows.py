@@ -16,6 +16,7 @@ from alservice.rehearsal.standin.retirement import status_json
 from alservice.rehearsal.standin.state import Row, Transaction, sql
 from alservice.rehearsal.standin.subjects import locations_of
 from alservice.rehearsal.standin.task_text import label_annotation, split_text
+from alservice.rehearsal.standin.wire import row_number
 from alservice.rehearsal.standin.workflows import attributes_of, retirement_of
 
 Cells = list[object]
@@ -174,15 +175,11 @@ def _tasks_at(run: Run, workflow_id: int, version: str) -> dict[str, Any]:
             "SELECT * FROM workflow_versions WHERE workflow_id = ? AND (major, minor) >= (?, ?) "
             "ORDER BY major, minor LIMIT 1",
             workflow_id,
-            _whole(major),
-            _whole(minor),
+            row_number(major),
+            row_number(minor),
         )
         run.tasks[key] = {} if found is None else attributes_of(found)["tasks"]
     return run.tasks[key]
-
-
-def _whole(text: str) -> int:
-    return int(text) if text.isdecimal() else 0
 
 
 def _subjects(run: Run, project_id: int) -> Iterator[Cells]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from alservice.rehearsal.standin import export_rows, media
 from alservice.rehearsal.standin.clock import parse_stamp
 from alservice.rehearsal.standin.errors import UnknownCallError, api_error
-from alservice.rehearsal.standin.replies import API_TYPE, Reply, dump_json
+from alservice.rehearsal.standin.replies import Reply, dump_json
 from alservice.rehearsal.standin.rights import project_row, subject_set_row, workflow_row
 from alservice.rehearsal.standin.schemas import EXPORT_CREATE
 from alservice.rehearsal.standin.state import Row, Transaction
@@ -20,11 +20,13 @@ from alservice.rehearsal.standin.wire import (
     envelope,
     one_page,
     strong_etag,
+    unless_known,
 )
 
 KIND = "media"
 THROTTLE = timedelta(hours=24)
 _GONE = "workflow_contents"
+_PUBLIC = "workflows"
 _ROWS_OF = {"projects": project_row, "workflows": workflow_row, "subject_sets": subject_set_row}
 _OFFERED = {
     "projects": ("classifications", "subjects", "workflows"),
@@ -33,10 +35,10 @@ _OFFERED = {
 }
 
 
-def _target(call: Call) -> tuple[str, Row, str]:
+def _target(call: Call, *, writable: bool) -> tuple[str, Row, str]:
     """Return the resource kind, its row and the export's type, or raise what hides or misses it."""
     kind, export = call.parameters["resource"], call.parameters["export"]
-    row = _ROWS_OF[kind](call, writable=True)
+    row = _ROWS_OF[kind](call, writable=writable)
     if export != _GONE and export not in _OFFERED[kind]:
         raise UnknownCallError(f"{kind} have no {export}_export here")
     return kind, row, export
@@ -69,7 +71,7 @@ def create(call: Call) -> Reply:
     RefusalError
         404 without rights, 410 for ``workflow_contents``, 422 for the schema.
     """
-    kind, row, export = _target(call)
+    kind, row, export = _target(call, writable=True)
     if export == _GONE:
         raise api_error(410, "This export is gone: use workflows_export")
     EXPORT_CREATE(KIND, call.attributes(KIND))
@@ -97,8 +99,8 @@ def create(call: Call) -> Reply:
 
 
 def show(call: Call) -> Reply:
-    """Answer GET /<resource>/ID/<type>_export for owners; no scope is checked."""
-    kind, row, export = _target(call)
+    """Answer GET /<resource>/ID/<type>_export, for owners unless it holds workflows; no scope is checked."""
+    kind, row, export = _target(call, writable=call.parameters["export"] != _PUBLIC)
     medium = call.tx.one(
         "SELECT * FROM media WHERE resource = ? AND resource_id = ? AND export = ?", kind, row["id"], export
     )
@@ -106,7 +108,7 @@ def show(call: Call) -> Reply:
         name = kind.removesuffix("s")
         raise api_error(404, f"No {export}_export exists for {name} #{row['id']}")
     body = dump_json(envelope(KIND, [_resource(call, medium)], one_page(KIND)))
-    return Reply(status=200, body=body, headers={"Content-Type": API_TYPE, "ETag": body_etag(body)})
+    return unless_known(call, body, body_etag(body))
 
 
 def dump(tx: Transaction, medium_id: int, base_url: str) -> None:

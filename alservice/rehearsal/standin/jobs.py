@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 
 from alservice.rehearsal.standin import exports, membership, retirement
 from alservice.rehearsal.standin.classifications import complete_classification
-from alservice.rehearsal.standin.state import State
+from alservice.rehearsal.standin.state import Row, State, Transaction
+
+logger = logging.getLogger(__name__)
 
 Job = Callable[..., None]
 """Takes the transaction and the payload it was deferred with."""
@@ -29,6 +32,17 @@ def run_due_jobs(state: State) -> None:
         return
     with state.transaction() as tx:
         for job in tx.all("SELECT * FROM jobs WHERE due_at <= ? ORDER BY due_at, id", tx.stamp):
-            JOBS[job["kind"]](tx, **json.loads(job["payload"]))
+            _run(tx, job)
             tx.run("DELETE FROM jobs WHERE id = ?", job["id"])
     state.refresh_next_job()
+
+
+def _run(tx: Transaction, job: Row) -> None:
+    """Apply one effect, wholly or not at all: one that fails is logged and buried, and no other call suffers."""
+    tx.run("SAVEPOINT job")
+    try:
+        JOBS[job["kind"]](tx, **json.loads(job["payload"]))
+    except Exception:
+        tx.run("ROLLBACK TO job")
+        logger.exception("the Zooniverse stand-in buried the job %s of %s", job["kind"], job["payload"])
+    tx.run("RELEASE job")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
 from alservice.rehearsal.standin.errors import api_error
-from alservice.rehearsal.standin.replies import API_TYPE, Reply, dump_json
+from alservice.rehearsal.standin.replies import Reply, dump_json
 from alservice.rehearsal.standin.state import Row, Transaction, sql
-from alservice.rehearsal.standin.wire import Call, Resource, body_etag, envelope
+from alservice.rehearsal.standin.wire import Call, Resource, body_etag, envelope, row_number, unless_known
 
 DEFAULT_PAGE_SIZE = 20
+_POSITIVE = re.compile("0*[1-9][0-9]{0,8}")
+"""What a page or its size may be: more digits would name a row beyond every table."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,8 +76,8 @@ def page_of(call: Call, *, default: int = DEFAULT_PAGE_SIZE, cap: int | None = N
     query = call.request.query
     for name in ("page", "page_size"):
         text = query.get(name)
-        if text is not None and (not text.isascii() or not text.isdigit() or int(text) == 0):
-            raise api_error(422, f"{name} must be a positive integer, not {text}")
+        if text is not None and not _POSITIVE.fullmatch(text):
+            raise api_error(422, f"{name} must be a positive integer, not {text[:40]}")
     requested = int(query["page_size"]) if "page_size" in query else None
     limit = min(cap or call.config.page_size_limit, call.config.page_size_limit)
     return Page(
@@ -85,8 +88,8 @@ def page_of(call: Call, *, default: int = DEFAULT_PAGE_SIZE, cap: int | None = N
 
 
 def ids_in(text: str) -> list[int]:
-    """Return the ids of a comma-separated filter; what is not a number matches nothing, as id 0."""
-    return [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
+    """Return the ids of a comma-separated filter; what cannot be an id matches nothing."""
+    return [row_number(part) for part in text.split(",")]
 
 
 def marks(values: list[int]) -> str:
@@ -186,7 +189,7 @@ def uncounted_meta(path: str, page: Page, echo: Mapping[str, str], found: int) -
     return _meta(path, page, echo, count=0, pages=0, more=found > 0)
 
 
-def listed(kind: str, entries: list[Resource], meta: Resource) -> Reply:
+def listed(call: Call, kind: str, entries: list[Resource], meta: Resource) -> Reply:
     """Return a listing, with an ETag of its body that no row will ever match."""
     body = dump_json(envelope(kind, entries, meta))
-    return Reply(status=200, body=body, headers={"Content-Type": API_TYPE, "ETag": body_etag(body)})
+    return unless_known(call, body, body_etag(body))

@@ -116,7 +116,7 @@ def index(call: Call) -> Reply:
     count = count_rows(call.tx, source=KIND, chosen=chosen)
     ids = ids_on_page(call.tx, source=KIND, column="id", chosen=chosen, page=page, count=count)
     entries = [_resource(call.tx, row) for row in rows_by_id(call.tx, KIND, ids)]
-    return listed(KIND, entries, counted_meta(f"/{KIND}", page, chosen.echo, count))
+    return listed(call, KIND, entries, counted_meta(f"/{KIND}", page, chosen.echo, count))
 
 
 def _user(call: Call, user_id: int) -> Reply:

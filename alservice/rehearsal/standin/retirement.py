@@ -136,7 +136,7 @@ def index(call: Call) -> Reply:
     chosen = filter_ids(call, {"id": "id", "subject_id": "subject_id", "workflow_id": "workflow_id"})
     ids = ids_on_page(call.tx, source=KIND, column="id", chosen=chosen, page=page, count=None)
     entries = [_resource(row) for row in rows_by_id(call.tx, KIND, ids)]
-    return listed(KIND, entries, uncounted_meta(f"/{KIND}", page, chosen.echo, len(entries)))
+    return listed(call, KIND, entries, uncounted_meta(f"/{KIND}", page, chosen.echo, len(entries)))
 
 
 def show(call: Call) -> Reply:

@@ -26,6 +26,7 @@ _DRAIN_S = 10.0
 """How long a stop waits for calls in flight; each is a transaction of milliseconds, an export of seconds."""
 
 _MAX_LINE = 65_536
+_LENGTH_DIGITS = 12
 _WITHOUT_BODY = (204, 304)
 
 
@@ -87,7 +88,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self._write(Reply(status=411))
             return
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        length = self.headers.get("Content-Length", "0")
+        if not (length.isascii() and length.isdigit() and len(length) <= _LENGTH_DIGITS):
+            self.close_connection = True
+            self._write(Reply(status=400))
+            return
+        body = self.rfile.read(int(length))
         try:
             reply = self.server.application.answer(self._request(body), self.path)
         except ConnectionBrokenError as broken:
@@ -101,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         host = self.headers.get("Host") or "{}:{}".format(*self.server.server_address[:2])
         return Request(
-            method=self.command,
+            method="GET" if self.command == "HEAD" else self.command,
             path=unquote(parts.path),
             query=dict(parse_qsl(parts.query, keep_blank_values=True)),
             headers=self.headers,

@@ -93,7 +93,7 @@ def index(call: Call) -> Reply:
     count = count_rows(call.tx, source=source, chosen=chosen)
     ids = ids_on_page(call.tx, source=source, column="s.id", chosen=chosen, page=page, count=count)
     entries = resources(call.tx, rows_by_id(call.tx, KIND, ids))
-    return listed(KIND, entries, counted_meta(f"/{KIND}", page, chosen.echo, count))
+    return listed(call, KIND, entries, counted_meta(f"/{KIND}", page, chosen.echo, count))
 
 
 def _refuse_taken_name(call: Call, project_id: int, display_name: str, but: int = 0) -> None:
@@ -233,7 +233,7 @@ def index_members(call: Call) -> Reply:
         count = count_rows(call.tx, source="set_member_subjects", chosen=chosen)
     ids = ids_on_page(call.tx, source="set_member_subjects", column="id", chosen=chosen, page=page, count=count)
     entries = [_member_resource(row) for row in rows_by_id(call.tx, "set_member_subjects", ids)]
-    return listed("set_member_subjects", entries, counted_meta("/set_member_subjects", page, chosen.echo, count))
+    return listed(call, "set_member_subjects", entries, counted_meta("/set_member_subjects", page, chosen.echo, count))
 
 
 def show_member(call: Call) -> Reply:

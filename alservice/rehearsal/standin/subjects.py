@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from alservice.rehearsal.standin import media
-from alservice.rehearsal.standin.errors import UnknownCallError, api_error
+from alservice.rehearsal.standin.errors import api_error
 from alservice.rehearsal.standin.listing import (
     Filter,
     count_rows,
@@ -21,7 +21,7 @@ from alservice.rehearsal.standin.listing import (
     page_of,
     rows_by_id,
 )
-from alservice.rehearsal.standin.membership import add_members
+from alservice.rehearsal.standin.membership import add_members, remove_members
 from alservice.rehearsal.standin.replies import Reply
 from alservice.rehearsal.standin.rights import linkable_project, linkable_sets, subject_row
 from alservice.rehearsal.standin.schemas import SUBJECT_CREATE, SUBJECT_UPDATE
@@ -113,7 +113,7 @@ def index(call: Call) -> Reply:
         count = count_rows(call.tx, source=source, chosen=chosen)
     ids = ids_on_page(call.tx, source=source, column=column, chosen=chosen, page=page, count=count)
     entries = resources(call, rows_by_id(call.tx, KIND, ids))
-    return listed(KIND, entries, counted_meta(f"/{KIND}", page, chosen.echo, count))
+    return listed(call, KIND, entries, counted_meta(f"/{KIND}", page, chosen.echo, count))
 
 
 def _known_count(tx: Transaction, chosen: Filter) -> int | None:
@@ -174,7 +174,7 @@ def create(call: Call) -> Reply:
 
 
 def update(call: Call) -> Reply:
-    """Answer PUT /subjects/ID: metadata and locations are each replaced as a whole.
+    """Answer PUT /subjects/ID: metadata, locations and links to sets are each replaced as a whole.
 
     Raises
     ------
@@ -185,8 +185,8 @@ def update(call: Call) -> Reply:
     require_match(call, etag(row))
     given = call.attributes(KIND)
     SUBJECT_UPDATE(KIND, given)
-    if "links" in given:
-        raise UnknownCallError("PUT /subjects/ID with links is not modelled")
+    if "subject_sets" in given.get("links", {}):
+        _move(call, row["id"], given["links"]["subject_sets"])
     changes = {}
     if "metadata" in given:
         changes["metadata"] = json.dumps(_with_priority_key(given["metadata"]))
@@ -196,6 +196,17 @@ def update(call: Call) -> Reply:
     call.tx.revise(KIND, row["id"], **changes)
     row = subject_row(call)
     return updated(KIND, resources(call, [row], media.upload_url)[0])
+
+
+def _move(call: Call, subject_id: int, set_ids: list[str | int]) -> None:
+    """Leave a subject in these sets and in no other; as at its creation, what follows a link call does not follow."""
+    wanted = {subject_set["id"] for subject_set in linkable_sets(call, set_ids)}
+    statement = "SELECT subject_set_id FROM set_member_subjects WHERE subject_id = ?"
+    present = {member["subject_set_id"] for member in call.tx.all(statement, subject_id)}
+    for set_id in sorted(present - wanted):
+        remove_members(call.tx, set_id, [subject_id])
+    for set_id in sorted(wanted - present):
+        add_members(call.tx, set_id, [subject_id])
 
 
 def destroy(call: Call) -> Reply:

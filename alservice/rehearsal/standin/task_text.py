@@ -43,11 +43,11 @@ def label_annotation(annotation: dict[str, Any], tasks: dict[str, Any]) -> dict[
         case "combo":
             parts = value if isinstance(value, list) else []
             worded["task_label"] = None
-            worded["value"] = [label_annotation(part, tasks) for part in parts]
+            worded["value"] = [label_annotation(part, tasks) if isinstance(part, dict) else part for part in parts]
         case "drawing":
             worded["task_label"] = task.get("instruction")
             marks = value if isinstance(value, list) else []
-            worded["value"] = [{**mark, "tool_label": _label(task.get("tools"), mark.get("tool"))} for mark in marks]
+            worded["value"] = [_label_mark(mark, task.get("tools")) for mark in marks]
         case "multiple":
             worded["task_label"] = task.get("question")
             chosen = value if isinstance(value, list) else []
@@ -56,6 +56,10 @@ def label_annotation(annotation: dict[str, Any], tasks: dict[str, Any]) -> dict[
             worded["task_label"] = task.get("question")
             worded["value"] = None if value is None else _label(task.get("answers"), value)
     return worded
+
+
+def _label_mark(mark: Any, tools: Any) -> Any:
+    return {**mark, "tool_label": _label(tools, mark.get("tool"))} if isinstance(mark, dict) else mark
 
 
 def _label(choices: Any, index: Any) -> str:

@@ -17,6 +17,9 @@ from alservice.rehearsal.standin.state import Transaction
 
 Resource = dict[str, Any]
 
+_ID_DIGITS = 18
+"""The most digits that any number of SQLite's 64-bit integers may have."""
+
 LINKS: dict[str, dict[str, str]] = {
     "projects": {"owner": "users", "workflows": "workflows", "subject_sets": "subject_sets"},
     "workflows": {
@@ -69,6 +72,17 @@ class Viewer:
     scopes: frozenset[str] = frozenset()
 
 
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and the infinities, which Python's reader takes and JSON does not have."""
+    raise ValueError(f"{name} is not JSON")
+
+
+def row_number(text: str) -> int:
+    """Return the id that `text` writes; what no row can have, words or thirty digits, is 0, which none has."""
+    digits = text.strip()
+    return int(digits) if digits.isdecimal() and len(digits) <= _ID_DIGITS else 0
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
     """What a handler works with: the request, its path parameters, its viewer and its transaction.
@@ -86,7 +100,7 @@ class Call:
     @property
     def id(self) -> int:
         """The numeric id in the path."""
-        return int(self.parameters["id"])
+        return row_number(self.parameters["id"])
 
     def document(self) -> dict[str, Any]:
         """Return the JSON body.
@@ -97,7 +111,7 @@ class Call:
             400 when the body is not a JSON object.
         """
         try:
-            body = json.loads(self.request.body or b"{}")
+            body = json.loads(self.request.body or b"{}", parse_constant=_refuse_constant)
         except ValueError as error:
             raise api_error(400, "There was a problem parsing the JSON request body") from error
         if not isinstance(body, dict):
@@ -168,9 +182,14 @@ def one_page(kind: str, count: int = 1, size: int = 20) -> Resource:
 
 def shown(call: Call, kind: str, entry: Resource, etag: str) -> Reply:
     """Return the answer to a GET of one row; 304 when the reader has it."""
-    if call.request.headers.get("If-None-Match") == etag:
+    return unless_known(call, dump_json(envelope(kind, [entry], one_page(kind))), etag)
+
+
+def unless_known(call: Call, body: bytes, etag: str) -> Reply:
+    """Return `body` with its ETag, or a 304 when ``If-None-Match`` names that ETag, weak or strong."""
+    known = call.request.headers.get("If-None-Match", "")
+    if etag in {name.strip().removeprefix("W/") for name in known.split(",")}:
         return Reply(status=304, headers={"ETag": etag})
-    body = dump_json(envelope(kind, [entry], one_page(kind)))
     return Reply(status=200, body=body, headers={"Content-Type": API_TYPE, "ETag": etag})
 
 

@@ -130,6 +130,11 @@ def index(call: Call) -> Reply:
     page = page_of(call, cap=PAGE_CAP)
     chosen = filter_ids(call, {"id": "id", "project_id": "project_id"})
     chosen.require("NOT deleted")
+    by_set = filter_ids(call, {"subject_set_id": "subject_set_id"})
+    if by_set.conditions:
+        linked = sql("id IN (SELECT workflow_id FROM workflow_subject_sets", by_set.where, ")")
+        chosen.require(linked, *by_set.values)
+        chosen.echo.update(by_set.echo)
     active = call.request.query.get("active")
     if active is not None:
         chosen.require("active = ?", active == "true")
@@ -137,7 +142,7 @@ def index(call: Call) -> Reply:
     count = count_rows(call.tx, source=KIND, chosen=chosen)
     ids = ids_on_page(call.tx, source=KIND, column="id", chosen=chosen, page=page, count=count)
     entries = resources(call.tx, rows_by_id(call.tx, KIND, ids))
-    return listed(KIND, entries, counted_meta(f"/{KIND}", page, chosen.echo, count))
+    return listed(call, KIND, entries, counted_meta(f"/{KIND}", page, chosen.echo, count))
 
 
 def _check_retirement(rule: dict[str, Any]) -> None:

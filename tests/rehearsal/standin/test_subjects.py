@@ -145,15 +145,33 @@ def test_uploading_can_be_switched_off(launch: Launch) -> None:
 
 
 def test_a_put_replaces_metadata_as_a_whole(standin: Standin) -> None:
-    """Keys that are not sent again are gone; a link to the project is a 422, links to sets are not modelled."""
+    """Keys that are not sent again are gone; a link to the project is a 422."""
     owner = as_owner(standin)
     path = f"/subjects/{owner.new_subject(a=1, b=2)}"
     owner.put(path, {"subjects": {"metadata": {"b": 3}}}, owner.etag(path))
     assert owner.only(path)["metadata"] == {"b": 3}
     move = {"subjects": {"links": {"project": "1"}}}
     assert owner.put(path, move, owner.etag(path)).status_code == 422
-    join = {"subjects": {"links": {"subject_sets": [owner.new_set()]}}}
-    assert owner.put(path, join, owner.etag(path)).status_code == 501
+
+
+def test_a_put_of_sets_leaves_the_subject_in_these_alone(standin: Standin) -> None:
+    """Links to sets are replaced as a whole; a set that is not there is a 422 and moves nothing."""
+    owner = as_owner(standin)
+    path = f"/subjects/{owner.new_subject()}"
+    pool, active = owner.new_set("pool"), owner.new_set("active")
+    owner.link(pool, [path.split("/")[2]])
+
+    def move(*set_ids: str) -> int:
+        return owner.put(path, {"subjects": {"links": {"subject_sets": set_ids}}}, owner.etag(path)).status_code
+
+    assert move("77") == 422
+    assert owner.only(path)["links"]["subject_sets"] == [pool]
+    assert move(active) == 200
+    assert owner.only(path)["links"]["subject_sets"] == [active]
+    assert move(pool, active) == 200
+    assert sorted(owner.only(path)["links"]["subject_sets"]) == sorted([pool, active])
+    listing = owner.get(f"/subjects?subject_set_id={pool}").json()
+    assert listing["meta"]["subjects"]["count"] == 1
 
 
 def test_a_put_of_locations_asks_for_new_uploads(standin: Standin) -> None:
