@@ -33,7 +33,7 @@ from alservice.core.quarantine import RowFault
 from alservice.errors import BadInput
 from alservice.ports import ExportBatch
 
-BATCH_ROWS: Final = 20_000
+BATCH_ROWS: Final = 30_000
 """Rows per transaction: some ten MB, and less than a second of work."""
 
 CACHE_CELLS: Final = 50_000

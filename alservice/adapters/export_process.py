@@ -95,7 +95,7 @@ def _batch(message: _Plain, known: dict[str, Annotations]) -> ExportBatch:
 def _send(pipe: Connection, file: ExportFile, size: int) -> None:
     """Send every batch, then None; or the error that ended reading."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that lands; this one ends with its pipe
-    gc.disable()  # rows have no cycles, and looking for some in batches of 20,000 is a sixth of the work
+    gc.disable()  # rows have no cycles, and looking for some in whole batches is a sixth of the work
     with pipe, contextlib.suppress(BrokenPipeError):
         try:
             for batch in file.batches(size):

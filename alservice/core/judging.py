@@ -99,9 +99,7 @@ class Judge:
         ordered = sorted(rows, key=_id_of)
         if seen is None or ordered[0].raw.classification_id <= last_id:
             return None
-        votes = np.zeros(self.tree.n_answers, dtype=np.int64)
-        if before is not None:
-            votes[: before.votes.size] = before.votes
+        columns: list[int] = []
         verdicts: dict[int, Verdict] = {}
         counted = 0 if before is None else before.classifications
         for row in ordered:
@@ -113,9 +111,11 @@ class Judge:
                     seen += key
                 verdict = Verdict.COUNTED
                 counted += 1
-                for column in row.answers:
-                    votes[column] += 1
+                columns += row.answers
             verdicts[row.raw.classification_id] = verdict
+        votes = np.bincount(np.array(columns, dtype=np.int64), minlength=self.tree.n_answers)
+        if before is not None:
+            votes[: before.votes.size] += before.votes
         last_id = ordered[-1].raw.classification_id
         return verdicts, GalaxyTally(votes=votes, classifications=counted, last_id=last_id, seen=seen)
 

@@ -23,12 +23,13 @@ def row_lines(rows: Iterable[Classification], verdicts: Mapping[int, Verdict], s
         if annotations is None:
             annotations = documents[id(raw.annotations)] = escaped(json.dumps(list(raw.annotations)))
         subject, completed = raw.zooniverse_subject_id, raw.completed
-        answers = ",".join(map(str, row.answers))
+        created_at, answers = raw.created_at.isoformat(), ",".join(map(str, row.answers))
         yield (
+            # `!s`, as the formatting of a bool takes ten times as long.
             f"{number}\t{raw.workflow_id}\t{_text(raw, 'workflow_version')}\t{_NULL if subject is None else subject}\t"
             f"{_text(raw, 'user_hash')}\t{_text(raw, 'session')}\t{_text(raw, 'started_at')}\t"
-            f"{_text(raw, 'finished_at')}\t{raw.seen_before}\t{raw.live_project}\t{raw.created_at}\t{annotations}\t"
-            f"{_NULL if completed is None else completed}\t{raw.gold_standard}\t{raw.after_retirement}\t"
+            f"{_text(raw, 'finished_at')}\t{raw.seen_before!s}\t{raw.live_project!s}\t{created_at}\t{annotations}\t"
+            f"{_NULL if completed is None else str(completed)}\t{raw.gold_standard!s}\t{raw.after_retirement!s}\t"
             f"{_optional(row.galaxy_id)}\t{{{answers}}}\t{row.abstentions}\t{_optional(row.fault)}\t"
             f"{verdicts.get(number, _NULL)}\t{shared}\n"
         )

@@ -126,7 +126,7 @@ class SqlLanding(RowMarks):
         statement = f"COPY {table.name} ({', '.join(names)}) FROM STDIN"
         try:
             with driver.cursor() as cursor:
-                cursor.copy_expert(statement, io.StringIO("".join(lines)))
+                cursor.copy_expert(statement, io.BytesIO("".join(lines).encode()))
         except dbapi.Error as error:
             # SQLAlchemy knows no COPY; with its error the transaction ends as after any other statement.
             raise DBAPIError.instance(statement, None, error, dbapi.Error, hide_parameters=True) from error
