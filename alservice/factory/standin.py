@@ -17,16 +17,19 @@ def serve_standin(
     Raises
     ------
     BadConfig
-        A user is not given as NAME:PASSWORD.
+        A user is not given as NAME:PASSWORD, or folder or address cannot be used.
+    Conflict
+        Another stand-in uses the folder.
     PortInUse
         The port is taken.
     """
     pairs = tuple(_pair(user) for user in users)
-    if not pairs and not known_logins(state):
-        pairs = (generate_credentials(),)
-        say(f"login {pairs[0][0]} password {pairs[0][1]}")
-    config = StandinConfig(state=state, host=host, port=port, users=pairs, live_project=live_project)
-    with Standin(config) as standin:
+    invented = () if pairs or known_logins(state) else (generate_credentials(),)
+    config = StandinConfig(state=state, host=host, port=port, users=pairs or invented, live_project=live_project)
+    standin = Standin(config)
+    for login, password in invented:
+        say(f"login {login} password {password}")
+    with standin:
         say(f"serving project {config.project_id}, workflow {config.workflow_id} at {standin.endpoint}")
         standin.wait()
 

@@ -78,6 +78,8 @@ class StandinConfig:
     def __post_init__(self) -> None:
         if (self.client_id is None) != (self.client_secret is None):
             raise BadConfig("client_id and client_secret of the stand-in go together")
+        if not self.host:
+            raise BadConfig("host of the stand-in is empty, which is every address of this machine; name one")
         if self.settle_s < 0:
             raise BadConfig(f"settle_s of the stand-in is {self.settle_s}; it must not be negative")
         for login, password in self.users:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from alservice.errors import Conflict, PortInUse
+from alservice.errors import BadConfig, Conflict, PortInUse
 from alservice.rehearsal.standin.application import Application, ConnectionBrokenError, logger
 from alservice.rehearsal.standin.clock import Clock, system_clock
 from alservice.rehearsal.standin.config import StandinConfig
@@ -152,7 +152,7 @@ class Standin:
     Raises
     ------
     BadConfig
-        The state knows no user and `config` names none.
+        The state knows no user and `config` names none, or the state folder cannot be used.
     Conflict
         Another stand-in uses the state folder.
     """
@@ -189,6 +189,8 @@ class Standin:
         ------
         PortInUse
             The port that was asked for is taken.
+        BadConfig
+            The host is not an IPv4 address of this machine, or the port is not for this user.
         """
         address = (self.config.host, self.config.port)
         try:
@@ -197,7 +199,7 @@ class Standin:
             self._application.close()
             if error.errno == errno.EADDRINUSE:
                 raise PortInUse(f"port {self.config.port} of {self.config.host} is taken") from error
-            raise
+            raise BadConfig(f"host {self.config.host}, port {self.config.port} cannot be served: {error}") from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, name="standin", daemon=True
         )

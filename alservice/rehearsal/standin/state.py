@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
-from alservice.errors import Conflict, NotFound, SchemaMismatch
+from alservice.errors import BadConfig, Conflict, NotFound, SchemaMismatch
 from alservice.rehearsal.standin.clock import Clock, stamp
 from alservice.rehearsal.standin.tables import SCHEMA, SCHEMA_VERSION
 
@@ -163,6 +163,8 @@ class State:
 
     Raises
     ------
+    BadConfig
+        The folder cannot be made or written, or holds something else.
     Conflict
         Another stand-in has this folder open.
     SchemaMismatch
@@ -170,13 +172,16 @@ class State:
     """
 
     def __init__(self, folder: Path, *, clock: Clock, seed: int | None, settle_s: float) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._clock = clock
         self._settle_s = settle_s
         self._lock = threading.RLock()
         self._draws = itertools.count()
-        self._guard = _guard(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._guard = _guard(folder)
+        except OSError as error:
+            raise BadConfig(f"the stand-in cannot keep its state in {folder}: {error.strerror}") from error
         self._database = sqlite3.connect(
             folder / "standin.db", check_same_thread=False, isolation_level=None, cached_statements=512
         )
@@ -185,6 +190,9 @@ class State:
             self._secret = bytes.fromhex(self._fact("secret", _fresh_secret(seed)))
             self._offset = timedelta(seconds=float(self._fact("clock_offset_s", "0")))
             self._next_job = self._earliest_job()
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise BadConfig(f"{folder / 'standin.db'} cannot be used as the state of a stand-in: {error}") from error
         except BaseException:
             self.close()
             raise

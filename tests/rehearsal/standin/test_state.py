@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from alservice.errors import Conflict, PortInUse, SchemaMismatch
+from alservice.errors import BadConfig, Conflict, PortInUse, SchemaMismatch
 from alservice.rehearsal.standin import Standin, StandinConfig, known_logins
 from alservice.rehearsal.standin.state import State
 from tests.rehearsal.standin.support import (
@@ -136,6 +136,32 @@ def test_a_taken_port_has_its_own_error(standin: Standin, tmp_path: Path) -> Non
     with pytest.raises(PortInUse, match=str(port)):
         Standin(config).start()
     assert known_logins(tmp_path / "other") == (OWNER,)
+
+
+def test_an_address_that_is_not_this_machines_is_named(tmp_path: Path) -> None:
+    """A host that cannot be bound is told as such, an empty one is refused: it would be every address."""
+    config = StandinConfig(state=tmp_path / "other", host="192.0.2.1", users=((OWNER, PASSWORD),))
+    with pytest.raises(BadConfig, match=r"192\.0\.2\.1"):
+        Standin(config).start()
+    with pytest.raises(BadConfig, match="host"):
+        StandinConfig(state=tmp_path, host="")
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_folder_that_cannot_be_is_named(tmp_path: Path, place: str) -> None:
+    """A file in the way of the state folder is told by its name."""
+    (tmp_path / "file").touch()
+    with pytest.raises(BadConfig, match=place):
+        Standin(StandinConfig(state=tmp_path / place, users=((OWNER, PASSWORD),)))
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    """What somebody else keeps as standin.db is left alone."""
+    foreign = tmp_path / "standin.db"
+    foreign.write_text("a note, not a database, and longer than a header of one hundred bytes" * 2)
+    with pytest.raises(BadConfig, match=r"standin\.db"):
+        Standin(StandinConfig(state=tmp_path, users=((OWNER, PASSWORD),)))
+    assert foreign.read_text().startswith("a note")
 
 
 def test_a_folder_tells_who_it_knows(launch: Launch, tmp_path: Path) -> None:
