@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 from alservice.adapters import figures
 from alservice.adapters.catalogue_files import open_catalogue
+from alservice.adapters.plot_style import canvas
 from alservice.adapters.revision import code_revision
 from alservice.adapters.telemetry import configure_logging
 from alservice.core.assessment import TOLERANCES
@@ -307,8 +307,7 @@ def _outlook(curve: list[dict[str, Any]]) -> str:
 
 
 def _curve_plot(curve: list[dict[str, Any]]) -> bytes:
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = canvas()
     for name, label in (("smooth", "Smooth"), ("bar", "Bar"), ("cumulative", "37 cumulative fractions")):
         known = [(line["galaxies"], line[name]) for line in curve if line[name] is not None]
         errors = [[e.value - e.low for _, e in known], [e.high - e.value for _, e in known]]
