@@ -14,11 +14,10 @@ from alservice.core.scorecard import Scorecard, scorecard
 from alservice.core.training_sets import TallySet
 from alservice.core.tree import Tree
 from alservice.model.card import ModelCard, from_bytes, to_bytes
-from alservice.model.fit import FitConfig, fit
+from alservice.model.fit import FitConfig, fit, origin_of
 from alservice.model.networks import Network, build_network
 from alservice.model.recalibration import recalibrated
 from alservice.model.sample import sample_posterior
-from alservice.model.tensors import tensors_from_bytes
 from alservice.ports import Progress
 from alservice.services.read_galaxies import VotedGalaxies
 from alservice.shapes import FloatArray
@@ -43,8 +42,11 @@ class TrainAlone:
         *,
         checkpoint: bytes | None = None,
         on_checkpoint: Callable[[bytes], None] | None = None,
+        is_due: Callable[[int], bool] = lambda _step: False,
     ) -> tuple[ModelCard, bytes]:
         """Return the card and the model as bytes; a checkpoint of the same run is gone on from.
+
+        Checkpoints come as `fit` gives them: at every look at the hold-out, and where `is_due` says so.
 
         Raises
         ------
@@ -53,7 +55,7 @@ class TrainAlone:
         """
         self.progress.start(f"train on {len(galaxies.galaxy_ids)} galaxies", config.steps)
         if checkpoint is not None:
-            self.progress.advance(int(tensors_from_bytes(checkpoint, what="a checkpoint")[1]["step"]))
+            self.progress.advance(origin_of(checkpoint)[0])
         result = fit(
             galaxies.images,
             galaxies.counts,
@@ -63,6 +65,7 @@ class TrainAlone:
             progress=self._say,
             checkpoint=checkpoint,
             on_checkpoint=on_checkpoint,
+            is_due=is_due,
         )
         self.progress.finish()
         state = recalibrated(

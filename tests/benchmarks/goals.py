@@ -34,8 +34,9 @@ from alservice.core.predictions import fraction_draws
 from alservice.core.scorecard import Scorecard
 from alservice.core.scorecard_table import TextTable, percent_interval
 from alservice.core.tree import load_tree
-from alservice.factory.alone import DRAWS, EVALUATION_SEED, load_model, reader, score_files, train_on_file
+from alservice.factory.alone import DRAWS, EVALUATION_SEED, reader, score_files, train_on_file
 from alservice.factory.context import process_progress
+from alservice.factory.model_files import load_model
 from alservice.model.device import resolve_device, resolve_precision
 from alservice.model.networks import NetworkConfig
 from alservice.model.sample import sample_posterior
