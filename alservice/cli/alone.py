@@ -56,7 +56,7 @@ def train(
     from alservice.factory.alone import train_on_file
     from alservice.factory.ensembles import train_ensemble
     from alservice.model.networks import NetworkConfig
-    from alservice.model.training import FitConfig, decay_of
+    from alservice.model.training import FitConfig, decay_of, optimiser_of
     from alservice.settings import load_settings
 
     if steps is not None and epochs is not None:
@@ -71,6 +71,7 @@ def train(
             steps=n_steps,
             batch=batch,
             weight_decay=decay_of(n_steps),
+            optimiser=optimiser_of(network),
             hold_out=hold_out,
             looks=20,
             threads=threads or os.cpu_count() or 1,

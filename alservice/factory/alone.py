@@ -260,7 +260,7 @@ def _train(
     learn, members = voted.only(~voted.evaluation), voted.only(voted.evaluation)
     if len(learn.galaxy_ids) < 2:
         raise BadVotes(f"{len(learn.galaxy_ids)} galaxies are left to train on: all others are the evaluation stream")
-    train = TrainAlone(tree=tree, device=device, code_revision=code_revision(), progress=progress)
+    train = TrainAlone(tree=tree, device=device, code_revision=code_revision(), progress=progress, as_surveyed=True)
     card, data = train.run(
         learn,
         config,

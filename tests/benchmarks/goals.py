@@ -40,7 +40,7 @@ from alservice.factory.model_files import load_model
 from alservice.model.device import resolve_device, resolve_precision
 from alservice.model.networks import NetworkConfig
 from alservice.model.sample import sample_posterior
-from alservice.model.training import FitConfig, decay_of
+from alservice.model.training import FitConfig, decay_of, optimiser_of
 from alservice.services.read_galaxies import VotedGalaxies
 from alservice.services.train_alone import judge
 from tests.support.shared import shared_data
@@ -152,6 +152,7 @@ def _one(
             steps=steps,
             batch=setting.batch,
             weight_decay=decay_of(steps),
+            optimiser=optimiser_of(options.network),
             precision="bfloat16" if bfloat16 else "float32",
             hold_out=options.hold_out,
             looks=20,

@@ -107,3 +107,27 @@ def test_a_long_run_decays_in_all_no_more_than_a_short_one() -> None:
     """At a constant rate, what rare questions taught would be eroded away."""
     assert decay_of(100) == decay_of(1000) == 0.3
     assert decay_of(13_000) * 13_000 == pytest.approx(300)
+
+
+def drawn(trainer, n, passes):
+    """Return how often each of n galaxies came in each pass."""
+    order = torch.stack([trainer._pass(epoch, n) for epoch in range(passes)])
+    return torch.stack([torch.bincount(one, minlength=n) for one in order])
+
+
+def test_every_galaxy_comes_once_in_a_pass():
+    """Without rates a pass is a permutation, another each time."""
+    trainer = make_trainer()
+    assert (drawn(trainer, 10, 5) == 1).all()
+    assert not torch.equal(trainer._pass(0, 10), trainer._pass(1, 10))
+
+
+def test_galaxies_come_as_often_as_their_rate_says():
+    """By systematic sampling: never off by one or more in a pass, and right on average."""
+    rates = torch.tensor([0.3, 2.3, 0.4, 1.0, 1.0], dtype=torch.float64)
+    trainer = Trainer(build_network(CONFIG.network, TREE, seed=0), CONFIG, rates)
+    often = drawn(trainer, 5, 400)
+    assert (often.sum(1) == 5).all()
+    assert ((often - rates).abs() < 1).all()
+    torch.testing.assert_close(often.double().mean(0), rates, atol=0.1, rtol=0)
+    assert torch.equal(trainer._rows(5), trainer._rows(5))
