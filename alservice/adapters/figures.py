@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alservice.adapters.report.plots import ACCENT, INK, PALE, WARM
+from alservice.adapters.plot_style import ACCENT, INK, OTHERS, PALE, WARM, canvas, plain, png, svg
 from alservice.core.scorecard import AnswerFigures, Scorecard
 from alservice.core.tree import Tree
 
 Files = dict[str, bytes]
 """Contents by file name."""
 
-_COLOURS: Final = (ACCENT, WARM, "#2f855a", "#6b46c1", "#b7791f", "#97266d", INK)
+_COLOURS: Final = (ACCENT, WARM, *OTHERS, INK)
 _COLUMNS: Final = 4
 
 
 def training_curve(history: Sequence[Mapping[str, float]]) -> Files:
     """Return ``training-curve.svg`` and ``.png``: loss on training batches and on the hold-out, by step."""
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = _plain(figure.subplots())
+    figure, axes = canvas()
     steps = [point["step"] for point in history]
     axes.plot(steps, [point["train"] for point in history], color=WARM, label="training batches")
     axes.plot(steps, [point["hold_out"] for point in history], color=ACCENT, marker="o", label="hold-out (posterior)")
@@ -41,7 +38,7 @@ def reliability(tree: Tree, card: Scorecard) -> Files:
     figure = Figure(figsize=(3 * _COLUMNS, 2.8 * rows), layout="constrained")
     panels = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
     for axes, question, answers in zip(panels, tree.questions, tree.slices, strict=False):
-        _plain(axes)
+        plain(axes)
         axes.plot([0, 1], [0, 1], color=PALE, linewidth=0.8)
         for number, answer in enumerate(card.answers[answers]):
             _curve(axes, answer, question.answers[number], _COLOURS[number % len(_COLOURS)])
@@ -57,8 +54,7 @@ def reliability(tree: Tree, card: Scorecard) -> Files:
 
 def coverage(tree: Tree, card: Scorecard) -> Files:
     """Return ``coverage.svg`` and ``.png``: coverage error by tolerance, of each question's first answer."""
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = _plain(figure.subplots())
+    figure, axes = canvas()
     axes.axhline(0, color=INK, linewidth=0.8)
     for number, answers in enumerate(tree.slices):
         figures = card.answers[answers.start].fractions
@@ -97,18 +93,6 @@ def _curve(axes: Axes, answer: AnswerFigures, label: str, colour: str) -> None:
     )
 
 
-def _plain(axes: Axes) -> Axes:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color=PALE, alpha=0.35, linewidth=0.6)
-    return axes
-
-
 def rendered(name: str, figure: Figure) -> Files:
     """Return a figure as ``NAME.svg`` and ``NAME.png``."""
-    files = {}
-    with rc_context({"svg.hashsalt": "alservice", "svg.fonttype": "none", "font.family": "sans-serif"}):
-        for suffix, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 130})):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix, **options)
-            files[f"{name}.{suffix}"] = buffer.getvalue()
-    return files
+    return {f"{name}.svg": svg(figure, transparent=False).encode(), f"{name}.png": png(figure)}

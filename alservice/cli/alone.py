@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from alservice.cli.shell import AsJson, print_json, use
 
 if TYPE_CHECKING:
+    from alservice.factory.alone import Trained
     from alservice.model.training import FitConfig
 
 Device = Annotated[
@@ -38,19 +39,24 @@ def train(
         float, typer.Option("--hold-out", min=0.01, max=0.5, help="Share that chooses the state and its temperatures.")
     ] = 0.1,
     galaxies: Annotated[int | None, typer.Option("--galaxies", min=4, help="Use a seeded subset.")] = None,
+    ensemble: Annotated[
+        int, typer.Option("--ensemble", min=1, help="Train so many networks; they predict as one.")
+    ] = 1,
     device: Device = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads [all cores].")] = None,
 ) -> None:
     """Train on every galaxy outside the evaluation stream, and judge the model on the stream.
 
-    The folder gets weights, a card (configuration, digests, metrics, curve), plots, and the rows that failed.
+    The folder gets weights, a card (configuration, digests, metrics, curve), plots, and the rows that failed. An
+    ensemble has such a folder for each member, whose seeds count up from --seed.
     """
     use(None)
     from alservice.core.tree import load_tree
     from alservice.errors import BadConfig
     from alservice.factory.alone import train_on_file
+    from alservice.factory.ensembles import train_ensemble
     from alservice.model.networks import NetworkConfig
-    from alservice.model.training import FitConfig, decay_of
+    from alservice.model.training import FitConfig, decay_of, optimiser_of
     from alservice.settings import load_settings
 
     if steps is not None and epochs is not None:
@@ -65,20 +71,33 @@ def train(
             steps=n_steps,
             batch=batch,
             weight_decay=decay_of(n_steps),
+            optimiser=optimiser_of(network),
             hold_out=hold_out,
             looks=20,
             threads=threads or os.cpu_count() or 1,
             seed=seed,
         )
 
-    trained = train_on_file(
-        data, out, tree=known, config=config, galaxies=galaxies, device=device or load_settings().device
-    )
+    options: Any = {
+        "tree": known,
+        "config": config,
+        "galaxies": galaxies,
+        "device": device or load_settings().device,
+    }
+    if ensemble == 1:
+        _say_trained(train_on_file(data, out, **options))
+        return
+    for member in train_ensemble(data, out, members=ensemble, **options):
+        _say_trained(member)
+    typer.echo(f"{out}: an ensemble of {ensemble} networks")
+
+
+def _say_trained(trained: Trained) -> None:
     card = trained.card
     if card["metrics"] is not None:
         typer.echo((trained.folder / "metrics.txt").read_text(encoding="utf-8"))
     typer.echo(
-        f"{trained.folder}: {'was there already: ' if trained.was_there else ''}{network} trained on "
+        f"{trained.folder}: {'was there already: ' if trained.was_there else ''}{card['network']['name']} trained on "
         f"{card['n_galaxies']:,} galaxies, {card['n_votes']:,} votes"
     )
     for fault in trained.faults[:SHOWN]:
@@ -88,7 +107,10 @@ def train(
 
 
 def predict(
-    model: Annotated[Path, typer.Option("--model", help="Folder that `train` made, or a file of weights.")],
+    model: Annotated[
+        list[Path],
+        typer.Option("--model", help="Folder that `train` made, or file of weights; may be repeated."),
+    ],
     data: Annotated[Path, typer.Option("--data", help="Galaxies with images (Parquet or CSV).")],
     out: Annotated[Path, typer.Option("--out", help="Table to write, .parquet or .csv.")],
     draws: Annotated[int, typer.Option("--draws", min=1, max=1000, help="Posterior draws.")] = 30,

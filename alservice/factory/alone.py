@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,14 +27,14 @@ from alservice.core.ids import digest_of_bytes
 from alservice.core.scorecard import Scorecard
 from alservice.core.scorecard_table import scorecard_tables
 from alservice.core.tree import Tree, load_tree
-from alservice.errors import BadInput, BadVotes, NotFound
-from alservice.factory.context import process_progress
+from alservice.errors import BadConfig, BadInput, BadVotes
+from alservice.factory.context import process_progress, utc_now
+from alservice.factory.model_files import MODEL, load_models
 from alservice.model.device import resolve_device
-from alservice.model.networks import Network
-from alservice.model.tensors import tensors_from_bytes
 from alservice.model.training import FitConfig
 from alservice.ports import Progress
 from alservice.services.judge_predictions import JudgedPredictions, judge_predictions
+from alservice.services.keep_checkpoints import due_every
 from alservice.services.predict_rows import PredictRows
 from alservice.services.read_galaxies import ReadGalaxies, VotedGalaxies
 from alservice.services.train_alone import TrainAlone, judge, revive
@@ -44,7 +45,10 @@ EVALUATION_SEED: Final = 0
 DRAWS: Final = 30
 """Posterior draws unless told otherwise, as in the papers."""
 
-_MODEL, _CARD, _CHECKPOINT, _FAULTS = "model.safetensors", "card.json", "checkpoint.safetensors", "faults.csv"
+_CARD, _CHECKPOINT, _FAULTS = "card.json", "checkpoint.safetensors", "faults.csv"
+
+_CHECKPOINT_EVERY: Final = timedelta(minutes=1)
+"""Training that a kill can cost; looks at the hold-out, which are checkpoints too, can be further apart."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,7 +142,7 @@ def reader(
 
 
 def predict_file(
-    model: Path,
+    models: Sequence[Path],
     data: Path,
     out: Path,
     *,
@@ -150,17 +154,27 @@ def predict_file(
 ) -> Predicted:
     """Predict every galaxy of a file into a table; the same call goes on with what an earlier one left.
 
+    Parameters
+    ----------
+    models
+        Training folders, ensembles or files of weights: of several networks each gives its share of the draws.
+
     Raises
     ------
     NotFound, BadInput, DigestMismatch
-        The model or the data is not there, is none, or is damaged.
+        A model or the data is not there, is none, or is damaged.
+    BadConfig
+        The models cannot predict together, or are more than draws.
     Conflict
         Another prediction to the same file was left unfinished.
     """
     if keep_draws and out.suffix != ".parquet":
         raise BadInput(f"{out}: draws are lists, which only .parquet holds", path=str(out))
-    network, digest = load_model(model, device=device)
-    source = open_catalogue(data, network.tree, with_votes=False)
+    networks, digest = load_models(models, device=device)
+    if len(networks) > draws:
+        raise BadConfig(f"{len(networks)} networks need a draw each, not {draws} in all", draws=draws)
+    tree = networks[0].tree
+    source = open_catalogue(data, tree, with_votes=False)
     asked = {
         "command": "predict",
         "model": digest,
@@ -170,38 +184,19 @@ def predict_file(
         "keep_draws": keep_draws,
     }
     service = PredictRows(
-        network=network,
+        networks=networks,
         model=digest,
         codec=images,
-        device=str(network.temperature.device),
+        device=str(networks[0].temperature.device),
         draws=draws,
         keep_draws=keep_draws,
         progress=progress or process_progress(),
     )
-    with open_shards(out, network.tree, asked) as shards:
+    with open_shards(out, tree, asked) as shards:
         rows = source.rows(galaxies, EVALUATION_SEED)
         n_shards, done, failed = service.run(rows, shards, total=source.n_rows if galaxies is None else galaxies)
         shards.join(out, n_shards)
     return Predicted(out=out, faults=faults_path(out), n_done=done, n_failed=failed)
-
-
-def load_model(model: Path, *, device: str) -> tuple[Network, str]:
-    """Return the network of a training folder, or of a file of weights, and the digest of its bytes.
-
-    Raises
-    ------
-    NotFound
-        There is none.
-    BadInput, BadTree, DigestMismatch
-        It is no model, follows a tree of another release, or is damaged.
-    """
-    path = model / _MODEL if model.is_dir() else model
-    if not path.is_file():
-        raise NotFound(f"{model}: there is no model here ({_MODEL})", path=str(path))
-    data = path.read_bytes()
-    document = tensors_from_bytes(data, what="a model")[1]
-    network, _, digest = revive(data, load_tree(str(document.get("tree"))), device=resolve_device(device))
-    return network, digest
 
 
 def evaluate_file(
@@ -265,12 +260,13 @@ def _train(
     learn, members = voted.only(~voted.evaluation), voted.only(voted.evaluation)
     if len(learn.galaxy_ids) < 2:
         raise BadVotes(f"{len(learn.galaxy_ids)} galaxies are left to train on: all others are the evaluation stream")
-    train = TrainAlone(tree=tree, device=device, code_revision=code_revision(), progress=progress)
+    train = TrainAlone(tree=tree, device=device, code_revision=code_revision(), progress=progress, as_surveyed=True)
     card, data = train.run(
         learn,
         config,
         checkpoint=folder.read(_CHECKPOINT),
         on_checkpoint=lambda state: folder.write(_CHECKPOINT, state),
+        is_due=due_every(_CHECKPOINT_EVERY, utc_now),
     )
     document = card.document() | {"weights": digest_of_bytes(data), "metrics": None}
     plots = figures.training_curve(card.history)
@@ -281,7 +277,7 @@ def _train(
         plots |= score_files(tree, score)
     for name, content in plots.items():
         folder.write(name, content)
-    folder.write(_MODEL, data)
+    folder.write(MODEL, data)
     folder.write(_CARD, _json(document))  # last: a folder with a card is complete
     folder.remove(_CHECKPOINT)
     return document

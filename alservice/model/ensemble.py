@@ -26,7 +26,7 @@ def sample_ensemble(
     """Return posterior draws of an ensemble, and the embeddings of its first member.
 
     Draw t is one function of one member, the (t mod M)-th: the ensemble costs M trunks, and no more heads than one
-    network. Of one member the result is that of `sample_posterior`, but for the seed.
+    network. Of one member the result is that of `sample_posterior`.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def sample_ensemble(
             member,
             images,
             draws=len(turns),
-            seed=seed_of(seed, "member", number),
+            seed=seed_of(seed, "member", number) if number else seed,
             device=device,
             views=views,
             precision=precision,

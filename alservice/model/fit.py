@@ -49,6 +49,7 @@ def fit(
     device: str,
     progress: Callable[[float], None],
     initial: Mapping[str, Tensor] | None = None,
+    weights: FloatArray | None = None,
     checkpoint: bytes | None = None,
     on_checkpoint: Callable[[bytes], None] | None = None,
     is_due: Callable[[int], bool] = lambda _step: False,
@@ -65,6 +66,9 @@ def fit(
         Told the loss (nats per galaxy) after every step.
     initial
         Weights to start from, such as the champion's; fresh ones without.
+    weights
+        (N,) how much each galaxy counts, such as `survey_weights`; all alike without. Those that train come so often,
+        those held out have this weight in what chooses the state and fits the temperatures.
     checkpoint
         What `on_checkpoint` was last given by a run with the same arguments: this run goes on from there.
     on_checkpoint
@@ -88,17 +92,18 @@ def fit(
     NumericalFault
         The loss is not finite.
     """
-    _check(images, counts, tree, config)
+    _check(images, counts, weights, tree, config)
     keys = image_keys(images)
     with _threads(config.threads), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         network = build_network(config.network, tree, seed=config.seed)
         if initial is not None:
             load_weights(network, initial, what="the initial model")
             network.temperature.fill_(1)
+        galaxies = _Galaxies.split(images, counts, weights, keys, config)
         run = _Run(
-            trainer=Trainer(network.to(device), config),
-            galaxies=_Galaxies.split(images, counts, keys, config),
-            digest=_digest(keys, counts, tree, config, initial),
+            trainer=Trainer(network.to(device), config, galaxies.rates),
+            galaxies=galaxies,
+            digest=_digest(keys, counts, tree, config, initial, weights),
         )
         if checkpoint is not None:
             run.resume(checkpoint)
@@ -119,31 +124,44 @@ def run_digest(
     config: FitConfig,
     initial: Mapping[str, Tensor] | None = None,
 ) -> str:
-    """Return what names a run: a checkpoint is good for `fit` with the same arguments, and no other."""
-    return _digest(image_keys(images), counts, tree, config, initial)
+    """Return what names a run of galaxies that all count alike: its checkpoint is good for no other."""
+    return _digest(image_keys(images), counts, tree, config, initial, None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Galaxies:
-    """Those that train, with their weight in the loss of each head, and those that judge."""
+    """Those that train, with their weight in the loss of each head, and those that judge.
+
+    `rates` and `held_weights` are None where all galaxies count alike.
+    """
 
     images: Tensor
     counts: Tensor
     weights: Tensor
+    rates: Tensor | None
     held_images: Tensor
     held_counts: Tensor
+    held_weights: Tensor | None
 
     @staticmethod
-    def split(images: UInt8Array, counts: FloatArray | IntArray, keys: tuple[str, ...], config: FitConfig) -> _Galaxies:
+    def split(
+        images: UInt8Array,
+        counts: FloatArray | IntArray,
+        weights: FloatArray | None,
+        keys: tuple[str, ...],
+        config: FitConfig,
+    ) -> _Galaxies:
         held = held_out(keys, config.hold_out)
         votes = counts.astype(np.float32)
-        weights = head_weights(keys, heads=config.network.heads, seed=config.seed)
+        of_heads = head_weights(keys, heads=config.network.heads, seed=config.seed)
         return _Galaxies(
             images=torch.from_numpy(images[~held]),
             counts=torch.from_numpy(votes[~held]),
-            weights=torch.from_numpy(weights[~held]),
+            weights=torch.from_numpy(of_heads[~held]),
+            rates=None if weights is None else torch.from_numpy(weights[~held]),
             held_images=torch.from_numpy(images[held]),
             held_counts=torch.from_numpy(votes[held]),
+            held_weights=None if weights is None else torch.from_numpy(weights[held]),
         )
 
 
@@ -187,15 +205,19 @@ class _Run:
     def result(self) -> FitResult:
         network = self.trainer.average
         network.load_state_dict(self.best)
-        network.temperature.copy_(fit_temperature(self._held_draws(views=8), self._held_counts(), network.tree))
+        temperature = fit_temperature(
+            self._held_draws(views=8), self._held_counts(), network.tree, weights=self._held_weights()
+        )
+        network.temperature.copy_(temperature)
         state = {name: tensor.cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
         return FitResult(state=state, history=tuple(self.history), best_step=int(self._best()["step"]))
 
     def _look(self, loss: float) -> None:
         """Ask the hold-out, and keep the averaged weights if they are the best so far."""
         network = self.trainer.average
-        nll = mixture_nll(self._held_draws(views=1), self._held_counts(), network.tree).sum(-1).mean().item()
-        self.history.append({"step": float(self.trainer.step), "train": loss, "hold_out": nll})
+        nlls, weights = mixture_nll(self._held_draws(views=1), self._held_counts(), network.tree), self._held_weights()
+        nll = nlls.sum(-1).mean() if weights is None else (nlls.sum(-1) * weights).sum() / weights.sum()
+        self.history.append({"step": float(self.trainer.step), "train": loss, "hold_out": nll.item()})
         if self._best() is self.history[-1]:
             self.best = {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
@@ -213,6 +235,10 @@ class _Run:
     def _held_counts(self) -> Tensor:
         return self.galaxies.held_counts.to(self.trainer.average.temperature.device)
 
+    def _held_weights(self) -> Tensor | None:
+        weights = self.galaxies.held_weights
+        return None if weights is None else weights.to(self.trainer.average.temperature.device)
+
     @torch.inference_mode()
     def _held_draws(self, *, views: int) -> Tensor:
         """Return posterior draws (B, T, A) of the averaged network for the hold-out."""
@@ -225,7 +251,9 @@ class _Run:
         return torch.cat([network.draw(network.embed(chunk, views=views), masks) for chunk in pixels])
 
 
-def _check(images: UInt8Array, counts: FloatArray | IntArray, tree: Tree, config: FitConfig) -> None:
+def _check(
+    images: UInt8Array, counts: FloatArray | IntArray, weights: FloatArray | None, tree: Tree, config: FitConfig
+) -> None:
     if len(images) != len(counts) or len(images) < 2:
         raise BadVotes(f"cannot train on {len(images)} images and {len(counts)} rows of votes")
     check_images(images, config.network)
@@ -233,6 +261,10 @@ def _check(images: UInt8Array, counts: FloatArray | IntArray, tree: Tree, config
     bad = np.flatnonzero(~(np.isfinite(counts) & (counts >= 0)).all(axis=1))
     if len(bad):
         raise BadVotes(f"the votes of row {bad[0]} are not finite or are negative", row=int(bad[0]))
+    if weights is not None and not (
+        weights.shape == counts.shape[:1] and bool((np.isfinite(weights) & (weights > 0)).all())
+    ):
+        raise BadVotes(f"weights of galaxies must be {len(counts)} positive numbers")
 
 
 def _digest(
@@ -241,6 +273,7 @@ def _digest(
     tree: Tree,
     config: FitConfig,
     initial: Mapping[str, Tensor] | None,
+    weights: FloatArray | None,
 ) -> str:
     """Return what names a run: a checkpoint is good for the run with the same digest only."""
     return digest_of_document(
@@ -250,6 +283,7 @@ def _digest(
             "tree": tree.hash,
             "config": config.document(),
             "initial": None if initial is None else digest_of_bytes(tensors_to_bytes(initial, {})),
+            "weights": None if weights is None else digest_of_bytes(weights.astype("<f8").tobytes()),
         }
     )
 

@@ -22,7 +22,7 @@ _ITERATIONS: Final = 25
 """Golden-section steps: the bracket shrinks by 0.618 each, to 6e-6 of its width."""
 
 
-def fit_temperature(concentrations: Tensor, counts: Tensor, tree: Tree) -> Tensor:
+def fit_temperature(concentrations: Tensor, counts: Tensor, tree: Tree, *, weights: Tensor | None = None) -> Tensor:
     """Return the factor tau on each question's precision that makes the votes of held-out galaxies most likely.
 
     It maximises the posterior of ln tau: the likelihood of all votes on the question under the mean over draws, and a
@@ -34,6 +34,8 @@ def fit_temperature(concentrations: Tensor, counts: Tensor, tree: Tree) -> Tenso
         (B, T, A) draws for the held-out galaxies, without temperature; B may be 0.
     counts
         (B, A) their votes.
+    weights
+        (B,) how much each galaxy counts; all alike without.
 
     Returns
     -------
@@ -43,7 +45,8 @@ def fit_temperature(concentrations: Tensor, counts: Tensor, tree: Tree) -> Tenso
 
     def objective(log_tau: Tensor) -> Tensor:
         scaled = concentrations.double() * torch.exp(log_tau)[question]
-        return mixture_nll(scaled, counts, tree).sum(0) + 0.5 * (log_tau / _PRIOR_WIDTH) ** 2
+        nll = mixture_nll(scaled, counts, tree)
+        return (nll if weights is None else nll * weights[:, None]).sum(0) + 0.5 * (log_tau / _PRIOR_WIDTH) ** 2
 
     question = torch.tensor(tree.question_of_answer, device=counts.device)
     low = torch.full((tree.n_questions,), -_REACH, dtype=torch.float64, device=counts.device)

@@ -18,6 +18,7 @@ from alservice.core.ids import seed_of
 from alservice.errors import BadInput, NumericalFault
 from alservice.model.augment import augment
 from alservice.model.device import resolve_precision
+from alservice.model.muon import Muon
 from alservice.model.networks import Network
 from alservice.model.training import FitConfig
 
@@ -35,17 +36,24 @@ class Trainer:
     ----------
     network
         Where to start: fresh weights or those of an earlier model, on the device that trains.
+    rates
+        (N,) float64 how often each galaxy comes in a pass, on average; each once without.
     """
 
-    def __init__(self, network: Network, config: FitConfig) -> None:
+    def __init__(self, network: Network, config: FitConfig, rates: Tensor | None = None) -> None:
         self.config = config
         self.network = network.train()
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
         self.step = 0
-        matrices = [p for p in network.parameters() if p.ndim > 1]
+        convolutions = _hidden_convolutions(network) if config.optimiser == "muon" else []
+        apart = {id(weight) for weight in convolutions}
+        matrices = [p for p in network.parameters() if p.ndim > 1 and id(p) not in apart]
         others = [p for p in network.parameters() if p.ndim <= 1]
+        precision = resolve_precision(config.precision, network.temperature.device.type)
+        self._muon = Muon(convolutions, weight_decay=config.weight_decay, dtype=precision)
         groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
         self._optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=_BETAS)
+        self._rates = rates
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     def advance(self, images: Tensor, counts: Tensor, weights: Tensor) -> float:
@@ -78,7 +86,7 @@ class Trainer:
         precision = resolve_precision(config.precision, device.type)
         losses_KB = self.network.losses(views, masks, counts[rows].to(device), precision=precision)
         loss = (losses_KB * weights[rows].T.to(device)).mean()
-        self._optimiser.zero_grad()
+        self.network.zero_grad()
         torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT)
         if not math.isfinite(norm.item()):
@@ -86,6 +94,7 @@ class Trainer:
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate(config, self.step)
         self._optimiser.step()
+        self._muon.step(learning_rate(config, self.step))
         self.step += 1
         self._track()
         return loss.item()
@@ -95,6 +104,7 @@ class Trainer:
         parts: dict[str, Mapping[str, Tensor]] = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
+            "momenta": {str(i): momentum for i, momentum in enumerate(self._muon.momenta)},
         }
         parts |= {f"moments {i}": moments for i, moments in self._optimiser.state_dict()["state"].items()}
         return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
@@ -114,19 +124,34 @@ class Trainer:
             for i, parameter in enumerate(parameters)
         }
         self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": moments})
+        for name, momentum in part_of(state, "momenta").items():
+            self._muon.momenta[int(name)].copy_(momentum)
         self.step = step
 
     def _rows(self, n: int) -> Tensor:
-        """Return the galaxies of this step: every one comes once before any comes again."""
+        """Return the galaxies of this step: passes of N galaxies, one after the other."""
         first = self.step * self.config.batch
         rows = []
         for position in range(first, first + self.config.batch):
             epoch, index = divmod(position, n)
             if epoch != self._epoch:
-                generator = torch.Generator().manual_seed(seed_of(self.config.seed, "order", epoch))
-                self._epoch, self._order = epoch, torch.randperm(n, generator=generator)
+                self._epoch, self._order = epoch, self._pass(epoch, n)
             rows.append(self._order[index])
         return torch.stack(rows)
+
+    def _pass(self, epoch: int, n: int) -> Tensor:
+        """Return N galaxies in random order: every one once, or as often as its rate says.
+
+        By systematic sampling: one of rate 2.3 comes twice or three times, never more, never less.
+        """
+        generator = torch.Generator().manual_seed(seed_of(self.config.seed, "order", epoch))
+        order = torch.randperm(n, generator=generator)
+        if self._rates is None:
+            return order
+        edges = torch.cumsum(self._rates[order], 0)
+        marks = (torch.arange(n) + torch.rand(1, generator=generator)) * (edges[-1] / n)
+        drawn = order[torch.searchsorted(edges, marks).clamp_(max=n - 1)]
+        return drawn[torch.randperm(n, generator=generator)]
 
     def _track(self) -> None:
         """Move the running average towards the weights; it forgets the first steps faster."""
@@ -137,6 +162,12 @@ class Trainer:
                 average.lerp_(weights[name], share)
             else:
                 average.copy_(weights[name])
+
+
+def _hidden_convolutions(network: Network) -> list[Tensor]:
+    """Return the weights of a trunk that map maps to maps; those that see the image are not matrices of features."""
+    weights = [module.weight for module in network.trunk.modules() if isinstance(module, nn.Conv2d)]
+    return [weight for weight in weights if weight.shape[1] > network.config.channels]
 
 
 def learning_rate(config: FitConfig, step: int) -> float:

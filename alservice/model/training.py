@@ -14,6 +14,7 @@ from alservice.model.augment import Augmentation
 from alservice.model.networks import NetworkConfig
 
 Precision: TypeAlias = Literal["float32", "bfloat16"]
+Optimiser: TypeAlias = Literal["adamw", "muon"]
 
 
 _DECAY, _DECAY_STEPS = 0.3, 1000
@@ -29,6 +30,14 @@ def decay_of(steps: int) -> float:
     return _DECAY * min(1.0, _DECAY_STEPS / steps)
 
 
+def optimiser_of(network: str) -> Optimiser:
+    """Return what trains a network best that is trained once, on thousands of galaxies.
+
+    Muon's steps have a size of their own, which batch norms forgive; networks without any keep to AdamW.
+    """
+    return "muon" if network == "compact" else "adamw"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitConfig:
     """How a network is trained.
@@ -38,7 +47,10 @@ class FitConfig:
     steps, batch
         Gradient steps, and galaxies in each.
     learning_rate, weight_decay
-        Of AdamW; gains and biases do not decay.
+        Of the optimiser; gains and biases do not decay.
+    optimiser
+        ``adamw``, or ``muon`` for the convolutions of the trunk and AdamW for the rest: a step takes a tenth longer,
+        and long runs on many galaxies learn more from it.
     warm_up
         Share of the steps until the learning rate is reached.
     average
@@ -58,6 +70,7 @@ class FitConfig:
     batch: int = 32
     learning_rate: float = 3e-3
     weight_decay: float = _DECAY
+    optimiser: Optimiser = "adamw"
     warm_up: float = 0.1
     average: float = 0.99
     hold_out: float = 0.1
@@ -73,6 +86,8 @@ class FitConfig:
             raise BadConfig(f"training needs steps, looks and threads >= 1 and batch >= 2: {self}")
         if not (0 < self.hold_out < 1 and 0 <= self.warm_up < 1 and 0 <= self.average < 1):
             raise BadConfig(f"training needs hold_out, warm_up and average as shares below 1: {self}")
+        if self.optimiser not in {"adamw", "muon"}:
+            raise BadConfig(f"training needs optimiser adamw or muon: {self}")
         if self.precision not in {"float32", "bfloat16"}:
             raise BadConfig(f"training needs precision float32 or bfloat16: {self}")
         if not (self.learning_rate > 0 and self.weight_decay >= 0):

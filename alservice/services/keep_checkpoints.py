@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from alservice.model.fit import origin_of
-from alservice.ports import ObjectStore
+from alservice.ports import Clock, ObjectStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,3 +55,18 @@ class KeepCheckpoints:
 
     def _keys(self) -> list[str]:
         return list(self.objects.keys(f"{self._kind}/"))
+
+
+def due_every(interval: timedelta, clock: Clock) -> Callable[[int], bool]:
+    """Return what tells `fit` that a checkpoint is due: this long after the last time that it said so."""
+    last = clock()
+
+    def is_due(_step: int) -> bool:
+        nonlocal last
+        now = clock()
+        if now - last < interval:
+            return False
+        last = now
+        return True
+
+    return is_due

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -12,8 +12,8 @@ from alservice.core.catalogues import CatalogueFault, CatalogueRow
 from alservice.core.posteriors import Posterior
 from alservice.core.predictions import PredictionTable, predictions
 from alservice.errors import BadImage
+from alservice.model.ensemble import sample_ensemble
 from alservice.model.networks import Network
-from alservice.model.sample import sample_posterior
 from alservice.ports import ImageCodec, PredictionSink, Progress
 from alservice.services.train_alone import DRAWS_SEED
 from alservice.shapes import UInt8Array
@@ -24,17 +24,19 @@ SHARD_ROWS = 512
 
 @dataclass(frozen=True, kw_only=True)
 class PredictRows:
-    """Sample a network's posterior for the galaxies of a file.
+    """Sample the posterior of a network, or of an ensemble, for the galaxies of a file.
 
     Parameters
     ----------
+    networks
+        One, or several for one tree and one kind of images, which share the draws.
     model
-        Digest of its bytes.
+        Digest of their bytes.
     keep_draws
         Whether draws of the fractions are kept beside their mean and interval.
     """
 
-    network: Network
+    networks: Sequence[Network]
     model: str
     codec: ImageCodec
     device: str
@@ -60,7 +62,7 @@ class PredictRows:
         return index, done, failed
 
     def _predict(self, index: int, rows: list[CatalogueRow | CatalogueFault], sink: PredictionSink) -> tuple[int, int]:
-        config = self.network.config
+        config = self.networks[0].config
         ids: list[str] = []
         images: list[UInt8Array] = []
         faults: list[CatalogueFault] = []
@@ -79,12 +81,12 @@ class PredictRows:
         return len(ids), len(faults)
 
     def _table(self, ids: tuple[str, ...], images: list[UInt8Array]) -> PredictionTable:
-        config, tree = self.network.config, self.network.tree
+        config, tree = self.networks[0].config, self.networks[0].tree
         pixels = np.empty((len(ids), config.channels, config.image_px, config.image_px), dtype=np.uint8)
         if ids:
             np.stack(images, out=pixels)
-        concentrations, embeddings = sample_posterior(
-            self.network, pixels, draws=self.draws, seed=DRAWS_SEED, device=self.device
+        concentrations, embeddings = sample_ensemble(
+            self.networks, pixels, draws=self.draws, seed=DRAWS_SEED, device=self.device
         )
         posterior = Posterior(
             galaxy_ids=ids,

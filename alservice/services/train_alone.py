@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from alservice.core.ids import digest_of_bytes, seed_of
 from alservice.core.kaggle import cumulative_from_conditional
 from alservice.core.posteriors import Posterior, answer_probabilities
 from alservice.core.scorecard import Scorecard, scorecard
+from alservice.core.survey_weights import survey_weights
 from alservice.core.training_sets import TallySet
 from alservice.core.tree import Tree
 from alservice.model.card import ModelCard, from_bytes, to_bytes
-from alservice.model.fit import FitConfig, fit
+from alservice.model.fit import FitConfig, FitResult, fit, origin_of
 from alservice.model.networks import Network, build_network
 from alservice.model.recalibration import recalibrated
 from alservice.model.sample import sample_posterior
-from alservice.model.tensors import tensors_from_bytes
 from alservice.ports import Progress
 from alservice.services.read_galaxies import VotedGalaxies
 from alservice.shapes import FloatArray
@@ -29,12 +30,20 @@ DRAWS_SEED = 0
 
 @dataclass(frozen=True, kw_only=True)
 class TrainAlone:
-    """Train on galaxies in memory; precision temperatures are those of the unbiased galaxies among the held-out."""
+    """Train on galaxies in memory.
+
+    Parameters
+    ----------
+    as_surveyed
+        Whether galaxies count so that the training set has the composition of its unbiased part. If not, they count
+        alike, and precision temperatures are those of the unbiased galaxies among the held-out.
+    """
 
     tree: Tree
     device: str
     code_revision: str
     progress: Progress
+    as_surveyed: bool = False
 
     def run(
         self,
@@ -43,8 +52,11 @@ class TrainAlone:
         *,
         checkpoint: bytes | None = None,
         on_checkpoint: Callable[[bytes], None] | None = None,
+        is_due: Callable[[int], bool] = lambda _step: False,
     ) -> tuple[ModelCard, bytes]:
         """Return the card and the model as bytes; a checkpoint of the same run is gone on from.
+
+        Checkpoints come as `fit` gives them: at every look at the hold-out, and where `is_due` says so.
 
         Raises
         ------
@@ -53,7 +65,8 @@ class TrainAlone:
         """
         self.progress.start(f"train on {len(galaxies.galaxy_ids)} galaxies", config.steps)
         if checkpoint is not None:
-            self.progress.advance(int(tensors_from_bytes(checkpoint, what="a checkpoint")[1]["step"]))
+            self.progress.advance(origin_of(checkpoint)[0])
+        weights = survey_weights(self.tree, galaxies.counts, galaxies.unbiased) if self.as_surveyed else None
         result = fit(
             galaxies.images,
             galaxies.counts,
@@ -61,19 +74,13 @@ class TrainAlone:
             config,
             device=self.device,
             progress=self._say,
+            weights=weights,
             checkpoint=checkpoint,
             on_checkpoint=on_checkpoint,
+            is_due=is_due,
         )
         self.progress.finish()
-        state = recalibrated(
-            result.state,
-            galaxies.images,
-            galaxies.counts,
-            self.tree,
-            config,
-            fair=galaxies.unbiased,
-            device=self.device,
-        )
+        state = result.state if self.as_surveyed else self._recalibrated(result, galaxies, config)
         tallies = TallySet(galaxy_ids=galaxies.galaxy_ids, counts=galaxies.counts)
         card = ModelCard(
             network=config.network,
@@ -88,6 +95,17 @@ class TrainAlone:
             history=result.history,
         )
         return card, to_bytes(state, card)
+
+    def _recalibrated(self, result: FitResult, galaxies: VotedGalaxies, config: FitConfig) -> Mapping[str, Tensor]:
+        return recalibrated(
+            result.state,
+            galaxies.images,
+            galaxies.counts,
+            self.tree,
+            config,
+            fair=galaxies.unbiased,
+            device=self.device,
+        )
 
     def _say(self, loss: float) -> None:
         self.progress.advance()

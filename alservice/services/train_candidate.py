@@ -33,7 +33,7 @@ from alservice.ports import (
     TallySource,
 )
 from alservice.services.gather_images import GatherImages
-from alservice.services.keep_checkpoints import KeepCheckpoints
+from alservice.services.keep_checkpoints import KeepCheckpoints, due_every
 from alservice.services.load_model import LoadModel
 from alservice.services.pack_images import pack_name
 
@@ -180,7 +180,7 @@ class TrainCandidate:
             initial=initial,
             checkpoint=checkpoint,
             on_checkpoint=checkpoints.keep,
-            is_due=self._every(self.checkpoint_every),
+            is_due=due_every(self.checkpoint_every, self.clock),
         )
         self.progress.finish()
         card = ModelCard(
@@ -221,19 +221,6 @@ class TrainCandidate:
             return None
         self.progress.advance(step)
         return checkpoint
-
-    def _every(self, interval: timedelta) -> Callable[[int], bool]:
-        """Return what says that a checkpoint is due: this long after the last time that it said so."""
-        last = self.clock()
-
-        def is_due(_step: int) -> bool:
-            nonlocal last
-            if self.clock() - last < interval:
-                return False
-            last = self.clock()
-            return True
-
-        return is_due
 
     def _say(self, loss: float) -> None:
         self.progress.advance()

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 from alservice.adapters import figures
 from alservice.adapters.catalogue_files import open_catalogue
+from alservice.adapters.plot_style import canvas
 from alservice.adapters.revision import code_revision
 from alservice.adapters.telemetry import configure_logging
 from alservice.core.assessment import TOLERANCES
@@ -34,12 +34,13 @@ from alservice.core.predictions import fraction_draws
 from alservice.core.scorecard import Scorecard
 from alservice.core.scorecard_table import TextTable, percent_interval
 from alservice.core.tree import load_tree
-from alservice.factory.alone import DRAWS, EVALUATION_SEED, load_model, reader, score_files, train_on_file
+from alservice.factory.alone import DRAWS, EVALUATION_SEED, reader, score_files, train_on_file
 from alservice.factory.context import process_progress
+from alservice.factory.model_files import load_model
 from alservice.model.device import resolve_device, resolve_precision
 from alservice.model.networks import NetworkConfig
 from alservice.model.sample import sample_posterior
-from alservice.model.training import FitConfig, decay_of
+from alservice.model.training import FitConfig, decay_of, optimiser_of
 from alservice.services.read_galaxies import VotedGalaxies
 from alservice.services.train_alone import judge
 from tests.support.shared import shared_data
@@ -151,6 +152,7 @@ def _one(
             steps=steps,
             batch=setting.batch,
             weight_decay=decay_of(steps),
+            optimiser=optimiser_of(options.network),
             precision="bfloat16" if bfloat16 else "float32",
             hold_out=options.hold_out,
             looks=20,
@@ -307,8 +309,7 @@ def _outlook(curve: list[dict[str, Any]]) -> str:
 
 
 def _curve_plot(curve: list[dict[str, Any]]) -> bytes:
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = canvas()
     for name, label in (("smooth", "Smooth"), ("bar", "Bar"), ("cumulative", "37 cumulative fractions")):
         known = [(line["galaxies"], line[name]) for line in curve if line[name] is not None]
         errors = [[e.value - e.low for _, e in known], [e.high - e.value for _, e in known]]

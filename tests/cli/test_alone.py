@@ -42,6 +42,18 @@ def test_the_three_commands_in_turn(tmp_path: Path) -> None:
     assert (tmp_path / "e" / "reliability.png").stat().st_size > 1000
 
 
+def test_an_ensemble_trains_and_predicts(tmp_path: Path) -> None:
+    """Members are reported one by one, and the folder is a model."""
+    data = write_galaxies(tmp_path / "g.parquet", 12)
+    options = ("--data", data, "--tree", "gz2", "--out", tmp_path / "e", "--steps", 1, "--ensemble", 2, *TRAINING)
+    trained = run("train", *options)
+    assert trained.exit_code == 0, trained.output
+    assert "an ensemble of 2 networks" in trained.stdout
+    model, member = tmp_path / "e", tmp_path / "e" / "member-1"
+    predicted = run("predict", "--model", model, "--model", member, "--data", data, "--out", tmp_path / "p.csv")
+    assert "12 galaxies predicted, 0 rows failed of 12" in predicted.stdout
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

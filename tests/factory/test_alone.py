@@ -12,7 +12,8 @@ from alservice.adapters.progress import NoProgress
 from alservice.core.catalogues import is_evaluation_member
 from alservice.core.posteriors import question_totals
 from alservice.errors import BadInput, BadVotes, Conflict, NotFound
-from alservice.factory.alone import DRAWS, evaluate_file, load_model, predict_file, train_on_file
+from alservice.factory.alone import DRAWS, evaluate_file, predict_file, train_on_file
+from alservice.factory.model_files import load_model
 from alservice.model.networks import NetworkConfig
 from alservice.model.training import FitConfig
 from alservice.services import predict_rows
@@ -64,7 +65,7 @@ def run_train(data: Path, out: Path, progress=None, **changes: object):
 def run_predict(model: Path, data: Path, out: Path, progress=None, **options: object):
     """Predict a file."""
     options = {"draws": 5, "keep_draws": False, "device": "cpu"} | options
-    return predict_file(model, data, out, progress=progress or NoProgress(), **options)
+    return predict_file([model], data, out, progress=progress or NoProgress(), **options)
 
 
 def run_evaluate(predictions: Path, votes: Path, **options: object):
@@ -214,7 +215,7 @@ def test_an_interrupted_prediction_goes_on(
     sampled = []
     monkeypatch.setattr(
         predict_rows,
-        "sample_posterior",
+        "sample_ensemble",
         lambda network, images, **options: sampled.append(len(images)) or sample(network, images, **options),
     )
     done = run_predict(model, data, tmp_path / "p.parquet")
@@ -223,7 +224,7 @@ def test_an_interrupted_prediction_goes_on(
     assert (tmp_path / "p.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
-sample = predict_rows.sample_posterior
+sample = predict_rows.sample_ensemble
 
 
 def test_shards_do_not_change_the_numbers(

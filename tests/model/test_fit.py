@@ -64,6 +64,16 @@ def test_a_resumed_run_is_the_unbroken_run(looks_survived):
     assert as_bytes(resumed) == as_bytes(run())
 
 
+def test_a_resumed_run_with_momenta_of_its_own_is_the_unbroken_run():
+    """Muon's momenta, weights of galaxies and all: stopped between looks, it ends in the same bytes."""
+    config = replace(CONFIG, optimiser="muon")
+    weights = np.linspace(0.5, 1.5, 60)
+    checkpoints = []
+    whole = run(config, weights=weights, on_checkpoint=checkpoints.append, is_due=lambda step: step == 5)
+    assert as_bytes(run(config, weights=weights, checkpoint=checkpoints[1])) == as_bytes(whole)
+    assert as_bytes(run(weights=weights)) != as_bytes(whole)
+
+
 def test_a_checkpoint_itself_is_reproducible():
     """The same run gives the same checkpoints, byte for byte."""
     first, again = [], []
@@ -210,3 +220,34 @@ def test_impossible_runs_are_refused(name, value):
     """A configuration that cannot train raises when it is made."""
     with pytest.raises(BadConfig):
         replace(CONFIG, **{name: value})
+
+
+def test_weights_decide_what_is_learned():
+    """Galaxies of weight near nothing teach nothing: the network believes the others."""
+    images, counts = galaxies(60)
+    swapped = counts.copy()
+    swapped[:, [0, 1]] = counts[:, [1, 0]]
+    both = np.concatenate([images, images]), np.concatenate([counts, swapped])
+    config = replace(CONFIG, steps=60, looks=1)
+    found = []
+    for favoured in (0, 1):
+        weights = np.where(np.arange(120) // 60 == favoured, 2 - 1e-6, 1e-6)
+        result = fit(*both, TREE, config, device="cpu", progress=lambda _: None, weights=weights)
+        network = build_network(config.network, TREE, seed=0)
+        network.load_state_dict(dict(result.state))
+        draws, _ = sample_posterior(network, images, draws=5, seed=0, device="cpu")
+        found.append((draws[..., 0] / draws[..., :3].sum(-1)).mean(1))
+    truth = counts[:, 0] / counts[:, :3].sum(1)
+    assert np.corrcoef(found[0], truth)[0, 1] > 0.5
+    assert np.corrcoef(found[1], truth)[0, 1] < -0.5
+
+
+def test_a_checkpoint_of_other_weights_is_refused():
+    """Weights are part of what a run is; bad ones are refused before anything is trained."""
+    checkpoints = []
+    run(weights=np.ones(60), on_checkpoint=checkpoints.append)
+    with pytest.raises(Conflict):
+        run(weights=np.full(60, 1.5), checkpoint=checkpoints[0])
+    for weights in (np.ones(59), np.zeros(60), np.full(60, np.nan)):
+        with pytest.raises(BadVotes, match="weights of galaxies"):
+            run(weights=weights)

@@ -51,3 +51,16 @@ def test_votes_become_more_likely():
     draws, counts = votes_of(5, 200)
     before = mixture_nll(draws, counts, RINGS).sum()
     assert mixture_nll(draws * fit_temperature(draws, counts, RINGS), counts, RINGS).sum() < before
+
+
+def test_a_galaxy_of_weight_two_counts_as_two():
+    """Weights stand for repetitions; without them all galaxies count alike."""
+    (draws, counts), (wide, spread) = votes_of(80, 60), votes_of(5, 40, seed=1)
+    doubled = fit_temperature(torch.cat([draws, wide, wide]), torch.cat([counts, spread, spread]), RINGS)
+    weights = torch.cat([torch.ones(60), torch.full((40,), 2.0)])
+    both = torch.cat([draws, wide]), torch.cat([counts, spread])
+    torch.testing.assert_close(fit_temperature(*both, RINGS, weights=weights), doubled, rtol=1e-4, atol=0)
+    assert fit_temperature(*both, RINGS) > 1.1 * doubled
+    torch.testing.assert_close(
+        fit_temperature(*both, RINGS, weights=torch.ones(100)), fit_temperature(*both, RINGS), rtol=1e-6, atol=0
+    )

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from alservice.core.tree import load_tree
-from alservice.errors import NumericalFault
+from alservice.errors import BadConfig, NumericalFault
 from alservice.model.networks import NetworkConfig, build_network
 from alservice.model.trainer import Trainer, learning_rate
-from alservice.model.training import FitConfig, decay_of
+from alservice.model.training import FitConfig, decay_of, optimiser_of
 
 TREE = load_tree("gz-rings")
 CONFIG = FitConfig(network=NetworkConfig(image_px=16, heads=3), steps=12, batch=8, threads=1, weight_decay=0.0)
@@ -107,3 +107,43 @@ def test_a_long_run_decays_in_all_no_more_than_a_short_one() -> None:
     """At a constant rate, what rare questions taught would be eroded away."""
     assert decay_of(100) == decay_of(1000) == 0.3
     assert decay_of(13_000) * 13_000 == pytest.approx(300)
+
+
+def drawn(trainer, n, passes):
+    """Return how often each of n galaxies came in each pass."""
+    order = torch.stack([trainer._pass(epoch, n) for epoch in range(passes)])
+    return torch.stack([torch.bincount(one, minlength=n) for one in order])
+
+
+def test_every_galaxy_comes_once_in_a_pass():
+    """Without rates a pass is a permutation, another each time."""
+    trainer = make_trainer()
+    assert (drawn(trainer, 10, 5) == 1).all()
+    assert not torch.equal(trainer._pass(0, 10), trainer._pass(1, 10))
+
+
+def test_galaxies_come_as_often_as_their_rate_says():
+    """By systematic sampling: never off by one or more in a pass, and right on average."""
+    rates = torch.tensor([0.3, 2.3, 0.4, 1.0, 1.0], dtype=torch.float64)
+    trainer = Trainer(build_network(CONFIG.network, TREE, seed=0), CONFIG, rates)
+    often = drawn(trainer, 5, 400)
+    assert (often.sum(1) == 5).all()
+    assert ((often - rates).abs() < 1).all()
+    torch.testing.assert_close(often.double().mean(0), rates, atol=0.1, rtol=0)
+    assert torch.equal(trainer._rows(5), trainer._rows(5))
+
+
+def test_muon_moves_the_hidden_convolutions_and_nothing_else():
+    """Of `compact` all but the one that sees the image; other networks, and other names, have none or are refused."""
+    trainer = make_trainer(optimiser="muon")
+    before = {name: weight.clone() for name, weight in trainer.network.named_parameters()}
+    trainer._optimiser.step = lambda: None
+    for _ in range(2):  # the first rate is not 0
+        trainer.advance(*galaxies())
+    moved = {name for name, weight in trainer.network.named_parameters() if not torch.equal(weight, before[name])}
+    expected = {n for n, w in before.items() if n.startswith("trunk.") and w.ndim == 4 and w.shape[1] > 1}
+    assert moved == expected
+    assert "trunk.blocks.0.0.weight" not in expected
+    assert (optimiser_of("compact"), optimiser_of("walmsley2020")) == ("muon", "adamw")
+    with pytest.raises(BadConfig, match="adamw or muon"):
+        make_trainer(optimiser="sgd")

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from alservice.core.tree import load_tree
 from alservice.model.fit import FitConfig, fit, origin_of, run_digest
 from alservice.model.networks import NetworkConfig
 from alservice.model.tensors import tensors_to_bytes
-from alservice.services.keep_checkpoints import KeepCheckpoints
+from alservice.services.keep_checkpoints import KeepCheckpoints, due_every
 
 ROOT = Path(__file__).parents[2]
 TREE = load_tree("gz-rings")
@@ -76,3 +77,14 @@ def test_runs_do_not_see_each_others_checkpoints(tmp_path):
     assert KeepCheckpoints(objects=objects, run="test").newest() is None
     other.forget()
     assert KeepCheckpoints(objects=objects, run="test-1").newest() is not None
+
+
+def test_checkpoints_are_due_by_the_clock():
+    """One is due when the interval has passed since the last, not at every step."""
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    is_due = due_every(timedelta(seconds=10), lambda: now[0])
+    said = []
+    for step in range(1, 7):
+        now[0] += timedelta(seconds=5)
+        said.append(is_due(step))
+    assert said == [False, True, False, True, False, True]

@@ -1,7 +1,6 @@
 """Training in the service: resumes from its own checkpoints, and sees what the campaign says it sees."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -89,15 +88,3 @@ def test_a_checkpoint_of_other_votes_is_not_gone_on_from(loop):
     fresh = KeepCheckpoints(objects=loop.factory.objects, run="fresh")
     expected = service._fit(loop.campaign, cycle, TREE, tallies, snapshot, fresh)
     assert service._fit(loop.campaign, cycle, TREE, tallies, snapshot, checkpoints) == expected
-
-
-def test_checkpoints_are_due_by_the_clock(loop):
-    """One is due when the interval has passed since the last, not at every step."""
-    now = [datetime(2026, 1, 1, tzinfo=UTC)]
-    service = replace(loop.factory.train(), clock=lambda: now[0], checkpoint_every=timedelta(seconds=10))
-    is_due = service._every(service.checkpoint_every)
-    said = []
-    for step in range(1, 7):
-        now[0] += timedelta(seconds=5)
-        said.append(is_due(step))
-    assert said == [False, True, False, True, False, True]

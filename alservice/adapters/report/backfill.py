@@ -15,11 +15,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from alservice.adapters.report.plots import ACCENT, INK, WARM, canvas, svg
+from alservice.adapters.plot_style import ACCENT, INK, OTHERS, WARM, canvas, png, svg
 from alservice.core.scorecard_table import TextTable
 from alservice.shapes import FloatArray, UInt8Array
 
-_COLOURS: Final = (ACCENT, "#2f855a", "#6b46c1", "#b7791f", "#97266d", "#4a5568")
+_COLOURS: Final = (ACCENT, *OTHERS, "#4a5568")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -80,7 +80,7 @@ def render_backfill(data: BackfillData) -> tuple[str, dict[str, bytes]]:
     plots = [(name, title, caption, figure) for name, title, caption, figure in _figures(data)]
     svgs = [(title, caption, svg(figure)) for _, title, caption, figure in plots]
     page = environment.from_string(source).render(data=data, figures=svgs)
-    return page, {f"{name}.png": _png(figure) for name, _, _, figure in plots}
+    return page, {f"{name}.png": png(figure) for name, _, _, figure in plots}
 
 
 def _figures(data: BackfillData) -> list[tuple[str, str, str, Figure]]:
@@ -165,12 +165,6 @@ def _canvas(x: str, y: str) -> tuple[Figure, Axes]:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     return figure, axes
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return buffer.getvalue()
 
 
 def _data_url(picture: Picture) -> str:

@@ -6,7 +6,7 @@ from importlib import resources
 
 from jinja2 import Environment, select_autoescape
 
-from alservice.adapters.report.plots import ACCENT, PALE, canvas, svg
+from alservice.adapters.plot_style import ACCENT, PALE, canvas, svg
 from alservice.core.bias import BiasReport, BiasTerm
 
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
+from alservice.adapters.plot_style import ACCENT, INK, WARM, canvas, svg
 from alservice.core.cycle_table import CycleTable
 from alservice.core.report import ReportData
 
-INK, ACCENT, WARM, PALE = "#1f2933", "#2b6cb0", "#c05621", "#a0aec0"
 ARM_COLOURS = {"informative": ACCENT, "random": WARM}
 
 Plot = tuple[str, str, str]
@@ -117,21 +112,3 @@ def _coverage(data: ReportData) -> Plot:
         "0 is perfect, above 0 is overconfident."
     )
     return "Calibration", caption, svg(figure)
-
-
-def canvas() -> tuple[Figure, Axes]:
-    """Return an empty plot in the style of all reports."""
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color=PALE, alpha=0.35, linewidth=0.6)
-    return figure, axes
-
-
-def svg(figure: Figure) -> str:
-    """Return a plot as SVG text, the same bytes for the same plot."""
-    buffer = io.StringIO()
-    with rc_context({"svg.hashsalt": "alservice", "svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]

@@ -1,0 +1,72 @@
+"""Models as files: a training folder, a file of weights, or a folder of several that are one posterior."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from alservice.core.ids import digest_of_document
+from alservice.core.tree import load_tree
+from alservice.errors import BadConfig, DigestMismatch, NotFound
+from alservice.model.device import resolve_device
+from alservice.model.networks import Network
+from alservice.model.tensors import tensors_from_bytes
+from alservice.services.train_alone import revive
+
+MODEL: Final = "model.safetensors"
+"""Weights with their card, in a training folder."""
+
+ENSEMBLE: Final = "ensemble.json"
+"""Folders of the members of an ensemble and the digests of their weights."""
+
+
+def load_model(model: Path, *, device: str) -> tuple[Network, str]:
+    """Return the network of a training folder, or of a file of weights, and the digest of its bytes.
+
+    Raises
+    ------
+    NotFound
+        There is none.
+    BadInput, BadTree, DigestMismatch
+        It is no model, follows a tree of another release, or is damaged.
+    """
+    path = model / MODEL if model.is_dir() else model
+    if not path.is_file():
+        raise NotFound(f"{model}: there is no model here ({MODEL} or {ENSEMBLE})", path=str(path))
+    data = path.read_bytes()
+    document = tensors_from_bytes(data, what="a model")[1]
+    network, _, digest = revive(data, load_tree(str(document.get("tree"))), device=resolve_device(device))
+    return network, digest
+
+
+def load_models(models: Sequence[Path], *, device: str) -> tuple[tuple[Network, ...], str]:
+    """Return all networks of folders and files, and one digest for them: of a single network its own.
+
+    Raises
+    ------
+    BadConfig
+        They answer the questions of different trees, or see different images.
+    NotFound, BadInput, BadTree, DigestMismatch
+        As `load_model`; also where a member of an ensemble is not the one that was trained with the others.
+    """
+    loaded = [pair for path in models for pair in _members(path, device=device)]
+    networks, digests = tuple(network for network, _ in loaded), [digest for _, digest in loaded]
+    seen = {(network.tree.hash, network.config.image_px, network.config.channels) for network in networks}
+    if len(seen) > 1:
+        raise BadConfig("models that predict together must have one tree, one image size and the same channels")
+    return networks, digests[0] if len(digests) == 1 else digest_of_document(digests)
+
+
+def _members(path: Path, *, device: str) -> list[tuple[Network, str]]:
+    listed = path / ENSEMBLE
+    if not listed.is_file():
+        return [load_model(path, device=device)]
+    members = []
+    for name, expected in json.loads(listed.read_text(encoding="utf-8")).items():
+        network, digest = load_model(path / name, device=device)
+        if digest != expected:
+            raise DigestMismatch(f"{path / name} holds another model than {listed} says", path=str(path / name))
+        members.append((network, digest))
+    return members
