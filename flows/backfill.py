@@ -15,7 +15,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
-from alservice.factory.backfill import Backfill, begin_worker, make_backfill, open_backfill, run_backfill
+from alservice.factory.backfill import begin_worker, open_backfill, run_backfill
+from alservice.factory.backfill_asked import Backfill, make_backfill
 from alservice.factory.backfill_report import write_report
 from alservice.factory.context import process_progress
 from alservice.ports import Progress

@@ -27,7 +27,8 @@ from alservice.core.ids import seed_of
 from alservice.core.savings import Saving, curves_of, savings
 from alservice.core.scorecard_table import TextTable
 from alservice.core.tree import load_tree
-from alservice.factory.backfill import Backfill, open_replay, rounds_of
+from alservice.factory.backfill import open_replay, rounds_of
+from alservice.factory.backfill_asked import Backfill
 from alservice.services.backfill import Replay
 from alservice.services.read_galaxies import VotedGalaxies
 

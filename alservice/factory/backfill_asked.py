@@ -1,0 +1,109 @@
+"""What a backfill is asked to do, with the usual sizes of each question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from alservice.core.backfill import BackfillPlan, policy_named
+from alservice.core.tree import load_tree
+from alservice.errors import BadConfig
+from alservice.factory.alone import file_digest
+from alservice.model.networks import NetworkConfig
+from alservice.model.training import FitConfig
+
+SIZES: Final = {"smooth": (256, 128), "bar": (128, 64)}
+"""Initial galaxies, and galaxies per round: of smooth the paper's; of bar fewer, as few galaxies are asked it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backfill:
+    """What a backfill is asked to do.
+
+    Parameters
+    ----------
+    data
+        Catalogue with recorded votes; None for the synthetic sky.
+    policies
+        Names of `alservice.core.policies`; ``random`` is what the others are compared with.
+    seeds
+        Runs per policy, seeds 0, 1, ...
+    galaxies
+        Rows of the file to use, or galaxies of the synthetic sky; None takes all.
+    unbiased_pool
+        Choose from the unbiased part of the catalogue only.
+    """
+
+    data: Path | None
+    tree: str
+    policies: tuple[str, ...]
+    seeds: int
+    plan: BackfillPlan
+    training: FitConfig
+    galaxies: int | None = None
+    unbiased_pool: bool = False
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in self.policies:
+            policy_named(name)
+        if "random" not in self.policies or len(set(self.policies)) != len(self.policies):
+            raise BadConfig(f"policies must name 'random', to compare with, and none twice: {', '.join(self.policies)}")
+        if self.seeds < 1:
+            raise BadConfig(f"a backfill needs at least one seed, not {self.seeds}")
+
+    @property
+    def n_rounds(self) -> int:
+        """Trainings in all: the first of a seed is shared by its policies."""
+        return self.seeds * (1 + len(self.policies) * self.plan.rounds)
+
+    def document(self) -> dict[str, Any]:
+        """Return what decides the result; more policies or seeds may be asked of a folder later."""
+        return {
+            "command": "backfill",
+            "data": "synthetic sky" if self.data is None else file_digest(self.data),
+            "tree": load_tree(self.tree).hash,
+            "galaxies": self.galaxies,
+            "unbiased_pool": self.unbiased_pool,
+            "plan": self.plan.document(),
+            "training": self.training.document(),
+        }
+
+
+def make_backfill(
+    *,
+    data: Path | None,
+    tree: str,
+    question: str,
+    policies: tuple[str, ...],
+    seeds: int,
+    rounds: int,
+    initial: int | None,
+    batch: int | None,
+    pool: int | None,
+    galaxies: int | None,
+    unbiased_pool: bool,
+    network: str,
+    px: int,
+    field: float,
+    steps: int,
+    device: str,
+) -> Backfill:
+    """Return what was asked for by a form or a command, with the question's sizes where none are given."""
+    usual = SIZES.get(question, SIZES["smooth"])
+    return Backfill(
+        data=data,
+        tree=tree,
+        policies=policies,
+        seeds=seeds,
+        plan=BackfillPlan(
+            question=question, initial=initial or usual[0], batch=batch or usual[1], rounds=rounds, pool=pool
+        ),
+        training=FitConfig(
+            network=NetworkConfig(name=network, image_px=px, field=field), steps=steps, threads=1, looks=4
+        ),
+        galaxies=galaxies,
+        unbiased_pool=unbiased_pool,
+        device=device,
+    )
