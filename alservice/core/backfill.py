@@ -44,6 +44,8 @@ class BackfillPlan:
         Rounds after the first model.
     pool
         Galaxies to choose from, a seeded subset; None takes all.
+    test
+        Galaxies that only judge, a seeded subset of those that may; None takes all.
     min_votes
         Fewest votes on a question for its vote fraction to be judged; replayed singly, fewer make a galaxy ineligible.
     draws
@@ -59,6 +61,7 @@ class BackfillPlan:
     batch: int
     rounds: int
     pool: int | None = None
+    test: int | None = None
     min_votes: int = 10
     draws: int = 20
     passes: float = 0.0

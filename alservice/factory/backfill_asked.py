@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from alservice.core.backfill import BackfillPlan, policy_named
+from alservice.core.backfill import ALL, BackfillPlan, policy_named
 from alservice.core.tree import load_tree
 from alservice.errors import BadConfig
 from alservice.factory.alone import file_digest
+from alservice.model.device import faster_precision, resolve_device
 from alservice.model.networks import NetworkConfig
 from alservice.model.training import FitConfig
 
-SIZES: Final = {"smooth": (256, 128), "bar": (128, 64)}
-"""Initial galaxies, and galaxies per round: of smooth the paper's; of bar fewer, as few galaxies are asked it."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usual:
+    """What suits a question where nothing else is asked for.
+
+    Parameters
+    ----------
+    initial, batch
+        Galaxies before the first round and in each.
+    px, field
+        Side that images are scaled to (px), and the central share of it that the network sees.
+    steps, passes
+        Least gradient steps of a training, and least times that it sees each galaxy.
+    """
+
+    initial: int
+    batch: int
+    px: int
+    field: float
+    steps: int
+    passes: float
+
+
+SIZES: Final[Mapping[str, Usual]] = {
+    "smooth": Usual(initial=256, batch=128, px=64, field=0.5, steps=400, passes=0),
+    "bar": Usual(initial=128, batch=64, px=64, field=0.5, steps=400, passes=0),
+    ALL: Usual(initial=256, batch=128, px=64, field=0.5, steps=400, passes=0),
+}
+"""Galaxies of smooth are the paper's; of bar fewer, as few galaxies are asked it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,26 +111,38 @@ def make_backfill(
     initial: int | None,
     batch: int | None,
     pool: int | None,
+    test: int | None,
     galaxies: int | None,
     unbiased_pool: bool,
     network: str,
-    px: int,
-    field: float,
-    steps: int,
+    px: int | None,
+    field: float | None,
+    steps: int | None,
+    passes: float | None,
     device: str,
 ) -> Backfill:
     """Return what was asked for by a form or a command, with the question's sizes where none are given."""
-    usual = SIZES.get(question, SIZES["smooth"])
+    usual = SIZES.get(question, SIZES[ALL])
     return Backfill(
         data=data,
         tree=tree,
         policies=policies,
         seeds=seeds,
         plan=BackfillPlan(
-            question=question, initial=initial or usual[0], batch=batch or usual[1], rounds=rounds, pool=pool
+            question=question,
+            initial=initial or usual.initial,
+            batch=batch or usual.batch,
+            rounds=rounds,
+            pool=pool,
+            test=test,
+            passes=usual.passes if passes is None else passes,
         ),
         training=FitConfig(
-            network=NetworkConfig(name=network, image_px=px, field=field), steps=steps, threads=1, looks=4
+            network=NetworkConfig(name=network, image_px=px or usual.px, field=field or usual.field),
+            steps=steps or usual.steps,
+            threads=1,
+            looks=4,
+            precision=faster_precision(resolve_device(device)),
         ),
         galaxies=galaxies,
         unbiased_pool=unbiased_pool,

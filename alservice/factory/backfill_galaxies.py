@@ -84,7 +84,8 @@ def _read(asked: Backfill, progress: Progress) -> tuple[VotedGalaxies, Sequence[
     everyone = target.answer is None or not tree.parents_of[tree.question_of_answer[target.columns[0]]]
     tests = may_judge & (galaxies.evaluation if everyone or not unbiased or asked.unbiased_pool else is_unbiased)
     pool = may_judge & ~tests & ~galaxies.evaluation & (is_unbiased if asked.unbiased_pool else True)
-    pool = _subset(galaxies.galaxy_ids, pool, asked.plan.pool)
+    pool = _subset("pool", galaxies.galaxy_ids, pool, asked.plan.pool)
+    tests = _subset("test", galaxies.galaxy_ids, tests, asked.plan.test)
     if pool.sum() < asked.plan.needed or not tests.any():
         raise BadVotes(
             f"{pool.sum()} galaxies can be asked about and {tests.sum()} can judge: this backfill labels "
@@ -108,13 +109,13 @@ def _rows(asked: Backfill, tree: Tree) -> tuple[Iterator[CatalogueRow | Catalogu
     return source.rows(asked.galaxies, EVALUATION_SEED), total, frozenset(source.unbiased_ids())
 
 
-def _subset(galaxy_ids: Sequence[str], pool: BoolArray, size: int | None) -> BoolArray:
-    """Return a pool of so many galaxies, those whose ids hash smallest."""
-    places = np.flatnonzero(pool)
+def _subset(what: str, galaxy_ids: Sequence[str], those: BoolArray, size: int | None) -> BoolArray:
+    """Return so many of those galaxies, the ones whose ids hash smallest."""
+    places = np.flatnonzero(those)
     if size is None or size >= len(places):
-        return pool
-    order = np.argsort([stable_fraction("pool", galaxy_ids[place]) for place in places.tolist()], kind="stable")
-    kept = np.zeros_like(pool)
+        return those
+    order = np.argsort([stable_fraction(what, galaxy_ids[place]) for place in places.tolist()], kind="stable")
+    kept = np.zeros_like(those)
     kept[places[order[:size]]] = True
     return kept
 

@@ -141,7 +141,8 @@ def _lead(asked: Backfill, replay: Replay) -> str:
         f"{source}: {len(replay.pool.galaxy_ids):,} galaxies to choose from, {len(replay.test.galaxy_ids):,} to judge "
         f"by; {plan.initial} at random, then {plan.rounds} rounds of {plan.batch}; {asked.seeds} seeds. Network "
         f"{asked.training.network.name} at {asked.training.network.image_px} px (field "
-        f"{asked.training.network.field:g}), {asked.training.steps} steps from scratch each time."
+        f"{asked.training.network.field:g}), at least {asked.training.steps} steps and "
+        f"{plan.passes:g} passes from scratch each time, in {asked.training.precision}."
     )
 
 
