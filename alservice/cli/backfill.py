@@ -34,6 +34,9 @@ def backfill(
         bool, typer.Option("--unbiased-pool", help="Choose from the catalogue's unbiased part only.")
     ] = False,
     tree: Annotated[str, typer.Option("--tree", help="Question tree.")] = "gz2",
+    encoder: Annotated[
+        Path | None, typer.Option("--encoder", help="Model whose trunk is kept: trainings fit heads only, in seconds.")
+    ] = None,
     network: Annotated[str, typer.Option("--network", help="Network by name.")] = "compact",
     px: Annotated[
         int | None, typer.Option("--px", min=16, max=1024, help="Side that images are scaled to, px [by question].")
@@ -72,6 +75,7 @@ def backfill(
             test=test,
             galaxies=galaxies,
             unbiased_pool=unbiased_pool,
+            encoder=encoder,
             network=network,
             px=px,
             field=field,

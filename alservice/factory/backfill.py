@@ -12,15 +12,17 @@ from alservice.adapters.progress import NoProgress
 from alservice.adapters.revision import code_revision
 from alservice.adapters.run_folder import claim_folder
 from alservice.adapters.telemetry import configure_logging
-from alservice.core.backfill import Round, target_of
+from alservice.core.backfill import Round, Target, target_of
 from alservice.core.gate import GatePolicy
 from alservice.core.tree import load_tree
 from alservice.errors import BadConfig
+from alservice.factory.alone import load_model
 from alservice.factory.backfill_asked import Backfill
-from alservice.factory.backfill_galaxies import keep_galaxies, read_galaxies
+from alservice.factory.backfill_galaxies import keep_embeddings, keep_galaxies, read_embeddings, read_galaxies
 from alservice.model.device import resolve_device, use_threads
 from alservice.ports import Progress
-from alservice.services.backfill import INITIAL, Replay
+from alservice.services.backfill import INITIAL, Learner, Replay
+from alservice.services.refit_heads import RefitHeads
 from alservice.services.train_alone import TrainAlone
 
 _ROUNDS: Final = "rounds"
@@ -39,6 +41,8 @@ def open_backfill(asked: Backfill, out: Path, progress: Progress) -> Iterator[Ro
     """
     with claim_folder(out, asked.document()) as folder:
         keep_galaxies(asked, folder, progress)
+        if asked.encoder is not None:
+            keep_embeddings(out, folder, asked.encoder, asked.device)
         (out / _ROUNDS).mkdir(exist_ok=True)
         yield RoundFolder(out / _ROUNDS)
 
@@ -69,13 +73,23 @@ def open_replay(asked: Backfill, out: Path) -> Replay:
         test=galaxies.only(tests),
         training=asked.training,
         gate=GatePolicy(),
-        train=TrainAlone(
-            tree=target.tree,
-            device=resolve_device(asked.device),
-            code_revision=code_revision(),
-            progress=NoProgress(),
-        ),
+        learner=_learner(asked, out, target, galaxies.galaxy_ids),
         rounds=RoundFolder(out / _ROUNDS),
+    )
+
+
+def _learner(asked: Backfill, out: Path, target: Target, galaxy_ids: Sequence[str]) -> Learner:
+    device, revision = resolve_device(asked.device), code_revision()
+    if asked.encoder is None:
+        return TrainAlone(tree=target.tree, device=device, code_revision=revision, progress=NoProgress())
+    encoder, digest = load_model(asked.encoder, device="cpu")
+    return RefitHeads(
+        tree=target.tree,
+        device=device,
+        code_revision=revision,
+        encoder=encoder,
+        digest=digest,
+        embeddings=dict(zip(galaxy_ids, read_embeddings(out), strict=True)),
     )
 
 

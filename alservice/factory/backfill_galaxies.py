@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import torch
 
 from alservice.adapters import images
 from alservice.adapters.catalogue_files import open_catalogue
@@ -18,15 +19,20 @@ from alservice.core.catalogues import CatalogueFault, CatalogueRow, evaluation_f
 from alservice.core.ids import stable_fraction
 from alservice.core.tree import Tree, load_tree
 from alservice.errors import BadConfig, BadVotes
-from alservice.factory.alone import EVALUATION_SEED
+from alservice.factory.alone import EVALUATION_SEED, load_model
 from alservice.factory.backfill_asked import Backfill
 from alservice.factory.rehearsal import synthetic_rows
+from alservice.model.device import resolve_device, resolve_precision
+from alservice.model.embed import Embedder
+from alservice.model.networks import check_images
 from alservice.ports import Progress
 from alservice.services.read_galaxies import ReadGalaxies, VotedGalaxies
-from alservice.shapes import BoolArray
+from alservice.shapes import BoolArray, FloatArray
 
 _IMAGES: Final = "images.npy"
 _GALAXIES: Final = "galaxies.npz"
+_EMBEDDINGS: Final = "embeddings.npy"
+_CHUNK: Final = 1024
 
 
 def keep_galaxies(asked: Backfill, folder: RunFolder, progress: Progress) -> None:
@@ -55,6 +61,28 @@ def read_galaxies(out: Path, target: Target) -> tuple[VotedGalaxies, BoolArray]:
         evaluation=tests,
     )
     return galaxies, tests
+
+
+def keep_embeddings(out: Path, folder: RunFolder, encoder: Path, device: str) -> None:
+    """Embed all galaxies of a backfill's folder with a model's trunk, unless that is done."""
+    if folder.read(_EMBEDDINGS) is not None:
+        return
+    resolved = resolve_device(device)
+    network, _ = load_model(encoder, device=resolved)
+    embed = Embedder(network, views=8, dtype=resolve_precision("auto", resolved))
+    images = np.load(out / _IMAGES, mmap_mode="r")
+    check_images(images, network.config)
+    starts = range(0, len(images), _CHUNK)
+    rows = [embed(torch.from_numpy(np.array(images[start : start + _CHUNK]))).cpu().numpy() for start in starts]
+    buffer = io.BytesIO()
+    np.save(buffer, np.concatenate(rows))
+    folder.write(_EMBEDDINGS, buffer.getvalue())
+
+
+def read_embeddings(out: Path) -> FloatArray:
+    """Return the embeddings (N, E) float32 of a backfill's galaxies, in their order."""
+    embeddings: FloatArray = np.load(out / _EMBEDDINGS, mmap_mode="r")
+    return embeddings
 
 
 def _read(asked: Backfill, progress: Progress) -> tuple[VotedGalaxies, Sequence[bool]]:

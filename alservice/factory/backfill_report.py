@@ -135,14 +135,14 @@ def _shares(target: Target, galaxies: VotedGalaxies) -> dict[str, float]:
 
 
 def _lead(asked: Backfill, replay: Replay) -> str:
-    plan = asked.plan
+    plan, training = asked.plan, asked.training
     source = "the synthetic sky" if asked.data is None else asked.data.name
+    how = "from scratch" if asked.encoder is None else "of the heads alone, on the trunk of an earlier model,"
     return (
         f"{source}: {len(replay.pool.galaxy_ids):,} galaxies to choose from, {len(replay.test.galaxy_ids):,} to judge "
         f"by; {plan.initial} at random, then {plan.rounds} rounds of {plan.batch}; {asked.seeds} seeds. Network "
-        f"{asked.training.network.name} at {asked.training.network.image_px} px (field "
-        f"{asked.training.network.field:g}), at least {asked.training.steps} steps and "
-        f"{plan.passes:g} passes from scratch each time, in {asked.training.precision}."
+        f"{training.network.name} at {training.network.image_px} px (field {training.network.field:g}); each training "
+        f"{how} has at least {training.steps} steps and {plan.passes:g} passes."
     )
 
 

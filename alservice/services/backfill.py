@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -18,12 +19,12 @@ from alservice.core.gate import GatePolicy, decide
 from alservice.core.ids import seed_of
 from alservice.core.policies import RULES, PolicyName, policy_scores
 from alservice.core.posteriors import Posterior
+from alservice.model.card import ModelCard
 from alservice.model.networks import Network
-from alservice.model.sample import sample_posterior
 from alservice.model.training import FitConfig, decay_of
 from alservice.ports import RoundStore
 from alservice.services.read_galaxies import VotedGalaxies
-from alservice.services.train_alone import DRAWS_SEED, TrainAlone, revive
+from alservice.services.train_alone import revive
 from alservice.shapes import FloatArray
 
 INITIAL = "initial"
@@ -34,6 +35,20 @@ SURVEY_SAMPLE = 200
 
 TOLERANCE = 0.10
 """Vote-fraction error of the coverage error that is tabled."""
+
+
+class Learner(Protocol):
+    """Votes to models, and models to posteriors: whole networks, or heads on a trunk that stays."""
+
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+
+    def run(self, galaxies: VotedGalaxies, config: FitConfig) -> tuple[ModelCard, bytes]:
+        """Return the card and the model as bytes."""
+
+    def draws(self, network: Network, galaxies: VotedGalaxies, n: int) -> FloatArray:
+        """Return n posterior draws per galaxy (N, n, A)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +71,7 @@ class Replay:
     test: VotedGalaxies
     training: FitConfig
     gate: GatePolicy
-    train: TrainAlone
+    learner: Learner
     rounds: RoundStore
     seconds: Callable[[], float] = time.perf_counter
 
@@ -91,7 +106,7 @@ class Replay:
         last = run[-1]
         owner = INITIAL if last.champion_round == 0 else policy
         model = self.rounds.model(owner, last.seed, last.champion_round)
-        champion, _, _ = revive(model, self.target.tree, device=self.train.device)
+        champion, _, _ = revive(model, self.target.tree, device=self.learner.device)
         labelled = {choice.galaxy_id for done in run for choice in done.chosen}
         seed = seed_of(last.seed, "backfill", last.number + 1)
         scores = self._scores(policy_named(policy), seed, champion, labelled)
@@ -103,7 +118,7 @@ class Replay:
         clock = _Stopwatch(self.seconds)
         live = before[-1].champion_round
         owner = INITIAL if live == 0 else policy
-        champion, _, digest = revive(self.rounds.model(owner, seed, live), self.target.tree, device=self.train.device)
+        champion, _, digest = revive(self.rounds.model(owner, seed, live), self.target.tree, device=self.learner.device)
         with clock("predict"):
             chosen = self._choose(policy, seed, before, champion)
         return self._round(
@@ -174,8 +189,8 @@ class Replay:
         labelled = {choice.galaxy_id for done in before for choice in done.chosen} | {c.galaxy_id for c in chosen}
         learn = self.pool.only(np.array([galaxy_id in labelled for galaxy_id in self.pool.galaxy_ids]))
         with clock("train"):
-            _, model = self.train.run(learn, self._fit_config(len(labelled), seed_of(seed, "training", number)))
-        network, _, digest = revive(model, self.target.tree, device=self.train.device)
+            _, model = self.learner.run(learn, self._fit_config(len(labelled), seed_of(seed, "training", number)))
+        network, _, digest = revive(model, self.target.tree, device=self.learner.device)
         with clock("evaluate"):
             candidate = self._assess(network, digest)
             verdict = self._verdict(seed, number, candidate, None if champion is None else self._assess(*champion))
@@ -221,10 +236,7 @@ class Replay:
         return assess(self.target.tree, posterior, self.test.counts, min_votes=self.plan.min_votes)
 
     def _draws(self, network: Network, galaxies: VotedGalaxies) -> FloatArray:
-        draws, _ = sample_posterior(
-            network, galaxies.images, draws=self.plan.draws, seed=DRAWS_SEED, device=self.train.device
-        )
-        return draws
+        return self.learner.draws(network, galaxies, self.plan.draws)
 
     def _terms(self, candidate: Assessment) -> FloatArray:
         answer = self.target.answer or 0

@@ -28,7 +28,7 @@ def make_replay(store=None, target=TARGET, **plan):
         test=galaxies_of(target, 30, seed=2, prefix="t"),
         training=FitConfig(network=NetworkConfig(image_px=16, heads=2), steps=3, batch=4, threads=1, looks=1),
         gate=GatePolicy(min_galaxies=10, min_question_galaxies=10, repeats=100),
-        train=TrainAlone(tree=target.tree, device="cpu", code_revision="test", progress=NoProgress()),
+        learner=TrainAlone(tree=target.tree, device="cpu", code_revision="test", progress=NoProgress()),
         rounds=Rounds() if store is None else store,
         seconds=lambda: 0.0,
     )
