@@ -15,7 +15,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
-from alservice.factory.backfill import Backfill, begin_worker, make_backfill, open_backfill, run_backfill
+from alservice.factory.backfill import begin_worker, open_backfill, run_backfill
+from alservice.factory.backfill_asked import Backfill, make_backfill
 from alservice.factory.backfill_report import write_report
 from alservice.factory.context import process_progress
 from alservice.ports import Progress
@@ -37,12 +38,15 @@ class BackfillParameters(BaseModel):
     initial: int | None = Field(default=None, ge=2, description="Galaxies labelled at random first.")
     batch: int | None = Field(default=None, ge=1, description="Galaxies chosen in each round.")
     pool: int | None = Field(default=None, ge=2, description="Galaxies to choose from; empty for all.")
+    test: int | None = Field(default=None, ge=2, description="Galaxies that only judge; empty for the whole stream.")
     galaxies: int | None = Field(default=None, ge=20, description="Galaxies of the catalogue to use; empty for all.")
     unbiased_pool: bool = Field(default=False, description="Choose from the unbiased part of the catalogue only.")
+    encoder: Path | None = Field(default=None, description="Model whose trunk is kept; empty trains whole networks.")
     network: str = Field(default="compact", description="Network by name.")
-    px: int = Field(default=64, ge=16, le=1024, description="Side that images are scaled to (px).")
-    field: float = Field(default=0.5, gt=0, le=1, description="Central share of the side that the network sees.")
-    steps: int = Field(default=400, ge=1, description="Gradient steps of every training.")
+    px: int | None = Field(default=None, ge=16, le=1024, description="Side that images are scaled to (px).")
+    field: float | None = Field(default=None, gt=0, le=1, description="Central share of the side that is seen.")
+    steps: int | None = Field(default=None, ge=1, description="Least gradient steps of a training.")
+    passes: float | None = Field(default=None, ge=0, description="Least times that a training sees each galaxy.")
     device: str = Field(default="auto", description="torch device.")
     workers: int = Field(default=0, ge=0, description="Processes at a time; 0 takes one per core.")
 

@@ -28,15 +28,29 @@ def backfill(
     initial: Annotated[int | None, typer.Option("--initial", min=2, help="Galaxies labelled at random first.")] = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Galaxies chosen in each round.")] = None,
     pool: Annotated[int | None, typer.Option("--pool", min=2, help="Galaxies to choose from [all].")] = None,
+    test: Annotated[int | None, typer.Option("--test", min=2, help="Galaxies that only judge [all that may].")] = None,
     galaxies: Annotated[int | None, typer.Option("--galaxies", min=20, help="Galaxies to use [all].")] = None,
     unbiased_pool: Annotated[
         bool, typer.Option("--unbiased-pool", help="Choose from the catalogue's unbiased part only.")
     ] = False,
     tree: Annotated[str, typer.Option("--tree", help="Question tree.")] = "gz2",
+    encoder: Annotated[
+        Path | None, typer.Option("--encoder", help="Model whose trunk is kept: trainings fit heads only, in seconds.")
+    ] = None,
     network: Annotated[str, typer.Option("--network", help="Network by name.")] = "compact",
-    px: Annotated[int, typer.Option("--px", min=16, max=1024, help="Side that images are scaled to (px).")] = 64,
-    field: Annotated[float, typer.Option("--field", min=0.1, max=1.0, help="Central share of the side to see.")] = 0.5,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Gradient steps of every training.")] = 400,
+    px: Annotated[
+        int | None, typer.Option("--px", min=16, max=1024, help="Side that images are scaled to, px [by question].")
+    ] = None,
+    field: Annotated[
+        float | None, typer.Option("--field", min=0.1, max=1.0, help="Central share of the side to see [by question].")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Least gradient steps of a training [by question].")
+    ] = None,
+    passes: Annotated[
+        float | None,
+        typer.Option("--passes", min=0, help="Least times that a training sees each labelled galaxy [by question]."),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="torch device: cpu, cuda, auto.")] = "auto",
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes at a time [one per core].")] = 0,
     as_json: AsJson = False,
@@ -58,12 +72,15 @@ def backfill(
             initial=initial,
             batch=batch,
             pool=pool,
+            test=test,
             galaxies=galaxies,
             unbiased_pool=unbiased_pool,
+            encoder=encoder,
             network=network,
             px=px,
             field=field,
             steps=steps,
+            passes=passes,
             device=device,
             workers=workers,
         )

@@ -17,7 +17,7 @@ import numpy as np
 from alservice.core.policies import RULES, PolicyName
 from alservice.core.tree import Tree
 from alservice.core.votes import totals
-from alservice.errors import BadConfig, BadVotes
+from alservice.errors import BadConfig
 from alservice.shapes import BoolArray, FloatArray, IntArray
 
 ALL: Final = "all"
@@ -44,10 +44,14 @@ class BackfillPlan:
         Rounds after the first model.
     pool
         Galaxies to choose from, a seeded subset; None takes all.
+    test
+        Galaxies that only judge, a seeded subset of those that may; None takes all.
     min_votes
         Fewest votes on a question for its vote fraction to be judged; replayed singly, fewer make a galaxy ineligible.
     draws
         Posterior draws per galaxy.
+    passes
+        Least times that training sees each labelled galaxy: steps that suit the first round are too few for the last.
     gated
         Whether the gate decides which model chooses the next batch, as in the live loop; else the newest always does.
     """
@@ -57,13 +61,15 @@ class BackfillPlan:
     batch: int
     rounds: int
     pool: int | None = None
+    test: int | None = None
     min_votes: int = 10
     draws: int = 20
+    passes: float = 0.0
     gated: bool = True
 
     def __post_init__(self) -> None:
-        if min(self.initial, self.batch, self.min_votes) < 1 or self.rounds < 0 or self.draws < 2:
-            raise BadConfig(f"a backfill needs galaxies, rounds and at least 2 draws: {self}")
+        if min(self.initial, self.batch, self.min_votes) < 1 or min(self.rounds, self.passes) < 0 or self.draws < 2:
+            raise BadConfig(f"a backfill needs galaxies, rounds, passes and at least 2 draws: {self}")
         if self.pool is not None and self.pool < self.needed:
             raise BadConfig(f"a pool of {self.pool} galaxies is less than the {self.needed} that are asked for")
 
@@ -202,23 +208,3 @@ def policy_named(name: str) -> PolicyName:
         if name == known:
             return known
     raise BadConfig(f"policy {name!r} is none of {', '.join(RULES)}")
-
-
-def vote_noise(target: Target, counts: IntArray, *, min_votes: int) -> float | None:
-    """Return the RMSE that a perfect prediction would have, from the votes' own noise; None on a whole tree.
-
-    The variance of k/N is estimated without bias by (k/N)(1 - k/N)/(N - 1), galaxy by galaxy.
-
-    Raises
-    ------
-    BadVotes
-        No galaxy has enough votes.
-    """
-    if target.answer is None:
-        return None
-    asked = counts.sum(axis=1).astype(np.float64)
-    judged = asked >= max(min_votes, 2)
-    if not judged.any():
-        raise BadVotes(f"no galaxy has {min_votes} votes on {target.tree.questions[0].name}")
-    share = counts[judged, target.answer] / asked[judged]
-    return float(np.sqrt((share * (1 - share) / (asked[judged] - 1)).mean()))

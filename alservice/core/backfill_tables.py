@@ -68,6 +68,31 @@ def rounds_table(policies: Sequence[tuple[str, Runs]]) -> TextTable:
     )
 
 
+def floor_table(policies: Sequence[tuple[str, Runs]], *, noise: float | None, nll: float) -> TextTable:
+    """Return how far first and last rounds are above what a perfect prediction would have, means over seeds.
+
+    Parameters
+    ----------
+    noise, nll
+        RMSE from the noise of the votes (None: not judged), and a lower bound of the NLL per vote (nats). The model's
+        part of an RMSE is what is left of its square, as the two errors are independent.
+    """
+    rows = []
+    for policy, runs in policies:
+        for place in (0, -1):
+            rounds = [run[place] for run in runs]
+            found = np.mean([r.nll_per_vote for r in rounds])
+            rows.append(
+                (policy, f"{rounds[0].labels:,}", f"{found - nll:.4f}", _above([r.rmse for r in rounds], noise))
+            )
+    error = "" if noise is None else f", and an RMSE of {noise:.4f}"
+    return TextTable(
+        title=f"A perfect prediction would have an NLL of at least {nll:.4f} nats per vote{error}; what is above it",
+        head=("policy", "labels", "NLL/vote above it [nats]", "RMSE without the noise"),
+        rows=tuple(rows),
+    )
+
+
 def gate_table(policies: Sequence[tuple[str, Runs]]) -> TextTable:
     """Return how often the gate promoted, held and rejected, after first models."""
     kinds = ("promote", "hold", "reject")
@@ -126,6 +151,15 @@ def cost_table(model: CostModel, saving: Saving, labels: int) -> TextTable:
         head=("survey", "choice", "new labels", "votes", "volunteer days", "machine hours"),
         rows=tuple(rows),
     )
+
+
+def _above(rmse: Sequence[float | None], noise: float | None) -> str:
+    """Return what is left of a mean square error without its noise, as a root."""
+    squares = [value**2 for value in rmse if value is not None]
+    if noise is None or not squares:
+        return "-"
+    left = np.mean(squares) - noise**2
+    return f"{np.sqrt(left):.4f}" if left >= 0 else "none"
 
 
 def _percent(estimate: Estimate) -> str:

@@ -12,11 +12,12 @@ from alservice.adapters.backfill_rounds import RoundFolder
 from alservice.adapters.csv_lines import csv_lines
 from alservice.adapters.report.backfill import BackfillData, Picture, PolicyCurve, render_backfill
 from alservice.adapters.run_folder import write_whole
-from alservice.core.backfill import Target, target_of, vote_noise
+from alservice.core.backfill import Target, target_of
 from alservice.core.backfill_tables import (
     CLASSIFICATIONS_PER_DAY,
     Runs,
     cost_table,
+    floor_table,
     gate_table,
     rounds_table,
     savings_table,
@@ -27,7 +28,9 @@ from alservice.core.ids import seed_of
 from alservice.core.savings import Saving, curves_of, savings
 from alservice.core.scorecard_table import TextTable
 from alservice.core.tree import load_tree
-from alservice.factory.backfill import Backfill, open_replay, rounds_of
+from alservice.core.vote_floor import likelihood_floor, vote_noise
+from alservice.factory.backfill import open_replay, rounds_of
+from alservice.factory.backfill_asked import Backfill
 from alservice.services.backfill import Replay
 from alservice.services.read_galaxies import VotedGalaxies
 
@@ -48,17 +51,23 @@ def write_report(asked: Backfill, out: Path, folder: RoundFolder) -> str:
     replay = open_replay(asked, out)
     found = _savings(target, policies)
     table = savings_table(found)
+    nll_floor = likelihood_floor(target, replay.test.counts)
+    noise = vote_noise(target, replay.test.counts, min_votes=asked.plan.min_votes)
+    floor = nll_floor if noise is None else noise
+    floors = floor_table(policies, noise=noise, nll=nll_floor)
     data = BackfillData(
         title=f"Backfill of {asked.plan.question}: {', '.join(name for name, _ in policies)}",
         lead=_lead(asked, replay),
         findings=_findings(found),
         metric=target.metric,
         answer=target.tree.columns[target.answer or 0],
-        floor=vote_noise(target, replay.test.counts, min_votes=asked.plan.min_votes),
+        floor=floor,
+        likelihood_floor=None if target.answer is None else nll_floor,
         curves=[_curve(target, replay.pool, policy, runs) for policy, runs in policies],
         tables=[
             ("Labels saved", table),
             ("First and last round", rounds_table(policies)),
+            ("Above the noise of the votes", floors),
             ("The gate", gate_table(policies)),
             ("Time", time_table(policies)),
             *_cost(asked, replay, policies, found),
@@ -126,13 +135,14 @@ def _shares(target: Target, galaxies: VotedGalaxies) -> dict[str, float]:
 
 
 def _lead(asked: Backfill, replay: Replay) -> str:
-    plan = asked.plan
+    plan, training = asked.plan, asked.training
     source = "the synthetic sky" if asked.data is None else asked.data.name
+    how = "from scratch" if asked.encoder is None else "of the heads alone, on the trunk of an earlier model,"
     return (
         f"{source}: {len(replay.pool.galaxy_ids):,} galaxies to choose from, {len(replay.test.galaxy_ids):,} to judge "
         f"by; {plan.initial} at random, then {plan.rounds} rounds of {plan.batch}; {asked.seeds} seeds. Network "
-        f"{asked.training.network.name} at {asked.training.network.image_px} px (field "
-        f"{asked.training.network.field:g}), {asked.training.steps} steps from scratch each time."
+        f"{training.network.name} at {training.network.image_px} px (field {training.network.field:g}); each training "
+        f"{how} has at least {training.steps} steps and {plan.passes:g} passes."
     )
 
 

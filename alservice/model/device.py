@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from alservice.errors import BadConfig
+from alservice.model.training import Precision
 
 
 def resolve_device(name: str) -> str:
@@ -37,10 +38,15 @@ def resolve_precision(name: str, device: str) -> torch.dtype:
     """
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if name == "auto":
-        return torch.bfloat16 if _is_bfloat16_native(device) else torch.float32
+        name = faster_precision(device)
     if name not in known:
         raise BadConfig(f"precision: {name!r} is none of auto, {', '.join(known)}", precision=name)
     return known[name]
+
+
+def faster_precision(device: str) -> Precision:
+    """Return the name of the precision that ``auto`` takes on a device, to be kept with what was made in it."""
+    return "bfloat16" if _is_bfloat16_native(device) else "float32"
 
 
 def _is_bfloat16_native(device: str) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -17,22 +19,36 @@ from alservice.core.gate import GatePolicy, decide
 from alservice.core.ids import seed_of
 from alservice.core.policies import RULES, PolicyName, policy_scores
 from alservice.core.posteriors import Posterior
-from alservice.model.fit import FitConfig
+from alservice.model.card import ModelCard
 from alservice.model.networks import Network
-from alservice.model.sample import sample_posterior
+from alservice.model.training import FitConfig, decay_of
 from alservice.ports import RoundStore
 from alservice.services.read_galaxies import VotedGalaxies
-from alservice.services.train_alone import DRAWS_SEED, TrainAlone, revive
+from alservice.services.train_alone import revive
 from alservice.shapes import FloatArray
 
 INITIAL = "initial"
 """Under this name the first round of a seed is kept, for all policies."""
 
 SURVEY_SAMPLE = 200
-"""Galaxies of the pool, drawn uniformly, that stand for the survey in EPIG."""
+"""Galaxies that stand for the survey in EPIG: of the pool's unbiased part, drawn uniformly, labelled or not."""
 
 TOLERANCE = 0.10
 """Vote-fraction error of the coverage error that is tabled."""
+
+
+class Learner(Protocol):
+    """Votes to models, and models to posteriors: whole networks, or heads on a trunk that stays."""
+
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+
+    def run(self, galaxies: VotedGalaxies, config: FitConfig) -> tuple[ModelCard, bytes]:
+        """Return the card and the model as bytes."""
+
+    def draws(self, network: Network, galaxies: VotedGalaxies, n: int) -> FloatArray:
+        """Return n posterior draws per galaxy (N, n, A)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +60,7 @@ class Replay:
     pool, test
         Galaxies to choose from, and those that only judge; votes on the target's answers.
     training
-        How every model is trained; its seed is replaced by the run's.
+        How every model is trained; its seed is replaced by the run's, its steps grow with the plan's passes.
     seconds
         Tells a time that only grows (s).
     """
@@ -55,7 +71,7 @@ class Replay:
     test: VotedGalaxies
     training: FitConfig
     gate: GatePolicy
-    train: TrainAlone
+    learner: Learner
     rounds: RoundStore
     seconds: Callable[[], float] = time.perf_counter
 
@@ -90,7 +106,7 @@ class Replay:
         last = run[-1]
         owner = INITIAL if last.champion_round == 0 else policy
         model = self.rounds.model(owner, last.seed, last.champion_round)
-        champion, _, _ = revive(model, self.target.tree, device=self.train.device)
+        champion, _, _ = revive(model, self.target.tree, device=self.learner.device)
         labelled = {choice.galaxy_id for done in run for choice in done.chosen}
         seed = seed_of(last.seed, "backfill", last.number + 1)
         scores = self._scores(policy_named(policy), seed, champion, labelled)
@@ -102,7 +118,7 @@ class Replay:
         clock = _Stopwatch(self.seconds)
         live = before[-1].champion_round
         owner = INITIAL if live == 0 else policy
-        champion, _, digest = revive(self.rounds.model(owner, seed, live), self.target.tree, device=self.train.device)
+        champion, _, digest = revive(self.rounds.model(owner, seed, live), self.target.tree, device=self.learner.device)
         with clock("predict"):
             chosen = self._choose(policy, seed, before, champion)
         return self._round(
@@ -141,20 +157,23 @@ class Replay:
     def _scores(self, policy: PolicyName, seed: int, champion: Network, labelled: set[str]) -> FloatArray:
         """Return the score of every galaxy that is not labelled, NaN of those that are."""
         waiting = np.array([galaxy_id not in labelled for galaxy_id in self.pool.galaxy_ids])
-        concentrations = self._draws(champion, self.pool.only(waiting))
-        sample = np.random.default_rng(seed).permutation(len(concentrations))[:SURVEY_SAMPLE]
         tree = self.target.tree
         scores = np.full(len(waiting), np.nan)
         scores[waiting] = policy_scores(
             policy,
             tree,
-            concentrations,
+            self._draws(champion, self.pool.only(waiting)),
             votes=expected_votes(self.target, self.pool.counts),
             weights=np.ones(tree.n_questions),
             answer=self.target.sought,
-            target=concentrations[sample] if policy == "epig" else None,
+            target=self._draws(champion, self._survey(seed)) if policy == "epig" else None,
         )
         return scores
+
+    def _survey(self, seed: int) -> VotedGalaxies:
+        """Return galaxies as the survey has them: those that policies prefer, or a selection, are not."""
+        fair = np.flatnonzero(self.pool.unbiased) if self.pool.unbiased.any() else np.arange(len(self.pool.galaxy_ids))
+        return self.pool.only(np.random.default_rng(seed).permutation(fair)[:SURVEY_SAMPLE])
 
     def _round(
         self,
@@ -170,8 +189,8 @@ class Replay:
         labelled = {choice.galaxy_id for done in before for choice in done.chosen} | {c.galaxy_id for c in chosen}
         learn = self.pool.only(np.array([galaxy_id in labelled for galaxy_id in self.pool.galaxy_ids]))
         with clock("train"):
-            _, model = self.train.run(learn, replace(self.training, seed=seed_of(seed, "training", number)))
-        network, _, digest = revive(model, self.target.tree, device=self.train.device)
+            _, model = self.learner.run(learn, self._fit_config(len(labelled), seed_of(seed, "training", number)))
+        network, _, digest = revive(model, self.target.tree, device=self.learner.device)
         with clock("evaluate"):
             candidate = self._assess(network, digest)
             verdict = self._verdict(seed, number, candidate, None if champion is None else self._assess(*champion))
@@ -196,6 +215,11 @@ class Replay:
         self.rounds.save(done, model)
         return done
 
+    def _fit_config(self, labels: int, seed: int) -> FitConfig:
+        """Return the training of so many galaxies: as many steps as their passes take, decaying in all alike."""
+        steps = max(self.training.steps, math.ceil(self.plan.passes * labels / self.training.batch))
+        return replace(self.training, steps=steps, weight_decay=decay_of(steps), seed=seed)
+
     def _verdict(self, seed: int, number: int, candidate: Assessment, champion: Assessment | None) -> str:
         rng = np.random.default_rng(seed_of(seed, "gate", number))
         return decide(self.gate, champion=champion, candidate=candidate, rng=rng).verdict
@@ -212,10 +236,7 @@ class Replay:
         return assess(self.target.tree, posterior, self.test.counts, min_votes=self.plan.min_votes)
 
     def _draws(self, network: Network, galaxies: VotedGalaxies) -> FloatArray:
-        draws, _ = sample_posterior(
-            network, galaxies.images, draws=self.plan.draws, seed=DRAWS_SEED, device=self.train.device
-        )
-        return draws
+        return self.learner.draws(network, galaxies, self.plan.draws)
 
     def _terms(self, candidate: Assessment) -> FloatArray:
         answer = self.target.answer or 0

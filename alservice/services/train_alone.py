@@ -107,6 +107,11 @@ class TrainAlone:
             device=self.device,
         )
 
+    def draws(self, network: Network, galaxies: VotedGalaxies, n: int) -> FloatArray:
+        """Return n posterior draws per galaxy (N, n, A); raises what `sample_posterior` raises."""
+        drawn, _ = sample_posterior(network, galaxies.images, draws=n, seed=DRAWS_SEED, device=self.device)
+        return drawn
+
     def _say(self, loss: float) -> None:
         self.progress.advance()
         self.progress.note(f"NLL {loss:.2f} nats per galaxy")

@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from alservice.core.policies import PolicyName
 from alservice.core.posteriors import Posterior, answer_probabilities
+from alservice.factory.alone import load_model
 from tests.benchmarks import likelihood, predict
 from tests.benchmarks.acquisition import compare, streamed
 from tests.benchmarks.active_bias import main as active_bias
+from tests.benchmarks.backfill_encoder import main as backfill_encoder
 from tests.benchmarks.dashboard import PAGES
 from tests.benchmarks.dashboard import main as dashboard
 from tests.benchmarks.fault_campaign import run_campaign, run_fakes
@@ -22,6 +25,7 @@ from tests.benchmarks.publish_throughput import main as publish_throughput
 from tests.benchmarks.real_predictions import TREE, Population, load, make, save
 from tests.benchmarks.wasted_votes import experiment
 from tests.benchmarks.webhook import main as webhook
+from tests.support.shared import shared_data
 
 
 @pytest.mark.slow
@@ -168,3 +172,13 @@ def test_every_page_of_a_large_campaign_answers() -> None:
     """Each page of the dashboard is asked, with and without memory."""
     sizes = ["--cycles", "30", "--subjects", "2000", "--classifications", "5000", "--repeats", "2"]
     assert set(dashboard(sizes)) == set(PAGES)
+
+
+@pytest.mark.slow
+def test_a_trunk_is_made_from_galaxies_that_are_not_replayed(tmp_path: Path) -> None:
+    """The model is one that a backfill takes; what it learned from is not among the rows that are left."""
+    folder = backfill_encoder(["--out", str(tmp_path), "--galaxies", "40", "--of", "150", "--steps", "2"])
+    network, _ = load_model(folder / "encoder", device="cpu")
+    assert network.config.input_px == 32
+    kept = pq.read_metadata(folder / "rest.parquet").num_rows
+    assert kept == pq.read_metadata(shared_data() / "gz2_kaggle.parquet").num_rows - 40

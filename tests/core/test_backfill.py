@@ -12,10 +12,9 @@ from alservice.core.backfill import (
     expected_votes,
     policy_named,
     target_of,
-    vote_noise,
 )
 from alservice.core.tree import load_tree
-from alservice.errors import BadConfig, BadVotes, NotFound
+from alservice.errors import BadConfig, NotFound
 from tests.support.backfills import a_plan, a_round
 
 TREE = load_tree("gz2")
@@ -60,20 +59,6 @@ def test_galaxies_with_too_few_votes_on_a_question_are_left_out() -> None:
     whole[0, 0] = 1
     assert eligible(everything, whole, min_votes=10).tolist() == [True, False]
     assert expected_votes(bar, counts) == pytest.approx(19 / 3)
-
-
-def test_the_noise_of_votes_is_what_a_perfect_prediction_would_be_off_by() -> None:
-    """Estimated from counts alone, against a simulation that knows the truth."""
-    rng = np.random.default_rng(0)
-    smooth = target_of(TREE, "smooth")
-    share = rng.uniform(size=20_000)
-    k = rng.binomial(40, share)
-    counts = np.stack([k, 40 - k, np.zeros_like(k)], axis=1)
-    truth = np.sqrt(np.mean((k / 40 - share) ** 2))
-    assert vote_noise(smooth, counts, min_votes=10) == pytest.approx(truth, rel=0.02)
-    assert vote_noise(target_of(TREE, "all"), np.ones((3, TREE.n_answers), dtype=int), min_votes=10) is None
-    with pytest.raises(BadVotes, match="smooth-or-featured"):
-        vote_noise(smooth, counts[:0], min_votes=10)
 
 
 @pytest.mark.parametrize("wrong", [{"initial": 0}, {"batch": 0}, {"rounds": -1}, {"draws": 1}, {"pool": 17}])

@@ -15,7 +15,21 @@ from tests.support.shared import ROOT
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
 SMALL = ("--galaxies", "260", "--rounds", "2", "--seeds", "2", "--initial", "24", "--batch", "8", "--steps", "4")
-TINY = (*SMALL, "--px", "16", "--field", "1.0", "--policies", "power_bald", "--workers", "2")
+TINY = (
+    *SMALL,
+    "--px",
+    "16",
+    "--field",
+    "1.0",
+    "--passes",
+    "2",
+    "--policies",
+    "power_bald",
+    "--workers",
+    "2",
+    "--test",
+    "30",
+)
 
 
 def command(out: Path) -> list[str]:

@@ -11,7 +11,7 @@ from alservice.core.gate import GatePolicy
 from alservice.core.tree import load_tree
 from alservice.errors import BadConfig
 from alservice.model.networks import NetworkConfig
-from alservice.model.training import FitConfig
+from alservice.model.training import FitConfig, decay_of
 from alservice.services.backfill import INITIAL, Replay
 from alservice.services.train_alone import TrainAlone
 from tests.support.backfills import Rounds, a_plan, galaxies_of
@@ -28,7 +28,7 @@ def make_replay(store=None, target=TARGET, **plan):
         test=galaxies_of(target, 30, seed=2, prefix="t"),
         training=FitConfig(network=NetworkConfig(image_px=16, heads=2), steps=3, batch=4, threads=1, looks=1),
         gate=GatePolicy(min_galaxies=10, min_question_galaxies=10, repeats=100),
-        train=TrainAlone(tree=target.tree, device="cpu", code_revision="test", progress=NoProgress()),
+        learner=TrainAlone(tree=target.tree, device="cpu", code_revision="test", progress=NoProgress()),
         rounds=Rounds() if store is None else store,
         seconds=lambda: 0.0,
     )
@@ -115,6 +115,37 @@ def test_every_policy_runs_on_the_whole_tree(policy) -> None:
     run = make_replay(target=target, question="all", rounds=1).run(policy, 0)
     assert run[-1].labels == 14
     assert np.isfinite(run[-1].nll_per_vote)
+
+
+def test_training_grows_with_the_labels(monkeypatch) -> None:
+    """Steps as the passes take, never fewer than asked; weight decay acts alike in long and short runs."""
+    trained = []
+    run = TrainAlone.run
+
+    def watched(self, galaxies, config, **options):
+        trained.append((len(galaxies.galaxy_ids), config.steps, config.weight_decay))
+        return run(self, galaxies, config, **options)
+
+    monkeypatch.setattr(TrainAlone, "run", watched)
+    make_replay(passes=1.5).run("random", 0)
+    assert [(labels, steps) for labels, steps, _ in trained] == [(10, 4), (14, 6), (18, 7)]
+    assert {decay for _, _, decay in trained} == {decay_of(7)}
+
+
+@pytest.mark.parametrize("fair", [0, 3])
+def test_epig_asks_about_the_survey_and_not_about_a_selection(monkeypatch, fair) -> None:
+    """Its target is the part of the pool that samples the survey; all of it where no part is known to."""
+    targets = []
+
+    def watched(*_, target, **__):
+        targets.append(len(target))
+        return np.ones(30)
+
+    monkeypatch.setattr("alservice.services.backfill.policy_scores", watched)
+    replay = make_replay(rounds=1)
+    pool = replace(replay.pool, unbiased=np.arange(40) < fair)
+    replace(replay, pool=pool).run("epig", 0)
+    assert targets == [fair or 40]
 
 
 def test_what_is_left_is_ranked_by_the_last_champion() -> None:

@@ -59,14 +59,23 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class BackfillData:
-    """What the report shows."""
+    """What the report shows.
+
+    Parameters
+    ----------
+    floor
+        What a perfect prediction would have of the metric, from the noise of the votes.
+    likelihood_floor
+        The same of the NLL per vote (nats), where the metric is another.
+    """
 
     title: str
     lead: str
     findings: Sequence[str]
     metric: str
     answer: str
-    floor: float | None
+    floor: float
+    likelihood_floor: float | None
     curves: Sequence[PolicyCurve]
     tables: Sequence[tuple[str, TextTable]]
     galleries: Mapping[str, Sequence[Picture]]
@@ -85,8 +94,8 @@ def render_backfill(data: BackfillData) -> tuple[str, dict[str, bytes]]:
 
 def _figures(data: BackfillData) -> list[tuple[str, str, str, Figure]]:
     figures = [_learning(data), _fractions(data), _calibration(data)]
-    if data.floor is not None:
-        figures.insert(1, _likelihood(data))
+    if data.likelihood_floor is not None:
+        figures.insert(1, _likelihood(data, data.likelihood_floor))
     return figures
 
 
@@ -95,20 +104,21 @@ def _learning(data: BackfillData) -> tuple[str, str, str, Figure]:
     for curve, colour in _coloured(data):
         axes.plot(curve.labels, curve.figure, color=colour, marker="o", markersize=3, label=curve.policy)
         axes.fill_between(curve.labels, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
-    if data.floor is not None:
-        axes.axhline(data.floor, color=INK, linestyle=":", linewidth=1, label="noise of the votes alone")
+    _draw_floor(axes, data.floor)
     axes.legend(frameon=False)
     caption = (
         f"{data.metric} on the test galaxies by galaxies labelled: mean over seeds, 95 % interval over seeds and "
-        "galaxies. Counterpart of Walmsley et al. (2020), figures 11 and 12."
+        "galaxies; dotted, what a perfect prediction would have. Counterpart of Walmsley et al. (2020), figures 11 and "
+        "12."
     )
     return "learning-curves", "What a label teaches", caption, figure
 
 
-def _likelihood(data: BackfillData) -> tuple[str, str, str, Figure]:
+def _likelihood(data: BackfillData, floor: float) -> tuple[str, str, str, Figure]:
     figure, axes = _canvas("galaxies labelled", "NLL per vote [nats]")
     for curve, colour in _coloured(data):
         axes.plot(curve.labels, curve.nll, color=colour, marker="o", markersize=3, label=curve.policy)
+    _draw_floor(axes, floor)
     axes.legend(frameon=False)
     caption = (
         "Negative log-likelihood per vote on the test galaxies, mean over seeds: it judges the error bars as well."
@@ -153,6 +163,10 @@ def _calibration(data: BackfillData) -> tuple[str, str, str, Figure]:
         "Counterpart of the calibration of Walmsley et al. (2020), tables 1 and 2, before and after."
     )
     return "calibration", "Calibration before and after", caption, figure
+
+
+def _draw_floor(axes: Axes, floor: float) -> None:
+    axes.axhline(floor, color=INK, linestyle=":", linewidth=1, label="noise of the votes alone")
 
 
 def _coloured(data: BackfillData) -> list[tuple[PolicyCurve, str]]:

@@ -1,0 +1,91 @@
+"""Galaxies with votes -> a model on a trunk that is there already; and what it says of galaxies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from alservice.core.training_sets import TallySet
+from alservice.core.tree import Tree
+from alservice.errors import NotFound
+from alservice.model.card import ModelCard, to_bytes
+from alservice.model.networks import Network
+from alservice.model.refit import on_trunk_of, refit_heads
+from alservice.model.training import FitConfig
+from alservice.services.read_galaxies import VotedGalaxies
+from alservice.services.train_alone import DRAWS_SEED
+from alservice.shapes import FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefitHeads:
+    """Trains and asks networks that share one trunk, whose embeddings of all galaxies are known.
+
+    Parameters
+    ----------
+    tree
+        Questions of the new heads; the encoder may be of other ones.
+    encoder, digest
+        A model, and the digest of its bytes.
+    embeddings
+        Per galaxy id (E,) float32.
+    """
+
+    tree: Tree
+    device: str
+    code_revision: str
+    encoder: Network
+    digest: str
+    embeddings: Mapping[str, FloatArray]
+
+    def run(self, galaxies: VotedGalaxies, config: FitConfig) -> tuple[ModelCard, bytes]:
+        """Return the card and the model as bytes.
+
+        Raises
+        ------
+        NotFound
+            A galaxy has no embedding.
+        NumericalFault
+            As `refit_heads` does.
+        """
+        network = on_trunk_of(self.encoder, self.tree, seed=config.seed).to(self.device)
+        votes = torch.from_numpy(galaxies.counts.astype(np.float32)).to(self.device)
+        loss, held_out = refit_heads(network, self._embedded(galaxies), votes, galaxies.galaxy_ids, config)
+        tallies = TallySet(galaxy_ids=galaxies.galaxy_ids, counts=galaxies.counts)
+        card = ModelCard(
+            network=network.config,
+            training=config.document(),
+            tree=self.tree.name,
+            tree_hash=self.tree.hash,
+            data_digest=tallies.digest,
+            n_galaxies=len(tallies.galaxy_ids),
+            n_votes=tallies.n_votes,
+            seed=config.seed,
+            code_revision=self.code_revision,
+            history=({"step": float(config.steps), "train": loss, "hold_out": held_out},),
+            parent=self.digest,
+        )
+        state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+        return card, to_bytes(state, card)
+
+    @torch.inference_mode()
+    def draws(self, network: Network, galaxies: VotedGalaxies, n: int) -> FloatArray:
+        """Return n posterior draws per galaxy (N, n, A) of a network on this trunk."""
+        masks = network.heads.posterior_masks(n, seed=DRAWS_SEED)
+        drawn = [network.draw(chunk, masks).cpu() for chunk in torch.split(self._embedded(galaxies), _CHUNK)]
+        concentrations: FloatArray = torch.cat(drawn).numpy()
+        return concentrations
+
+    def _embedded(self, galaxies: VotedGalaxies) -> torch.Tensor:
+        try:
+            rows = np.stack([self.embeddings[galaxy_id] for galaxy_id in galaxies.galaxy_ids])
+        except KeyError as error:
+            raise NotFound(f"galaxy {error.args[0]} has no embedding") from error
+        return torch.from_numpy(rows).to(self.device)
+
+
+_CHUNK = 1024
+"""Galaxies whose draws are made at a time."""

@@ -1,0 +1,77 @@
+"""A trunk that never saw a vote on Smooth or Bar, and the galaxies that it never saw: for ``backfill --encoder``.
+
+``python -m tests.benchmarks.backfill_encoder --out DIR`` trains on 8,000 galaxies of the clean selection, on votes on all other
+questions of GZ2, for a minute of CPU. ``DIR/encoder`` is the model, ``DIR/rest.parquet`` the rows to replay, the
+evaluation stream among them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from alservice.adapters.catalogue_files import open_catalogue
+from alservice.adapters.revision import code_revision
+from alservice.adapters.run_folder import write_whole
+from alservice.core.backfill import target_of
+from alservice.core.tree import load_tree
+from alservice.factory.alone import reader
+from alservice.factory.context import process_progress
+from alservice.model.device import faster_precision, use_threads
+from alservice.model.networks import NetworkConfig
+from alservice.model.training import FitConfig, decay_of
+from alservice.services.train_alone import TrainAlone
+from tests.support.shared import shared_data
+
+TREE = load_tree("gz2")
+HIDDEN = ("smooth", "bar")
+PX, FIELD = 64, 0.5
+SEED = 77
+
+
+def main(argv: list[str] | None = None) -> Path:
+    """Write the model and the rows; return their folder."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--galaxies", type=int, default=8000)
+    parser.add_argument("--of", type=int, default=None, help="rows of the file to read (all)")
+    parser.add_argument("--steps", type=int, default=1500)
+    asked = parser.parse_args(argv)
+    use_threads(1)
+    data = shared_data() / "gz2_kaggle.parquet"
+    source = open_catalogue(data, TREE)
+    read = reader(source, TREE, size_px=PX, channels=1, progress=process_progress())
+    voted, _ = read.run(source.rows(asked.of, 0), total=asked.of or source.n_rows)
+    selected = np.flatnonzero(~voted.unbiased & ~voted.evaluation)
+    learn = voted.only(np.sort(np.random.default_rng(SEED).permutation(selected)[: asked.galaxies]))
+    counts = learn.counts.copy()
+    for question in HIDDEN:
+        counts[:, target_of(TREE, question).columns] = 0  # a question nobody was asked carries no loss
+    train = TrainAlone(tree=TREE, device="cpu", code_revision=code_revision(), progress=process_progress())
+    config = FitConfig(
+        network=NetworkConfig(image_px=PX, field=FIELD),
+        steps=asked.steps,
+        batch=64,
+        weight_decay=decay_of(asked.steps),
+        looks=4,
+        threads=1,
+        precision=faster_precision("cpu"),
+    )
+    _, model = train.run(replace(learn, counts=counts), config)
+    folder: Path = asked.out
+    (folder / "encoder").mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "encoder" / "model.safetensors", model)
+    table = pq.read_table(data)
+    seen = pc.is_in(table[source.id_column].cast(pa.string()), value_set=pa.array(learn.galaxy_ids))
+    pq.write_table(table.filter(pc.invert(seen)), folder / "rest.parquet")
+    return folder
+
+
+if __name__ == "__main__":
+    print(main())
