@@ -16,9 +16,9 @@ from alservice.core.backfill import Round, Target, target_of
 from alservice.core.gate import GatePolicy
 from alservice.core.tree import load_tree
 from alservice.errors import BadConfig
-from alservice.factory.alone import load_model
 from alservice.factory.backfill_asked import Backfill
 from alservice.factory.backfill_galaxies import keep_embeddings, keep_galaxies, read_embeddings, read_galaxies
+from alservice.factory.model_files import load_model
 from alservice.model.device import resolve_device, use_threads
 from alservice.ports import Progress
 from alservice.services.backfill import INITIAL, Learner, Replay

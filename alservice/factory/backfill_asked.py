@@ -10,7 +10,8 @@ from typing import Any, Final
 from alservice.core.backfill import ALL, BackfillPlan, policy_named
 from alservice.core.tree import load_tree
 from alservice.errors import BadConfig
-from alservice.factory.alone import file_digest, load_model
+from alservice.factory.alone import file_digest
+from alservice.factory.model_files import load_model
 from alservice.model.device import faster_precision, resolve_device
 from alservice.model.networks import NetworkConfig
 from alservice.model.training import FitConfig

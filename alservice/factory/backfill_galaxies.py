@@ -19,8 +19,9 @@ from alservice.core.catalogues import CatalogueFault, CatalogueRow, evaluation_f
 from alservice.core.ids import stable_fraction
 from alservice.core.tree import Tree, load_tree
 from alservice.errors import BadConfig, BadVotes
-from alservice.factory.alone import EVALUATION_SEED, load_model
+from alservice.factory.alone import EVALUATION_SEED
 from alservice.factory.backfill_asked import Backfill
+from alservice.factory.model_files import load_model
 from alservice.factory.rehearsal import synthetic_rows
 from alservice.model.device import resolve_device, resolve_precision
 from alservice.model.embed import Embedder

@@ -10,7 +10,7 @@ import pytest
 
 from alservice.core.policies import PolicyName
 from alservice.core.posteriors import Posterior, answer_probabilities
-from alservice.factory.alone import load_model
+from alservice.factory.model_files import load_model
 from tests.benchmarks import likelihood, predict
 from tests.benchmarks.acquisition import compare, streamed
 from tests.benchmarks.active_bias import main as active_bias
