@@ -42,14 +42,14 @@ def contents(url: str) -> dict[str, list[tuple[object, ...]]]:
 def test_a_restored_database_is_the_one_that_was_backed_up(
     database_url: str, empty_database_url: str, dump: Path
 ) -> None:
-    """Every row of every table, the schema's revision, and the audit's guard."""
+    """Every row of every table, the schema's revision, and what guards and counts rows."""
     restore_database(empty_database_url, dump)
     assert contents(empty_database_url) == contents(database_url)
     engine = make_engine(empty_database_url)
     with transaction(engine) as connection:
         triggers = connection.scalars(text("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal")).all()
     engine.dispose()
-    assert sorted(triggers) == ["append_only", "count_hours"]
+    assert sorted(triggers) == ["append_only", "count_hours", "count_moved", "count_new", "keep"]
 
 
 def test_a_backup_never_goes_over_data(database_url: str, dump: Path) -> None:
