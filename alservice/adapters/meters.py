@@ -1,7 +1,7 @@
 """What this process's calls to the world cost: counted here, and added to the database's totals at the end.
 
 Workers live for one run, so nobody could scrape them. Their counts go where the rest of a campaign's state is, and
-the service shows the totals (deploy/decisions/0081-metrics-from-the-database.md).
+the service shows the totals (deploy/decisions/0013-metrics-from-the-database.md).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from playwright.sync_api import Page
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from sqlalchemy import text
 
 from alservice.core.gate import GatePolicy
@@ -244,8 +245,17 @@ def test_a_held_gate_is_approved_in_the_ui(server: Server, images: Path) -> None
         reason.fill("looks right to me")
         actor.fill("ann")
         page.screenshot(path=images / "prefect-held-gate.png")
-        form.get_by_role("button", name="Submit").click()
-        form.wait_for(state="detached")
+        submit = form.get_by_role("button", name="Submit")
+
+        def is_sent() -> bool:
+            """Press the button, and again where a busy server did not take it."""
+            if submit.is_visible():
+                with suppress(PlaywrightTimeout):
+                    submit.click(timeout=2_000)
+                page.wait_for_timeout(2_000)
+            return bool(server.get(f"/flow_runs/{run_id}")["state"]["name"] != "Suspended")
+
+        server.until(is_sent, "the form is sent", seconds=180)
     done = server.finished(run_id)
     assert done["state_type"] == "COMPLETED", done["state"]
     decided = lines_of(run_alservice(server.workdir, "gate", "show", "--campaign", CAMPAIGN, "--json"))[0]

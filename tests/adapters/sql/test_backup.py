@@ -52,7 +52,7 @@ def triggers(url: str) -> set[tuple[str, str]]:
 def test_a_restored_database_is_the_one_that_was_backed_up(
     database_url: str, empty_database_url: str, dump: Path
 ) -> None:
-    """Every row of every table, the schema's revision, and the audit's guard."""
+    """Every row of every table, the schema's revision, and what guards and counts rows."""
     restore_database(empty_database_url, dump)
     assert contents(empty_database_url) == contents(database_url)
     assert triggers(empty_database_url) == triggers(database_url)
