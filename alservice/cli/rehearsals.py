@@ -52,7 +52,7 @@ def standin(
         bool, typer.Option("--live-project/--development-project", help="Only a live project counts and retires.")
     ] = False,
 ) -> None:
-    """Serve the local Zooniverse stand-in until interrupted."""
+    """Serve the local Zooniverse stand-in until interrupted; deploy/docs/standin.md lists its fault hooks."""
     from alservice.factory.standin import serve_standin
 
     serve_standin(state, host=host, port=port, users=user or [], live_project=live_project, say=typer.echo)

@@ -2,10 +2,11 @@
 
 import socket
 import threading
-from dataclasses import replace
+from dataclasses import fields, replace
 from email.message import Message
 from http.client import HTTPConnection
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import requests
@@ -14,7 +15,7 @@ from panoptes_client.panoptes import PanoptesAPIException
 
 from alservice.errors import BadInput
 from alservice.rehearsal.standin import Standin, hooks
-from alservice.rehearsal.standin.faults import FaultRule, Faults
+from alservice.rehearsal.standin.faults import FaultRule, Faults, Kind
 from alservice.rehearsal.standin.wire import Request
 from tests.rehearsal.standin.support import (
     OWNER,
@@ -268,3 +269,11 @@ def test_the_client_loses_a_set_whose_answer_was_lost(standin: Standin) -> None:
         with pytest.raises(PanoptesAPIException, match="already been taken"):
             subject_set.save()
     assert counts(standin)["subject_sets"] == 1
+
+
+def test_every_field_of_a_rule_is_documented() -> None:
+    """Who writes checks from outside finds each field, kind and hook on the page that the README names."""
+    page = (Path(__file__).resolve().parents[3] / "deploy" / "docs" / "standin.md").read_text(encoding="utf-8")
+    named = [field.name for field in fields(FaultRule)]
+    assert not [word for word in (*named, *get_args(Kind)) if f"`{word}`" not in page]
+    assert not [hook for hook in ("faults", "state", "clock") if f"/standin/{hook}`" not in page]
