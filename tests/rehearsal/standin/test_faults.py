@@ -277,3 +277,29 @@ def test_every_field_of_a_rule_is_documented() -> None:
     named = [field.name for field in fields(FaultRule)]
     assert not [word for word in (*named, *get_args(Kind)) if f"`{word}`" not in page]
     assert not [hook for hook in ("faults", "state", "clock") if f"/standin/{hook}`" not in page]
+
+
+@pytest.mark.parametrize("seconds", [1e9, float("inf"), float("nan")])
+def test_a_wait_beyond_a_day_is_refused(seconds: float) -> None:
+    """A thread that is asked to wait for ever would fail in the middle of a call."""
+    with pytest.raises(BadInput, match="seconds"):
+        FaultRule.parse({"path": "x", "kind": "latency", "seconds": seconds}, 0)
+
+
+def test_a_method_may_be_written_small(standin: Standin) -> None:
+    """A rule that can never strike would pass for a fault that was survived."""
+    add_faults(standin, {"path": "/api/projects", "method": "get", "kind": "status", "status": 503})
+    assert Api(standin).get("/projects/1").status_code == 503
+
+
+@pytest.mark.parametrize("body", ['{"advance_s": 1e30}', '{"advance_s": NaN}', '{"advance_s": Infinity}'])
+def test_a_clock_that_cannot_be_is_refused(standin: Standin, body: str) -> None:
+    """Ten years at most, so that no token or URL is dated past what a calendar holds."""
+    answer = requests.post(f"{standin.endpoint}/standin/clock", data=body)
+    assert (answer.status_code, "advance_s" in answer.json()["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("hook", ["faults", "clock", "state"])
+def test_a_hook_has_its_own_methods_only(standin: Standin, hook: str) -> None:
+    """A PUT is no GET: it is told that there is no such hook."""
+    assert requests.put(f"{standin.endpoint}/standin/{hook}", json=[]).status_code == 404
