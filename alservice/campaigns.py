@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from alservice.core.campaign import Campaign
 from alservice.core.decoding import IGNORE
 from alservice.core.tree import load_tree
 from alservice.errors import BadConfig
+
+_OWN_WORDS = re.compile(r"^Value error, (\[[a-z-]+\] )?")
+"""What pydantic and a typed error put before a sentence of ours, which the caller's own error says again."""
 
 
 def parse_campaign(document: Mapping[str, Any], *, source: str) -> Campaign:
@@ -39,6 +43,8 @@ def load_campaign_file(path: Path) -> Campaign:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadConfig(f"{path}: no such file", path=str(path)) from None
+    except OSError as error:
+        raise BadConfig(f"{path}: cannot be read: {error.strerror}", path=str(path)) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadConfig(f"{path}: not YAML: {' '.join(str(error).split())}", path=str(path)) from error
     if not isinstance(document, dict):
@@ -67,4 +73,5 @@ def explain(error: ValidationError, *, prefix: str = "") -> str:
     faults = error.errors(include_input=False, include_url=False, include_context=False)
     names = (".".join(str(part) for part in fault["loc"]) for fault in faults)
     shown = (f"{prefix}{name.upper()}" if prefix else name for name in names)
-    return "; ".join(f"{name}: {fault['msg']}" for name, fault in zip(shown, faults, strict=True))
+    reasons = (_OWN_WORDS.sub("", fault["msg"]) for fault in faults)
+    return "; ".join(f"{name}: {reason}" if name else reason for name, reason in zip(shown, reasons, strict=True))

@@ -100,4 +100,4 @@ class ClientConnection:
         url = error.request.url if error.request is not None else None
         at_login = url is not None and not url.startswith(self._api_root)
         kind = ZooniverseUnavailable if at_login or never_sent(error) else NoAnswer
-        return kind(f"{call}: {type(error).__name__}")
+        return kind(f"{call}: {type(error).__name__} at {self._api_root}")

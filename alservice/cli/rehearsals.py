@@ -51,8 +51,21 @@ def standin(
     live_project: Annotated[
         bool, typer.Option("--live-project/--development-project", help="Only a live project counts and retires.")
     ] = False,
+    project: Annotated[
+        int, typer.Option("--project", min=1, max=10**9, help="Id of the project of a new state folder.")
+    ] = 1,
+    workflow: Annotated[int, typer.Option("--workflow", min=1, max=10**9, help="Id of its first workflow.")] = 10,
 ) -> None:
-    """Serve the local Zooniverse stand-in until interrupted."""
+    """Serve the local Zooniverse stand-in until interrupted; deploy/docs/standin.md lists its fault hooks."""
     from alservice.factory.standin import serve_standin
 
-    serve_standin(state, host=host, port=port, users=user or [], live_project=live_project, say=typer.echo)
+    serve_standin(
+        state,
+        host=host,
+        port=port,
+        users=user or [],
+        live_project=live_project,
+        project_id=project,
+        workflow_id=workflow,
+        say=typer.echo,
+    )

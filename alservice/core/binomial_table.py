@@ -17,6 +17,9 @@ from alservice.shapes import FloatArray
 MAX_ERROR_NATS = 1e-3
 """Stated bound of the difference to the exact mutual information, for 1 to 1000 votes; tests hold it."""
 
+MAX_TABLE_VOTES = 1000
+"""Up to this many votes; the table of a hundred thousand would fill gigabytes."""
+
 _END_RESOLUTION = 1.5
 """Nodes lie denser towards rho = 0 and 1, where the entropy rho ln rho bends sharply; found by search."""
 

@@ -16,12 +16,30 @@ ROUNDING_NATS = 1e-8
 Such a value is reported as 0, a lower one raises.
 """
 
+MOST_VOTES = 1_000_000
+"""The most votes that one galaxy is scored for: their probabilities still fit into memory."""
+
+_ROWS_NAMED = 20
+
 
 def refuse_rows(bad: BoolArray, what: str, error: type[BadVotes | NumericalFault]) -> None:
-    """Raise an error that names the first bad row and carries up to twenty of them."""
+    """Raise an error that names up to twenty bad rows, and says how many there are."""
     if bad.any():
         rows = np.flatnonzero(bad)
-        raise error(f"{what} of row {rows[0]} is impossible ({len(rows)} such rows)", rows=rows[:20].tolist())
+        named = rows[:_ROWS_NAMED].tolist()
+        others = f", and rows {', '.join(map(str, named[1:]))}" if len(named) > 1 else ""
+        raise error(f"{what} of row {named[0]} is impossible{others} ({len(rows)} such rows)", rows=named)
+
+
+def real_numbers(values: object, what: str) -> FloatArray:
+    """Return `values` as an array, or refuse what is ragged or no real number."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise BadInput(f"{what} must be an array with rows of one length") from error
+    if array.dtype.kind not in "fiub":
+        raise BadInput(f"{what} must be real numbers, not {array.dtype}")
+    return array
 
 
 def check_rho(rho: FloatArray) -> None:
@@ -51,12 +69,16 @@ def check_weights(tree: Tree, weights: FloatArray) -> FloatArray:
 
 
 def votes_per_galaxy(votes: int | IntArray, n_galaxies: int) -> IntArray:
-    """Return (N,) votes to be cast from one integer or one per galaxy, none negative."""
-    counts = np.asarray(votes)
-    if counts.dtype.kind not in "iu" or counts.shape not in {(), (n_galaxies,)}:
+    """Return (N,) votes to be cast from one integer or one per galaxy, none negative or beyond `MOST_VOTES`."""
+    try:
+        counts = np.asarray(votes)
+    except ValueError as error:
+        raise BadVotes(f"votes must be one integer or {n_galaxies}, not a ragged list") from error
+    is_nothing = counts.shape == (n_galaxies,) == (0,)  # an empty list has no integers to show
+    if counts.shape not in {(), (n_galaxies,)} or not (counts.dtype.kind in "iu" or is_nothing):
         raise BadVotes(f"votes must be one integer or {n_galaxies}, not {counts.dtype} {counts.shape}")
     counts = np.broadcast_to(counts, (n_galaxies,))
-    refuse_rows(counts < 0, "votes", BadVotes)
+    refuse_rows((counts < 0) | (counts > MOST_VOTES), "the number of votes", BadVotes)
     return counts
 
 

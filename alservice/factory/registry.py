@@ -61,7 +61,10 @@ def newest_decision(wiring: Wiring, name: str, number: int | None) -> tuple[Cycl
         decision = wiring.models.decision(cycle.id) if number in {None, cycle.number} else None
         if decision is not None:
             return cycle, decision
-    raise NotFound(f"the gate has decided nothing yet in campaign {name}")
+    if number is None:
+        raise NotFound(f"the gate has decided nothing yet in campaign {name}")
+    there = any(cycle.number == number for cycle in cycles)
+    raise NotFound(f"the gate has not judged cycle {number}" if there else f"campaign {name} has no cycle {number}")
 
 
 def decide_held(wiring: Wiring, name: str, word: Word, *, actor: str, reason: str, number: int | None = None) -> Cycle:

@@ -10,7 +10,15 @@ from alservice.rehearsal.standin import Standin, StandinConfig, generate_credent
 
 
 def serve_standin(
-    state: Path, *, host: str, port: int, users: Sequence[str], live_project: bool, say: Callable[[str], None]
+    state: Path,
+    *,
+    host: str,
+    port: int,
+    users: Sequence[str],
+    live_project: bool,
+    project_id: int,
+    workflow_id: int,
+    say: Callable[[str], None],
 ) -> None:
     """Serve until interrupted; say the address and, when they had to be invented, the credentials.
 
@@ -25,7 +33,15 @@ def serve_standin(
     """
     pairs = tuple(_pair(user) for user in users)
     invented = () if pairs or known_logins(state) else (generate_credentials(),)
-    config = StandinConfig(state=state, host=host, port=port, users=pairs or invented, live_project=live_project)
+    config = StandinConfig(
+        state=state,
+        host=host,
+        port=port,
+        users=pairs or invented,
+        live_project=live_project,
+        project_id=project_id,
+        workflow_id=workflow_id,
+    )
     standin = Standin(config)
     for login, password in invented:
         say(f"login {login} password {password}")

@@ -398,12 +398,12 @@ def test_an_exhausted_allowance_has_its_own_error(start):
 
 
 def test_a_server_that_does_not_listen_leaves_no_doubt(site, monkeypatch):
-    """A connection that was never made has created nothing."""
+    """A connection that was never made has created nothing, and the message says where it was to go."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         site.endpoint = f"http://127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setenv("PANOPTES_ENDPOINT", site.endpoint)
-    with pytest.raises(ZooniverseUnavailable):
+    with pytest.raises(ZooniverseUnavailable, match=site.endpoint):
         site.adapter().create_subject(draft(), PNG)
 
 

@@ -149,16 +149,37 @@ def test_impossible_draws_name_their_rows(score, value):
     """A draw that is no probability raises with its rows; it is not scored around."""
     rho = np.full((6, 3), 0.5)
     rho[2, 1] = rho[4, 0] = value
-    with pytest.raises(NumericalFault, match="rho of row 2") as caught:
+    with pytest.raises(NumericalFault, match="rho of row 2 is impossible, and rows 4 ") as caught:
         score(rho, 40)
     assert caught.value.evidence["rows"] == [2, 4]
 
 
-@pytest.mark.parametrize("votes", [-1, 2.0, np.array([1, 2]), np.array([1, 2, -3]), np.full((3, 1), 4)])
-def test_impossible_votes_are_refused(votes):
-    """Negative, fractional or misshapen votes raise."""
+@pytest.mark.parametrize(
+    "votes", [-1, 2.0, 10**9, 10**30, [[1], [2, 3]], np.array([1, 2]), np.array([1, 2, -3]), np.full((3, 1), 4)]
+)
+@pytest.mark.parametrize("score", [binomial_mutual_information, fast_binomial_mutual_information])
+def test_impossible_votes_are_refused(score, votes):
+    """Negative, fractional, ragged or misshapen votes raise, and so do more than any memory holds."""
     with pytest.raises(BadVotes):
-        binomial_mutual_information(np.full((3, 2), 0.5), votes)
+        score(np.full((3, 2), 0.5), votes)
+
+
+@pytest.mark.parametrize("values", [[["a", "b"]], [[0.5], [0.2, 0.3]], [[0.5, 0.5j]], [[0.5, None]]])
+def test_what_is_no_number_is_refused_by_name(values):
+    """Text, ragged rows, complex numbers and holes raise, and the message says which argument they are."""
+    with pytest.raises(BadInput, match="rho"):
+        binomial_mutual_information(values, 4)
+    with pytest.raises(BadInput, match="concentrations"):
+        dirichlet_multinomial_mutual_information([values], 4)
+    with pytest.raises(BadInput, match="concentrations"):
+        threshold_probability([values], 0)
+
+
+def test_beyond_the_table_the_fast_score_is_the_exact_one():
+    """A table of many votes would fill gigabytes, and its error is not bounded there."""
+    rho = np.random.default_rng(3).random((3, 4))
+    exact = binomial_mutual_information(rho, 20_000)
+    np.testing.assert_array_equal(fast_binomial_mutual_information(rho, 20_000), exact)
 
 
 @pytest.mark.parametrize("shape", [(5,), (5, 0), (2, 3, 4)])
@@ -177,7 +198,8 @@ def test_an_impossible_score_raises_by_name(value):
 
 
 def test_no_galaxies_give_no_scores():
-    """An empty shard is scored."""
+    """An empty shard is scored, by its empty list of votes too."""
+    assert binomial_mutual_information(np.empty((0, 3)), []).shape == (0,)
     assert binomial_mutual_information(np.empty((0, 30)), 40).shape == (0,)
     assert fast_binomial_mutual_information(np.empty((0, 30)), 40).shape == (0,)
     assert dirichlet_multinomial_mutual_information(np.empty((0, 30, 3)), 40).shape == (0,)

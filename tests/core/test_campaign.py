@@ -79,6 +79,23 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path: Path, text: str) -> None:
         load_campaign_file(path)
 
 
+def test_a_path_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A folder in place of a file is no accident of Python's, and neither is a file that is not there."""
+    with pytest.raises(BadConfig, match=f"{tmp_path}: cannot be read"):
+        load_campaign_file(tmp_path)
+    with pytest.raises(BadConfig, match="no such file"):
+        load_campaign_file(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize("change", [{"name": "a b"}, {"acquisition": {"batch_galaxies": 0}}])
+def test_a_rule_of_ours_is_said_once(change: dict[str, object]) -> None:
+    """The message has our sentence, without the words that pydantic and a nested error put before it."""
+    with pytest.raises(BadConfig) as caught:
+        parse_campaign({**GOOD, **change}, source="test")
+    assert "Value error" not in str(caught.value)
+    assert str(caught.value).count("[bad-config]") == 1
+
+
 def test_a_whole_number_for_a_fraction_is_the_same_decision() -> None:
     """A campaign read back from SQL has the digest it was stored under, however its numbers were spelled."""
     spelled = Campaign(**GOOD, hold_hours=0)

@@ -16,6 +16,9 @@ Kind = Literal["status", "reset", "close", "hang", "latency"]
 When = Literal["before", "after"]
 Body = Literal["json", "html", "empty"]
 
+_LONGEST_S = 86_400
+"""A day: no test waits longer, and a thread cannot wait for ever by number."""
+
 _KINDS = ("status", "reset", "close", "hang", "latency")
 
 
@@ -50,7 +53,8 @@ class FaultRule:
         if unknown:
             raise BadInput(f"fault rule {index} has an unknown field {unknown[0]!r}")
         _check(given, index)
-        return cls(**given)
+        method = given.get("method")
+        return cls(**{**given, "method": method and method.upper()})
 
 
 _FIELDS = tuple(field.name for field in fields(FaultRule))
@@ -72,7 +76,7 @@ def _check(given: Mapping[str, Any], index: int) -> None:
     status = given.get("status")
     require("status", (isinstance(status, int) and 400 <= status < 600) if kind == "status" else status is None)
     seconds = given.get("seconds")
-    is_time = isinstance(seconds, int | float) and seconds >= 0
+    is_time = isinstance(seconds, int | float) and 0 <= seconds <= _LONGEST_S
     require("seconds", is_time if kind == "latency" else seconds is None or (kind == "hang" and is_time))
     probability = given.get("probability")
     require("probability", probability is None or (isinstance(probability, int | float) and 0 < probability <= 1))

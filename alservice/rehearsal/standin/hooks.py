@@ -13,6 +13,7 @@ from alservice.rehearsal.standin.state import State
 from alservice.rehearsal.standin.wire import Request
 
 ROOT = "/standin/"
+_LONGEST_S = 315_576_000
 
 _COUNTS = {
     "subjects": "SELECT count(*) FROM subjects WHERE active",
@@ -51,6 +52,10 @@ def _answer(request: Request, state: State, faults: Faults) -> Reply:
         case "state" if request.method == "GET":
             with state.transaction() as tx:
                 return json_reply(200, {name: tx.value(statement) for name, statement in _COUNTS.items()})
+    return _unknown(request)
+
+
+def _unknown(request: Request) -> Reply:
     return json_reply(404, {"error": f"no such hook: {request.method} {request.path}"})
 
 
@@ -64,6 +69,8 @@ def _faults(request: Request, faults: Faults) -> Reply:
             if not isinstance(given, list):
                 raise BadInput("fault rules come as a list")
             faults.add([FaultRule.parse(entry, index) for index, entry in enumerate(given)])
+        case method if method != "GET":
+            return _unknown(request)
     return json_reply(200, faults.listing())
 
 
@@ -71,9 +78,11 @@ def _clock(request: Request, state: State) -> Reply:
     if request.method == "POST":
         given = _document(request)
         seconds = given.get("advance_s") if isinstance(given, dict) else None
-        if not isinstance(seconds, int | float) or seconds < 0:
-            raise BadInput('the clock takes {"advance_s": seconds}, not negative')
+        if not isinstance(seconds, int | float) or not 0 <= seconds <= _LONGEST_S:
+            raise BadInput(f'the clock takes {{"advance_s": seconds}}, from 0 to {_LONGEST_S} (ten years)')
         state.advance(seconds)
+    elif request.method != "GET":
+        return _unknown(request)
     return json_reply(200, {"now": stamp(state.now())})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from alservice.errors import Conflict
 from alservice.rehearsal.standin.config import StandinConfig
 from alservice.rehearsal.standin.errors import api_error, not_found
 from alservice.rehearsal.standin.listing import (
@@ -26,8 +27,17 @@ KIND = "projects"
 
 
 def install(tx: Transaction, config: StandinConfig) -> None:
-    """Write the project and its first workflow, and set whether the project is live."""
-    if tx.one("SELECT 1 FROM projects WHERE id = ?", config.project_id) is None:
+    """Write the project and its first workflow, and set whether the project is live.
+
+    Raises
+    ------
+    Conflict
+        The state has another project already.
+    """
+    there = tx.value("SELECT id FROM projects")
+    if there not in {None, config.project_id}:
+        raise Conflict(f"the stand-in state {config.state} has project {there}, not {config.project_id}")
+    if there is None:
         owner = tx.only("SELECT * FROM users ORDER BY id LIMIT 1")
         words = re.sub(r"[^a-z0-9]+", "-", config.project_name.lower()).strip("-")
         tx.insert_dated(

@@ -2,10 +2,11 @@
 
 import socket
 import threading
-from dataclasses import replace
+from dataclasses import fields, replace
 from email.message import Message
 from http.client import HTTPConnection
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import requests
@@ -14,7 +15,7 @@ from panoptes_client.panoptes import PanoptesAPIException
 
 from alservice.errors import BadInput
 from alservice.rehearsal.standin import Standin, hooks
-from alservice.rehearsal.standin.faults import FaultRule, Faults
+from alservice.rehearsal.standin.faults import FaultRule, Faults, Kind
 from alservice.rehearsal.standin.wire import Request
 from tests.rehearsal.standin.support import (
     OWNER,
@@ -268,3 +269,37 @@ def test_the_client_loses_a_set_whose_answer_was_lost(standin: Standin) -> None:
         with pytest.raises(PanoptesAPIException, match="already been taken"):
             subject_set.save()
     assert counts(standin)["subject_sets"] == 1
+
+
+def test_every_field_of_a_rule_is_documented() -> None:
+    """Who writes checks from outside finds each field, kind and hook on the page that the README names."""
+    page = (Path(__file__).resolve().parents[3] / "deploy" / "docs" / "standin.md").read_text(encoding="utf-8")
+    named = [field.name for field in fields(FaultRule)]
+    assert not [word for word in (*named, *get_args(Kind)) if f"`{word}`" not in page]
+    assert not [hook for hook in ("faults", "state", "clock") if f"/standin/{hook}`" not in page]
+
+
+@pytest.mark.parametrize("seconds", [1e9, float("inf"), float("nan")])
+def test_a_wait_beyond_a_day_is_refused(seconds: float) -> None:
+    """A thread that is asked to wait for ever would fail in the middle of a call."""
+    with pytest.raises(BadInput, match="seconds"):
+        FaultRule.parse({"path": "x", "kind": "latency", "seconds": seconds}, 0)
+
+
+def test_a_method_may_be_written_small(standin: Standin) -> None:
+    """A rule that can never strike would pass for a fault that was survived."""
+    add_faults(standin, {"path": "/api/projects", "method": "get", "kind": "status", "status": 503})
+    assert Api(standin).get("/projects/1").status_code == 503
+
+
+@pytest.mark.parametrize("body", ['{"advance_s": 1e30}', '{"advance_s": NaN}', '{"advance_s": Infinity}'])
+def test_a_clock_that_cannot_be_is_refused(standin: Standin, body: str) -> None:
+    """Ten years at most, so that no token or URL is dated past what a calendar holds."""
+    answer = requests.post(f"{standin.endpoint}/standin/clock", data=body)
+    assert (answer.status_code, "advance_s" in answer.json()["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("hook", ["faults", "clock", "state"])
+def test_a_hook_has_its_own_methods_only(standin: Standin, hook: str) -> None:
+    """A PUT is no GET: it is told that there is no such hook."""
+    assert requests.put(f"{standin.endpoint}/standin/{hook}", json=[]).status_code == 404

@@ -164,6 +164,15 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     assert foreign.read_text().startswith("a note")
 
 
+def test_a_state_has_one_project(launch: Launch) -> None:
+    """Ids are chosen once: another project on the same state is refused, another workflow joins the first."""
+    launch(project_id=5, workflow_id=50).stop()
+    with pytest.raises(Conflict, match="project 5, not 1"):
+        launch()
+    owner = as_owner(launch(project_id=5, workflow_id=51))
+    assert owner.only("/projects/5")["links"]["workflows"] == ["50", "51"]
+
+
 def test_a_folder_tells_who_it_knows(launch: Launch, tmp_path: Path) -> None:
     """The CLI asks this before it invents credentials."""
     assert known_logins(tmp_path / "state") == ()
