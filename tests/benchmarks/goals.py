@@ -75,7 +75,7 @@ class Setting:
 
 SETTINGS = {
     "tiny": Setting(px=64, field=0.5, batch=16, epochs=2, fewest_steps=10, galaxies=1200),
-    "small": Setting(px=128, field=0.5, batch=64, epochs=30, fewest_steps=1500),
+    "small": Setting(px=128, field=0.5, batch=64, epochs=36, fewest_steps=1500),
     "full": Setting(px=160, field=0.6, batch=64, epochs=90, fewest_steps=3000),
 }
 
