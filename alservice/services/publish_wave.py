@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from alservice.constants import LINK_BATCH
-from alservice.core.retry import Breaker
 from alservice.core.states import SubjectState
 from alservice.core.subjects import Subject, SubjectDraft
-from alservice.errors import Terminal, ZooniverseUnavailable
+from alservice.errors import ZooniverseUnavailable
+from alservice.services.circuit import Circuit
 from alservice.services.one_subject import EXISTING, OneSubject, Outcome, ensure_linked, zooniverse_id_of
 from alservice.services.publishing import Publishing, PublishReport
 from alservice.services.workers import Workers
@@ -38,7 +38,7 @@ class Wave:
         self._rows = {row.id: row for row in rows}
         self._attempts_before = {row.id: row.attempts for row in rows}
         self._uploaded: set[int] = set()
-        self._breaker = Breaker(limit=parts.policy.failures)
+        self._circuit = Circuit(parts.policy.failures)
         self._in_trouble = False
         self._adopted = 0
         self._removed: list[int] = []
@@ -98,7 +98,8 @@ class Wave:
             self._note_upload(outcome)
 
     def _send_one(self, row: Subject) -> Outcome:
-        return self._one.send(row, self._drafts[row.galaxy_id])
+        self._circuit.check()
+        return self._judged(self._one.send(row, self._drafts[row.galaxy_id]))
 
     def _note_upload(self, outcome: Outcome) -> Subject:
         if outcome.done:
@@ -162,7 +163,15 @@ class Wave:
         self._link(set_id, verified)
 
     def _check_one(self, row: Subject, urls: Mapping[int, str]) -> Outcome:
-        return self._one.check(row, urls.get(zooniverse_id_of(row)), uploaded=row.id in self._uploaded)
+        self._circuit.check()
+        url = urls.get(zooniverse_id_of(row))
+        return self._judged(self._one.check(row, url, uploaded=row.id in self._uploaded))
+
+    def _judged(self, outcome: Outcome) -> Outcome:
+        """Count a success or a failure of Zooniverse where it happened; another outcome says nothing of it."""
+        if outcome.fault is not None or outcome.done:
+            self._circuit.note(outcome.fault)
+        return outcome
 
     def _link(self, set_id: int, verified: Sequence[Subject]) -> None:
         if verified:
@@ -175,15 +184,9 @@ class Wave:
     def _note(self, outcome: Outcome) -> Subject:
         """Note where a row stands now; stop after too many failures of Zooniverse in a row."""
         self._rows[outcome.row.id] = outcome.row
-        fault = outcome.fault
-        self._in_trouble |= fault is not None
-        if fault is not None or outcome.done:
-            self._breaker = self._breaker.after(failed=fault is not None)
-        if fault is not None and self._breaker.is_open:
-            if isinstance(fault, Terminal):
-                raise fault
-            text = f"{self._breaker.failures} failures in a row, the last: {fault.message}"
-            raise ZooniverseUnavailable(text, failures=self._breaker.failures) from fault
+        if outcome.fault is not None:
+            self._in_trouble = True
+            self._circuit.check()
         return outcome.row
 
     def _in(self, *states: SubjectState) -> list[Subject]:
