@@ -55,6 +55,13 @@ def standin(
         int, typer.Option("--project", min=1, max=10**9, help="Id of the project of a new state folder.")
     ] = 1,
     workflow: Annotated[int, typer.Option("--workflow", min=1, max=10**9, help="Id of its first workflow.")] = 10,
+    subject_limit: Annotated[
+        int, typer.Option("--subject-limit", min=0, help="Subjects that one account may upload, deleted ones included.")
+    ] = 10_000,
+    settle_s: Annotated[
+        float,
+        typer.Option("--settle-s", min=0.0, max=3600.0, help="Seconds until retirement, counters and exports show."),
+    ] = 0.0,
 ) -> None:
     """Serve the local Zooniverse stand-in until interrupted; deploy/docs/standin.md lists its fault hooks."""
     from alservice.factory.standin import serve_standin
@@ -67,5 +74,7 @@ def standin(
         live_project=live_project,
         project_id=project,
         workflow_id=workflow,
+        subject_limit=subject_limit,
+        settle_s=settle_s,
         say=typer.echo,
     )

@@ -18,6 +18,8 @@ def serve_standin(
     live_project: bool,
     project_id: int,
     workflow_id: int,
+    subject_limit: int,
+    settle_s: float,
     say: Callable[[str], None],
 ) -> None:
     """Serve until interrupted; say the address and, when they had to be invented, the credentials.
@@ -41,6 +43,8 @@ def serve_standin(
         live_project=live_project,
         project_id=project_id,
         workflow_id=workflow_id,
+        subject_limit=subject_limit,
+        settle_s=settle_s,
     )
     standin = Standin(config)
     for login, password in invented:

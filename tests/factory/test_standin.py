@@ -10,7 +10,15 @@ from alservice.factory.standin import serve_standin
 from alservice.rehearsal.standin import Standin
 from tests.rehearsal.standin.support import Api, Remote, user_token
 
-SETTINGS = {"host": "127.0.0.1", "port": 0, "live_project": False, "project_id": 1, "workflow_id": 10}
+SETTINGS = {
+    "host": "127.0.0.1",
+    "port": 0,
+    "live_project": False,
+    "project_id": 1,
+    "workflow_id": 10,
+    "subject_limit": 10_000,
+    "settle_s": 0.0,
+}
 
 
 def test_the_login_it_says_owns_the_project_and_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,3 +59,19 @@ def test_a_given_user_may_have_colons_in_the_password(tmp_path: Path, monkeypatc
     for wrong in ("owner", "owner:", ":word"):
         with pytest.raises(BadConfig, match="NAME:PASSWORD"):
             serve_standin(tmp_path, users=[wrong], say=said.append, **SETTINGS)
+
+
+def test_an_account_may_upload_so_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small allowance can be rehearsed."""
+    said: list[str] = []
+
+    def use(_: Standin) -> None:
+        remote = Remote(endpoint=said[0].split()[-1])
+        api = Api(remote, user_token(remote, "owner", "secret"))
+        api.new_subject()
+        refused = api.post("/subjects", {"subjects": {"locations": ["image/png"], "links": {"project": "1"}}})
+        assert refused.status_code == 403
+        assert "User has uploaded 1 subjects of 1 maximum" in refused.text
+
+    monkeypatch.setattr(Standin, "wait", use)
+    serve_standin(tmp_path, users=["owner:secret"], say=said.append, **{**SETTINGS, "subject_limit": 1})
