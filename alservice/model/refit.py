@@ -22,6 +22,7 @@ from alservice.model.trainer import learning_rate
 from alservice.model.training import FitConfig
 
 _HOLD_OUT_DRAWS = 30
+"""Posterior draws that the temperatures are fitted on."""
 
 
 def on_trunk_of(encoder: Network, tree: Tree, *, seed: int) -> Network:

@@ -19,6 +19,9 @@ from alservice.services.read_galaxies import VotedGalaxies
 from alservice.services.train_alone import DRAWS_SEED
 from alservice.shapes import FloatArray
 
+_CHUNK = 1024
+"""Galaxies whose draws are made at a time."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RefitHeads:
@@ -85,7 +88,3 @@ class RefitHeads:
         except KeyError as error:
             raise NotFound(f"galaxy {error.args[0]} has no embedding") from error
         return torch.from_numpy(rows).to(self.device)
-
-
-_CHUNK = 1024
-"""Galaxies whose draws are made at a time."""
