@@ -56,9 +56,11 @@ class Dieleman2015(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C, H, H) to embeddings (B, 8192)."""
         if x.shape[-1] != IMAGE_PX:
-            x = nn.functional.interpolate(
-                x, size=(IMAGE_PX, IMAGE_PX), mode="bilinear", align_corners=False, antialias=True
+            # In float32: CPUs do not resample bfloat16 with antialiasing.
+            resampled = nn.functional.interpolate(
+                x.float(), size=(IMAGE_PX, IMAGE_PX), mode="bilinear", align_corners=False, antialias=True
             )
+            x = resampled.to(x.dtype)
         views = viewpoints(x)
         maps: Tensor = self.convolutions(views)
         return maps.reshape(N_VIEWPOINTS, len(x), -1).transpose(0, 1).flatten(1)

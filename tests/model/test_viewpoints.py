@@ -95,3 +95,9 @@ def test_a_step_trains_it_towards_the_recorded_fractions(network):
     losses = [trainer.advance(images, counts, torch.ones(4, 1)) for _ in range(2)]
     assert 0 < losses[0] < 1
     assert losses[-1] < losses[0]
+
+
+def test_images_of_another_size_are_resampled_in_low_precision_too():
+    """As prediction does where the processor multiplies bfloat16."""
+    trunk = Dieleman2015(channels=1).to(torch.bfloat16)
+    assert trunk(torch.rand(1, 1, 80, 80, dtype=torch.bfloat16)).dtype == torch.bfloat16
