@@ -93,7 +93,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     curve = [found["line"]]
     if options.learning_curve:
         sizes = SIZES if setting.galaxies is None else (setting.galaxies // 4,)
-        curve = [_one(data, out / f"n{n}", setting, n, options, members)["line"] for n in sizes] + curve
+        curve += [_one(data, out / f"n{n}", setting, n, options, members)["line"] for n in sizes]
+        curve.sort(key=lambda line: line["galaxies"])
     _write(out, setting, options, found, curve)
     print((out / "goals.md").read_text(encoding="utf-8"))
     return found
