@@ -1,9 +1,11 @@
 """How many labels a policy saves at equal error: learning curves compared level by level, with bootstrap intervals.
 
-At each level of the error that both curves reach, the labels each needs are read off curves made monotone. The
-saving is ``1 - sum L_policy / sum L_random`` over evenly spaced levels: an average over the whole curve, weighted by
-the labels at stake, and not its best point. Labels are counted both ways: new ones only, as in Walmsley et al. (2020),
-and with the initial set. Seeds and test galaxies are resampled together, the same ones for both curves.
+At each level of the error that either curve reaches, the labels each needs are read off curves made monotone. A curve
+that does not reach it needs more than it was given, and is counted with all of them: a policy that begins well and then
+learns nothing must not be judged by its beginning. The saving is ``1 - sum L_policy / sum L_random`` over evenly spaced
+levels: an average over the whole curve, weighted by the labels at stake, and not its best point. Labels are counted
+both ways: new ones only, as in Walmsley et al. (2020), and with the initial set. Seeds and test galaxies are resampled
+together, the same ones for both curves.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ class Saving:
     new_labels, all_labels
         Averaged over the curve: new labels only, and with the initial set.
     best, at_end
-        New labels only, at the best level and at the lowest level that both reach; what papers tend to quote.
+        New labels only, at the best level and at the lowest level that either reaches; what papers tend to quote.
     gain
         Mean over rounds of random's figure minus the policy's (nats per vote, or vote fraction).
     seeds_better
@@ -166,26 +168,26 @@ def falling(values: FloatArray) -> FloatArray:
 
 
 def labels_needed(labels: IntArray, figures: FloatArray, levels: FloatArray) -> FloatArray:
-    """Return the labels at which a falling curve first reaches each level, interpolated in a line.
+    """Return the labels at which a falling curve first reaches each level, interpolated; all where it never does.
 
     Parameters
     ----------
     labels, figures
         (R,) ascending, and never rising.
     levels
-        (L,) between the last and the first figure.
+        (L,) not above the first figure.
     """
     # The first of equal figures is where the level is reached.
     first = np.concatenate([[True], np.diff(figures) < 0])
-    needed: FloatArray = np.interp(-levels, -figures[first], labels[first].astype(np.float64))
+    needed: FloatArray = np.interp(-levels, -figures[first], labels[first].astype(np.float64), right=float(labels[-1]))
     return needed
 
 
 def _shares(labels: IntArray, random: FloatArray, policy: FloatArray) -> tuple[float, float, float, float]:
     """Return the saving of new labels, of all labels, at the best level, and at the lowest level."""
     theirs, ours = falling(random), falling(policy)
-    top, bottom = min(theirs[0], ours[0]), max(theirs[-1], ours[-1])
-    if not bottom < top:  # at least one of the two has learned nothing: nothing can be compared
+    top, bottom = min(theirs[0], ours[0]), min(theirs[-1], ours[-1])
+    if not bottom < top:  # neither has learned anything: nothing can be compared
         return 0.0, 0.0, 0.0, 0.0
     levels = np.linspace(top, bottom, LEVELS + 1)[1:]
     needed_theirs, needed_ours = labels_needed(labels, theirs, levels), labels_needed(labels, ours, levels)

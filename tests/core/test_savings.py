@@ -56,11 +56,20 @@ def test_the_same_curve_saves_nothing() -> None:
 
 
 def test_a_slower_curve_costs_labels() -> None:
-    """Only levels that both reach are compared; the sign says who pays."""
+    """The sign says who pays; where the slow curve never gets it counts with all its labels, which are too few."""
     slow = [[1.0, 0.9, 0.8, 0.7, 0.6]] * 3
     found = compare(curves("random", RANDOM), curves("slow", slow))
-    assert found.new_labels.value == pytest.approx(-1.0, abs=0.02)
+    # Twice the labels over the upper half of the curve (200 for 100 on average), all 400 for 300 over the lower.
+    assert found.new_labels.value == pytest.approx(1 - (200 + 400) / (100 + 300), abs=0.02)
     assert found.gain.value < 0
+
+
+def test_a_curve_that_begins_well_and_stalls_saves_nothing() -> None:
+    """Its first round is ahead, and it never gets where random drawing goes: the whole curve counts, not the beginning."""
+    stalled = [[1.0, 0.7, 0.7, 0.75, 0.75]] * 3
+    found = compare(curves("random", RANDOM), curves("stalled", stalled))
+    assert found.gain.value < 0
+    assert found.new_labels.value < 0
 
 
 def test_seeds_that_disagree_widen_the_interval() -> None:

@@ -17,7 +17,11 @@ POINTS = [
     ("alservice.adapters.sql.cycles:SqlCycleStore.start", 1, "after"),
     (MOVE, 1, "after"),  # planned -> acquiring
     ("alservice.adapters.sql.acquisitions:SqlAcquisitionStore.save", 1, "after"),
-    ("alservice.adapters.panoptes_zooniverse:PanoptesZooniverse.create_subject", 5, "after"),  # inside upload, answer unrecorded
+    (
+        "alservice.adapters.panoptes_zooniverse:PanoptesZooniverse.create_subject",
+        5,
+        "after",
+    ),  # inside upload, answer unrecorded
     ("alservice.adapters.panoptes_zooniverse:PanoptesZooniverse.link", 1, "after"),
     ("alservice.rehearsal.volunteer_client:VolunteerClient.classify", 100, "after"),
     ("alservice.adapters.sql.landing:SqlLanding.move_cursor", 1, "before"),  # inside ingest, inside a transaction
