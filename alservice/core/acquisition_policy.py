@@ -7,18 +7,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar
 
+from alservice.core.checks import STRICT, require
 from alservice.core.policies import PolicyName
-from alservice.errors import BadConfig
-
-_STRICT: dict[str, Any] = {"extra": "forbid"}
 
 MAX_VOTES = 1000
 """Most votes asked of one galaxy: what scores are tested for."""
-
-
-def _require(ok: bool, message: str) -> None:
-    if not ok:
-        raise BadConfig(message)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,15 +28,15 @@ class AllocatedVotes:
         Every galaxy gets the first tier, whatever the forecast.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     tiers: tuple[int, ...] = (5, 10, 20, 40)
     budget: int | None = None
 
     def __post_init__(self) -> None:
         growing = all(a < b for a, b in pairwise(self.tiers))
         ok = bool(self.tiers) and growing and self.tiers[0] >= 1 and self.tiers[-1] <= MAX_VOTES
-        _require(ok, f"acquisition.allocated.tiers must grow from 1 to {MAX_VOTES} votes at most, not {self.tiers}")
-        _require(self.budget is None or self.budget >= 1, "acquisition.allocated.budget must be at least 1")
+        require(ok, f"acquisition.allocated.tiers must grow from 1 to {MAX_VOTES} votes at most, not {self.tiers}")
+        require(self.budget is None or self.budget >= 1, "acquisition.allocated.budget must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +69,7 @@ class AcquisitionPolicy:
         Science weight per question; 1 where not named.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     initial_galaxies: int = 256
     initial_evaluation_galaxies: int = 256
     batch_galaxies: int = 128
@@ -92,22 +85,22 @@ class AcquisitionPolicy:
     question_weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _require(self.initial_galaxies >= 1, "acquisition.initial_galaxies must be at least 1")
-        _require(self.initial_evaluation_galaxies >= 0, "acquisition.initial_evaluation_galaxies is negative")
-        _require(self.batch_galaxies >= 1, "acquisition.batch_galaxies must be at least 1")
+        require(self.initial_galaxies >= 1, "acquisition.initial_galaxies must be at least 1")
+        require(self.initial_evaluation_galaxies >= 0, "acquisition.initial_evaluation_galaxies is negative")
+        require(self.batch_galaxies >= 1, "acquisition.batch_galaxies must be at least 1")
         for name in ("random_share", "easy_share"):
             share = getattr(self, name)
-            _require(0 <= share <= 1, f"acquisition.{name} must lie in [0, 1], not {share}")
-        _require(self.random_share + self.easy_share <= 1, "acquisition.random_share and easy_share exceed the batch")
-        _require(1 <= self.votes_per_galaxy <= MAX_VOTES, f"acquisition.votes_per_galaxy must be 1 to {MAX_VOTES}")
-        _require(0 < self.beta < float("inf"), "acquisition.beta must be positive and finite")
-        _require(self.survey_galaxies >= 2, "acquisition.survey_galaxies must be at least 2")
-        _require(0 <= self.diversity_share < 1, "acquisition.diversity_share must lie in [0, 1)")
+            require(0 <= share <= 1, f"acquisition.{name} must lie in [0, 1], not {share}")
+        require(self.random_share + self.easy_share <= 1, "acquisition.random_share and easy_share exceed the batch")
+        require(1 <= self.votes_per_galaxy <= MAX_VOTES, f"acquisition.votes_per_galaxy must be 1 to {MAX_VOTES}")
+        require(0 < self.beta < float("inf"), "acquisition.beta must be positive and finite")
+        require(self.survey_galaxies >= 2, "acquisition.survey_galaxies must be at least 2")
+        require(0 <= self.diversity_share < 1, "acquisition.diversity_share must lie in [0, 1)")
         bad = sorted(q for q, w in self.question_weights.items() if not 0 <= w < float("inf"))
-        _require(not bad, f"acquisition.question_weights of {', '.join(bad)} must be finite and not negative")
+        require(not bad, f"acquisition.question_weights of {', '.join(bad)} must be finite and not negative")
         if self.allocated is not None and self.allocated.budget is not None:
             least = self.other_galaxies * self.votes_per_galaxy + self.informative_galaxies * self.allocated.tiers[0]
-            _require(
+            require(
                 self.allocated.budget >= least,
                 f"acquisition.allocated.budget is below the {least} votes of the first tier",
             )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from alservice.core.acquisition_policy import AcquisitionPolicy, AllocatedVotes
+from alservice.core.checks import STRICT, require
 from alservice.core.classifications import CountingPolicy
 from alservice.core.decoding import LabelRule
 from alservice.core.drift import DriftPolicy
@@ -19,7 +20,6 @@ from alservice.core.gate import GatePolicy
 from alservice.core.ids import digest_of_document
 from alservice.core.ingest_policy import IngestPolicy
 from alservice.core.zooniverse_target import Tier, ZooniverseTarget
-from alservice.errors import BadConfig
 
 __all__ = [
     "AcquisitionPolicy",
@@ -33,13 +33,6 @@ __all__ = [
     "TrainingPolicy",
     "ZooniverseTarget",
 ]
-
-_STRICT: dict[str, Any] = {"extra": "forbid"}
-
-
-def _require(ok: bool, message: str) -> None:
-    if not ok:
-        raise BadConfig(message)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,16 +51,16 @@ class ImagePolicy:
         Galaxies per packed shard, the unit of prediction.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     size_px: int = 64
     field: float = 1.0
     channels: Literal[1, 3] = 1
     shard_galaxies: int = 512
 
     def __post_init__(self) -> None:
-        _require(16 <= self.size_px <= 1024, f"images.size_px must be 16 to 1024 px, not {self.size_px}")
-        _require(0 < self.field <= 1, f"images.field must lie in (0, 1], not {self.field}")
-        _require(self.shard_galaxies >= 1, "images.shard_galaxies must be at least 1")
+        require(16 <= self.size_px <= 1024, f"images.size_px must be 16 to 1024 px, not {self.size_px}")
+        require(0 < self.field <= 1, f"images.field must lie in (0, 1], not {self.field}")
+        require(self.shard_galaxies >= 1, "images.shard_galaxies must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,12 +75,12 @@ class EvaluationPolicy:
         Answer column whose coverage error is tabled, as in the paper.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     fraction: float = 0.2
     answer: str = "smooth-or-featured_smooth"
 
     def __post_init__(self) -> None:
-        _require(0 < self.fraction < 1, f"evaluation.fraction must lie in (0, 1), not {self.fraction}")
+        require(0 < self.fraction < 1, f"evaluation.fraction must lie in (0, 1), not {self.fraction}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,12 +96,12 @@ class PredictionPolicy:
         catalogue, name one: draws of the two differ by more than rounding.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     draws: int = 30
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def __post_init__(self) -> None:
-        _require(2 <= self.draws <= 1000, f"prediction.draws must be 2 to 1000, not {self.draws}")
+        require(2 <= self.draws <= 1000, f"prediction.draws must be 2 to 1000, not {self.draws}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +120,7 @@ class TrainingPolicy:
         CPU threads; fixed, because the bits of a result depend on it.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     network: str = "compact"
     steps: int = 600
     batch_galaxies: int = 64
@@ -136,23 +129,23 @@ class TrainingPolicy:
     warm_start: bool = False
 
     def __post_init__(self) -> None:
-        _require(self.steps >= 1, "training.steps must be at least 1")
-        _require(self.batch_galaxies >= 2, "training.batch_galaxies must be at least 2")
-        _require(self.min_new_votes >= 0, "training.min_new_votes is negative")
-        _require(1 <= self.threads <= 256, "training.threads must be 1 to 256")
+        require(self.steps >= 1, "training.steps must be at least 1")
+        require(self.batch_galaxies >= 2, "training.batch_galaxies must be at least 2")
+        require(self.min_new_votes >= 0, "training.min_new_votes is negative")
+        require(1 <= self.threads <= 256, "training.threads must be 1 to 256")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CollectingPolicy:
     """When collecting ends: by votes received or by deadline, whichever comes first."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     deadline_hours: float = 144.0
     votes_share: float = 1.0
 
     def __post_init__(self) -> None:
-        _require(self.deadline_hours > 0, "collecting.deadline_hours must be positive")
-        _require(0 < self.votes_share <= 1, "collecting.votes_share must lie in (0, 1]")
+        require(self.deadline_hours > 0, "collecting.deadline_hours must be positive")
+        require(0 < self.votes_share <= 1, "collecting.votes_share must lie in (0, 1]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,7 +173,7 @@ class Campaign:
         two would ask about.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     name: str
     tree: str
     seed: int = 0
@@ -201,14 +194,14 @@ class Campaign:
 
     def __post_init__(self) -> None:
         ok = bool(self.name) and all(c.isascii() and (c.isalnum() or c == "-") for c in self.name)
-        _require(ok and self.name == self.name.lower(), f"name {self.name!r}: use a-z, 0-9 and hyphens")
-        _require(self.hold_hours >= 0, "hold_hours is negative")
+        require(ok and self.name == self.name.lower(), f"name {self.name!r}: use a-z, 0-9 and hyphens")
+        require(self.hold_hours >= 0, "hold_hours is negative")
         votes = {tier.votes for tier in self.zooniverse.tiers}
         allocated = self.acquisition.allocated
         asked = {self.acquisition.votes_per_galaxy, *(() if allocated is None else allocated.tiers)}
         missing = sorted(asked - votes)
-        _require(not votes or not missing, f"zooniverse.tiers have no {missing} votes, as acquisition asks")
-        _require(
+        require(not votes or not missing, f"zooniverse.tiers have no {missing} votes, as acquisition asks")
+        require(
             allocated is None or bool(votes) or self.zooniverse.retirement == "own",
             "acquisition.allocated needs zooniverse.retirement 'own' or zooniverse.tiers: a workflow's rule counts "
             "alike for all",

@@ -5,14 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from alservice.errors import BadConfig
-
-_STRICT: dict[str, Any] = {"extra": "forbid"}
-
-
-def _require(ok: bool, message: str) -> None:
-    if not ok:
-        raise BadConfig(message)
+from alservice.core.checks import STRICT, require
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,14 +16,14 @@ class Tier:
     number, and a subject set that only this workflow serves.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     votes: int
     subject_set: str
     workflow_id: int
 
     def __post_init__(self) -> None:
-        _require(1 <= self.votes <= 1000, f"zooniverse.tiers.votes must be 1 to 1000, not {self.votes}")
-        _require(self.workflow_id > 0, "zooniverse.tiers.workflow_id must be positive")
+        require(1 <= self.votes <= 1000, f"zooniverse.tiers.votes must be 1 to 1000, not {self.votes}")
+        require(self.workflow_id > 0, "zooniverse.tiers.workflow_id must be positive")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +47,7 @@ class ZooniverseTarget:
         With ``move``: display name of the set that holds those subjects, and the metadata field with their survey id.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     endpoint: str = "standin"
     project_id: int = 1
     workflow_id: int = 10
@@ -67,20 +60,20 @@ class ZooniverseTarget:
 
     def __post_init__(self) -> None:
         ok = self.endpoint == "standin" or self.endpoint.startswith(("http://", "https://"))
-        _require(ok, f"zooniverse.endpoint must be 'standin' or a URL, not {self.endpoint!r}")
-        _require(not self.endpoint.endswith("/"), "zooniverse.endpoint must not end with a slash")
-        _require(self.project_id > 0 and self.workflow_id > 0, "zooniverse ids must be positive")
+        require(ok, f"zooniverse.endpoint must be 'standin' or a URL, not {self.endpoint!r}")
+        require(not self.endpoint.endswith("/"), "zooniverse.endpoint must not end with a slash")
+        require(self.project_id > 0 and self.workflow_id > 0, "zooniverse ids must be positive")
         has_pool = bool(self.pool_subject_set)
-        _require(
+        require(
             has_pool == (self.mode == "move"), "zooniverse.pool_subject_set goes with mode 'move', and only with it"
         )
         sets = [self.subject_set] if not self.tiers else [tier.subject_set for tier in self.tiers]
-        _require(self.pool_subject_set not in sets, "zooniverse.pool_subject_set must not be the subject_set")
+        require(self.pool_subject_set not in sets, "zooniverse.pool_subject_set must not be the subject_set")
         tiered = self.retirement == "panoptes" and self.mode == "upload"
-        _require(not self.tiers or tiered, "zooniverse.tiers go with mode 'upload' and retirement 'panoptes'")
+        require(not self.tiers or tiered, "zooniverse.tiers go with mode 'upload' and retirement 'panoptes'")
         for name in ("votes", "subject_set", "workflow_id"):
             distinct = {getattr(tier, name) for tier in self.tiers}
-            _require(len(distinct) == len(self.tiers), f"zooniverse.tiers have one {name} twice")
+            require(len(distinct) == len(self.tiers), f"zooniverse.tiers have one {name} twice")
 
     @property
     def workflow_ids(self) -> frozenset[int]:

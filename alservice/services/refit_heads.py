@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from alservice.core.training_sets import TallySet
 from alservice.core.tree import Tree
 from alservice.errors import NotFound
 from alservice.model.card import ModelCard, to_bytes
@@ -16,7 +15,7 @@ from alservice.model.networks import Network
 from alservice.model.refit import on_trunk_of, refit_heads
 from alservice.model.training import FitConfig
 from alservice.services.read_galaxies import VotedGalaxies
-from alservice.services.train_alone import DRAWS_SEED
+from alservice.services.train_alone import DRAWS_SEED, card_of
 from alservice.shapes import FloatArray
 
 _CHUNK = 1024
@@ -57,16 +56,11 @@ class RefitHeads:
         network = on_trunk_of(self.encoder, self.tree, seed=config.seed).to(self.device)
         votes = torch.from_numpy(galaxies.counts.astype(np.float32)).to(self.device)
         loss, held_out = refit_heads(network, self._embedded(galaxies), votes, galaxies.galaxy_ids, config)
-        tallies = TallySet(galaxy_ids=galaxies.galaxy_ids, counts=galaxies.counts)
-        card = ModelCard(
+        card = card_of(
+            galaxies,
+            config,
+            self.tree,
             network=network.config,
-            training=config.document(),
-            tree=self.tree.name,
-            tree_hash=self.tree.hash,
-            data_digest=tallies.digest,
-            n_galaxies=len(tallies.galaxy_ids),
-            n_votes=tallies.n_votes,
-            seed=config.seed,
             code_revision=self.code_revision,
             history=({"step": float(config.steps), "train": loss, "hold_out": held_out},),
             parent=self.digest,
