@@ -42,7 +42,7 @@ class BackfillParameters(BaseModel):
     galaxies: int | None = Field(default=None, ge=20, description="Galaxies of the catalogue to use; empty for all.")
     unbiased_pool: bool = Field(default=False, description="Choose from the unbiased part of the catalogue only.")
     encoder: Path | None = Field(default=None, description="Model whose trunk is kept; empty trains whole networks.")
-    network: str = Field(default="compact", description="Network by name.")
+    network: str = Field(default="small", description="Network by name.")
     px: int | None = Field(default=None, ge=16, le=1024, description="Side that images are scaled to (px).")
     field: float | None = Field(default=None, gt=0, le=1, description="Central share of the side that is seen.")
     steps: int | None = Field(default=None, ge=1, description="Least gradient steps of a training.")

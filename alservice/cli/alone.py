@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 Device = Annotated[
     str | None, typer.Option("--device", help="torch device: cpu, cuda, cuda:1, auto [ALSERVICE_DEVICE; default auto].")
 ]
-EPOCHS = 12.0
-"""Passes over the galaxies unless told otherwise."""
+EPOCHS = 36.0
+"""Passes over the galaxies unless told otherwise: on 23,000 galaxies, 20 minutes of two cores with matrix units."""
 
 SHOWN = 20
 """Names and faults that are printed; files have all."""
@@ -32,7 +32,7 @@ def train(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Root of every random draw.")] = 0,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Gradient steps.")] = None,
     epochs: Annotated[float | None, typer.Option("--epochs", min=0.01, help="Passes over the galaxies.")] = None,
-    batch: Annotated[int, typer.Option("--batch", min=2, help="Galaxies per step.")] = 32,
+    batch: Annotated[int, typer.Option("--batch", min=2, help="Galaxies per step.")] = 64,
     px: Annotated[int, typer.Option("--px", min=16, max=1024, help="Side that images are scaled to (px).")] = 128,
     field: Annotated[float, typer.Option("--field", min=0.1, max=1.0, help="Central share of the side to see.")] = 0.5,
     hold_out: Annotated[
@@ -44,6 +44,9 @@ def train(
     ] = 1,
     device: Device = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads [all cores].")] = None,
+    precision: Annotated[
+        str, typer.Option("--precision", help="Of the trunk's products: float32, bfloat16, auto (the faster one).")
+    ] = "auto",
 ) -> None:
     """Train on every galaxy outside the evaluation stream, and judge the model on the stream.
 
@@ -55,6 +58,7 @@ def train(
     from alservice.errors import BadConfig
     from alservice.factory.alone import train_on_file
     from alservice.factory.ensembles import train_ensemble
+    from alservice.model.device import precision_name, resolve_device
     from alservice.model.networks import NetworkConfig
     from alservice.model.training import FitConfig, decay_of, optimiser_of
     from alservice.settings import load_settings
@@ -63,6 +67,8 @@ def train(
         raise BadConfig("give --steps or --epochs, not both")
     known = load_tree(tree)
     structure = NetworkConfig.of(network, channels=1, image_px=px, field=field)
+    device = device or load_settings().device
+    resolved = precision_name(precision, resolve_device(device))
 
     def config(n_rows: int) -> FitConfig:
         n_steps = steps or max(1, round((epochs or EPOCHS) * n_rows / batch))
@@ -75,15 +81,11 @@ def train(
             hold_out=hold_out,
             looks=20,
             threads=threads or os.cpu_count() or 1,
+            precision=resolved,
             seed=seed,
         )
 
-    options: Any = {
-        "tree": known,
-        "config": config,
-        "galaxies": galaxies,
-        "device": device or load_settings().device,
-    }
+    options: Any = {"tree": known, "config": config, "galaxies": galaxies, "device": device}
     if ensemble == 1:
         _say_trained(train_on_file(data, out, **options))
         return

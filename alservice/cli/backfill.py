@@ -37,7 +37,7 @@ def backfill(
     encoder: Annotated[
         Path | None, typer.Option("--encoder", help="Model whose trunk is kept: trainings fit heads only, in seconds.")
     ] = None,
-    network: Annotated[str, typer.Option("--network", help="Network by name.")] = "compact",
+    network: Annotated[str, typer.Option("--network", help="Network by name.")] = "small",
     px: Annotated[
         int | None, typer.Option("--px", min=16, max=1024, help="Side that images are scaled to, px [by question].")
     ] = None,

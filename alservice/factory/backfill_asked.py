@@ -12,7 +12,7 @@ from alservice.core.tree import load_tree
 from alservice.errors import BadConfig
 from alservice.factory.alone import file_digest
 from alservice.factory.model_files import load_model
-from alservice.model.device import faster_precision, resolve_device
+from alservice.model.device import precision_name, resolve_device
 from alservice.model.networks import NetworkConfig
 from alservice.model.training import FitConfig
 
@@ -162,7 +162,7 @@ def make_backfill(
             steps=steps or usual.steps,
             threads=1,
             looks=4,
-            precision=faster_precision(resolve_device(device)),
+            precision=precision_name("auto", resolve_device(device)),
         ),
         encoder=encoder,
         galaxies=galaxies,

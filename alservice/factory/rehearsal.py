@@ -114,7 +114,7 @@ def _campaign(tree: Tree, file: CatalogueFile | None, n: int, seed: int) -> Camp
             batch_galaxies=batch,
             votes_per_galaxy=20 if file is None else 44,
         ),
-        training=TrainingPolicy(steps=max(40, min(800, n * 4 // 15)), min_new_votes=batch),
+        training=TrainingPolicy(network="small", steps=max(40, min(800, n * 4 // 15)), min_new_votes=batch),
         collecting=CollectingPolicy(deadline_hours=24.0),
     )
 

@@ -28,25 +28,25 @@ def resolve_device(name: str) -> str:
     return name
 
 
-def resolve_precision(name: str, device: str) -> torch.dtype:
-    """Return the dtype that a trunk computes in; ``auto`` takes bfloat16 where the device multiplies it natively.
+def precision_name(name: str, device: str) -> Precision:
+    """Return the name of a precision, to be kept with what is made in it; ``auto`` is the faster one on a device.
 
     Raises
     ------
     BadConfig
         The name is none of ``auto``, ``float32`` and ``bfloat16``.
     """
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    known: Mapping[str, Precision] = {"float32": "float32", "bfloat16": "bfloat16"}
     if name == "auto":
-        name = faster_precision(device)
+        return "bfloat16" if _is_bfloat16_native(device) else "float32"
     if name not in known:
         raise BadConfig(f"precision: {name!r} is none of auto, {', '.join(known)}", precision=name)
     return known[name]
 
 
-def faster_precision(device: str) -> Precision:
-    """Return the name of the precision that ``auto`` takes on a device, to be kept with what was made in it."""
-    return "bfloat16" if _is_bfloat16_native(device) else "float32"
+def resolve_precision(name: str, device: str) -> torch.dtype:
+    """Return the dtype that a trunk computes in; raises what `precision_name` raises."""
+    return torch.bfloat16 if precision_name(name, device) == "bfloat16" else torch.float32
 
 
 def _is_bfloat16_native(device: str) -> bool:

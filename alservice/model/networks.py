@@ -17,7 +17,8 @@ from alservice.core.tree import Tree
 from alservice.errors import BadConfig, BadImage
 from alservice.model.fractions import concentrations_of, squared_errors
 from alservice.model.heads import Heads, Masks
-from alservice.model.likelihood import concentrations_from, dirichlet_multinomial_nll
+from alservice.model.likelihood import concentrations_from
+from alservice.model.objective import training_nll
 from alservice.model.timm_trunk import PREFIX, TimmTrunk
 from alservice.model.trunks import Residual, Walmsley2020
 from alservice.model.viewpoints import Dieleman2015, UntiedConvolution
@@ -87,7 +88,10 @@ class _Architecture:
 NETWORKS: Final[Mapping[str, _Architecture]] = MappingProxyType(
     {
         "compact": _Architecture(
-            trunk=lambda config: Residual(channels=config.channels, widths=(8, 32, 64, 128)), hidden=(128,)
+            trunk=lambda config: Residual(channels=config.channels, stem=16, widths=(64, 128, 192)), hidden=(128,)
+        ),
+        "small": _Architecture(
+            trunk=lambda config: Residual(channels=config.channels, stem=8, widths=(8, 32, 64, 128)), hidden=(128,)
         ),
         "walmsley2020": _Architecture(
             trunk=lambda config: Walmsley2020(channels=config.channels, input_px=config.input_px), dropout=0.5
@@ -102,7 +106,10 @@ NETWORKS: Final[Mapping[str, _Architecture]] = MappingProxyType(
         ),
     }
 )
-"""Every network there is: a new one is one more entry."""
+"""Every network there is: a new one is one more entry.
+
+`compact` is for long trainings, `small` for few labels and quick ones; by the clock they learn alike (decision 16).
+"""
 
 _TIMM: Final = _Architecture(
     trunk=lambda config: TimmTrunk(config.name.removeprefix(PREFIX), channels=config.channels), heads=5, dropout=0.5
@@ -152,18 +159,26 @@ class Network(nn.Module):
         return self._concentrations(self.heads(self.trunk(pixels), masks), temperature=None)
 
     def losses(self, pixels: Tensor, masks: Masks, counts: Tensor, *, precision: torch.dtype) -> Tensor:
-        """Return what each of G masked passes makes of each galaxy's votes (B, A): (G, B).
+        """Return what each of G masked passes makes of each galaxy's votes (B, A): (G, B), as `losses_of_heads`.
 
-        Nats, summed over questions; of a network of point estimates the mean squared error of cumulative fractions.
         The trunk multiplies in the precision asked for; heads and votes are float32.
         """
         is_low = precision != torch.float32
         with torch.autocast(pixels.device.type, dtype=precision if is_low else torch.bfloat16, enabled=is_low):
             embedded = self.trunk(pixels)
-        outputs = self.heads(embedded.float(), masks)
+        return self.losses_of_heads(embedded.float(), masks, counts)
+
+    def losses_of_heads(self, embeddings: Tensor, masks: Masks, counts: Tensor) -> Tensor:
+        """Return what each of G masked passes over embeddings (B, E) makes of votes (B, A): (G, B).
+
+        Nats, summed over questions, with the gradient of `training_nll`; of a network of point estimates the mean
+        squared error of cumulative fractions.
+        """
+        outputs = self.heads(embeddings, masks)
         if self.is_point_estimate:
             return squared_errors(outputs, counts, self.tree)
-        return dirichlet_multinomial_nll(self._concentrations(outputs, temperature=None), counts, self.tree).sum(-1)
+        logits, log_precision = self._parted(outputs)
+        return training_nll(logits, log_precision, counts, self.tree).sum(-1)
 
     def embed(self, pixels: Tensor, *, views: int) -> Tensor:
         """Return embeddings (B, E), averaged over the first 1, 2, 4 or 8 elements of the square's symmetry group.
@@ -182,8 +197,13 @@ class Network(nn.Module):
     def _concentrations(self, outputs: Tensor, *, temperature: Tensor | None) -> Tensor:
         if self.is_point_estimate:
             return concentrations_of(outputs, self.tree, precision=_FIRST_PRECISION, temperature=temperature)
+        logits, log_precision = self._parted(outputs)
+        return concentrations_from(logits, log_precision, self.tree, temperature=temperature)
+
+    def _parted(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits (..., A) and the logarithm of the precisions (..., Q) that outputs stand for."""
         logits, spreads = outputs[..., : self.tree.n_answers], outputs[..., self.tree.n_answers :]
-        return concentrations_from(logits, log_precision_of(spreads), self.tree, temperature=temperature)
+        return logits, log_precision_of(spreads)
 
     @property
     def _n_outputs(self) -> int:

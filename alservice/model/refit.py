@@ -71,8 +71,7 @@ def refit_heads(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(config, step)
         masks = heads.training_masks(len(rows), seed=seed_of(config.seed, "dropout", step))
-        draws = network.draw(learn[rows], masks).transpose(0, 1)
-        loss = (dirichlet_multinomial_nll(draws, votes[rows], network.tree).sum(-1) * weights[rows].T).mean()
+        loss = (network.losses_of_heads(learn[rows], masks, votes[rows]) * weights[rows].T).mean()
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(heads.parameters(), math.inf).item()

@@ -35,7 +35,7 @@ def optimiser_of(network: str) -> Optimiser:
 
     Muon's steps have a size of their own, which batch norms forgive; networks without any keep to AdamW.
     """
-    return "muon" if network == "compact" else "adamw"
+    return "muon" if network in {"compact", "small"} else "adamw"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

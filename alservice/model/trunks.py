@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -34,23 +36,30 @@ class ResidualBlock(nn.Module):
 
 
 class Residual(nn.Module):
-    """A stem of stride 2, one residual block per width, halving the image between them, and a global mean.
+    """A stem of stride 2, residual blocks, and a global mean.
 
-    The last width is that of the embedding, whatever the size of the image.
+    Parameters
+    ----------
+    stem
+        Width after the stem.
+    widths
+        Width of each block; the last is that of the embedding, whatever the size of the image. A block that widens
+        halves the image.
     """
 
-    def __init__(self, *, channels: int, widths: tuple[int, ...]) -> None:
+    def __init__(self, *, channels: int, stem: int, widths: tuple[int, ...]) -> None:
         super().__init__()
         self.embedding = widths[-1]
-        blocks = [_convolution(channels, widths[0], kernel=5, stride=2), nn.ReLU(inplace=True)]
-        for i, width in enumerate(widths):
-            blocks.append(ResidualBlock(widths[max(i - 1, 0)], width, stride=1 if i == 0 else 2))
+        blocks = [_convolution(channels, stem, kernel=5, stride=2), nn.ReLU(inplace=True)]
+        for inputs, outputs in pairwise((stem, *widths)):
+            blocks.append(ResidualBlock(inputs, outputs, stride=1 if inputs == outputs else 2))
         self.blocks = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, C, H, W) to embeddings (B, E)."""
         maps: Tensor = self.blocks(x)
-        return maps.mean(dim=(2, 3))
+        # Not maps.mean(): its gradient has another layout, which everything below would have to turn around.
+        return nn.functional.avg_pool2d(maps, maps.shape[-2:]).flatten(1)
 
 
 class Walmsley2020(nn.Module):

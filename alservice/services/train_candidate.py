@@ -19,6 +19,7 @@ from alservice.core.tree import Tree, load_tree
 from alservice.core.votes import inconsistent
 from alservice.errors import BadVotes, NotFound
 from alservice.model.card import ModelCard, to_bytes
+from alservice.model.device import precision_name
 from alservice.model.fit import FitConfig, fit, origin_of, run_digest
 from alservice.model.networks import NetworkConfig
 from alservice.model.training import decay_of
@@ -164,6 +165,7 @@ class TrainCandidate:
             weight_decay=decay_of(decisions.training.steps),
             batch=decisions.training.batch_galaxies,
             threads=decisions.training.threads,
+            precision=precision_name("auto", self.device),
             seed=seed_of(decisions.seed, "training", cycle.number),
         )
         parent = self._parent(campaign, cycle)

@@ -23,7 +23,7 @@ from alservice.core.backfill import target_of
 from alservice.core.tree import load_tree
 from alservice.factory.alone import reader
 from alservice.factory.context import process_progress
-from alservice.model.device import faster_precision, use_threads
+from alservice.model.device import precision_name, use_threads
 from alservice.model.networks import NetworkConfig
 from alservice.model.training import FitConfig, decay_of
 from alservice.services.train_alone import TrainAlone
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> Path:
         weight_decay=decay_of(asked.steps),
         looks=4,
         threads=1,
-        precision=faster_precision("cpu"),
+        precision=precision_name("auto", "cpu"),
     )
     _, model = train.run(replace(learn, counts=counts), config)
     folder: Path = asked.out

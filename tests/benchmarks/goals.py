@@ -37,7 +37,7 @@ from alservice.core.tree import load_tree
 from alservice.factory.alone import DRAWS, EVALUATION_SEED, reader, score_files, train_on_file
 from alservice.factory.context import process_progress
 from alservice.factory.model_files import load_model
-from alservice.model.device import resolve_device, resolve_precision
+from alservice.model.device import precision_name, resolve_device
 from alservice.model.networks import NetworkConfig
 from alservice.model.sample import sample_posterior
 from alservice.model.training import FitConfig, decay_of, optimiser_of
@@ -75,7 +75,7 @@ class Setting:
 
 SETTINGS = {
     "tiny": Setting(px=64, field=0.5, batch=16, epochs=2, fewest_steps=10, galaxies=1200),
-    "small": Setting(px=128, field=0.5, batch=64, epochs=36, fewest_steps=1500),
+    "small": Setting(px=128, field=0.5, batch=64, epochs=40, fewest_steps=1500),
     "full": Setting(px=160, field=0.6, batch=64, epochs=90, fewest_steps=3000),
 }
 
@@ -147,14 +147,13 @@ def _one(
     def config(n_rows: int) -> FitConfig:
         epochs = setting.epochs if options.epochs is None else options.epochs
         steps = max(setting.fewest_steps, round(epochs * n_rows / setting.batch))
-        bfloat16 = resolve_precision("auto", resolve_device(options.device)) is torch.bfloat16
         return FitConfig(
             network=NetworkConfig.of(options.network, channels=1, image_px=setting.px, field=setting.field),
             steps=steps,
             batch=setting.batch,
             weight_decay=decay_of(steps),
             optimiser=optimiser_of(options.network),
-            precision="bfloat16" if bfloat16 else "float32",
+            precision=precision_name("auto", resolve_device(options.device)),
             hold_out=options.hold_out,
             looks=20,
             threads=options.threads,

@@ -153,15 +153,15 @@ def test_walmsley2020_is_the_papers():
 
 
 def test_residual_trunk_halves_the_image_between_blocks():
-    """A 64 px image meets its widest block at 4 px, and odd sizes round up."""
-    for image_px, last_px in ((64, 4), (41, 3)):
-        trunk = Residual(channels=1, widths=(4, 4, 4, 6)).eval()
-        assert trunk.blocks(torch.zeros(1, 1, image_px, image_px)).shape == (1, 6, last_px, last_px)
+    """A 64 px image meets its widest block at 8 px, odd sizes round up, and a block that does not widen keeps it."""
+    for image_px, last_px in ((64, 8), (41, 6)):
+        trunk = Residual(channels=1, stem=4, widths=(4, 6, 8)).eval()
+        assert trunk.blocks(torch.zeros(1, 1, image_px, image_px)).shape == (1, 8, last_px, last_px)
 
 
 def test_unknown_networks_are_refused_with_the_known_ones():
     """A name that is not in the registry raises an error that lists the names that are."""
-    with pytest.raises(BadConfig, match=r"resnet.*compact, dieleman2015, walmsley2020"):
+    with pytest.raises(BadConfig, match=r"resnet.*compact, dieleman2015, small, walmsley2020"):
         NetworkConfig(name="resnet")
 
 

@@ -26,7 +26,7 @@ def a_network(seed=0):
 def galaxies(n=80):
     """Return embeddings whose first value says what the votes will be."""
     rng = np.random.default_rng(0)
-    embeddings = rng.normal(size=(n, 128)).astype(np.float32)
+    embeddings = rng.normal(size=(n, build_network(SMALL, TREE, seed=0).trunk.embedding)).astype(np.float32)
     share = 1 / (1 + np.exp(-3 * embeddings[:, 0]))
     k = rng.binomial(40, share)
     counts = np.stack([k, 40 - k, np.zeros_like(k)], axis=1).astype(np.float32)
