@@ -33,6 +33,8 @@ def list_models(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson
     if as_json:
         print_json(model_documents(found, promotions))
         return
+    if not found:
+        typer.echo(f"campaign {campaign} has no model yet")
     for model in found:
         votes = f"{model.card['n_votes']:,} votes"
         typer.echo(f"{model.id:>5}  {model.state:<10} cycle {model.cycle_number:<4} {votes:>16}  {model.digest[:16]}")

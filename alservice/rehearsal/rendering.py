@@ -9,13 +9,23 @@ from __future__ import annotations
 
 import io
 import math
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from alservice.rehearsal.morphology import REFERENCE_PX, Kind, Morphology
+from alservice.rehearsal.profiles import (
+    along_axes,
+    bump,
+    exponential,
+    gauss,
+    grid,
+    psf_matrix,
+    sersic,
+    turned,
+    with_flux,
+)
 from alservice.shapes import FloatArray, UInt8Array
 
 JPEG_QUALITY = 90
@@ -61,7 +71,7 @@ def render_jpeg(galaxy: Morphology, rng: np.random.Generator, size_px: int) -> b
 
 def render(galaxy: Morphology, rng: np.random.Generator, size_px: int) -> UInt8Array:
     """Return the image of a galaxy, uint8 (H, W, C), from the arguments of `render_jpeg`."""
-    psf = _psf_matrix(galaxy.psf_sigma_px, size_px)
+    psf = psf_matrix(galaxy.psf_sigma_px, size_px)
     light = psf @ _sum_bands(_components(galaxy, rng, size_px)) @ psf
     light *= galaxy.signal_to_noise / math.sqrt(float(np.square(light[1]).sum()))
     _add_stars(light, galaxy, psf, rng)
@@ -92,16 +102,16 @@ def _components(galaxy: Morphology, rng: np.random.Generator, size_px: int) -> l
 
 def _regular(galaxy: Morphology, rng: np.random.Generator, size_px: int) -> list[_Component]:
     """Bulge and disc, behind the dust if there is some."""
-    x, y = _along_axes(size_px, galaxy.position_angle_rad)
-    parts = [_Component(_with_flux(_bulge(galaxy, x, y), galaxy.bulge_fraction), _OLD)]
+    x, y = along_axes(size_px, galaxy.position_angle_rad)
+    parts = [_Component(with_flux(_bulge(galaxy, x, y), galaxy.bulge_fraction), _OLD)]
     if galaxy.bulge_fraction == 1:
         return parts
     if galaxy.axis_ratio < _THIN:
-        parts.append(_Component(_with_flux(_slab(galaxy, x, y), 1 - galaxy.bulge_fraction), _DISC))
+        parts.append(_Component(with_flux(_slab(galaxy, x, y), 1 - galaxy.bulge_fraction), _DISC))
     else:
         parts += _disc(galaxy, x, y / np.float32(galaxy.axis_ratio), _clumps(galaxy, rng, size_px, n=16, width=0.08))
     if galaxy.dust_strength:
-        lane = 1 - 0.95 * galaxy.dust_strength * _gauss(y - 0.12 * galaxy.half_light_px, 0.09 * galaxy.half_light_px)
+        lane = 1 - 0.95 * galaxy.dust_strength * gauss(y - 0.12 * galaxy.half_light_px, 0.09 * galaxy.half_light_px)
         parts = [_Component(part.light * lane, part.colour) for part in parts]
     return parts
 
@@ -109,28 +119,28 @@ def _regular(galaxy: Morphology, rng: np.random.Generator, size_px: int) -> list
 def _bulge(galaxy: Morphology, x: FloatArray, y: FloatArray) -> FloatArray:
     """Sersic spheroid; inside a disc it is small, and rounder than the disc looks."""
     if galaxy.bulge_fraction == 1:
-        return _sersic(np.hypot(x, y / galaxy.axis_ratio), galaxy.half_light_px, galaxy.sersic_index)
+        return sersic(np.hypot(x, y / galaxy.axis_ratio), galaxy.half_light_px, galaxy.sersic_index)
     x, y = np.abs(x), np.abs(y) / max(galaxy.axis_ratio, 0.6)
     power = 2.0 + 2.0 * galaxy.bulge_boxiness
     radius = np.power(np.power(x, power) + np.power(y, power), 1 / power)
-    return _sersic(radius, (0.12 + 0.3 * galaxy.bulge_fraction) * galaxy.half_light_px, galaxy.sersic_index)
+    return sersic(radius, (0.12 + 0.3 * galaxy.bulge_fraction) * galaxy.half_light_px, galaxy.sersic_index)
 
 
 def _disc(galaxy: Morphology, x: FloatArray, y: FloatArray, clumps: FloatArray) -> list[_Component]:
     """Exponential disc in its own plane, with arms, clumps, bar and ring."""
     radius = np.hypot(x, y)
-    disc = _with_flux(_exponential(radius, galaxy.half_light_px), 1 - galaxy.bulge_fraction)
+    disc = with_flux(exponential(radius, galaxy.half_light_px), 1 - galaxy.bulge_fraction)
     young = 2 * galaxy.clump_strength * disc * clumps
     if galaxy.arm_strength:
         arms = _arms(galaxy, radius, np.arctan2(y, x))
         young += 2.6 * galaxy.arm_strength * disc * arms
         disc *= 1 - 0.4 * galaxy.arm_strength
     if galaxy.ring_strength:
-        ring = _gauss(radius - 1.45 * galaxy.half_light_px, 0.16 * galaxy.half_light_px)
-        young += _with_flux(ring, 0.4 * galaxy.ring_strength * (1 - galaxy.bulge_fraction))
+        ring = gauss(radius - 1.45 * galaxy.half_light_px, 0.16 * galaxy.half_light_px)
+        young += with_flux(ring, 0.4 * galaxy.ring_strength * (1 - galaxy.bulge_fraction))
     parts = [_Component(disc, _DISC), _Component(young, _YOUNG)]
     if galaxy.bar_strength:
-        bar = _with_flux(_bar(galaxy, x, y), 0.5 * galaxy.bar_strength * (1 - galaxy.bulge_fraction))
+        bar = with_flux(_bar(galaxy, x, y), 0.5 * galaxy.bar_strength * (1 - galaxy.bulge_fraction))
         parts.append(_Component(bar, _OLD))
     return parts
 
@@ -139,13 +149,13 @@ def _slab(galaxy: Morphology, x: FloatArray, y: FloatArray) -> FloatArray:
     """Disc seen from its side: exponential along, sech squared across (van der Kruit & Searle 1981)."""
     height = 0.6 * galaxy.axis_ratio * galaxy.half_light_px
     across = np.cosh(np.minimum(np.abs(y) / height, 20))
-    return _exponential(np.hypot(x, 1.0), galaxy.half_light_px) / np.square(across)
+    return exponential(np.hypot(x, 1.0), galaxy.half_light_px) / np.square(across)
 
 
 def _bar(galaxy: Morphology, x: FloatArray, y: FloatArray) -> FloatArray:
     """Gaussian across, and flat along up to a sharp end."""
-    along, across = _turned(x, y, galaxy.bar_angle_rad)
-    return _gauss(np.square(along / _bar_length(galaxy)), 1.0) * _gauss(across, 0.1 * galaxy.half_light_px)
+    along, across = turned(x, y, galaxy.bar_angle_rad)
+    return gauss(np.square(along / _bar_length(galaxy)), 1.0) * gauss(across, 0.1 * galaxy.half_light_px)
 
 
 def _bar_length(galaxy: Morphology) -> float:
@@ -156,8 +166,8 @@ def _bar_length(galaxy: Morphology) -> float:
 def _arms(galaxy: Morphology, radius: FloatArray, angle: FloatArray) -> FloatArray:
     """Logarithmic spirals, 0 between the arms to 1 on their ridges."""
     turns = np.log(np.maximum(radius, 0.5) / _bar_length(galaxy)) / math.tan(galaxy.pitch_rad)
-    ridge = _bump(galaxy.n_arms * (angle - galaxy.bar_angle_rad - turns), 3.0)
-    return ridge * (1 - _gauss(radius, 0.5 * _bar_length(galaxy) + 1))
+    ridge = bump(galaxy.n_arms * (angle - galaxy.bar_angle_rad - turns), 3.0)
+    return ridge * (1 - gauss(radius, 0.5 * _bar_length(galaxy) + 1))
 
 
 def _clumps(galaxy: Morphology, rng: np.random.Generator, size_px: int, *, n: int, width: float) -> FloatArray:
@@ -167,66 +177,64 @@ def _clumps(galaxy: Morphology, rng: np.random.Generator, size_px: int, *, n: in
     """
     place = rng.normal(0, 0.9 * galaxy.half_light_px, (2, n)).astype(np.float32)
     sigma = (galaxy.half_light_px * width * rng.uniform(1, 2, n)).astype(np.float32)
-    axis = _grid(size_px)[0][0]
-    columns, rows = _gauss(axis - place[..., None], sigma[:, None])
+    axis = grid(size_px)[0][0]
+    columns, rows = gauss(axis - place[..., None], sigma[:, None])
     clumps: FloatArray = rows.T @ columns
     return clumps
 
 
 def _irregular(galaxy: Morphology, rng: np.random.Generator, size_px: int) -> list[_Component]:
     """A faint disc off the middle of a few bright clumps."""
-    x, y = _along_axes(size_px, galaxy.position_angle_rad)
+    x, y = along_axes(size_px, galaxy.position_angle_rad)
     shift = np.float32(0.5 * galaxy.half_light_px)
-    disc = _exponential(np.hypot(x - shift, y / galaxy.axis_ratio), galaxy.half_light_px)
-    clumps = np.sqrt(_exponential(np.hypot(x, y), galaxy.half_light_px)) * _clumps(
-        galaxy, rng, size_px, n=9, width=0.16
-    )
+    disc = exponential(np.hypot(x - shift, y / galaxy.axis_ratio), galaxy.half_light_px)
+    clumps = np.sqrt(exponential(np.hypot(x, y), galaxy.half_light_px)) * _clumps(galaxy, rng, size_px, n=9, width=0.16)
     return [
-        _Component(_with_flux(disc, 1 - 0.6 * galaxy.clump_strength), _DISC),
-        _Component(_with_flux(clumps, 0.6 * galaxy.clump_strength), _YOUNG),
+        _Component(with_flux(disc, 1 - 0.6 * galaxy.clump_strength), _DISC),
+        _Component(with_flux(clumps, 0.6 * galaxy.clump_strength), _YOUNG),
     ]
 
 
 def _companion(galaxy: Morphology, size_px: int) -> FloatArray:
-    x, y = _grid(size_px)
+    x, y = grid(size_px)
     distance = galaxy.companion_separation * galaxy.half_light_px
-    x, y = _turned(
+    x, y = turned(
         x - distance * math.cos(galaxy.companion_angle_rad),
         y - distance * math.sin(galaxy.companion_angle_rad),
         2 * galaxy.companion_angle_rad,
     )
     size = galaxy.half_light_px * math.sqrt(galaxy.companion_fraction)
-    return _with_flux(_sersic(np.hypot(x, y / 0.6), 0.7 * size, 1.5), galaxy.companion_fraction)
+    return with_flux(sersic(np.hypot(x, y / 0.6), 0.7 * size, 1.5), galaxy.companion_fraction)
 
 
 def _tail(galaxy: Morphology, size_px: int) -> FloatArray:
     """One wide-open arm of stars torn out of the galaxy."""
-    x, y = _along_axes(size_px, galaxy.position_angle_rad + 1)
+    x, y = along_axes(size_px, galaxy.position_angle_rad + 1)
     radius = np.hypot(x, y)
     angle = np.arctan2(y, x) - np.log(np.maximum(radius, 1) / galaxy.half_light_px) / math.tan(0.9)
-    tail = _bump(angle, 9.0) * _exponential(radius, 3 * galaxy.half_light_px)
-    return _with_flux(tail * (1 - _gauss(radius, 1.2 * galaxy.half_light_px)), 0.6 * galaxy.tail_strength)
+    tail = bump(angle, 9.0) * exponential(radius, 3 * galaxy.half_light_px)
+    return with_flux(tail * (1 - gauss(radius, 1.2 * galaxy.half_light_px)), 0.6 * galaxy.tail_strength)
 
 
 def _arc(galaxy: Morphology, size_px: int) -> FloatArray:
     """A background galaxy stretched around this one by its gravity."""
-    x, y = _along_axes(size_px, galaxy.position_angle_rad)
-    ring = _gauss(np.hypot(x, y) - 1.9 * galaxy.half_light_px, 0.09 * galaxy.half_light_px)
-    return _with_flux(ring * _bump(np.arctan2(y, x), 2.5), 0.15 * galaxy.arc_strength)
+    x, y = along_axes(size_px, galaxy.position_angle_rad)
+    ring = gauss(np.hypot(x, y) - 1.9 * galaxy.half_light_px, 0.09 * galaxy.half_light_px)
+    return with_flux(ring * bump(np.arctan2(y, x), 2.5), 0.15 * galaxy.arc_strength)
 
 
 def _saturated_star(galaxy: Morphology, size_px: int) -> FloatArray:
     """Wide wings (Moffat) and four diffraction spikes."""
-    x, y = _along_axes(size_px, galaxy.position_angle_rad)
+    x, y = along_axes(size_px, galaxy.position_angle_rad)
     wings: FloatArray = np.power(1 + np.square(np.hypot(x, y) / galaxy.psf_sigma_px), -1.6)
-    spikes = _gauss(x, 0.7) * _exponential(np.abs(y), 12.0) + _gauss(y, 0.7) * _exponential(np.abs(x), 12.0)
+    spikes = gauss(x, 0.7) * exponential(np.abs(y), 12.0) + gauss(y, 0.7) * exponential(np.abs(x), 12.0)
     return wings + 0.05 * spikes
 
 
 def _trail(galaxy: Morphology, rng: np.random.Generator, size_px: int) -> FloatArray:
     """A satellite's track across the whole image."""
-    _, across = _along_axes(size_px, galaxy.position_angle_rad)
-    return _gauss(across - rng.uniform(-0.2, 0.2) * size_px, 0.5)
+    _, across = along_axes(size_px, galaxy.position_angle_rad)
+    return gauss(across - rng.uniform(-0.2, 0.2) * size_px, 0.5)
 
 
 def _add_stars(light: FloatArray, galaxy: Morphology, psf: FloatArray, rng: np.random.Generator) -> None:
@@ -258,63 +266,3 @@ def _display(light: FloatArray) -> UInt8Array:
     """Stretch light (3, H, W) by asinh, as sky surveys do (Lupton et al. 2004), to uint8 (H, W, 3)."""
     stretched = np.arcsinh((light + _SKY_LEVEL) / _SOFTENING) * (255 / math.asinh(_WHITE_LEVEL / _SOFTENING))
     return np.ascontiguousarray(np.clip(np.rint(stretched), 0, 255).astype(np.uint8).transpose(1, 2, 0))
-
-
-def _psf_matrix(sigma_px: float, size_px: int) -> FloatArray:
-    """Gaussian blur along one axis as a symmetric (H, H) matrix.
-
-    Cut at 5 sigma: further out are denormal numbers, which make the product thirty times slower.
-    """
-    axis = _grid(size_px)[0][0]
-    offset = axis[:, None] - axis
-    psf = _gauss(offset, sigma_px) / np.float32(sigma_px * math.sqrt(2 * math.pi))
-    psf[np.abs(offset) > 5 * sigma_px] = 0
-    return psf
-
-
-@cache
-def _grid(size_px: int) -> tuple[FloatArray, FloatArray]:
-    """Return x and y (px) from the image centre, read-only float32 (H, W)."""
-    axis = np.arange(size_px, dtype=np.float32) - np.float32((size_px - 1) / 2)
-    x, y = np.meshgrid(axis, axis)
-    x.flags.writeable = y.flags.writeable = False
-    return x, y
-
-
-def _along_axes(size_px: int, angle_rad: float) -> tuple[FloatArray, FloatArray]:
-    """Return coordinates along and across a direction (px)."""
-    return _turned(*_grid(size_px), angle_rad)
-
-
-def _turned(x: FloatArray, y: FloatArray, angle_rad: float) -> tuple[FloatArray, FloatArray]:
-    cos, sin = math.cos(angle_rad), math.sin(angle_rad)
-    return cos * x + sin * y, cos * y - sin * x
-
-
-def _sersic(radius: FloatArray, half_light_px: float, index: float) -> FloatArray:
-    """Sersic (1963) profile, 1 at the half-light radius, with b_n of Ciotti & Bertin (1999)."""
-    b_n = 2 * index - 1 / 3 + 4 / (405 * index)
-    profile: FloatArray = np.exp(-b_n * (np.power(np.hypot(radius, 0.3) / half_light_px, 1 / index) - 1))
-    return profile
-
-
-def _exponential(radius: FloatArray, half_light_px: float) -> FloatArray:
-    """Sersic profile of index 1."""
-    profile: FloatArray = np.exp(radius * (-1.678 / half_light_px))
-    return profile
-
-
-def _gauss(offset: FloatArray, width: float | FloatArray) -> FloatArray:
-    profile: FloatArray = np.exp(-0.5 * np.square(offset / width))
-    return profile
-
-
-def _bump(angle: FloatArray, sharpness: float) -> FloatArray:
-    """Gaussian on a circle (von Mises), 1 at angle 0."""
-    profile: FloatArray = np.exp(sharpness * (np.cos(angle) - 1))
-    return profile
-
-
-def _with_flux(light: FloatArray, flux: float) -> FloatArray:
-    """Scale a component so that its light sums to `flux`."""
-    return light * np.float32(flux / float(light.sum()))
