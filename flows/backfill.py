@@ -47,6 +47,7 @@ class BackfillParameters(BaseModel):
     field: float | None = Field(default=None, gt=0, le=1, description="Central share of the side that is seen.")
     steps: int | None = Field(default=None, ge=1, description="Least gradient steps of a training.")
     passes: float | None = Field(default=None, ge=0, description="Least times that a training sees each galaxy.")
+    mean_precision: float | None = Field(default=None, gt=0, description="Precision at which means are learned.")
     device: str = Field(default="auto", description="torch device.")
     workers: int = Field(default=0, ge=0, description="Processes at a time; 0 takes one per core.")
 

@@ -51,6 +51,10 @@ def backfill(
         float | None,
         typer.Option("--passes", min=0, help="Least times that a training sees each labelled galaxy [by question]."),
     ] = None,
+    mean_precision: Annotated[
+        float | None,
+        typer.Option("--mean-precision", min=0.01, help="Precision at which means are learned [by question]."),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="torch device: cpu, cuda, auto.")] = "auto",
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes at a time [one per core].")] = 0,
     as_json: AsJson = False,
@@ -81,6 +85,7 @@ def backfill(
             field=field,
             steps=steps,
             passes=passes,
+            mean_precision=mean_precision,
             device=device,
             workers=workers,
         )

@@ -29,6 +29,8 @@ class Usual:
         Side that images are scaled to (px), and the central share of it that the network sees.
     steps, passes
         Least gradient steps of a training, and least times that it sees each galaxy.
+    mean_precision
+        Precision of votes at which their means are learned.
     """
 
     initial: int
@@ -37,12 +39,13 @@ class Usual:
     field: float
     steps: int
     passes: float
+    mean_precision: float
 
 
 SIZES: Final[Mapping[str, Usual]] = {
-    "smooth": Usual(initial=256, batch=128, px=64, field=0.5, steps=1200, passes=40),
-    "bar": Usual(initial=128, batch=64, px=64, field=0.5, steps=1500, passes=125),
-    ALL: Usual(initial=256, batch=128, px=64, field=0.5, steps=600, passes=30),
+    "smooth": Usual(initial=256, batch=128, px=64, field=0.5, steps=1200, passes=40, mean_precision=4.0),
+    "bar": Usual(initial=128, batch=64, px=64, field=0.5, steps=1500, passes=125, mean_precision=4.0),
+    ALL: Usual(initial=256, batch=128, px=64, field=0.5, steps=600, passes=30, mean_precision=12.0),
 }
 """Galaxies of smooth are the paper's; of bar fewer, as few galaxies are asked it.
 
@@ -128,6 +131,7 @@ def make_backfill(
     field: float | None,
     steps: int | None,
     passes: float | None,
+    mean_precision: float | None,
     device: str,
 ) -> Backfill:
     """Return what was asked for by a form or a command, with the question's sizes where none are given.
@@ -162,6 +166,7 @@ def make_backfill(
             steps=steps or usual.steps,
             threads=1,
             looks=4,
+            mean_precision=mean_precision or usual.mean_precision,
             precision=precision_name("auto", resolve_device(device)),
         ),
         encoder=encoder,

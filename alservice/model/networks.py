@@ -158,7 +158,9 @@ class Network(nn.Module):
         """Return the concentrations (G, B, A) of G masked passes over one view of images, without temperature."""
         return self._concentrations(self.heads(self.trunk(pixels), masks), temperature=None)
 
-    def losses(self, pixels: Tensor, masks: Masks, counts: Tensor, *, precision: torch.dtype) -> Tensor:
+    def losses(
+        self, pixels: Tensor, masks: Masks, counts: Tensor, *, precision: torch.dtype, mean_precision: float
+    ) -> Tensor:
         """Return what each of G masked passes makes of each galaxy's votes (B, A): (G, B), as `losses_of_heads`.
 
         The trunk multiplies in the precision asked for; heads and votes are float32.
@@ -166,9 +168,9 @@ class Network(nn.Module):
         is_low = precision != torch.float32
         with torch.autocast(pixels.device.type, dtype=precision if is_low else torch.bfloat16, enabled=is_low):
             embedded = self.trunk(pixels)
-        return self.losses_of_heads(embedded.float(), masks, counts)
+        return self.losses_of_heads(embedded.float(), masks, counts, mean_precision=mean_precision)
 
-    def losses_of_heads(self, embeddings: Tensor, masks: Masks, counts: Tensor) -> Tensor:
+    def losses_of_heads(self, embeddings: Tensor, masks: Masks, counts: Tensor, *, mean_precision: float) -> Tensor:
         """Return what each of G masked passes over embeddings (B, E) makes of votes (B, A): (G, B).
 
         Nats, summed over questions, with the gradient of `training_nll`; of a network of point estimates the mean
@@ -178,7 +180,8 @@ class Network(nn.Module):
         if self.is_point_estimate:
             return squared_errors(outputs, counts, self.tree)
         logits, log_precision = self._parted(outputs)
-        return training_nll(logits, log_precision, counts, self.tree).sum(-1)
+        nll = training_nll(logits, log_precision, counts, self.tree, mean_precision=mean_precision)
+        return nll.sum(-1)
 
     def embed(self, pixels: Tensor, *, views: int) -> Tensor:
         """Return embeddings (B, E), averaged over the first 1, 2, 4 or 8 elements of the square's symmetry group.

@@ -9,7 +9,6 @@ precision, and the precision at the mean as it is (Stirn et al. 2023, arXiv:2212
 from __future__ import annotations
 
 import math
-from typing import Final
 
 import torch
 from torch import Tensor
@@ -17,14 +16,10 @@ from torch import Tensor
 from alservice.core.tree import Tree
 from alservice.model.likelihood import concentrations_from, dirichlet_multinomial_nll
 
-__all__ = ["MEAN_PRECISION", "training_nll"]
-
-MEAN_PRECISION: Final = 40.0
-"""Precision at which means are learned: about the votes of a galaxy, so that half of the spread of a fraction is taken
-for that of volunteers. Found best of 3, 10, 40, 200 and 100,000 on 19,600 galaxies of the Kaggle table."""
+__all__ = ["training_nll"]
 
 
-def training_nll(logits: Tensor, log_precision: Tensor, counts: Tensor, tree: Tree) -> Tensor:
+def training_nll(logits: Tensor, log_precision: Tensor, counts: Tensor, tree: Tree, *, mean_precision: float) -> Tensor:
     """Return the likelihood of the votes, with a gradient that does not let hard galaxies off.
 
     Parameters
@@ -33,19 +28,22 @@ def training_nll(logits: Tensor, log_precision: Tensor, counts: Tensor, tree: Tr
         (..., A) and (..., Q), as `concentrations_from` takes them.
     counts
         (..., A) votes; broadcast against the logits.
+    mean_precision
+        Precision at which the means are learned. High, and a vote counts as one drawn by the fraction alone; low, and a
+        fraction far from the votes costs little, which keeps means moderate.
 
     Returns
     -------
     Tensor
         (..., Q) nats. The value is `dirichlet_multinomial_nll`; its slope by the logits is that at a precision of
-        `MEAN_PRECISION`, its slope by the precision is its own.
+        `mean_precision`, its slope by the precision is its own.
 
     Raises
     ------
     NumericalFault, BadVotes
         As `dirichlet_multinomial_nll` does.
     """
-    fixed = torch.full_like(log_precision, math.log(MEAN_PRECISION))
+    fixed = torch.full_like(log_precision, math.log(mean_precision))
     of_means = dirichlet_multinomial_nll(concentrations_from(logits, fixed, tree), counts, tree)
     of_precision = dirichlet_multinomial_nll(concentrations_from(logits.detach(), log_precision, tree), counts, tree)
     return of_precision + (of_means - of_means.detach())

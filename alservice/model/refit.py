@@ -71,7 +71,8 @@ def refit_heads(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(config, step)
         masks = heads.training_masks(len(rows), seed=seed_of(config.seed, "dropout", step))
-        loss = (network.losses_of_heads(learn[rows], masks, votes[rows]) * weights[rows].T).mean()
+        losses_KB = network.losses_of_heads(learn[rows], masks, votes[rows], mean_precision=config.mean_precision)
+        loss = (losses_KB * weights[rows].T).mean()
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(heads.parameters(), math.inf).item()

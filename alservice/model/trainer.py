@@ -84,7 +84,9 @@ class Trainer:
         )
         masks = self.network.heads.training_masks(len(rows), seed=seed_of(config.seed, "dropout", self.step))
         precision = resolve_precision(config.precision, device.type)
-        losses_KB = self.network.losses(views, masks, counts[rows].to(device), precision=precision)
+        losses_KB = self.network.losses(
+            views, masks, counts[rows].to(device), precision=precision, mean_precision=config.mean_precision
+        )
         loss = (losses_KB * weights[rows].T.to(device)).mean()
         self.network.zero_grad()
         torch.autograd.backward(loss)

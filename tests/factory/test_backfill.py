@@ -16,7 +16,9 @@ from alservice.model.training import FitConfig
 from alservice.services.refit_heads import RefitHeads
 from tests.support.files import TREE, write_galaxies
 
-NOTHING = dict.fromkeys(("initial", "batch", "pool", "test", "galaxies", "encoder", "px", "field", "steps", "passes"))
+NOTHING = dict.fromkeys(
+    ("initial", "batch", "pool", "test", "galaxies", "encoder", "px", "field", "steps", "passes", "mean_precision")
+)
 
 
 def asked(data, **changes):
@@ -58,7 +60,9 @@ def test_a_question_brings_what_suits_it(question) -> None:
     plain = asked(None, question=question)
     assert (plain.plan.initial, plain.plan.batch, plain.plan.passes) == (usual.initial, usual.batch, usual.passes)
     assert (plain.training.network.image_px, plain.training.steps) == (usual.px, usual.steps)
-    mine = asked(None, question=question, px=32, field=1.0, steps=7, passes=0, batch=5)
+    assert plain.training.mean_precision == usual.mean_precision
+    mine = asked(None, question=question, px=32, field=1.0, steps=7, passes=0, batch=5, mean_precision=9.0)
+    assert mine.training.mean_precision == 9
     assert (mine.training.network.image_px, mine.training.network.field, mine.training.steps) == (32, 1.0, 7)
     assert (mine.plan.passes, mine.plan.batch, mine.plan.initial) == (0, 5, usual.initial)
     assert asked(None, question="bulge-size").plan.batch == SIZES[ALL].batch

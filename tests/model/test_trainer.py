@@ -144,6 +144,6 @@ def test_muon_moves_the_hidden_convolutions_and_nothing_else():
     expected = {n for n, w in before.items() if n.startswith("trunk.") and w.ndim == 4 and w.shape[1] > 1}
     assert moved == expected
     assert "trunk.blocks.0.0.weight" not in expected
-    assert (optimiser_of("compact"), optimiser_of("walmsley2020")) == ("muon", "adamw")
+    assert [optimiser_of(name) for name in ("compact", "small", "walmsley2020")] == ["muon", "muon", "adamw"]
     with pytest.raises(BadConfig, match="adamw or muon"):
         make_trainer(optimiser="sgd")
