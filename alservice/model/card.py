@@ -9,10 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
+from alservice.core.training_sets import TallySet
 from alservice.core.tree import Tree
 from alservice.errors import BadInput
 from alservice.model.networks import NetworkConfig
 from alservice.model.tensors import tensors_from_bytes, tensors_to_bytes
+from alservice.model.training import FitConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,37 @@ class ModelCard:
     reducer: str = ""
     n_inconsistent: int = 0
     parent: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        tallies: TallySet,
+        config: FitConfig,
+        tree: Tree,
+        *,
+        network: NetworkConfig,
+        code_revision: str,
+        history: Sequence[Mapping[str, float]],
+        reducer: str = "",
+        n_inconsistent: int = 0,
+        parent: str | None = None,
+    ) -> ModelCard:
+        """Return the card of a model that a configuration made of tallies; `network` is what it became."""
+        return cls(
+            network=network,
+            training=config.document(),
+            tree=tree.name,
+            tree_hash=tree.hash,
+            data_digest=tallies.digest,
+            n_galaxies=len(tallies.galaxy_ids),
+            n_votes=tallies.n_votes,
+            seed=config.seed,
+            code_revision=code_revision,
+            history=history,
+            reducer=reducer,
+            n_inconsistent=n_inconsistent,
+            parent=parent,
+        )
 
     def document(self) -> dict[str, Any]:
         """Return the card as a JSON document."""

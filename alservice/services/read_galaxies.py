@@ -10,6 +10,7 @@ import numpy as np
 
 from alservice.core.catalogues import CatalogueFault, CatalogueRow, is_evaluation_member
 from alservice.core.kaggle import VOLUNTEERS
+from alservice.core.training_sets import TallySet
 from alservice.core.tree import Tree
 from alservice.core.votes import walked_counts
 from alservice.errors import BadImage, BadVotes
@@ -48,6 +49,11 @@ class VotedGalaxies:
     cumulative: FloatArray | None
     unbiased: BoolArray
     evaluation: BoolArray
+
+    @property
+    def tallies(self) -> TallySet:
+        """Their votes."""
+        return TallySet(galaxy_ids=self.galaxy_ids, counts=self.counts)
 
     def only(self, rows: BoolArray | IntArray) -> VotedGalaxies:
         """Return some galaxies: those marked, or at these places."""

@@ -15,7 +15,7 @@ from alservice.model.networks import Network
 from alservice.model.refit import on_trunk_of, refit_heads
 from alservice.model.training import FitConfig
 from alservice.services.read_galaxies import VotedGalaxies
-from alservice.services.train_alone import DRAWS_SEED, card_of
+from alservice.services.train_alone import DRAWS_SEED
 from alservice.shapes import FloatArray
 
 _CHUNK = 1024
@@ -56,8 +56,8 @@ class RefitHeads:
         network = on_trunk_of(self.encoder, self.tree, seed=config.seed).to(self.device)
         votes = torch.from_numpy(galaxies.counts.astype(np.float32)).to(self.device)
         loss, held_out = refit_heads(network, self._embedded(galaxies), votes, galaxies.galaxy_ids, config)
-        card = card_of(
-            galaxies,
+        card = ModelCard.of(
+            galaxies.tallies,
             config,
             self.tree,
             network=network.config,

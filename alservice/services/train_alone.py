@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,10 @@ from alservice.core.kaggle import cumulative_from_conditional
 from alservice.core.posteriors import Posterior, answer_probabilities
 from alservice.core.scorecard import Scorecard, scorecard
 from alservice.core.survey_weights import survey_weights
-from alservice.core.training_sets import TallySet
 from alservice.core.tree import Tree
 from alservice.model.card import ModelCard, from_bytes, to_bytes
 from alservice.model.fit import FitConfig, FitResult, fit, origin_of
-from alservice.model.networks import Network, NetworkConfig, build_network
+from alservice.model.networks import Network, build_network
 from alservice.model.recalibration import recalibrated
 from alservice.model.sample import sample_posterior
 from alservice.ports import Progress
@@ -81,8 +80,8 @@ class TrainAlone:
         )
         self.progress.finish()
         state = result.state if self.as_surveyed else self._recalibrated(result, galaxies, config)
-        card = card_of(
-            galaxies,
+        card = ModelCard.of(
+            galaxies.tallies,
             config,
             self.tree,
             network=config.network,
@@ -110,33 +109,6 @@ class TrainAlone:
     def _say(self, loss: float) -> None:
         self.progress.advance()
         self.progress.note(f"NLL {loss:.2f} nats per galaxy")
-
-
-def card_of(
-    galaxies: VotedGalaxies,
-    config: FitConfig,
-    tree: Tree,
-    *,
-    network: NetworkConfig,
-    code_revision: str,
-    history: Sequence[Mapping[str, float]],
-    parent: str | None = None,
-) -> ModelCard:
-    """Return the card of a model that galaxies in memory made; `parent` is the digest of the model it stands on."""
-    tallies = TallySet(galaxy_ids=galaxies.galaxy_ids, counts=galaxies.counts)
-    return ModelCard(
-        network=network,
-        training=config.document(),
-        tree=tree.name,
-        tree_hash=tree.hash,
-        data_digest=tallies.digest,
-        n_galaxies=len(tallies.galaxy_ids),
-        n_votes=tallies.n_votes,
-        seed=config.seed,
-        code_revision=code_revision,
-        history=history,
-        parent=parent,
-    )
 
 
 def revive(data: bytes, tree: Tree, *, device: str) -> tuple[Network, ModelCard, str]:

@@ -185,15 +185,11 @@ class TrainCandidate:
             is_due=due_every(self.checkpoint_every, self.clock),
         )
         self.progress.finish()
-        card = ModelCard(
+        card = ModelCard.of(
+            tallies,
+            config,
+            tree,
             network=config.network,
-            training=config.document(),
-            tree=tree.name,
-            tree_hash=tree.hash,
-            data_digest=tallies.digest,
-            n_galaxies=len(tallies.galaxy_ids),
-            n_votes=tallies.n_votes,
-            seed=config.seed,
             code_revision=self.code_revision,
             history=result.history,
             reducer=snapshot.reducer,

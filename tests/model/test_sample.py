@@ -71,7 +71,7 @@ def test_no_images_give_no_draws(network):
     """An empty shard has an empty posterior of the right shapes."""
     draws, embeddings = sample(network, IMAGES[:0])
     assert draws.shape == (0, 6, TREE.n_answers)
-    assert embeddings.shape == (0, network.trunk.embedding)
+    assert embeddings.shape == (0, 192)
 
 
 def test_what_is_not_finite_is_raised(network):

@@ -65,10 +65,11 @@ def _errors(data: ReportData) -> Plot:
 def _arms(title: str, label: str, values: Mapping[int, Mapping[str, Sequence[float]]]) -> Plot:
     figure, axes = canvas()
     cycles = sorted(values)
-    seen = [arm for arm in ARM_COLOURS if any(len(values[c].get(arm, ())) for c in cycles)]
+    seen = []
     for shift, (arm, colour) in zip((-0.17, 0.17), ARM_COLOURS.items(), strict=True):
         drawn = [(c, list(values[c].get(arm, ()))) for c in cycles if len(values[c].get(arm, ())) > 0]
         if drawn:
+            seen.append(f"{arm} arm")
             boxes = axes.boxplot(
                 [v for _, v in drawn],
                 positions=[c + shift for c, _ in drawn],
@@ -85,8 +86,7 @@ def _arms(title: str, label: str, values: Mapping[int, Mapping[str, Sequence[flo
     axes.set_xlabel("cycle")
     axes.set_ylabel(label)
     axes.legend(frameon=False)
-    arms = " beside ".join(f"{arm} arm" for arm in seen)
-    return title, f"Each cycle's batch, {arms}: {label}.", svg(figure)
+    return title, f"Each cycle's batch, {' beside '.join(seen)}: {label}.", svg(figure)
 
 
 def _training(data: ReportData) -> Plot:
