@@ -59,8 +59,8 @@ def train(
     from alservice.factory.alone import train_on_file
     from alservice.factory.ensembles import train_ensemble
     from alservice.model.device import precision_name, resolve_device
-    from alservice.model.networks import NetworkConfig
-    from alservice.model.training import FitConfig, decay_of, optimiser_of
+    from alservice.model.networks import NetworkConfig, optimiser_of
+    from alservice.model.training import FitConfig, decay_of
     from alservice.settings import load_settings
 
     if steps is not None and epochs is not None:

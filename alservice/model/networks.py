@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final, cast
+from typing import Final, Literal, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -24,7 +24,19 @@ from alservice.model.trunks import Residual, Walmsley2020
 from alservice.model.viewpoints import Dieleman2015, UntiedConvolution
 from alservice.shapes import UInt8Array
 
-__all__ = ["NETWORKS", "Network", "NetworkConfig", "build_network", "check_images", "log_precision_of", "view_of"]
+__all__ = [
+    "NETWORKS",
+    "Network",
+    "NetworkConfig",
+    "Optimiser",
+    "build_network",
+    "check_images",
+    "log_precision_of",
+    "optimiser_of",
+    "view_of",
+]
+
+Optimiser: TypeAlias = Literal["adamw", "muon"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +87,9 @@ class NetworkConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Architecture:
-    """A trunk, hidden layers of the heads, and what their outputs are: concentrations, or rectified fractions."""
+    """A trunk, hidden layers of the heads, what their outputs are (concentrations, or rectified fractions), and what
+    trains it best.
+    """
 
     trunk: Callable[[NetworkConfig], nn.Module]
     hidden: tuple[int, ...] = ()
@@ -83,15 +97,20 @@ class _Architecture:
     is_point_estimate: bool = False
     heads: int = 5
     dropout: float = 0.3
+    optimiser: Optimiser = "adamw"
 
 
 NETWORKS: Final[Mapping[str, _Architecture]] = MappingProxyType(
     {
         "compact": _Architecture(
-            trunk=lambda config: Residual(channels=config.channels, stem=16, widths=(64, 128, 192)), hidden=(128,)
+            trunk=lambda config: Residual(channels=config.channels, stem=16, widths=(64, 128, 192)),
+            hidden=(128,),
+            optimiser="muon",
         ),
         "small": _Architecture(
-            trunk=lambda config: Residual(channels=config.channels, stem=8, widths=(8, 32, 64, 128)), hidden=(128,)
+            trunk=lambda config: Residual(channels=config.channels, stem=8, widths=(8, 32, 64, 128)),
+            hidden=(128,),
+            optimiser="muon",
         ),
         "walmsley2020": _Architecture(
             trunk=lambda config: Walmsley2020(channels=config.channels, input_px=config.input_px), dropout=0.5
@@ -234,6 +253,14 @@ def build_network(config: NetworkConfig, tree: Tree, *, seed: int) -> Network:
             nn.init.zeros_(module.untied_bias)
     _reset_heads(network, generator)
     return network
+
+
+def optimiser_of(network: str) -> Optimiser:
+    """Return what trains a network best that is trained once, on thousands of galaxies.
+
+    Muon's steps have a size of their own, which batch norms forgive; networks without any keep to AdamW.
+    """
+    return _architecture(network).optimiser
 
 
 def _architecture(name: str) -> _Architecture:

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from alservice.errors import BadConfig
 from alservice.model.augment import Augmentation
-from alservice.model.networks import NetworkConfig
+from alservice.model.networks import NetworkConfig, Optimiser
 
 Precision: TypeAlias = Literal["float32", "bfloat16"]
-Optimiser: TypeAlias = Literal["adamw", "muon"]
 
 
 _DECAY, _DECAY_STEPS = 0.3, 1000
@@ -29,14 +28,6 @@ def decay_of(steps: int) -> float:
     galaxies of the Kaggle table the RMSE of Bar was 0.25 with 0.3, and 0.19 with 0.02.
     """
     return _DECAY * min(1.0, _DECAY_STEPS / steps)
-
-
-def optimiser_of(network: str) -> Optimiser:
-    """Return what trains a network best that is trained once, on thousands of galaxies.
-
-    Muon's steps have a size of their own, which batch norms forgive; networks without any keep to AdamW.
-    """
-    return "muon" if network in {"compact", "small"} else "adamw"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

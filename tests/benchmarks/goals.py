@@ -38,9 +38,9 @@ from alservice.factory.alone import DRAWS, EVALUATION_SEED, reader, score_files,
 from alservice.factory.context import process_progress
 from alservice.factory.model_files import load_model
 from alservice.model.device import precision_name, resolve_device
-from alservice.model.networks import NetworkConfig
+from alservice.model.networks import NetworkConfig, optimiser_of
 from alservice.model.sample import sample_posterior
-from alservice.model.training import FitConfig, decay_of, optimiser_of
+from alservice.model.training import FitConfig, decay_of
 from alservice.services.read_galaxies import VotedGalaxies
 from alservice.services.train_alone import judge
 from tests.support.shared import shared_data

@@ -7,9 +7,9 @@ import torch
 
 from alservice.core.tree import load_tree
 from alservice.errors import BadConfig, NumericalFault
-from alservice.model.networks import NetworkConfig, build_network
+from alservice.model.networks import NetworkConfig, build_network, optimiser_of
 from alservice.model.trainer import Trainer, learning_rate
-from alservice.model.training import FitConfig, decay_of, optimiser_of
+from alservice.model.training import FitConfig, decay_of
 
 TREE = load_tree("gz-rings")
 CONFIG = FitConfig(network=NetworkConfig(image_px=16, heads=3), steps=12, batch=8, threads=1, weight_decay=0.0)
