@@ -9,7 +9,6 @@ programs do not stretch; on several, where a loop leaves all but one idle, they 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 
 import torch
@@ -65,23 +64,11 @@ def measure(*, questions: int, batch: int, repeats: int, asked: float = 1.0) -> 
             concentrations.grad = None
             nll(concentrations, counts, tree).sum().backward()
 
-        return best_seconds(step, "cpu", repeats) if torch.get_num_threads() == 1 else best_elapsed(step, repeats)
+        return best_seconds(step, "cpu", repeats)
 
     with torch.no_grad():
         difference = dirichlet_multinomial_nll(concentrations, counts, tree) - loop(concentrations, counts, tree)
     return timed(loop), timed(dirichlet_multinomial_nll), difference.abs().max().item()
-
-
-def best_elapsed(run: Callable[[], object], repeats: int) -> float:
-    """Return the least time of a call by the clock, after one to warm up."""
-
-    def elapsed() -> float:
-        began = time.perf_counter()
-        run()
-        return time.perf_counter() - began
-
-    elapsed()
-    return min(elapsed() for _ in range(repeats))
 
 
 def main() -> None:

@@ -58,17 +58,18 @@ class Figures:
 
 
 def best_seconds(run: Callable[[], object], device: str, repeats: int) -> float:
-    """Return the least time of a call, after one to warm up: on a CPU its own, which other programs do not stretch."""
+    """Return the least time of a call, after one to warm up: on one CPU thread its own, else by the clock.
+
+    Its own is not stretched by other programs, but does not say what a call gains by threads that it leaves idle.
+    """
 
     def timed() -> float:
-        if device == "cpu":
-            start = time.process_time()
-            run()
-            return (time.process_time() - start) / torch.get_num_threads()
-        start = time.perf_counter()
+        clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+        start = clock()
         run()
-        torch.cuda.synchronize()
-        return time.perf_counter() - start
+        if device != "cpu":
+            torch.cuda.synchronize()
+        return clock() - start
 
     timed()
     return min(timed() for _ in range(repeats))
