@@ -3,7 +3,8 @@
 An effect fires again on every later classification and is retried, so deliveries repeat and overtake each other. What
 is kept is the greatest by `Reduction.rank`, which does not depend on the order they come in. Counts name answers by
 their number in the task, or by their label; what a number means follows from the workflow versions that the reducer
-saw, and versions that disagree leave the reduction unread.
+saw, and versions that disagree leave the reduction unread. What external reducers send beside counts is set aside by
+name, and never kept: some of it is who answered what.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ _KEY: Final = re.compile(r"(?P<webhook>[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?)_(?P<tas
 _WEBHOOK: Final = re.compile(r"[a-z0-9]([a-z0-9_-]{0,98}[a-z0-9])?")
 _COUNT_REDUCER: Final = frozenset({"classifications", "extracts"})
 _WHOLE_SUBJECT: Final = "_default"
+_VERSION: Final = "aggregation_version"
+_USERS: Final = "user_ids_"
+_NULL: Final = "None"
+"""Key of null answers where Zooniverse's aggregation made the counts; its other keys are numbers or lower case."""
 MAX_ID: Final = 2**63 - 1
 MAX_COUNT: Final = 2**31 - 1
 MAX_ANSWERS: Final = 100
@@ -164,7 +169,7 @@ def _task_of(reducer_key: str, task: str | None) -> str:
 
 
 def _counts(value: object) -> Mapping[str, int]:
-    data = _object(value, "data")
+    data = _without_companions(_object(value, "data"))
     if data and data.keys() <= _COUNT_REDUCER:
         raise _fault("data", "is of a count reducer, which does not tell the answers")
     if len(data) > MAX_ANSWERS:
@@ -175,6 +180,24 @@ def _counts(value: object) -> Mapping[str, int]:
         if not isinstance(n, int) or isinstance(n, bool) or not 0 <= n <= MAX_COUNT:
             raise _fault(f"data.{key[:40]}", "is not a number of votes")
     return dict(data)
+
+
+def _without_companions(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what Zooniverse's aggregation counts, without its version and the users that it lists per answer.
+
+    Anything else beside the counts stays, and is refused where counts are checked.
+    """
+    if _VERSION not in data:
+        return data
+    if not isinstance(data[_VERSION], str):
+        raise _fault(f"data.{_VERSION}", "is not text")
+    users = {f"{_USERS}{key}" for key in data}
+    counts = {
+        key: value for key, value in data.items() if key != _VERSION and not (key in users and isinstance(value, list))
+    }
+    if _NULL in counts and "" not in counts:
+        counts[""] = counts.pop(_NULL)
+    return counts
 
 
 def _moment(value: object, name: str) -> datetime:

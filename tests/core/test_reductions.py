@@ -94,6 +94,47 @@ def test_what_cannot_be_counted_names_its_field(changes: dict[str, object], fiel
     assert refusal.value.evidence["field"] == field
 
 
+@pytest.mark.parametrize(
+    ("data", "counts"),
+    [
+        ({"0": 3, "1": 9, "aggregation_version": "4.1.0"}, {"0": 3, "1": 9}),
+        ({"0": 3, "user_ids_0": [7, None, 8], "aggregation_version": "4.1.0"}, {"0": 3}),
+        ({"smooth": 3, "None": 2, "user_ids_None": [7, 8], "aggregation_version": "4.1.0"}, {"smooth": 3, "": 2}),
+        ({str(i): 1 for i in range(100)} | {"aggregation_version": "4.1.0"}, {str(i): 1 for i in range(100)}),
+        ({"aggregation_version": "4.1.0"}, {}),
+    ],
+)
+def test_what_external_reducers_send_beside_counts_is_set_aside_by_name(data: dict, counts: dict) -> None:
+    """Kind: companions of counts that are no counts. A version, and who answered what, which is not kept."""
+    parsed = parse_reduction(payload(data=data), task="T0")
+    assert (parsed.counts, parsed.votes) == (counts, sum(counts.values()))
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ({"0": 3, "aggregation_versions": "4.1.0"}, "data.aggregation_versions"),
+        ({"0": 3, "aggregation_version": 4}, "data.aggregation_version"),
+        ({"0": 3, "user_ids_1": [7], "aggregation_version": "4.1.0"}, "data.user_ids_1"),
+        ({"0": 3, "user_ids_0": "7", "aggregation_version": "4.1.0"}, "data.user_ids_0"),
+        ({"0": 3, "user_ids_0": [7]}, "data.user_ids_0"),
+        ({"0": 3, "parameters": {"pairs": False}}, "data.parameters"),
+        ({"num_votes": 3, "most_likely": "0", "agreement": 1.0, "aggregation_version": "4.1.0"}, "data.most_likely"),
+        ({"classifications": 3, "aggregation_version": "4.1.0"}, "data"),
+    ],
+)
+def test_a_companion_that_is_not_known_is_refused_by_name(data: dict, field: str) -> None:
+    """Kind: what stands beside counts under another name, of another type, or of an answer that is not there."""
+    with pytest.raises(BadReduction) as refusal:
+        parse_reduction(payload(data=data), task="T0")
+    assert refusal.value.evidence["field"] == field
+
+
+def test_none_is_an_answer_where_no_external_reducer_wrote_it() -> None:
+    """Only with its version beside it does an external reducer's "None" stand for a null answer."""
+    assert parse_reduction(payload(data={"None": 2}), task="T0").counts == {"None": 2}
+
+
 @pytest.mark.parametrize("body", [None, [], "x", {"reduction": 3}, {"reduction": {}}])
 def test_a_body_that_is_no_object_is_refused(body: object) -> None:
     """Anything but a reduction is refused before it is looked into."""

@@ -171,6 +171,19 @@ def test_a_new_login_ends_the_old_one(site: Site, engine: Engine) -> None:
     assert "webhook.issued" in {event.kind for event in site.factory.events.list(site.world.campaign.id)}
 
 
+def test_an_external_reducers_counts_are_kept_and_its_companions_are_not(site: Site) -> None:
+    """Kind: what stands beside counts. Zooniverse's aggregation sends its version, and users by answer, who are not kept."""
+    data = {"0": 4, "1": 1, "user_ids_0": [8123471, None], "aggregation_version": "4.1.0"}
+    assert site.post(payload(data=data)).status_code == 204
+    unknown = site.post(payload(data=data | {"parameters": {"pairs": True}}))
+    assert (unknown.status_code, unknown.json()["field"]) == (422, "data.parameters")
+    site.policy(tallies_from="reductions")
+    assert site.counts() == {"g00": [4, 1, 0]}
+    with transaction(site.factory.engine) as connection:
+        (kept,) = connection.scalars(text("SELECT r::text FROM reductions r")).all()
+    assert "8123471" not in kept
+
+
 def test_a_key_is_one_campaigns(site: Site) -> None:
     """Another campaign cannot take it, and a key that looks like an address with a task is refused."""
     other = site.factory.campaigns.save(replace(site.world.campaign.campaign, name="second"))
