@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, expect
 from sqlalchemy import Engine
 
 from alservice.core.access import Scope
@@ -207,19 +207,78 @@ def test_refusals_keep_what_was_typed(browser: Browser, world: World) -> None:
         assert visit.page.get_by_label("Reason").input_value() == "mine"
 
 
+@pytest.mark.parametrize("width", [LAPTOP, PHONE])
+def test_the_keyboard_starts_at_the_top(browser: Browser, world: World, width: int) -> None:
+    """On every page the first stop skips to the content, and the next stop is there.
+
+    Kind: what a page does when it opens (bringing something into view, giving it the keyboard) moves the point
+    that the first Tab starts from. Some releases of Chromium move it for an element that is scrolled into view,
+    others do not; so that every release tells, the page is watched for such calls too.
+    """
+    with visiting(browser, world.factory, width=width) as visit:
+        visit.page.add_init_script(WATCH)
+        for path in (*PAGES, *ACTS, f"{HOME}/cycles/99", "/login"):
+            visit.go(path)
+            assert visit.page.evaluate("[window.called, document.activeElement.localName]") == [[], "body"], path
+            visit.page.keyboard.press("Tab")
+            assert visit.page.evaluate("document.activeElement.textContent") == "Skip to content", path
+            expect(visit.page.locator(":focus")).to_be_in_viewport()
+            visit.page.keyboard.press("Enter")
+            visit.page.keyboard.press("Tab")
+            inside = visit.page.evaluate("document.querySelector('main').contains(document.activeElement)")
+            assert inside == (visit.page.locator(f"main :is({STOPS})").count() > 0), path
+
+
+STOPS = "a[href], button, input:not([type=hidden]), textarea, summary, [tabindex='0']"
+WATCH = """
+window.called = [];
+for (const name of ["scrollIntoView", "focus"]) {
+  const real = HTMLElement.prototype[name];
+  HTMLElement.prototype[name] = function (...given) { window.called.push(name); return real.apply(this, given); };
+}
+"""
+"""Notes every call of a page that may move the point from which the keyboard starts."""
+
+
+def test_on_a_phone_the_open_tab_is_in_view(browser: Browser, world: World) -> None:
+    """The bar of tabs is wider than a phone: it opens at the tab that one is at, and the page stays at its top."""
+    with visiting(browser, world.factory, width=PHONE) as visit:
+        for path in PAGES[1:]:
+            visit.go(path)
+            expect(visit.page.locator(".tabs [aria-current]")).to_be_in_viewport(ratio=0.99)
+            assert visit.page.evaluate("window.scrollY") == 0
+
+
+def walk(visit: Visit, goal: Locator) -> None:
+    """Press Tab until something has the keyboard; a page has fewer than forty stops."""
+    for _ in range(40):
+        visit.page.keyboard.press("Tab")
+        if goal.evaluate("goal => goal === document.activeElement"):
+            expect(goal).to_be_in_viewport()
+            return
+    pytest.fail(f"no stop on {visit.page.url} is {goal}")
+
+
 def test_by_keyboard_alone(browser: Browser, world: World) -> None:
-    """The first stop skips to the content; a decision needs no mouse."""
+    """From the address through the log-in to a decision, by Tab, Enter and typing."""
+    secret = secret_of(world.factory, Scope.OPERATE, name="ben")
     with visiting(browser, world.factory) as visit:
+        page, keys = visit.page, visit.page.keyboard
+        page.context.clear_cookies()
         visit.go(HOME)
-        visit.page.keyboard.press("Tab")
-        assert visit.page.evaluate("document.activeElement.textContent") == "Skip to content"
-        visit.page.get_by_role("link", name="Approve…").focus()
-        visit.page.keyboard.press("Enter")
-        visit.page.get_by_label("Reason").focus()
-        visit.page.keyboard.type("by keys")
-        visit.page.keyboard.press("Tab")
-        visit.page.keyboard.press("Enter")
-        expect(visit.page.get_by_role("status")).to_be_visible()
+        walk(visit, page.get_by_label("Token"))
+        keys.type(secret)
+        keys.press("Enter")
+        expect(page.get_by_role("heading", name="The gate could not tell")).to_be_visible()
+        walk(visit, page.get_by_role("link", name="Approve…"))
+        keys.press("Enter")
+        expect(page.get_by_role("heading", name="Approve the candidate")).to_be_visible()
+        walk(visit, page.get_by_label("Reason"))
+        keys.type("by keys")
+        walk(visit, page.get_by_role("button", name="Approve and promote"))
+        keys.press("Enter")
+        expect(page.get_by_role("status")).to_be_visible()
+    assert world.factory.cycles.get(world.held.id).state is CycleState.PROMOTED
 
 
 def test_empty_pages(browser: Browser, engine: Engine, tmp_path: Path) -> None:

@@ -14,5 +14,10 @@ window.addEventListener("pageshow", () => {
     delete form.dataset.sent;
   }
 });
-// On a phone, the tab one is at is in view.
-document.querySelector(".tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+// On a phone, the tab one is at is in view. Only the bar is scrolled: scrollIntoView would, in some browsers, also make
+// the tab the place from which the keyboard starts, past "Skip to content".
+const bar = document.querySelector(".tabs");
+const here = bar?.querySelector("[aria-current]");
+if (here) {
+  bar.scrollLeft = here.offsetLeft - bar.offsetLeft - (bar.clientWidth - here.offsetWidth) / 2;
+}
