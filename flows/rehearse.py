@@ -30,7 +30,8 @@ class RehearsalParameters(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     data: Path | None = Field(
-        default=None, description="Catalogue with recorded votes (Parquet or CSV); empty for the synthetic sky."
+        default=None,
+        description="Catalogue with recorded votes (Parquet, or CSV, gzip or not); empty for the synthetic sky.",
     )
     galaxies: int | None = Field(default=None, ge=20, description="Galaxies to use; empty takes the default.")
     cycles: int = Field(default=3, ge=1, le=100, description="Cycles after cycle 0, which trains the first model.")

@@ -4,10 +4,10 @@
     Parquet with ``galaxy_id``, image bytes in ``image``, and the 37 cumulative fractions ``Class1.1`` to
     ``Class11.6``.
 ``paths``, ``zoobot``, ``gz2``
-    Parquet or CSV with ``image_path`` or ``file_loc`` (relative to the file's folder unless absolute), with image bytes
-    in ``image`` (Parquet), or with images in a folder that are named after the galaxies; optionally an id (else the
-    path as written names the galaxy), and optionally votes: a column per answer, empty where a question was not asked,
-    under the names of `alservice.core.published`; see `column_votes`.
+    Parquet or CSV, gzip or not, with ``image_path`` or ``file_loc`` (relative to the file's folder unless absolute),
+    with image bytes in ``image`` (Parquet), or with images in a folder that are named after the galaxies; optionally
+    an id (else the path as written names the galaxy), and optionally votes: a column per answer, empty where a
+    question was not asked, under the names of `alservice.core.published`; see `column_votes`.
 
 All may have ``ra`` and ``dec`` (deg, ICRS) and ``random_block`` (the unbiased part; without it every galaxy
 is in it).

@@ -1,4 +1,4 @@
-"""Parquet and CSV files as streams of record batches: flat memory, whatever the number of rows."""
+"""Parquet and CSV files, gzip or not, as streams of record batches: flat memory, whatever the number of rows."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ BATCH_ROWS: Final = 128
 
 _BUFFER_BYTES: Final = 1024 * 1024
 """Bytes read ahead of one column; without it pyarrow holds a whole row group and not only its pages."""
+
+
+_FREE_BYTES: Final = 64 * 1024 * 1024
+_MOST_TIMES: Final = 200
+"""A zipped table may be so many times as long as its file, and `_FREE_BYTES` in any case: tables of votes are 3 to 30
+times as long, while a file made to fill a disk or a night is up to 1000 times."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,16 +62,17 @@ def open_table(path: Path) -> Table:
     Raises
     ------
     BadInput
-        Naming the file, if it does not exist, has an unknown ending, cannot be read, repeats a column or is
-        empty.
+        Naming the file, if it does not exist, has an unknown ending, cannot be read, repeats a column, is empty,
+        or is a zipped one far longer than any table.
     """
-    kinds = {".parquet": _open_parquet, ".csv": _open_csv}
-    if path.suffix not in kinds:
-        raise BadInput(f"{path.name}: a catalogue ends in .parquet or .csv", file=str(path))
+    kinds = {".parquet": _open_parquet, ".csv": _open_csv, ".csv.gz": _open_zipped_csv}
+    kind = next((ending for ending in kinds if path.name.endswith(ending)), None)
+    if kind is None:
+        raise BadInput(f"{path.name}: a catalogue ends in {' or '.join(kinds)}", file=str(path))
     if not path.is_file():
         raise BadInput(f"{path}: no such file", file=str(path))
     with _read_errors(path):
-        table = kinds[path.suffix](path)
+        table = kinds[kind](path)
     if table.n_rows == 0:
         raise BadInput(f"{path.name}: the catalogue is empty", file=str(path))
     return table
@@ -145,8 +152,21 @@ def _open_parquet(path: Path) -> Table:
         return Table(path=path, columns=columns, n_rows=file.metadata.num_rows, stream=stream)
 
 
+def _open_zipped_csv(path: Path) -> Table:
+    """Open a CSV table in gzip, which is unzipped as it is read, after a look at how long it is."""
+    most = max(_FREE_BYTES, _MOST_TIMES * path.stat().st_size)
+    length = 0
+    with pa.input_stream(path, compression="gzip") as unzipped:
+        while chunk := unzipped.read(_BUFFER_BYTES):
+            length += len(chunk)
+            if length > most:
+                text = f"{path.name}: more than {_MOST_TIMES} times as long as its file when unzipped; no table is"
+                raise BadInput(text, file=str(path))
+    return _open_csv(path)
+
+
 def _open_csv(path: Path) -> Table:
-    """Open a table whose columns are all text; an empty cell is null."""
+    """Open a table whose columns are all text; an empty cell is null. By its ending, pyarrow unzips it."""
 
     def stream(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         parse = pc.ParseOptions(newlines_in_values=True)

@@ -25,7 +25,9 @@ SHOWN = 20
 
 
 def train(
-    data: Annotated[Path, typer.Option("--data", help="Galaxies with images and votes (Parquet or CSV).")],
+    data: Annotated[
+        Path, typer.Option("--data", help="Galaxies with images and votes (Parquet, or CSV, gzip or not).")
+    ],
     tree: Annotated[str, typer.Option("--tree", help="Question tree, such as gz2.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the model; an interrupted run there goes on.")],
     network: Annotated[str, typer.Option("--network", help="Network by name.")] = "compact",
@@ -113,7 +115,7 @@ def predict(
         list[Path],
         typer.Option("--model", help="Folder that `train` made, or file of weights; may be repeated."),
     ],
-    data: Annotated[Path, typer.Option("--data", help="Galaxies with images (Parquet or CSV).")],
+    data: Annotated[Path, typer.Option("--data", help="Galaxies with images (Parquet, or CSV, gzip or not).")],
     out: Annotated[Path, typer.Option("--out", help="Table to write, .parquet or .csv.")],
     draws: Annotated[int, typer.Option("--draws", min=1, max=1000, help="Posterior draws.")] = 30,
     save_draws: Annotated[bool, typer.Option("--save-draws", help="Keep them, as lists (.parquet only).")] = False,
@@ -147,7 +149,7 @@ def predict(
 
 def evaluate(
     predictions: Annotated[Path, typer.Option("--predictions", help="Table that `predict` wrote.")],
-    votes: Annotated[Path, typer.Option("--votes", help="Votes of the same galaxies (Parquet or CSV).")],
+    votes: Annotated[Path, typer.Option("--votes", help="Votes of the same galaxies (Parquet, or CSV, gzip or not).")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for figures and plots.")] = None,
     tree: Annotated[str | None, typer.Option("--tree", help="Question tree [the one whose columns fit].")] = None,
     members: Annotated[

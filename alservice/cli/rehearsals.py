@@ -13,7 +13,9 @@ from alservice.cli.shell import AsJson, Workdir, opened, print_json, use
 def rehearse(
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Galaxies with recorded votes (Parquet or CSV); without it a synthetic sky."),
+        typer.Option(
+            "--data", help="Galaxies with recorded votes (Parquet, or CSV, gzip or not); without it a synthetic sky."
+        ),
     ] = None,
     galaxies: Annotated[int | None, typer.Option("--galaxies", min=20, help="Galaxies to use.")] = None,
     cycle_count: Annotated[

@@ -60,7 +60,9 @@ def open_webhook(
 
 @catalogues.command("import")
 def import_catalogue(
-    file: Annotated[Path, typer.Argument(help="Parquet or CSV: images or image paths, and votes if there are any.")],
+    file: Annotated[
+        Path, typer.Argument(help="Parquet, or CSV, gzip or not: images or image paths, and votes if there are any.")
+    ],
     campaign: CampaignName,
     galaxies: Annotated[int | None, typer.Option("--galaxies", min=1, help="Use a seeded subset.")] = None,
     layout: Annotated[

@@ -1,5 +1,7 @@
 """Catalogue files: layouts, subsets, and every way in which a row or a file can be wrong."""
 
+import gzip
+import tracemalloc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +26,7 @@ GZ2 = load_tree("gz2")
 RINGS = load_tree("gz-rings")
 YES, NO = RINGS.columns
 TOTAL = f"{RINGS.questions[0].name}_total-votes"
+ZIPPED = gzip.compress(b"galaxy_id,image_path\n" + b"".join(b"%d,%d.png\n" % (i, i * i) for i in range(999)))
 IMAGE = encode_png(np.zeros((1, 4, 4), dtype=np.uint8))
 
 
@@ -61,6 +64,13 @@ def parquet(folder: Path, columns: Mapping[str, Sequence[object]]) -> Path:
 def csv(folder: Path, columns: Mapping[str, Sequence[object]]) -> Path:
     """Write columns to a CSV file."""
     path = folder / "galaxies.csv"
+    pd.DataFrame(columns).to_csv(path, index=False)
+    return path
+
+
+def zipped(folder: Path, columns: Mapping[str, Sequence[object]]) -> Path:
+    """Write columns to a CSV file in gzip."""
+    path = folder / "galaxies.csv.gz"
     pd.DataFrame(columns).to_csv(path, index=False)
     return path
 
@@ -205,7 +215,7 @@ def test_the_kaggle_layout_wants_its_own_tree(tmp_path: Path):
 # Image paths and vote columns
 
 
-@pytest.mark.parametrize("write", [csv, parquet])
+@pytest.mark.parametrize("write", [csv, parquet, zipped])
 def test_counts_become_shares(tmp_path: Path, write):
     """Whole votes give shares and the number of volunteers; a question nobody answered is not recorded."""
     path = write(tmp_path, paths(tmp_path, 3, **{YES: [30, 0, 1], NO: [10, 0, 0]}))
@@ -218,7 +228,7 @@ def test_counts_become_shares(tmp_path: Path, write):
     assert (first.image, first.unbiased) == (IMAGE, True)
 
 
-@pytest.mark.parametrize("write", [csv, parquet])
+@pytest.mark.parametrize("write", [csv, parquet, zipped])
 def test_fractions_are_kept(tmp_path: Path, write):
     """Fractions are shares, freed of rounding; the number of volunteers comes from a total, if there is one."""
     columns = paths(tmp_path, 3, **{YES: [0.333, 1.0, None], NO: [0.666, 0.0, None]})
@@ -417,8 +427,9 @@ def test_answers_of_an_older_tree_are_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "content", "named"),
     [
-        ("g.fits", b"SIMPLE", "ends in .parquet or .csv"),
-        ("g", b"", "ends in .parquet or .csv"),
+        ("g.fits", b"SIMPLE", "ends in .parquet or .csv or .csv.gz"),
+        ("g", b"", "ends in .parquet or .csv or .csv.gz"),
+        ("g.gz", gzip.compress(b"galaxy_id,image_path\na,b\n"), "ends in .parquet or .csv or .csv.gz"),
         ("g.parquet", b"PAR1 but not really PAR1", "g.parquet cannot be read"),
         ("g.parquet", b"", "g.parquet cannot be read"),
         ("g.csv", b"", "g.csv cannot be read"),
@@ -431,6 +442,12 @@ def test_answers_of_an_older_tree_are_refused(tmp_path: Path):
         ("g.csv", b"Class1.1,galaxy_id\n1,1\n", "column 'Class1.2' is missing"),
         ("g.csv", f"image_path,{YES}\na,1\n".encode(), f"column '{NO}' is missing"),
         ("g.csv", f"image_path,{YES}-ish\na,1\n".encode(), f"column '{YES}-ish' is no answer"),
+        ("g.csv.gz", b"", "g.csv.gz cannot be read"),
+        ("g.csv.gz", b"galaxy_id,image_path\na,b\n", "g.csv.gz cannot be read: .*incorrect header"),
+        ("g.csv.gz", ZIPPED[:-1], "g.csv.gz cannot be read: Truncated"),
+        ("g.csv.gz", ZIPPED[: len(ZIPPED) // 2], "g.csv.gz cannot be read: Truncated"),
+        ("g.csv.gz", ZIPPED[:-8] + bytes(4) + ZIPPED[-4:], "g.csv.gz cannot be read: .*incorrect data check"),
+        ("g.csv.gz", gzip.compress(b"galaxy_id,image_path\na\n"), "Expected 2 columns, got 1"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, name: str, content: bytes, named: str):
@@ -439,6 +456,21 @@ def test_a_bad_file_is_named(tmp_path: Path, name: str, content: bytes, named: s
     path.write_bytes(content)
     with pytest.raises(BadInput, match=named):
         open_catalogue(path, GZ2 if b"Class" in content else RINGS)
+
+
+def test_a_zipped_file_of_thousand_times_its_length_is_refused(tmp_path: Path):
+    """Kind: a small file that would fill memory or a night. It is unzipped piece by piece and given up early."""
+    path = tmp_path / "g.csv.gz"
+    row = b"1" * 500 + b"," + b"1" * 500 + b"\n"
+    with gzip.open(path, "wb") as file:
+        file.write(b"galaxy_id,image_path\n")
+        for _ in range(80):
+            file.write(row * 1000)
+    tracemalloc.start()
+    with pytest.raises(BadInput, match=r"g\.csv\.gz: more than 200 times as long as its file"):
+        open_catalogue(path, RINGS)
+    assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    tracemalloc.stop()
 
 
 def test_an_absent_file_is_named(tmp_path: Path):
