@@ -26,11 +26,11 @@ from alservice.adapters.catalogue_rows import UNBIASED, CatalogueFile
 from alservice.adapters.catalogue_tables import (
     Table,
     is_flag,
-    is_name,
     is_number,
     is_text,
     open_table,
     require,
+    require_ids,
 )
 from alservice.adapters.catalogue_votes import (
     KaggleVotes,
@@ -88,7 +88,7 @@ def open_catalogue(
         catalogue = _open_kaggle(table, tree, images, with_images=with_images)
     else:
         catalogue = _open_columns(table, tree, where, images, with_images=with_images)
-    require(table, [catalogue.id_column], is_name, "text or integers")
+    require_ids(table, catalogue.id_column)
     if "ra" in table.columns or "dec" in table.columns:
         require(table, ["ra", "dec"], is_number, "degrees")
     if UNBIASED in table.columns:

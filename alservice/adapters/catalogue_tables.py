@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
+from alservice.core.ids import ROUNDED_REMEDY, RoundedId
 from alservice.errors import BadInput
 from alservice.shapes import BoolArray, FloatArray
 
@@ -90,6 +91,21 @@ def require(table: Table, columns: Collection[str], holds: Callable[[pa.DataType
                 file=str(table.path),
                 column=column,
             )
+
+
+def require_ids(table: Table, column: str) -> None:
+    """Refuse a table whose column of ids is missing, or holds neither text nor integers.
+
+    Raises
+    ------
+    RoundedId
+        The ids are floats.
+    """
+    if column in table.columns and pa.types.is_floating(table.columns[column]):
+        name = table.path.name
+        text = f"{name}: column {column!r} of ids holds floats ({table.columns[column]}), some digits may be lost"
+        raise RoundedId(f"{text}: {ROUNDED_REMEDY}", file=str(table.path), column=column)
+    require(table, [column], is_name, "text or integers")
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from alservice.core.ids import ROUNDED_REMEDY, rounded
 from alservice.core.workflows import without_images
 
 _OFFSETS: Final = {"UTC": "+00:00"}
@@ -41,7 +42,8 @@ def is_id(text: str) -> bool:
 def whole(text: str, field: str) -> int:
     """Return an id."""
     if not is_id(text):
-        raise CellFault(field, f"{_shown(text, field)} is not a whole number")
+        hint = "" if rounded(text) is None else f", but a float, some of whose digits may be lost: {ROUNDED_REMEDY}"
+        raise CellFault(field, f"{_shown(text, field)} is not a whole number{hint}")
     return int(text)
 
 

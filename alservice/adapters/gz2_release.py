@@ -6,12 +6,13 @@ import csv
 import gzip
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
 from alservice.adapters.run_folder import write_whole
+from alservice.core.ids import check_galaxy_id
 from alservice.core.published_data import GalaxyJoin, Joined, first_of_each
 from alservice.errors import BadInput
 
@@ -48,10 +49,10 @@ def write_table(folder: Path, *, votes: Path, mapping: Path, images: frozenset[s
     Raises
     ------
     BadInput
-        A table lacks a column, or cannot be read.
+        A table lacks a column, cannot be read, or holds what is no galaxy's id.
     """
     with _rows(mapping, ("objid", "asset_id")) as (_, rows):
-        assets = dict(first_of_each((row["objid"], row["asset_id"]) for row in rows))
+        assets = dict(first_of_each((_id(row, "objid", mapping), row["asset_id"]) for row in rows))
     join = GalaxyJoin(assets, images)
     buffer = io.BytesIO()
     with (
@@ -62,11 +63,15 @@ def write_table(folder: Path, *, votes: Path, mapping: Path, images: frozenset[s
         writer = csv.DictWriter(text, [*names, "image_path"], lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            image = join.image_of(row[_OBJECT], row[_SAMPLE])
+            image = join.image_of(_id(row, _OBJECT, votes), row[_SAMPLE])
             if image is not None:
                 writer.writerow({**row, "image_path": f"images/{image}.jpg"})
     write_whole(folder / TABLE, buffer.getvalue())
     return join.joined()
+
+
+def _id(row: Mapping[str, str], column: str, path: Path) -> str:
+    return check_galaxy_id(row[column] or "", where=f"{path.name}: {column}")
 
 
 @contextmanager

@@ -23,10 +23,11 @@ import pyarrow as pa
 import pyarrow.csv as pc
 from pyarrow import parquet
 
-from alservice.adapters.catalogue_tables import Table, is_name, is_number, numbers, open_table, require, texts
+from alservice.adapters.catalogue_tables import Table, is_number, numbers, open_table, require, require_ids, texts
 from alservice.adapters.csv_rows import plain_cell, safe_cell
 from alservice.adapters.run_folder import RunFolder, cannot_write, claim_folder, write_whole
 from alservice.core.catalogues import CatalogueFault
+from alservice.core.ids import RoundedId, rounded
 from alservice.core.predictions import PredictionTable
 from alservice.core.tree import Tree, load_tree, tree_names
 from alservice.errors import BadInput
@@ -139,12 +140,14 @@ def read_predictions(path: Path, tree: Tree) -> PredictionTable:
 
     Raises
     ------
+    RoundedId
+        Its ids are floats.
     BadInput
         Naming the file, and the column that is missing or holds no numbers, or the galaxy that occurs twice, has no
         number or one out of range.
     """
     table = open_table(path)
-    require(table, [_ID], is_name, "text or integers")
+    require_ids(table, _ID)
     groups = {suffix: [f"{column}_{suffix}" for column in tree.columns] for suffix in (MEAN, LOW, HIGH)}
     groups[PRECISION] = [f"{question.name}_{PRECISION}" for question in tree.questions]
     for columns in groups.values():
@@ -187,6 +190,8 @@ def tree_of_predictions(path: Path) -> Tree:
 def _check(table: Table, ids: Sequence[str], values: Mapping[str, FloatArray]) -> None:
     seen: set[str] = set()
     for name in ids:
+        if (reason := rounded(name)) is not None:
+            raise RoundedId(f"{table.path.name}: galaxy {reason}", file=str(table.path))
         if not name or name in seen:
             what = f"galaxy {name!r} occurs twice" if name else "a row has no galaxy id"
             raise BadInput(f"{table.path.name}: {what}", file=str(table.path))

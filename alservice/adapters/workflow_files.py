@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from alservice.adapters.csv_rows import BOM, UNREADABLE, cells, open_bytes, records
+from alservice.core.ids import ROUNDED_REMEDY, rounded
 from alservice.core.workflows import Workflow
 from alservice.errors import BadInput
 
@@ -57,7 +58,7 @@ def _entry(entry: Any, where: str) -> Workflow:
     try:
         if "major_number" in entry:
             workflow_id = entry["links"]["workflow"]
-            version = f"{int(entry['major_number'])}.{int(entry['minor_number'])}"
+            version = f"{_whole(entry['major_number'])}.{_whole(entry['minor_number'])}"
         else:
             workflow_id, version = entry["id"], entry["version"]
         return _workflow(workflow_id, version, entry["tasks"], entry.get("strings") or {})
@@ -99,16 +100,23 @@ def _row(header: Sequence[str], row: Sequence[str]) -> Workflow:
     if len(row) != len(header):
         raise ValueError(f"has {len(row)} of {len(header)} cells")
     given = dict(zip(header, row, strict=True))
-    version = f"{int(given['version'])}.{int(given['minor_version'])}"
+    version = f"{_whole(given['version'])}.{_whole(given['minor_version'])}"
     tasks, strings = json.loads(given["tasks"]), json.loads(given["strings"] or "{}")
     return _workflow(given["workflow_id"], version, tasks, strings)
+
+
+def _whole(value: Any) -> int:
+    """Return a whole number, also as text; a float is refused, since its end may be lost."""
+    if isinstance(value, float) or (isinstance(value, str) and rounded(value) is not None):
+        raise ValueError(f"{value!r} is a float and no id: {ROUNDED_REMEDY}")
+    return int(value)
 
 
 def _workflow(workflow_id: Any, version: Any, tasks: Mapping[str, Any], strings: Mapping[str, str]) -> Workflow:
     if not isinstance(version, str):
         raise TypeError(f"version {version!r} is not text: 28.30 is not 28.3")
     worded = {str(key): _worded(task, strings) for key, task in tasks.items()}
-    return Workflow(workflow_id=int(workflow_id), version=version, tasks=worded).plain()
+    return Workflow(workflow_id=_whole(workflow_id), version=version, tasks=worded).plain()
 
 
 def _worded(node: Any, strings: Mapping[str, str]) -> Any:

@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
+from typing import Final
 
 from alservice.errors import BadInput
 
 MAX_ID_CHARS = 200
 """Longest galaxy id: room for any survey's designation, small enough for an index row."""
+
+
+ROUNDED_REMEDY: Final = "export ids as text or whole numbers, such as by pandas.read_csv(FILE, dtype={'ID': str})"
+_ROUNDED: Final = re.compile(r"[+-]?[0-9]+(?:(?:[.,][0-9]*)?[eE]\+[0-9]{1,3}|[.,][0-9]+[eE][0-9]{1,3}|\.0*|,0)")
+"""``5.877e+17``, ``5,877E+17``, ``5.877E17``, ``123.0``, ``123.``; not ``12e5``, which may be hexadecimal."""
+
+
+class RoundedId(BadInput):
+    """An id went through a column of floats, which keep 15 to 17 digits: many galaxies may bear it now."""
+
+    code = "rounded-id"
+    remedy = "Export the column of ids again as text or whole numbers; pandas makes floats of ids beside empty cells."
+
+
+def rounded(text: str) -> str | None:
+    """Return why a text is a float as programs write them and no id, None if it may be one."""
+    if not _ROUNDED.fullmatch(text):
+        return None
+    return f"{text[:40]!r} is a float and no id, some of its digits may be lost: {ROUNDED_REMEDY}"
 
 
 def stable_fraction(seed: int | str, galaxy_id: str) -> float:
@@ -51,7 +72,17 @@ def digest_of_lines(lines: Iterable[str]) -> str:
 
 
 def check_galaxy_id(galaxy_id: str, *, where: str) -> str:
-    """Return the id if it can name a galaxy, else raise `BadInput` that says where it stood."""
+    """Return the id if it can name a galaxy.
+
+    Raises
+    ------
+    RoundedId
+        It is a number as a column of floats writes it.
+    BadInput
+        It cannot be shown or stored. Both messages say where it stood.
+    """
+    if (reason := rounded(galaxy_id)) is not None:
+        raise RoundedId(f"{where}: {reason}", where=where)
     if not galaxy_id or len(galaxy_id) > MAX_ID_CHARS or not galaxy_id.isprintable() or galaxy_id != galaxy_id.strip():
         raise BadInput(f"{where}: {galaxy_id[:40]!r} cannot be a galaxy id", where=where)
     return galaxy_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
+from alservice.core.ids import check_galaxy_id
 from alservice.core.records import CampaignRow, Event
 from alservice.core.states import SubjectState
 from alservice.core.subjects import Subject
@@ -32,14 +33,15 @@ class AskVotes:
         BadConfig
             Panoptes' rule decides here: one number for all subjects of a workflow.
         BadInput
-            Votes out of range, or a galaxy that was never shown to anyone; the message names the first ones.
+            Votes out of range, what is no galaxy's id, or a galaxy that was never shown to anyone; the message names
+            the first ones.
         """
         if campaign.campaign.zooniverse.retirement != "own":
             text = f"campaign {campaign.campaign.name}: votes per galaxy need zooniverse.retirement 'own'"
             raise BadConfig(text, campaign=campaign.campaign.name)
         if not 1 <= votes <= 1000:
             raise BadInput(f"votes must be 1 to 1000, not {votes}", votes=votes)
-        wanted = set(galaxy_ids)
+        wanted = {check_galaxy_id(galaxy_id, where="galaxies") for galaxy_id in galaxy_ids}
         rows = [row for row in self.ledger.of_campaign(campaign.id) if row.galaxy_id in wanted]
         absent = sorted(wanted - {row.galaxy_id for row in rows if row.state in _SHOWN})
         if absent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from alservice.core.cycles import Cycle
+from alservice.core.ids import check_galaxy_id
 from alservice.core.lineage import GalaxyLineage, Lineage, ModelLineage, Role
 from alservice.core.records import CampaignRow, Model
 from alservice.core.training_sets import TallySet
@@ -36,9 +37,13 @@ class TraceLineage:
         ------
         NotFound
             There is no such model or galaxy in the campaign, or no champion.
+        BadInput
+            What is given is no galaxy's id.
         DigestMismatch
             Stored weights or votes are not those that were recorded.
         """
+        if galaxy_id is not None:
+            check_galaxy_id(galaxy_id, where="galaxy")
         models = {model.id: model for model in self.models.list(campaign.id)}
         champion = self.models.champion(campaign.id)
         wanted = model_id if model_id is not None else champion.id if champion else None

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
 from alservice.core.access import Scope
+from alservice.core.ids import check_galaxy_id
 from alservice.core.records import CampaignRow
 from alservice.core.states import SubjectState
 from alservice.core.tree import load_tree
@@ -55,6 +56,7 @@ def get_galaxy(request: Request, campaign: CampaignName, galaxy_id: GalaxyId) ->
     """Return one galaxy of the newest catalogue with its counted votes."""
     service = service_of(request)
     row = service.factory.campaigns.get(campaign)
+    check_galaxy_id(galaxy_id, where="galaxy_id")
     (galaxy,) = service.factory.catalogues.by_id(_catalogue(service, row), [galaxy_id])
     votes = service.figures.votes(row.id, [galaxy_id]).get(galaxy_id, ())
     columns = load_tree(row.campaign.tree).columns

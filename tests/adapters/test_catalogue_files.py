@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from alservice.adapters.catalogue_files import open_catalogue
 from alservice.adapters.images import decode, encode_jpeg, encode_png
 from alservice.core.catalogues import CatalogueFault, CatalogueRow
-from alservice.core.ids import stable_fraction
+from alservice.core.ids import RoundedId, stable_fraction
 from alservice.core.kaggle import KAGGLE_COLUMNS, conditional_from_cumulative, cumulative_from_conditional
 from alservice.core.tree import Tree, load_tree
 from alservice.errors import BadInput, BadTree
@@ -194,7 +194,7 @@ def test_a_missing_kaggle_column_is_named(tmp_path: Path, column: str):
 @pytest.mark.parametrize(
     ("column", "values"),
     [
-        ("galaxy_id", [1.0, 2.0]),
+        ("galaxy_id", [b"1", b"2"]),
         ("image", ["a.png", "b.png"]),
         ("Class1.1", ["0.5", "0.5"]),
         ("random_block", [0.1, 0.2]),
@@ -204,6 +204,41 @@ def test_a_kaggle_column_of_the_wrong_type_is_named(tmp_path: Path, column: str,
     """A column that cannot hold what it should is refused before any row is read."""
     with pytest.raises(BadInput, match=f"column '{column}' must hold"):
         open_catalogue(parquet(tmp_path, kaggle(2) | {column: values}), GZ2)
+
+
+def test_ids_that_became_floats_are_faults_and_none_is_kept(tmp_path: Path):
+    """Kind: ids rounded before they reach us. Two rows that share a rounded id are not duplicates: neither is a galaxy."""
+    objids = [587722981742346362, 587722981742346370, 588017702391578632]
+    columns = paths(tmp_path, 4, galaxy_id=[f"{objid:.4g}" for objid in objids] + ["587722981742346363"])
+    rows, faults = read(csv(tmp_path, columns | {"galaxy_id": pd.Series(columns["galaxy_id"], dtype=object)}))
+    assert [row.galaxy_id for row in rows] == ["587722981742346363"]
+    assert [(fault.row, fault.field, fault.galaxy_id) for fault in faults] == [
+        (1, "galaxy_id", "5.877e+17"),
+        (2, "galaxy_id", "5.877e+17"),
+        (3, "galaxy_id", "5.88e+17"),
+    ]
+    assert all("is a float and no id" in fault.reason and "dtype={'ID': str}" in fault.reason for fault in faults)
+
+
+def test_ids_beside_an_empty_cell_are_told_as_floats(tmp_path: Path):
+    """Kind: ids rounded before they reach us. pandas makes floats of a column of integers with one missing."""
+    path = csv(tmp_path, paths(tmp_path, 3, galaxy_id=[587722981742346362, None, 12]))
+    rows, faults = read(path)
+    assert rows == []
+    assert ["is a float and no id" in fault.reason for fault in faults] == [True, False, True]
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.float16()])
+@pytest.mark.parametrize("column", ["galaxy_id", "dr7objid"])
+def test_a_column_of_float_ids_is_refused_by_what_happened(tmp_path: Path, kind: pa.DataType, column: str):
+    """Kind: ids rounded before they reach us. Whole numbers as floats are refused too: nobody can say which are exact."""
+    columns = paths(tmp_path, 2)
+    del columns["galaxy_id"]
+    path = parquet(tmp_path, columns | {column: pa.array(np.array([1, 2], kind.to_pandas_dtype()))})
+    with pytest.raises(
+        RoundedId, match=f"galaxies.parquet: column '{column}' of ids holds floats .*export ids as text"
+    ):
+        open_catalogue(path, RINGS, with_votes=False)
 
 
 def test_the_kaggle_layout_wants_its_own_tree(tmp_path: Path):

@@ -114,7 +114,7 @@ def test_every_row_of_a_bad_file_is_told(world: World, tmp_path: Path) -> None:
     assert "10 rows: 3 landed, 5 quarantined, 2 excluded (unknown-subject 1, wrong-workflow 1); 4 new" in shown
     listed = run("quarantine", "list", "--campaign", "test").output
     for reason in (
-        "row 1: classification_id '500000000.0' is not a whole number",
+        "row 1: classification_id '500000000.0' is not a whole number, but a float, some of whose digits may be lost",
         "row 2: metadata is not JSON",
         "row 3: created_at 2999-01-01T00:00:00+00:00 is in the future",
         "row 4: annotations is not JSON",

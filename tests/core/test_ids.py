@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alservice.core.ids import check_galaxy_id, digest_of_document, seed_of, stable_fraction, subject_key
+from alservice.core.ids import RoundedId, check_galaxy_id, digest_of_document, seed_of, stable_fraction, subject_key
 from alservice.errors import BadInput
 
 
@@ -39,3 +39,22 @@ def test_unusable_ids_are_refused_with_their_place(bad: str) -> None:
     """An id that cannot be shown or stored names the row it came from."""
     with pytest.raises(BadInput, match="row 3"):
         check_galaxy_id(bad, where="row 3")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["5.877e+17", "5.87722981742346e+17", "5,877E+17", "5.877E17", "6e+17", "-1.5e+10", "123.0", "123.", "123,0"],
+)
+def test_ids_that_went_through_floats_are_refused_by_what_happened(text: str) -> None:
+    """Kind: an id as a column of floats, a spreadsheet or another program's floats write it."""
+    with pytest.raises(RoundedId, match=r"row 3: .* is a float and no id.*export ids as text"):
+        check_galaxy_id(text, where="row 3")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["587722981742346362", "12e5", "123e45", "J1.5e+10", "123.5", "1.2.0", "a1.0", "180.5+12.0", "1,000", "00.png"],
+)
+def test_ids_that_only_look_like_numbers_are_ids(text: str) -> None:
+    """Digits, hexadecimal digests, positions and names of files stay as they are."""
+    assert check_galaxy_id(text, where="row 3") == text

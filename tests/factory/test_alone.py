@@ -5,11 +5,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from alservice.adapters.progress import NoProgress
 from alservice.core.catalogues import is_evaluation_member
+from alservice.core.ids import RoundedId
 from alservice.core.posteriors import question_totals
 from alservice.errors import BadInput, BadVotes, Conflict, NotFound
 from alservice.factory.alone import DRAWS, evaluate_file, predict_file, train_on_file
@@ -295,6 +297,10 @@ def test_bad_predictions_are_refused_by_name(data: Path, model: Path, tmp_path: 
         run_evaluate(data, data)
     with pytest.raises(BadInput, match="'J0000' occurs twice"):
         run_evaluate(_write(tmp_path, table.take([0, 1, 0])), data)
+    for ids in (["5.877e+17", "5.877e+17"], [5.877e17, 5.877e17]):
+        rounded = table.slice(0, 2).set_column(table.column_names.index("galaxy_id"), "galaxy_id", pa.array(ids))
+        with pytest.raises(RoundedId, match="export ids as text"):
+            run_evaluate(_write(tmp_path, rounded), data)
     wrong = table.to_pandas()
     wrong.loc[2, "bar_yes_mean"] = 1.5
     wrong.to_parquet(tmp_path / "w.parquet")

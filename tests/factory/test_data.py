@@ -13,6 +13,7 @@ import pytest
 
 from alservice.adapters.progress import NoProgress
 from alservice.core import published_data
+from alservice.core.ids import RoundedId
 from alservice.core.published_data import GalaxyJoin, Release, RemoteFile
 from alservice.errors import BadInput, NotFound, StorageFull
 from alservice.factory.data import fetch_release
@@ -97,6 +98,15 @@ def test_a_table_without_its_columns_is_named(mirror, tmp_path) -> None:
     out.mkdir()
     (out / "gz2_filename_mapping.csv").write_text("a,b\n1,2\n")
     with pytest.raises(BadInput, match=r"gz2_filename_mapping\.csv: no column 'objid'"):
+        fetch(mirror, out)
+
+
+def test_a_release_whose_ids_went_through_floats_is_refused(mirror, tmp_path) -> None:
+    """Kind: ids rounded before they reach us. Joining them would give galaxies each other's images."""
+    out = tmp_path / "gz2"
+    out.mkdir()
+    (out / "gz2_filename_mapping.csv").write_text("objid,asset_id\n5.877e+17,1\n")
+    with pytest.raises(RoundedId, match=r"gz2_filename_mapping\.csv: objid: '5.877e\+17' is a float"):
         fetch(mirror, out)
 
 

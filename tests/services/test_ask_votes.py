@@ -6,6 +6,7 @@ import pytest
 
 from alservice.adapters.objects.local import LocalObjects
 from alservice.core.campaign import ZooniverseTarget
+from alservice.core.ids import RoundedId
 from alservice.core.records import CampaignRow
 from alservice.core.states import SubjectState
 from alservice.errors import BadConfig, BadInput
@@ -55,6 +56,12 @@ def test_a_galaxy_nobody_was_shown_is_named(world) -> None:
     with pytest.raises(BadInput, match="2 galaxies are neither live nor retired: J0000, J9"):
         ask(world, Audit(), ["J9", "J0000", "J0001"], 60)
     assert {row.n_votes for row in world.ledger.of_campaign(1)} == {40}
+
+
+def test_an_id_that_went_through_floats_is_told_so(world) -> None:
+    """Kind: ids rounded before they reach us, as arguments of a command."""
+    with pytest.raises(RoundedId, match=r"'5.877e\+17' is a float and no id"):
+        ask(world, Audit(), ["5.877e+17"], 60)
 
 
 @pytest.mark.parametrize("votes", [0, 1001])

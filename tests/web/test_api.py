@@ -90,6 +90,8 @@ def test_one_of_each(operator: httpx.Client, world: World) -> None:
     assert all(a["low"] <= a["mean"] <= a["high"] for a in answers)
     assert operator.get("/api/v1/campaigns/gz-demo").json()["state"] == "held"
     assert operator.get(f"{BASE}/events?limit=3").json()["items"][0]["kind"]
+    rounded = operator.get(f"{BASE}/galaxies/5.877e%2b17")
+    assert (rounded.status_code, rounded.json()["code"]) == (422, "rounded-id")
     for path in ("/cycles/99", "/cycles/99/decision", "/models/999999", "/galaxies/none"):
         answer = operator.get(BASE + path)
         assert (answer.status_code, answer.json()["code"]) == (404, "not-found"), path
