@@ -7,27 +7,32 @@ from collections.abc import Sequence
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from alservice.factory import Finding, open_factory
-from alservice.factory.briefing import brief_cycle
+from alservice.factory.briefing import brief_cycle, page_url
+from flows.naming import run_url
 from flows.tasks import CycleSummary
 
 
 def cycle_artifact(cycle: CycleSummary) -> None:
-    """Publish where the cycle stands, under keys of the campaign: report, gallery, history, and a link to its page."""
-    campaign = cycle.campaign
+    """Publish where the cycle stands, under keys of campaign and cycle: report, gallery, history, and its page.
+
+    Each leads to the run that made it and to the cycle's page in the dashboard, where there are such addresses.
+    """
     with open_factory() as factory:
-        brief, dashboard = brief_cycle(factory, campaign), factory.settings.dashboard_url
-    about = f"Cycle {brief.number} of {campaign} is {brief.state}"
-    create_markdown_artifact(brief.report, key=f"cycles-{campaign}", description=about)
-    create_table_artifact(list(brief.history), key=f"history-{campaign}", description=f"{about}: what happened")
+        brief, dashboard = brief_cycle(factory, cycle.campaign), factory.settings.dashboard_url
+    key, run = f"{cycle.campaign}-cycle-{brief.number}", run_url()
+    page = None if dashboard is None else page_url(dashboard, cycle.campaign, brief.number)
+    links = [f"[{text}]({url})" for text, url in (("run", run), ("page", page)) if url is not None]
+
+    def about(more: str = "") -> str:
+        return " · ".join([f"Cycle {brief.number} of {cycle.campaign} is {brief.state}{more}", *links])
+
+    create_markdown_artifact(brief.report, key=f"{key}-report", description=about())
+    create_table_artifact(list(brief.history), key=f"{key}-history", description=about(": what happened"))
     if brief.gallery is not None:
-        create_markdown_artifact(brief.gallery, key=f"gallery-{campaign}", description=f"{about}: what is asked about")
-    if dashboard is not None:
-        create_link_artifact(
-            f"{dashboard.rstrip('/')}/campaigns/{campaign}",
-            link_text=campaign,
-            key=f"page-{campaign}",
-            description=about,
-        )
+        create_markdown_artifact(brief.gallery, key=f"{key}-gallery", description=about(": what is asked about"))
+    if page is not None:
+        text = f"{cycle.campaign} cycle {brief.number}"
+        create_link_artifact(page, link_text=text, key=f"{key}-page", description=about())
 
 
 def reconcile_artifact(campaign: str, texts: Sequence[str]) -> None:

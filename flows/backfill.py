@@ -11,6 +11,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.futures import PrefectFuture, wait
+from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
@@ -70,7 +71,13 @@ def replay(parameters: BackfillParameters, policy: str, seed: int) -> int:
 _RUNNER: Any = ProcessPoolTaskRunner(initializer=begin_worker)  # its futures do not fit the annotations of flows
 
 
-@flow(name="backfill", task_runner=_RUNNER)
+def _name() -> str:
+    """Return what a run is called: by what is replayed and the policies side by side."""
+    parameters: BackfillParameters = flow_run.get_parameters()["parameters"]
+    return f"backfill of {parameters.question}: {', '.join(parameters.policies)}"
+
+
+@flow(name="backfill", flow_run_name=_name, task_runner=_RUNNER)
 def backfill(parameters: BackfillParameters) -> Path:
     """Replay the loop over a historical catalogue; return the path of the report.
 

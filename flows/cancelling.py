@@ -11,7 +11,7 @@ from alservice.factory import open_factory
 from alservice.factory.leases import is_free
 from alservice.factory.unattended import cancel_open
 from flows.signals import tell
-from flows.tasks import CycleSummary
+from flows.tasks import CycleSummary, actor_of
 
 
 def cancel_cycle(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -22,7 +22,7 @@ def cancel_cycle(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> 
     """
     if flow_run.start_time is None:
         return
-    campaign, actor = str(flow_run.parameters["campaign"]), f"prefect:{flow_run.name}"
+    campaign, actor = str(flow_run.parameters["campaign"]), actor_of(flow.name, str(flow_run.id))
     reason = f"{flow.name} run {flow_run.name} was cancelled: {state.message or 'no reason given'}"
     with open_factory() as factory:
         if is_free(factory, campaign, but_for=actor):

@@ -29,6 +29,7 @@ from flows.artifacts import cycle_artifact
 from flows.cancelling import cancel_cycle
 from flows.held import GRACE_S, HeldDecision, decide_held, held_text, seconds_to_decide
 from flows.leases import PATIENCE, check_lease, token_to_send, working_on
+from flows.naming import first_name, labelled, run_name, tags_of, working_for
 from flows.parameters import CampaignName, LeaseToken
 from flows.signals import tell
 from flows.tasks import (
@@ -86,7 +87,7 @@ ADVANCING = frozenset(LEARNING) - {CycleState.HELD}
 HOUR_S = 3600
 
 
-@flow(name="weekly-cycle", timeout_seconds=48 * HOUR_S, on_cancellation=[cancel_cycle])
+@flow(name="weekly-cycle", flow_run_name=first_name, timeout_seconds=48 * HOUR_S, on_cancellation=[cancel_cycle])
 def weekly_cycle(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
     """Start this week's cycle, or go on with the open one, until its galaxies are in front of volunteers.
 
@@ -98,7 +99,7 @@ def weekly_cycle(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -
     return _advanced(state, dispatch)
 
 
-@flow(name="ingest", timeout_seconds=6 * HOUR_S)
+@flow(name="ingest", flow_run_name=first_name, timeout_seconds=6 * HOUR_S)
 def ingest(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
     """Read new classifications; when collecting is over, start ``advance``.
 
@@ -116,7 +117,7 @@ def ingest(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -> Stat
     return _advanced(_scheduled(campaign, find_collecting, work), dispatch)
 
 
-@flow(name="advance", timeout_seconds=48 * HOUR_S, on_cancellation=[cancel_cycle])
+@flow(name="advance", flow_run_name=first_name, timeout_seconds=48 * HOUR_S, on_cancellation=[cancel_cycle])
 def advance(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
     """Train a candidate on the votes, judge it and let the gate decide; a hold suspends the run for a person.
 
@@ -128,7 +129,7 @@ def advance(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -> Sta
     return _decided(state, dispatch)
 
 
-@flow(name="retrain-only", timeout_seconds=48 * HOUR_S, on_cancellation=[cancel_cycle])
+@flow(name="retrain-only", flow_run_name=first_name, timeout_seconds=48 * HOUR_S, on_cancellation=[cancel_cycle])
 def retrain_only(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
     """Train a candidate on the votes there are, judge it and let the gate decide: a cycle that asks nobody.
 
@@ -143,7 +144,7 @@ def retrain_only(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -
     return _decided(state, dispatch)
 
 
-@flow(name="predict", timeout_seconds=48 * HOUR_S)
+@flow(name="predict", flow_run_name=first_name, timeout_seconds=48 * HOUR_S)
 def predict(campaign: CampaignName, lease: LeaseToken = None) -> State[CycleSummary]:
     """Predict every galaxy with the champion: the step of an open cycle that wants a GPU.
 
@@ -154,7 +155,7 @@ def predict(campaign: CampaignName, lease: LeaseToken = None) -> State[CycleSumm
     return _work(campaign, resume_open, lambda cycle: run_steps(cycle, (CycleState.PREDICTING,)), token=lease)
 
 
-@flow(name="train", timeout_seconds=48 * HOUR_S)
+@flow(name="train", flow_run_name=first_name, timeout_seconds=48 * HOUR_S)
 def train(campaign: CampaignName, lease: LeaseToken = None) -> State[CycleSummary]:
     """Train the open cycle's candidate: the other step that wants a GPU.
 
@@ -165,7 +166,7 @@ def train(campaign: CampaignName, lease: LeaseToken = None) -> State[CycleSummar
     return _work(campaign, resume_open, lambda cycle: run_steps(cycle, (CycleState.TRAINING,)), token=lease)
 
 
-@flow(name="start-cycle")
+@flow(name="start-cycle", flow_run_name=first_name)
 def start_cycle(campaign: CampaignName) -> State[CycleSummary]:
     """Start a cycle, or go on with the open one, in this process and as far as it goes without waiting.
 
@@ -175,7 +176,7 @@ def start_cycle(campaign: CampaignName) -> State[CycleSummary]:
     return _work(campaign, start_or_resume, turn)
 
 
-@flow(name="resume-cycle")
+@flow(name="resume-cycle", flow_run_name=first_name)
 def resume_cycle(campaign: CampaignName) -> State[CycleSummary]:
     """Go on with the open cycle in this process, as far as it goes without waiting.
 
@@ -211,7 +212,12 @@ def _run(cycle: CycleSummary, state: CycleState, dispatch: Dispatch) -> CycleSum
     if dispatch is Dispatch.INLINE or state not in HEAVY:
         return run_step(cycle, state)
     parameters = {"campaign": cycle.campaign, "lease": token_to_send()}
-    run = cast("FlowRun", run_deployment(HEAVY[state], parameters=parameters, poll_interval=2))
+    name = run_name(cycle.campaign, cycle.number, HEAVY[state].partition("/")[0])
+    tags = tags_of(cycle.campaign, cycle.number)
+    run = cast(
+        "FlowRun",
+        run_deployment(HEAVY[state], parameters=parameters, flow_run_name=name, tags=tags, poll_interval=2),
+    )
     if run.state is None or not run.state.is_completed():
         raise DeploymentFailed(f"{HEAVY[state]} did not complete in its run {run.name}", run=run.name)
     return start_or_resume(cycle.campaign)
@@ -256,6 +262,7 @@ def _decided(state: State[CycleSummary], dispatch: Dispatch) -> State[CycleSumma
 def _work(campaign: str, find: Find, work: Work, *, token: str | None = None, patience: int = 0) -> State[CycleSummary]:
     """Find the cycle, work on it alone with Zooniverse at hand, and publish where it stands."""
     with (
+        labelled(campaign),
         open_factory() as factory,
         open_zooniverse(factory, campaign),
         working_on(factory, campaign, actor=actor(), token=token, patience=patience),
@@ -268,8 +275,9 @@ def _work(campaign: str, find: Find, work: Work, *, token: str | None = None, pa
             return Completed(message=f"campaign {campaign} has no open cycle", name="NothingToDo")
         if cycle.state is CycleState.PLANNED:
             tell(cycle)
-        cycle = work(cycle)
-        cycle_artifact(cycle)
+        with working_for(cycle):
+            cycle = work(cycle)
+            cycle_artifact(cycle)
     return Completed(message=f"cycle {cycle.number} of {campaign} is {cycle.state}", data=cycle)
 
 
@@ -277,5 +285,11 @@ def _advanced(state: State[CycleSummary], dispatch: Dispatch) -> State[CycleSumm
     """Start ``advance`` for a cycle that has come so far; the lease is free again, so that it can take it."""
     cycle = state.data
     if dispatch is Dispatch.DEPLOYMENTS and isinstance(cycle, CycleSummary) and cycle.state in ADVANCING:
-        run_deployment("advance/advance", parameters={"campaign": cycle.campaign, "dispatch": dispatch}, timeout=0)
+        run_deployment(
+            "advance/advance",
+            parameters={"campaign": cycle.campaign, "dispatch": dispatch},
+            flow_run_name=run_name(cycle.campaign, cycle.number, "advance"),
+            tags=tags_of(cycle.campaign, cycle.number),
+            timeout=0,
+        )
     return state

@@ -42,7 +42,7 @@ def seconds_to_decide(cycle: CycleSummary) -> int:
         return registry.seconds_to_decide(factory, cycle.cycle_id)
 
 
-@task(task_run_name="{word} the candidate of cycle {cycle.number}")
+@task(task_run_name="{cycle.campaign} cycle {cycle.number}: {word} the candidate")
 def decide_held(cycle: CycleSummary, word: Literal["approve", "reject"], person: str, reason: str) -> CycleSummary:
     """Carry out what a person decided; decided the same way meanwhile, nothing changes."""
     with open_factory() as factory:

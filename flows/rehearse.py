@@ -14,6 +14,7 @@ from alservice.factory.rehearsal import REHEARSAL, cycles_done, open_zooniverse,
 from flows.artifacts import cycle_artifact
 from flows.cycle import turn
 from flows.leases import working_on
+from flows.naming import labelled, working_for
 from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
 from flows.tasks import actor, start_or_resume
 
@@ -38,33 +39,40 @@ class RehearsalParameters(BaseModel):
     seed: int = Field(default=0, ge=0, description="Root of every random draw.")
 
 
-@task(retries=RETRIES, retry_delay_seconds=RETRY_DELAYS_S, retry_condition_fn=if_retriable)
+@task(
+    task_run_name="rehearsal: prepare",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_S,
+    retry_condition_fn=if_retriable,
+)
 def prepare(parameters: RehearsalParameters) -> None:
     """Make the campaign and its catalogue, unless the work folder has them."""
     with open_factory() as factory:
         prepare_rehearsal(factory, data=parameters.data, galaxies=parameters.galaxies, seed=parameters.seed)
 
 
-@task
+@task(task_run_name="rehearsal: report")
 def report() -> Path:
     """Write the report of all cycles; return its path."""
     with open_factory() as factory:
         return factory.write_report(REHEARSAL)
 
 
-@flow(name="rehearse")
+@flow(name="rehearse", flow_run_name="rehearsal: rehearse")
 def rehearse(parameters: RehearsalParameters) -> Path:
     """Run cycles of one campaign on this machine until the asked number are done; return the path of the report.
 
     A work folder that holds a rehearsal is continued: finished cycles are not run again, and an interrupted one
     goes on with its step.
     """
-    with open_factory() as factory:
+    with labelled(REHEARSAL), open_factory() as factory:
         prepare(parameters)
         with open_zooniverse(factory, REHEARSAL), working_on(factory, REHEARSAL, actor=actor()):
             while cycles_done(factory) <= parameters.cycles:
-                cycle = turn(start_or_resume(REHEARSAL))
-                cycle_artifact(cycle)
+                cycle = start_or_resume(REHEARSAL)
+                with working_for(cycle):
+                    cycle = turn(cycle)
+                    cycle_artifact(cycle)
                 if cycle.state is not CycleState.DONE:
                     raise CycleStuck(f"cycle {cycle.number} waits in {cycle.state}", state=cycle.state)
         return report()

@@ -30,17 +30,33 @@ class CycleSummary(BaseModel):
 
 def actor() -> str:
     """Return who acts, for the audit."""
-    return f"prefect:{flow_run.get_name() or 'local'}"
+    run_id = flow_run.get_id()
+    return "prefect:local" if run_id is None else actor_of(flow_run.get_flow_name() or "", run_id)
 
 
-@task(retries=RETRIES, retry_delay_seconds=RETRY_DELAYS_S, retry_condition_fn=if_retriable)
+def actor_of(flow: str, run_id: str) -> str:
+    """Return a run as who acts: names change and come again, so by flow and the beginning of its id."""
+    return f"prefect:{flow} {run_id[:8]}"
+
+
+@task(
+    task_run_name="{campaign}: start or resume",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_S,
+    retry_condition_fn=if_retriable,
+)
 def start_or_resume(campaign: str) -> CycleSummary:
     """Return the open cycle, brought back to its step if it had stopped; without one, start the next."""
     with open_factory() as factory:
         return CycleSummary.of(campaign, factory.start_or_resume(campaign, actor=actor()))
 
 
-@task(retries=RETRIES, retry_delay_seconds=RETRY_DELAYS_S, retry_condition_fn=if_retriable)
+@task(
+    task_run_name="{campaign}: resume",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_S,
+    retry_condition_fn=if_retriable,
+)
 def resume_open(campaign: str) -> CycleSummary | None:
     """Return the open cycle, brought back to its step if it had stopped; None without one."""
     with open_factory() as factory:
@@ -48,7 +64,12 @@ def resume_open(campaign: str) -> CycleSummary | None:
         return None if cycle is None else CycleSummary.of(campaign, cycle)
 
 
-@task(retries=RETRIES, retry_delay_seconds=RETRY_DELAYS_S, retry_condition_fn=if_retriable)
+@task(
+    task_run_name="{campaign}: find what collects",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_S,
+    retry_condition_fn=if_retriable,
+)
 def find_collecting(campaign: str) -> CycleSummary | None:
     """Return the open cycle, brought back if it had failed while it collected; None without one."""
     with open_factory() as factory:
@@ -56,7 +77,12 @@ def find_collecting(campaign: str) -> CycleSummary | None:
         return None if cycle is None else CycleSummary.of(campaign, cycle)
 
 
-@task(retries=RETRIES, retry_delay_seconds=RETRY_DELAYS_S, retry_condition_fn=if_retriable)
+@task(
+    task_run_name="{campaign}: start retraining",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_S,
+    retry_condition_fn=if_retriable,
+)
 def start_retraining(campaign: str) -> CycleSummary:
     """Return the open cycle that only trains; without one, start it."""
     with open_factory() as factory:
@@ -64,7 +90,7 @@ def start_retraining(campaign: str) -> CycleSummary:
 
 
 @task(
-    task_run_name="{state.value} of cycle {cycle.number}",
+    task_run_name="{cycle.campaign} cycle {cycle.number}: {state.value}",
     retries=RETRIES,
     retry_delay_seconds=RETRY_DELAYS_S,
     retry_condition_fn=if_retriable,
@@ -76,7 +102,12 @@ def run_step(cycle: CycleSummary, state: CycleState) -> CycleSummary:
         return CycleSummary.of(cycle.campaign, moved)
 
 
-@task(retries=RETRIES, retry_delay_seconds=RETRY_DELAYS_S, retry_condition_fn=if_retriable)
+@task(
+    task_run_name="{cycle.campaign} cycle {cycle.number}: ask volunteers",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_S,
+    retry_condition_fn=if_retriable,
+)
 def ask_volunteers(cycle: CycleSummary) -> int:
     """Let a rehearsal's simulated volunteers classify the cycle's subjects; return how many classifications came.
 

@@ -11,6 +11,7 @@ from alservice.factory import Finding, diagnose, feeds, open_factory
 from alservice.factory.rehearsal import open_zooniverse
 from alservice.factory.unattended import predict_newest
 from flows.artifacts import findings_artifact, reconcile_artifact
+from flows.naming import first_name, labelled
 from flows.parameters import CampaignName
 from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
 from flows.tasks import actor
@@ -32,7 +33,7 @@ class FlightCheckFailed(Terminal):
     remedy = "Do what the run's artifact says beside each part, or run `alservice doctor` where the worker runs."
 
 
-@flow(name="reconcile", timeout_seconds=12 * HOUR_S)
+@flow(name="reconcile", flow_run_name=first_name, timeout_seconds=12 * HOUR_S)
 def reconcile(campaign: CampaignName, repair: bool = False) -> State[None]:
     """Compare the upload ledger with Zooniverse; fail while anything is off. Safe at any time.
 
@@ -40,12 +41,19 @@ def reconcile(campaign: CampaignName, repair: bool = False) -> State[None]:
         campaign: Name of the campaign, as given to `alservice campaign create`.
         repair: Set right what a machine may; the rest is listed.
     """
-    if not compare(campaign, repair):
+    with labelled(campaign):
+        agree = compare(campaign, repair)
+    if not agree:
         raise LedgerDiffers(f"the ledger of {campaign} and Zooniverse differ: the report says in what")
     return Completed(message=f"the ledger of {campaign} and Zooniverse agree")
 
 
-@task(retries=RETRIES, retry_delay_seconds=RETRY_DELAYS_S, retry_condition_fn=if_retriable)
+@task(
+    task_run_name="{campaign}: compare ledger",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_S,
+    retry_condition_fn=if_retriable,
+)
 def compare(campaign: str, repair: bool) -> bool:
     """Compare tier by tier, publish the report; return whether nothing differs any more."""
     with open_factory() as factory, open_zooniverse(factory, campaign):
@@ -54,7 +62,7 @@ def compare(campaign: str, repair: bool) -> bool:
     return all(outcome.is_clean for outcome in outcomes)
 
 
-@flow(name="flight-check", timeout_seconds=HOUR_S // 4)
+@flow(name="flight-check", flow_run_name="flight-check", timeout_seconds=HOUR_S // 4)
 def flight_check() -> State[None]:
     """Try every part through its adapter: disk, database, schema, object store, Zooniverse login, Prefect, torch."""
     findings = inspect_parts()
@@ -65,13 +73,13 @@ def flight_check() -> State[None]:
     return Completed(message=f"all {len(findings)} parts work")
 
 
-@task
+@task(task_run_name="inspect parts")
 def inspect_parts() -> list[Finding]:
     """Return what was seen of each part."""
     return list(diagnose())
 
 
-@flow(name="predict-only", timeout_seconds=48 * HOUR_S)
+@flow(name="predict-only", flow_run_name=first_name, timeout_seconds=48 * HOUR_S)
 def predict_only(campaign: CampaignName) -> State[None]:
     """Predict every galaxy of the newest catalogue with the champion; no cycle is touched.
 
@@ -80,18 +88,24 @@ def predict_only(campaign: CampaignName) -> State[None]:
     Args:
         campaign: Name of the campaign, as given to `alservice campaign create`.
     """
-    done, failed = predict_out_of_turn(campaign)
+    with labelled(campaign):
+        done, failed = predict_out_of_turn(campaign)
     return Completed(message=f"{done:,} galaxies of {campaign} are predicted, {failed:,} images failed")
 
 
-@task(retries=RETRIES, retry_delay_seconds=RETRY_DELAYS_S, retry_condition_fn=if_retriable)
+@task(
+    task_run_name="{campaign}: predict",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_S,
+    retry_condition_fn=if_retriable,
+)
 def predict_out_of_turn(campaign: str) -> tuple[int, int]:
     """Predict with the champion; return how many galaxies were done, and failed."""
     with open_factory() as factory:
         return predict_newest(factory, campaign)
 
 
-@flow(name="forget-expired", timeout_seconds=6 * HOUR_S)
+@flow(name="forget-expired", flow_run_name="forget-expired", timeout_seconds=6 * HOUR_S)
 def forget_expired() -> State[None]:
     """Make classifications anonymous that are older than their campaign keeps (`ingest.retention_days`).
 
@@ -102,7 +116,12 @@ def forget_expired() -> State[None]:
     return Completed(message=f"{n:,} classifications of {len(forgotten)} campaigns are anonymous now")
 
 
-@task(retries=RETRIES, retry_delay_seconds=RETRY_DELAYS_S, retry_condition_fn=if_retriable)
+@task(
+    task_run_name="forget in every campaign",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_S,
+    retry_condition_fn=if_retriable,
+)
 def forget_in_every_campaign() -> dict[str, int]:
     """Forget who gave what has expired; return classifications by campaign."""
     with open_factory() as factory:

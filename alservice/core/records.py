@@ -22,6 +22,25 @@ class CampaignRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CycleRun:
+    """An orchestrated run that works, or worked, on a cycle.
+
+    Parameters
+    ----------
+    run_id
+        The orchestrator's id of it.
+    flow, name
+        Which flow it runs, and what it is called.
+    """
+
+    cycle_id: int
+    run_id: str
+    flow: str
+    name: str
+    began_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
     """One trained network.
 

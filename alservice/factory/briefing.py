@@ -59,6 +59,11 @@ def brief_cycle(factory: Factory, name: str) -> Brief:
     )
 
 
+def page_url(dashboard: str, campaign: str, number: int) -> str:
+    """Return the address of a cycle's page in the dashboard that people reach at an address."""
+    return f"{dashboard.rstrip('/')}/campaigns/{campaign}/cycles/{number}"
+
+
 def _report(view: CycleView, table: CycleTable, cycle: Cycle) -> list[str]:
     parts = [f"# Cycle {cycle.number} of {view.campaign}: {cycle.state}"]
     if cycle.left_from is not None:

@@ -17,6 +17,7 @@ from alservice.adapters.sql.events import SqlEventLog
 from alservice.adapters.sql.exports import SqlExportStore
 from alservice.adapters.sql.models import SqlModelStore
 from alservice.adapters.sql.reductions import SqlReductionStore, SqlWebhookStore
+from alservice.adapters.sql.runs import SqlRunLog
 from alservice.adapters.sql.snapshots import SqlSnapshotStore
 from alservice.adapters.sql.subjects import SqlSubjectLedger
 from alservice.adapters.sql.workflows import SqlWorkflowStore
@@ -102,6 +103,11 @@ class Stores:
     def snapshots(self) -> SqlSnapshotStore:
         """Tally snapshots and evaluations."""
         return SqlSnapshotStore(self.engine, self.clock)
+
+    @cached_property
+    def runs(self) -> SqlRunLog:
+        """Runs that worked on a cycle."""
+        return SqlRunLog(self.engine)
 
     @cached_property
     def events(self) -> SqlEventLog:

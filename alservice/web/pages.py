@@ -41,6 +41,9 @@ CYCLES = 30
 ARM_CYCLES = 12
 """Newest cycles whose arms are compared."""
 
+RUNS = 5
+"""Newest runs of each flow that a cycle's page lists."""
+
 Past = Annotated[int | None, Query(ge=0, le=INTEGER)]
 
 
@@ -127,7 +130,8 @@ def cycle(request: Request, campaign: CampaignName, number: CycleNumber) -> Resp
         drift=drift_of(service, found),
         reach=charts.reach,
         reference=row.campaign.drift.reference_cycles,
-        runs=_runs(service, found),
+        runs=service.factory.runs.newest(found.id, per_flow=RUNS),
+        n_runs=service.factory.runs.count(found.id),
     )
 
 
@@ -268,10 +272,3 @@ def _card(row: CampaignRow, figures: CampaignFigures) -> dict[str, Any]:
 
 def _steps(service: Service, cycle: Cycle) -> list[Any]:
     return timeline(cycle, service.figures.events(cycle.id), service.factory.clock())
-
-
-def _runs(service: Service, cycle: Cycle) -> list[str]:
-    """Return the names of the Prefect runs that moved a cycle, newest first."""
-    actors = [event.actor for event in reversed(service.figures.events(cycle.id))]
-    names = [actor.removeprefix("prefect:") for actor in actors if actor.startswith("prefect:")]
-    return list(dict.fromkeys(names))[:20]

@@ -83,8 +83,10 @@ def test_what_an_operator_looks_for_is_there(browser: Browser, world: World) -> 
         visit.go(f"{HOME}/cycles/1")
         expect(page.get_by_text("Zooniverse answered 503 five times").first).to_be_visible()
         expect(page.get_by_text("resumed 1 time")).to_be_visible()
-        link = page.get_by_role("link", name="sleepy-crab")
-        assert link.get_attribute("href") == "http://127.0.0.1:4200/runs?flow-run-search=sleepy-crab"
+        link = page.get_by_role("link", name="gz-demo cycle 1: weekly-cycle")
+        assert (link.get_attribute("href") or "").startswith("http://127.0.0.1:4200/runs/flow-run/")
+        expect(page.get_by_role("link", name="gz-demo cycle 1: ingest")).to_have_count(5)
+        expect(page.get_by_text("2 earlier runs are not listed.")).to_be_visible()
         visit.go(f"{HOME}/cycles/2")
         expect(page.get_by_role("img", name="Calibration")).to_be_visible()
         drift = page.get_by_role("region", name="Drift against the first cycles")

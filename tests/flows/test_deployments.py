@@ -48,21 +48,20 @@ def images(tmp_path: Path) -> Path:
 
 
 def kill(server: Server, run_id: str, is_there: Callable[[], bool]) -> str:
-    """End the process that works under the campaign's lease with SIGKILL, at a moment; return the run's name."""
-    name = str(server.get(f"/flow_runs/{run_id}")["name"])
-    wanted = text("SELECT pid FROM leases WHERE actor = :actor")
-    found: list[int] = []
+    """End the process that works under the campaign's lease with SIGKILL, at a moment; return who it acted as."""
+    wanted = text("SELECT pid, actor FROM leases WHERE actor LIKE :actor")
+    found: list[Any] = []
 
     def is_at_work() -> bool:
         with server.database() as connection:
-            found[:] = connection.scalars(wanted, {"actor": f"prefect:{name}"})
+            found[:] = connection.execute(wanted, {"actor": f"prefect:% {run_id[:8]}"})
         return bool(found) and is_there()
 
-    server.until(is_at_work, f"run {name} is at work")
-    os.kill(found[0], signal.SIGKILL)
+    server.until(is_at_work, f"run {run_id} is at work")
+    os.kill(found[0].pid, signal.SIGKILL)
     ended = server.finished(run_id)
     assert ended["state_type"] == "CRASHED", ended["state"]
-    return name
+    return str(found[0].actor)
 
 
 def takeovers(server: Server) -> list[str]:
@@ -111,11 +110,11 @@ def test_a_killed_training_is_taken_over_by_the_next_tick(server: Server) -> Non
     """Nobody was told: the process is gone by kill -9. The tick starts advance, which takes the lease and ends well."""
     server.decide(training=lambda training: replace(training, steps=10))
     run_id = server.trigger("retrain-only/retrain-only", INLINE)
-    name = kill(server, run_id, lambda: server.state() == "training")
+    actor = kill(server, run_id, lambda: server.state() == "training")
     assert server.state() == "training"
     server.completed("ingest/ingest", SPLIT)
     server.until(lambda: server.state() == "done", "advance, which the tick started, ends the cycle")
-    assert takeovers(server)[-1] == f"prefect:{name}"
+    assert takeovers(server)[-1] == actor
 
 
 def test_runs_beside_the_cycle_end_well(server: Server) -> None:
@@ -167,19 +166,24 @@ def test_a_triggered_run_predicts_in_the_gpu_pool_and_ends_in_collecting(server:
     assert {line["state"] for line in lines[:-1]} == {"done"}
     assert lines[-1]["state"] == "collecting"
 
-    report = server.get("/artifacts/cycles-rehearsal/latest")["data"]
-    assert f"# Cycle {lines[-1]['cycle']} of rehearsal: collecting" in report
-    assert "data:image/jpeg;base64," in server.get("/artifacts/gallery-rehearsal/latest")["data"]
+    number = lines[-1]["cycle"]
+    report = server.get(f"/artifacts/rehearsal-cycle-{number}-report/latest")["data"]
+    assert f"# Cycle {number} of rehearsal: collecting" in report
+    assert "data:image/jpeg;base64," in server.get(f"/artifacts/rehearsal-cycle-{number}-gallery/latest")["data"]
+    assert [r["name"] for r in predicted] == [f"rehearsal cycle {number}: predict"]
+    assert server.get(f"/flow_runs/{run['id']}")["name"] == f"rehearsal cycle {number}: weekly-cycle"
+    tagged = {"flow_runs": {"tags": {"all_": ["campaign:rehearsal", f"cycle:{number}"]}}}
+    assert {r["flow_id"] for r in server.filter("flow_runs", tagged)} >= {run["flow_id"], predicted[0]["flow_id"]}
 
 
 def test_a_killed_tick_is_taken_over_by_the_next(server: Server) -> None:
     """It dies while it reads where it stopped: nothing is half written, and the next one reads."""
     with server.database() as connection:
         connection.execute(text("LOCK TABLE ingest_cursors IN ACCESS EXCLUSIVE MODE"))
-        name = kill(server, server.trigger("ingest/ingest", SPLIT), lambda: True)
+        actor = kill(server, server.trigger("ingest/ingest", SPLIT), lambda: True)
     server.completed("ingest/ingest", SPLIT)
     assert server.state() == "collecting"
-    assert takeovers(server)[-1] == f"prefect:{name}"
+    assert takeovers(server)[-1] == actor
 
 
 def test_a_person_starts_a_run_in_the_ui_with_changed_parameters(server: Server, images: Path) -> None:
@@ -194,11 +198,11 @@ def test_a_person_starts_a_run_in_the_ui_with_changed_parameters(server: Server,
         assert "as given to alservice campaign create" in page.inner_text("body")
         assert "Set right what a machine may" in page.inner_text("body")
         campaign.fill(CAMPAIGN)
-        name = page.locator("input").first.input_value()
         page.screenshot(path=images / "prefect-custom-run.png")
         page.get_by_role("button", name="Submit").click()
         page.wait_for_url("**/deployment/*tab=Runs")
-    (run,) = server.filter("flow_runs", {"flow_runs": {"name": {"any_": [name]}}})
+    runs = server.filter("flow_runs", {"flow_runs": {"deployment_id": {"any_": [deployment["id"]]}}})
+    run = max(runs, key=lambda one: one["created"])
     assert run["parameters"] == {"campaign": CAMPAIGN, "repair": False}
     assert server.finished(run["id"])["state_type"] == "COMPLETED"
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
 from sqlalchemy import Engine, insert
@@ -22,7 +23,7 @@ from alservice.core.evaluation import Metrics
 from alservice.core.gate import Check, GateDecision, GatePolicy
 from alservice.core.metrics import AnswerMetrics, QuestionMetrics
 from alservice.core.posteriors import Posterior
-from alservice.core.records import CampaignRow, CycleStatistics, Evaluation, Model
+from alservice.core.records import CampaignRow, CycleRun, CycleStatistics, Evaluation, Model
 from alservice.core.states import SubjectState
 from alservice.core.subjects import draft_subject
 from alservice.core.training_sets import TallySet, tally_set
@@ -40,6 +41,9 @@ FORMULA = "=HYPERLINK(1)"
 
 GALAXIES = 60
 """Galaxies of the populated campaign."""
+
+TICKS = 7
+"""Runs of ingest that worked on each of its cycles."""
 
 
 class Hands:
@@ -95,6 +99,8 @@ def populate(engine: Engine, folder: Path, *, cycles: int = 5, name: str = "gz-d
         cycle = factory.start_cycle().run(campaign, actor="prefect:brisk-otter")
         drawn = ids[number * 12 : number * 12 + 12]
         cycle = _ask(factory, hands, cycle, drawn, champion, rng)
+        for tick, flow in enumerate(("weekly-cycle", *["ingest"] * TICKS)):
+            factory.runs.note(_run(name, cycle, flow, hands() + timedelta(minutes=15 * tick)))
         if number == 1:
             cycle = _stop_and_resume(factory, hands, cycle)
         _vote(engine, factory, hands, campaign, drawn, rng, fresh=last)
@@ -111,6 +117,12 @@ def populate(engine: Engine, folder: Path, *, cycles: int = 5, name: str = "gz-d
     _quarantine(engine, campaign, hands)
     hands.forward(hours=3)
     return World(factory=factory, hands=hands, campaign=campaign, held=cycle, models=models)
+
+
+def _run(campaign: str, cycle: Cycle, flow: str, at: datetime) -> CycleRun:
+    name = f"{campaign} cycle {cycle.number}: {flow}"
+    run_id = str(uuid5(NAMESPACE_URL, f"{name} at {at}"))
+    return CycleRun(cycle_id=cycle.id, run_id=run_id, flow=flow, name=name, began_at=at)
 
 
 def fail_cycle(world: World) -> None:

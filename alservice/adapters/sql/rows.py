@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Table,
     TableValuedAlias,
     any_,
@@ -29,7 +30,7 @@ CHUNK_ROWS: Final = 20_000
 """Rows per statement: some MB of JSON, so that memory stays flat however many rows there are."""
 
 
-def columns_of(table: Table, record: type[DataclassInstance]) -> tuple[ColumnElement[Any], ...]:
+def columns_of(table: FromClause, record: type[DataclassInstance]) -> tuple[ColumnElement[Any], ...]:
     """Return the columns that are the fields of a record, so that ``record(**row)`` makes it."""
     return tuple(table.c[field.name] for field in fields(record))
 

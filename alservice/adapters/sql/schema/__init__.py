@@ -35,7 +35,7 @@ from alservice.adapters.sql.schema.models import (
     promotions,
     training_snapshots,
 )
-from alservice.adapters.sql.schema.operations import call_totals, leases
+from alservice.adapters.sql.schema.operations import call_totals, cycle_runs, leases
 from alservice.adapters.sql.schema.subjects import subjects
 from alservice.adapters.sql.schema.web import answered_requests, campaign_pauses, tokens
 
@@ -51,6 +51,7 @@ __all__ = [
     "catalogue_faults",
     "catalogues",
     "classifications",
+    "cycle_runs",
     "cycle_statistics",
     "cycles",
     "evaluations",

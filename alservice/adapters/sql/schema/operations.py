@@ -1,8 +1,8 @@
-"""What running the service needs: who works on a campaign, and what calls to the world cost."""
+"""What running the service needs: who works on a campaign, runs of cycles, and what calls to the world cost."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Double, Integer, Table, Text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Double, Index, Integer, Table, Text
 
 from alservice.adapters.sql.columns import UtcDateTime, counts, references
 from alservice.adapters.sql.schema.metadata import metadata
@@ -20,6 +20,17 @@ leases = Table(
     Column("heartbeat_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
     CheckConstraint("acquired_at <= heartbeat_at AND heartbeat_at <= expires_at", name="times"),
+)
+
+cycle_runs = Table(
+    "cycle_runs",
+    metadata,
+    references("cycles", primary_key=True),
+    Column("run_id", Text, primary_key=True),
+    Column("flow", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("began_at", UtcDateTime, nullable=False),
+    Index("ix_cycle_runs_newest", "cycle_id", "flow", "began_at"),
 )
 
 call_totals = Table(
