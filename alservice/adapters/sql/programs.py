@@ -15,6 +15,9 @@ from typing import Any, Final
 
 from alservice.errors import StorageFull, Terminal
 
+PROGRAM_S: Final = 3_600.0
+"""Seconds for one program: an upgrade of a big data folder takes minutes; one that hangs has a bound."""
+
 _TAIL_CHARS: Final = 2_000
 _OS_USER: Final = "pgserver"  # the wheel's own choice
 
@@ -71,16 +74,20 @@ class Programs:
             identity = {"user": self.owner.pw_uid, "group": self.owner.pw_gid, "extra_groups": []}
         # A file, not a pipe: a server that outlives the program would keep a pipe open, and us waiting.
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
-            done = subprocess.run(
-                [self.folder / program, *arguments],
-                check=False,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-                env={**environment, "LC_ALL": "C"},
-                **identity,
-            )
+            try:
+                done = subprocess.run(
+                    [self.folder / program, *arguments],
+                    check=False,
+                    stdin=subprocess.DEVNULL,
+                    stdout=said,
+                    stderr=subprocess.STDOUT,
+                    cwd=folder,
+                    env={**environment, "LC_ALL": "C"},
+                    timeout=PROGRAM_S,
+                    **identity,
+                )
+            except subprocess.TimeoutExpired as error:
+                raise EmbeddedPostgresFailed(f"{program} in {folder} did not end within {PROGRAM_S:g} s") from error
             said.seek(0)
             output = said.read()
         if done.returncode == 0:
