@@ -100,6 +100,33 @@ class LeaseLost(Terminal):
     code = "lease-lost"
 
 
+class DeploymentFailed(Terminal):
+    """A step that was sent to another work pool did not complete there; its own run says why."""
+
+    code = "deployment-failed"
+
+
+class NoWorker(Terminal):
+    """No worker of another work pool took a step that was sent to it."""
+
+    code = "no-worker"
+    remedy = "Start a worker of the pool that the message's run is in, then resume the cycle."
+
+
+class WorkerLost(Terminal):
+    """Every run that a step was sent to went silent: its machine, its worker or the network between is gone."""
+
+    code = "worker-lost"
+    remedy = "Look why the runs died (the events step.taken_back say where), then resume the cycle."
+
+
+class PrefectUnavailable(Retriable):
+    """The Prefect server that the environment names does not answer."""
+
+    code = "prefect-unavailable"
+    remedy = "Start it with `prefect server start`, or unset PREFECT_API_URL to run without one."
+
+
 class IllegalTransition(Terminal):
     """A state change that the transition table does not allow."""
 

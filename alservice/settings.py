@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from alservice.campaigns import explain
+from alservice.core.sent_steps import Bounds
 from alservice.errors import BadConfig
 
 
@@ -43,6 +44,32 @@ class Settings(BaseSettings):
         default="text", description="Lines for people, or one JSON document per record for a log store."
     )
     device: str = Field(default="auto", description="torch device: cpu, cuda, cuda:1; auto takes cuda if present.")
+
+    run_start_s: float = Field(
+        default=43_200, gt=0, description="Seconds that a step sent to another work pool waits for a worker."
+    )
+    run_pending_s: float = Field(
+        default=1_800, gt=0, description="Seconds from when a worker takes it until its process runs."
+    )
+    run_silence_s: float = Field(
+        default=300, gt=0, description="Seconds without a sign of life after which a run elsewhere is given up."
+    )
+    run_attempts: int = Field(
+        default=3, ge=1, description="Runs that a step elsewhere may lose before its cycle fails."
+    )
+    outage_s: float = Field(
+        default=1_800, ge=0, description="Seconds that a run waits for a database or Prefect server to come back."
+    )
+
+    @property
+    def bounds(self) -> Bounds:
+        """How long is waited for a step that runs elsewhere."""
+        return Bounds(
+            start_s=self.run_start_s,
+            pending_s=self.run_pending_s,
+            silence_s=self.run_silence_s,
+            outage_s=self.outage_s,
+        )
 
     @property
     def folder(self) -> Path:

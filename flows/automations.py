@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.events.actions import DoNothing, SendNotification
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState, DoNothing, SendNotification
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 
@@ -65,16 +66,21 @@ def register_automations(*, notify: str | None = None, late_after: timedelta | N
 
 
 def _automation(document: dict[str, Any], block_id: str | None, late_after: timedelta | None) -> AutomationCore:
-    subject, body = document["subject"], document["body"]
-    action = (
-        DoNothing()
-        if block_id is None
-        else SendNotification.model_validate({"block_document_id": block_id, "subject": subject, "body": body})
-    )
-    if late_after is not None and document["trigger"]["posture"] == "Proactive":
+    is_about_cycles = document["trigger"]["match"]["prefect.resource.id"].startswith("alservice.campaign.")
+    if late_after is not None and is_about_cycles and document["trigger"]["posture"] == "Proactive":
         document["trigger"]["within"] = late_after
-    kept = {name: value for name, value in document.items() if name not in {"subject", "body"}}
+    action = _action(document, block_id)
+    kept = {name: value for name, value in document.items() if name not in {"subject", "body", "crash"}}
     return AutomationCore.model_validate({**kept, "tags": ["alservice"], "actions": [action]})
+
+
+def _action(document: dict[str, Any], block_id: str | None) -> ChangeFlowRunState | DoNothing | SendNotification:
+    subject, body = document["subject"], document["body"]
+    if document.get("crash"):
+        return ChangeFlowRunState(state=StateType.CRASHED, message=body)
+    if block_id is None:
+        return DoNothing()
+    return SendNotification.model_validate({"block_document_id": block_id, "subject": subject, "body": body})
 
 
 def _block_id(client: SyncPrefectClient, notify: str) -> str:

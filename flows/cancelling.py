@@ -17,8 +17,8 @@ from flows.tasks import CycleSummary, actor_of
 def cancel_cycle(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Mark the cycle as cancelled, unless the run never worked on it: it waited, or another run has the lease.
 
-    The worker ends the run's process first. What that process had sent to another pool goes on there, and finds at
-    its end that the cycle has moved: nothing of it is lost or counted twice.
+    The worker ends the run's process first. What that process had sent to another pool stops at its next sign of
+    life, and what it would write is refused: nothing of it is lost or counted twice.
     """
     if flow_run.start_time is None:
         return

@@ -2,7 +2,7 @@
 
 ``weekly-cycle`` ends in collecting; ``ingest`` notices that collecting is over and starts ``advance``, which trains,
 evaluates and gates. Nothing waits inside a process: a waiting cycle is a row. Each run works under the campaign's
-lease; one that is killed leaves its cycle in the step, and the next tick of ``ingest`` starts ``advance`` again.
+lease; one that is killed leaves its cycle in the step, and the next tick of ``ingest`` starts its deployment again.
 
 Docstrings of flows have an ``Args:`` section: it is what Prefect's forms show beside each field.
 """
@@ -12,23 +12,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import cast
 
 from prefect import flow
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
 from prefect.flow_runs import suspend_flow_run
 from prefect.states import Completed
 
 from alservice.core.cycles import CycleState
-from alservice.errors import LeaseHeld, Terminal
+from alservice.errors import LeaseHeld, LeaseLost
 from alservice.factory import open_factory
 from alservice.factory.operations import paused
 from alservice.factory.rehearsal import open_zooniverse
 from flows.artifacts import cycle_artifact
 from flows.cancelling import cancel_cycle
+from flows.elsewhere import HEAVY, send_step
 from flows.held import GRACE_S, HeldDecision, decide_held, held_text, seconds_to_decide
-from flows.leases import PATIENCE, check_lease, token_to_send, working_on
+from flows.leases import PATIENCE, check_lease, working_on
 from flows.naming import first_name, labelled, run_name, tags_of, working_for
 from flows.parameters import CampaignName, LeaseToken
 from flows.signals import tell
@@ -43,12 +43,6 @@ from flows.tasks import (
     start_or_resume,
     start_retraining,
 )
-
-
-class DeploymentFailed(Terminal):
-    """A step that was sent to another work pool did not complete there; its own run says why."""
-
-    code = "deployment-failed"
 
 
 class Dispatch(StrEnum):
@@ -77,10 +71,6 @@ LEARNING = (
 DECIDED = (CycleState.HELD, CycleState.PROMOTED, CycleState.KEPT)
 """Steps that a tick may take at once: a hold ends by its deadline, and what is decided is closed."""
 
-HEAVY = {CycleState.PREDICTING: "predict/predict", CycleState.TRAINING: "train/train"}
-"""Steps that want a GPU, and the deployments that run them there."""
-
-
 ADVANCING = frozenset(LEARNING) - {CycleState.HELD}
 """States in which `advance` has something to do; a held cycle waits for a person."""
 
@@ -103,7 +93,8 @@ def weekly_cycle(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -
 def ingest(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -> State[CycleSummary]:
     """Read new classifications; when collecting is over, start ``advance``.
 
-    A cycle whose run was killed is advanced as well; one that failed elsewhere, or was cancelled, is left alone.
+    A cycle whose run was killed goes on as well, by the deployment that its step is in; one that failed elsewhere, or
+    was cancelled, is left alone.
 
     Args:
         campaign: Name of the campaign, as given to `alservice campaign create`.
@@ -114,7 +105,7 @@ def ingest(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -> Stat
         after = run_steps(cycle, COLLECTING)
         return after if after.state is not cycle.state else run_steps(after, DECIDED)
 
-    return _advanced(_scheduled(campaign, find_collecting, work), dispatch)
+    return _advanced(_scheduled(campaign, find_collecting, work), dispatch, after_death=True)
 
 
 @flow(name="advance", flow_run_name=first_name, timeout_seconds=48 * HOUR_S, on_cancellation=[cancel_cycle])
@@ -211,15 +202,7 @@ def run_steps(cycle: CycleSummary, steps: Sequence[CycleState], dispatch: Dispat
 def _run(cycle: CycleSummary, state: CycleState, dispatch: Dispatch) -> CycleSummary:
     if dispatch is Dispatch.INLINE or state not in HEAVY:
         return run_step(cycle, state)
-    parameters = {"campaign": cycle.campaign, "lease": token_to_send()}
-    name = run_name(cycle.campaign, cycle.number, HEAVY[state].partition("/")[0])
-    tags = tags_of(cycle.campaign, cycle.number)
-    run = cast(
-        "FlowRun",
-        run_deployment(HEAVY[state], parameters=parameters, flow_run_name=name, tags=tags, poll_interval=2),
-    )
-    if run.state is None or not run.state.is_completed():
-        raise DeploymentFailed(f"{HEAVY[state]} did not complete in its run {run.name}", run=run.name)
+    send_step(cycle)
     return start_or_resume(cycle.campaign)
 
 
@@ -227,6 +210,8 @@ def _run(cycle: CycleSummary, state: CycleState, dispatch: Dispatch) -> CycleSum
 def _failing(cycle: CycleSummary) -> Iterator[None]:
     try:
         yield
+    except LeaseLost:  # the step is another's, and so is what becomes of the cycle
+        raise
     except Exception as error:
         tell(fail(cycle, error))
         raise
@@ -281,14 +266,21 @@ def _work(campaign: str, find: Find, work: Work, *, token: str | None = None, pa
     return Completed(message=f"cycle {cycle.number} of {campaign} is {cycle.state}", data=cycle)
 
 
-def _advanced(state: State[CycleSummary], dispatch: Dispatch) -> State[CycleSummary]:
-    """Start ``advance`` for a cycle that has come so far; the lease is free again, so that it can take it."""
+def _advanced(state: State[CycleSummary], dispatch: Dispatch, *, after_death: bool = False) -> State[CycleSummary]:
+    """Start ``advance`` for a cycle that has come so far; the lease is free again, so that it can take it.
+
+    A tick had the lease, so that nobody works on the cycle: in the first half its week's run is dead, and another one
+    starts, which the next Thursday's would do else.
+    """
     cycle = state.data
-    if dispatch is Dispatch.DEPLOYMENTS and isinstance(cycle, CycleSummary) and cycle.state in ADVANCING:
+    if dispatch is not Dispatch.DEPLOYMENTS or not isinstance(cycle, CycleSummary):
+        return state
+    if cycle.state in ADVANCING or (after_death and cycle.state in ASKING):
+        name = "advance" if cycle.state in ADVANCING else "weekly-cycle"
         run_deployment(
-            "advance/advance",
+            f"{name}/{name}",
             parameters={"campaign": cycle.campaign, "dispatch": dispatch},
-            flow_run_name=run_name(cycle.campaign, cycle.number, "advance"),
+            flow_run_name=run_name(cycle.campaign, cycle.number, name),
             tags=tags_of(cycle.campaign, cycle.number),
             timeout=0,
         )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
+from alservice.errors import LeaseLost
 from alservice.factory import Factory
-from alservice.factory.leases import HeldLease, borrow_lease, hold_lease
+from alservice.factory.leases import HeldLease, hold_lease, open_under, take_step
 
 PATIENCE = 120
 """Questions that a week's run asks before it gives up, 5 s apart: longer than any ingest tick between two weeks."""
@@ -21,7 +22,7 @@ def working_on(
 ) -> Iterator[None]:
     """Hold a campaign's lease, or work under the one whose token was sent; raises `LeaseHeld` or `LeaseLost`."""
     if token is not None:
-        with _remembered(borrow_lease(factory, campaign, token)):
+        with take_step(factory, campaign, token, worker=actor) as lent, _remembered(lent):
             yield
         return
     with hold_lease(factory, campaign, actor=actor, patience=patience) as held, _remembered(held):
@@ -35,10 +36,17 @@ def check_lease() -> None:
         held.check()
 
 
-def token_to_send() -> str | None:
-    """Return what a step in another pool shows to work under this run's lease."""
+def open_leased() -> AbstractContextManager[Factory]:
+    """Open the factory of a task: once the lease is another's, its writes are refused and its long work stops."""
+    return open_under(_HELD.get())
+
+
+def held_lease() -> HeldLease:
+    """Return the lease under which this run works; raises `LeaseLost` where it works under none."""
     held = _HELD.get()
-    return None if held is None else held.lease.holder.token
+    if held is None:
+        raise LeaseLost("this run works under no lease, so that it can lend none")
+    return held
 
 
 @contextmanager

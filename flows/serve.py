@@ -19,6 +19,9 @@ from prefect.schedules import Schedule
 
 from alservice.errors import Conflict
 
+HEARTBEAT_S = 30
+"""Seconds between two heartbeats of a run here; in pools `deploy/prefect.yaml` says it."""
+
 FILE = Path(__file__).resolve().parents[1] / "deploy" / "prefect.yaml"
 """Their only source, here as for `prefect deploy`."""
 
@@ -44,7 +47,7 @@ def serve_deployments(*, runs: int = 4) -> None:
     deployments = read_deployments()
     _refuse_pooled(deployments)
     # Not paused at the end: a restart of this process must not lose the week's run.
-    serve(*deployments, pause_on_shutdown=False, limit=runs)
+    serve(*deployments, pause_on_shutdown=False, limit=runs, heartbeat_seconds=HEARTBEAT_S)
 
 
 def _refuse_pooled(deployments: Sequence[RunnerDeployment]) -> None:

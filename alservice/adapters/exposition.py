@@ -51,6 +51,17 @@ FAMILIES: Final = {
     "alservice_lease_takeovers_total": Family(
         kind="counter", help="Leases taken over from a run that died.", labels=("campaign",)
     ),
+    "alservice_sent_step_waiting_seconds": Family(
+        kind="gauge",
+        help="Seconds for which a step that was sent to another work pool has waited for its run to report.",
+        labels=("campaign", "step"),
+    ),
+    "alservice_sent_step_silent_seconds": Family(
+        kind="gauge", help="Seconds since the run of a sent step was last heard of.", labels=("campaign", "step")
+    ),
+    "alservice_steps_taken_back_total": Family(
+        kind="counter", help="Sent steps taken back from runs that went silent or never came.", labels=("campaign",)
+    ),
     "alservice_steps_total": Family(
         kind="counter", help="Steps that ended, by the state they led to.", labels=("campaign", "step", "ended_in")
     ),
@@ -137,6 +148,12 @@ class _Figures(Collector):
             self._add("alservice_lease_expired_seconds", (lease.campaign,), max(expired, 0.0))
         for campaign, n in self._measures.takeovers.items():
             self._add("alservice_lease_takeovers_total", (campaign,), n)
+        for campaign, n in self._measures.taken_back.items():
+            self._add("alservice_steps_taken_back_total", (campaign,), n)
+        for sent in self._measures.sent:
+            what, since = ("waiting", sent.sent_at) if sent.heard_at is None else ("silent", sent.heard_at)
+            seconds = (self._measures.at - since).total_seconds()
+            self._add(f"alservice_sent_step_{what}_seconds", (sent.campaign, sent.step), max(seconds, 0.0))
 
     def _add(self, name: str, labels: tuple[str, ...], value: float) -> None:
         family = FAMILIES[name]

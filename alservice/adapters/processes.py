@@ -21,7 +21,7 @@ def this_process(actor: str) -> Holder:
     return Holder(
         token=secrets.token_hex(16),
         actor=actor,
-        place=_place(),
+        place=place_of_processes(),
         pid=pid,
         started_s=psutil.Process(pid).create_time(),
     )
@@ -29,7 +29,7 @@ def this_process(actor: str) -> Holder:
 
 def is_gone(holder: Holder) -> bool:
     """Return whether a holder's process has certainly ended; False for one of another machine or container."""
-    if holder.place != _place():
+    if holder.place != place_of_processes():
         return False
     try:
         process = psutil.Process(holder.pid)
@@ -41,7 +41,7 @@ def is_gone(holder: Holder) -> bool:
         return False
 
 
-def _place() -> str:
+def place_of_processes() -> str:
     """Return what a process id is unique in: host, boot, and the kernel's process table (a container's is its own)."""
     parts = [socket.gethostname()]
     boot, table = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")

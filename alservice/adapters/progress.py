@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from alservice import ports
 
 _LOG_SECONDS = 15.0
 
@@ -114,3 +117,37 @@ class NoProgress:
 
     def finish(self) -> None:
         """Say nothing."""
+
+
+@dataclass(frozen=True)
+class CheckedProgress:
+    """Progress that stops the work when a check fails: it raises where the work next says how far it is.
+
+    Parameters
+    ----------
+    shown
+        Where progress is shown.
+    check
+        Raises what ends the work, such as `LeaseLost`.
+    """
+
+    shown: ports.Progress
+    check: Callable[[], None]
+
+    def start(self, what: str, total: int | None) -> None:
+        """Begin, if the work may."""
+        self.check()
+        self.shown.start(what, total)
+
+    def advance(self, n: int = 1) -> None:
+        """Move on, if the work may."""
+        self.check()
+        self.shown.advance(n)
+
+    def note(self, text: str) -> None:
+        """Show a live figure."""
+        self.shown.note(text)
+
+    def finish(self) -> None:
+        """End."""
+        self.shown.finish()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 LEASE_S = 120.0
 """Seconds a lease lasts unless renewed: longer than a failover of the database, shorter than an ingest tick."""
@@ -49,6 +50,21 @@ class Lease:
     def is_expired(self, now: datetime) -> bool:
         """Return whether nobody renewed it in time."""
         return self.expires_at <= now
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fence:
+    """What must still be a process's own when its rows are committed: a campaign's lease, or a step sent to it.
+
+    Parameters
+    ----------
+    kind
+        Whose token it is: of a process that holds the lease, or of a run to which such a process sent a step.
+    """
+
+    kind: Literal["lease", "sent step"]
+    campaign_id: int
+    token: str
 
 
 def in_the_way(lease: Lease | None, now: datetime, *, is_gone: Callable[[Holder], bool]) -> Lease | None:

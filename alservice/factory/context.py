@@ -21,7 +21,8 @@ from alservice.adapters.objects import open_objects
 from alservice.adapters.progress import BarProgress, LogProgress
 from alservice.adapters.sql.backup import dump_database, restore_database
 from alservice.adapters.sql.embedded import EmbeddedPostgres
-from alservice.adapters.sql.engine import check_schema, make_engine, schema_state, upgrade
+from alservice.adapters.sql.engine import check_schema, fenced, make_engine, schema_state, upgrade
+from alservice.core.leases import Fence
 from alservice.errors import BadConfig, StorageFull
 from alservice.factory.meters import write_calls
 from alservice.factory.stores import Stores
@@ -46,11 +47,22 @@ def utc_now() -> datetime:
 
 
 @contextmanager
-def open_as(kind: type[S], settings: Settings | None = None, *, progress: Progress | None = None) -> Iterator[S]:
+def open_as(
+    kind: type[S],
+    settings: Settings | None = None,
+    *,
+    progress: Progress | None = None,
+    fence: Fence | None = None,
+) -> Iterator[S]:
     """Open what the settings name as a factory of some kind, and close it at the end; may be nested in one process.
 
     The embedded database is started when no URL is set, and given its schema when it is new; another database must
     be at this release's schema already.
+
+    Parameters
+    ----------
+    fence
+        Under what the process works: its writes are refused once that is another's.
 
     Raises
     ------
@@ -70,7 +82,7 @@ def open_as(kind: type[S], settings: Settings | None = None, *, progress: Progre
         stack.callback(write_calls, engine)
         yield kind(
             settings=settings,
-            engine=engine,
+            engine=engine if fence is None else fenced(engine, fence),
             objects=MeasuredObjects(open_objects(settings.object_store or str(folder / "objects"))),
             clock=utc_now,
             progress=progress or process_progress(),

@@ -11,7 +11,7 @@ import requests
 
 from alservice.adapters.objects import open_objects
 from alservice.adapters.sql.engine import check_schema, make_engine, schema_state, upgrade
-from alservice.errors import AlserviceError, StorageFull, Terminal
+from alservice.errors import AlserviceError, PrefectUnavailable, StorageFull
 from alservice.factory.context import database_url, make_folder
 from alservice.factory.opening import open_factory
 from alservice.factory.rehearsal import open_zooniverse
@@ -30,13 +30,6 @@ class Finding:
     ok: bool
     message: str
     remedy: str
-
-
-class PrefectUnavailable(Terminal):
-    """The Prefect server that the environment names does not answer."""
-
-    code = "prefect-unavailable"
-    remedy = "Start it with `prefect server start`, or unset PREFECT_API_URL to run without one."
 
 
 Check = Callable[[Settings], str]

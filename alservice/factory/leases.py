@@ -1,19 +1,24 @@
-"""Leases of campaigns, by name."""
+"""Leases of campaigns, by name, and steps that are sent to another process under them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
-from alservice.adapters.processes import is_gone, this_process
+from alservice.adapters.processes import is_gone, place_of_processes, this_process
+from alservice.adapters.progress import CheckedProgress
 from alservice.adapters.sql.leases import SqlLeaseStore
+from alservice.adapters.sql.sent_steps import SqlSentStepStore
 from alservice.core.leases import Lease, in_the_way
-from alservice.errors import LeaseLost
+from alservice.factory.context import process_progress
 from alservice.factory.jobs import Factory
-from alservice.services.hold_lease import HeldLease, HoldLease
+from alservice.factory.opening import open_factory
+from alservice.ports import Runs
+from alservice.services.hold_lease import HeldLease, HoldLease, TakeStep
+from alservice.services.run_elsewhere import RunElsewhere
 
-__all__ = ["HeldLease", "borrow_lease", "hold_lease", "is_free", "lease_of"]
+__all__ = ["HeldLease", "hold_lease", "is_free", "lease_of", "open_under", "run_elsewhere", "take_step"]
 
 
 @contextmanager
@@ -25,12 +30,40 @@ def hold_lease(factory: Factory, name: str, *, actor: str, patience: int = 0) ->
         yield held
 
 
-def borrow_lease(factory: Factory, name: str, token: str) -> HeldLease:
-    """Return the lease under which another process sent work here; raises `LeaseLost` if it has it no more."""
-    lease = lease_of(factory, name)
-    if lease is None or lease.holder.token != token:
-        raise LeaseLost(f"the run that sent this work does not hold the lease of {name} any more", campaign=name)
-    return HeldLease(lease=lease)
+@contextmanager
+def take_step(factory: Factory, name: str, token: str, *, worker: str) -> Iterator[HeldLease]:
+    """Work on the step that another process sent here; raises `LeaseLost` if it took it back."""
+    campaign_id = factory.campaigns.get(name).id
+    service = TakeStep(sent=SqlSentStepStore(factory.engine), heartbeat_s=factory.settings.bounds.beat_s)
+    with service.run(campaign_id, token, worker=worker, place=place_of_processes()) as held:
+        yield held
+
+
+def open_under(held: HeldLease | None) -> AbstractContextManager[Factory]:
+    """Open the factory of a process that works under a lease.
+
+    Once the lease is another's, its writes are refused and its long work stops. Without a lease, as in a command
+    that only looks, it is as any other.
+    """
+    if held is None:
+        return open_factory()
+    return open_factory(progress=CheckedProgress(process_progress(), held.check), fence=held.fence)
+
+
+def run_elsewhere(held: HeldLease, cycle_id: int, runs: Runs) -> None:
+    """Have the step in which a cycle stands run in another work pool; raises what `RunElsewhere` does."""
+    with open_under(held) as factory:
+        RunElsewhere(
+            cycles=factory.cycles,
+            sent=SqlSentStepStore(factory.engine),
+            runs=runs,
+            bounds=factory.settings.bounds,
+            attempts=factory.settings.run_attempts,
+            actor=held.actor,
+            check=held.check,
+            now=time.monotonic,
+            sleep=time.sleep,
+        ).run(factory.cycles.get(cycle_id))
 
 
 def lease_of(factory: Factory, name: str) -> Lease | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
+from alservice.core.leases import Fence
 from alservice.factory.context import open_as
 from alservice.factory.jobs import Factory
 from alservice.ports import Progress
@@ -11,7 +12,7 @@ from alservice.settings import Settings
 
 
 def open_factory(
-    settings: Settings | None = None, *, progress: Progress | None = None
+    settings: Settings | None = None, *, progress: Progress | None = None, fence: Fence | None = None
 ) -> AbstractContextManager[Factory]:
     """Open what the settings name, and close it at the end; see `open_as`."""
-    return open_as(Factory, settings, progress=progress)
+    return open_as(Factory, settings, progress=progress, fence=fence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from alservice.adapters.sql.sent_steps import SqlSentStepStore
 from alservice.core.cycles import Cycle, CycleKind, CycleState
 from alservice.errors import Conflict, NotFound
 from alservice.factory.jobs import Factory
@@ -55,8 +56,13 @@ def predict_newest(factory: Factory, name: str) -> tuple[int, int]:
 
 
 def cancel_open(factory: Factory, name: str, *, actor: str, reason: str) -> Cycle | None:
-    """Stop the open cycle, so that it resumes into its step; None if there is none or it has stopped already."""
+    """Stop the open cycle, so that it resumes into its step; None if there is none or it has stopped already.
+
+    What another pool was sent of it stops at its next sign of life, and writes nothing more.
+    """
     cycle = factory.cycles.open(factory.campaigns.get(name).id)
     if cycle is None or cycle.left_from is not None:
         return None
-    return factory.advance_cycle(actor).cancel(cycle.id, reason=reason)
+    cancelled = factory.advance_cycle(actor).cancel(cycle.id, reason=reason)
+    SqlSentStepStore(factory.engine).withdraw(cycle.campaign_id)
+    return cancelled

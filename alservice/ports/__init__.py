@@ -21,6 +21,7 @@ from alservice.ports.registry import (
     SubjectLedger,
 )
 from alservice.ports.rounds import RoundStore
+from alservice.ports.sent_steps import Runs, SentStepStore
 from alservice.ports.storage import ArrayCodec, ImageCodec, ObjectStore
 from alservice.ports.tables import PredictionSink
 from alservice.ports.zooniverse import Zooniverse
@@ -46,6 +47,8 @@ __all__ = [
     "Progress",
     "ReductionStore",
     "RoundStore",
+    "Runs",
+    "SentStepStore",
     "SnapshotStore",
     "SubjectLedger",
     "TallySource",

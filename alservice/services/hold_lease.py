@@ -1,4 +1,4 @@
-"""Work on a campaign alone: take its lease, keep it alive beside the work, give it back."""
+"""Work on a campaign alone: take its lease, keep it alive beside the work, give it back; and work under a lent one."""
 
 from __future__ import annotations
 
@@ -8,27 +8,39 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from alservice.core.leases import HEARTBEAT_S, LEASE_S, Holder, Lease
+from alservice.core.leases import HEARTBEAT_S, LEASE_S, Fence, Holder, Lease
 from alservice.errors import LeaseHeld, LeaseLost, Retriable
-from alservice.ports import LeaseStore
+from alservice.ports import LeaseStore, SentStepStore
 
 POLL_S = 5.0
 """Seconds between two questions for a lease that another has."""
+
+LAST_BEAT_S = 30.0
+"""Seconds to wait at the end for a beat that is under way; one that hangs in a dead network is left behind."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldLease:
-    """A lease while it is held."""
+    """A campaign's lease while a process works under it, its own or lent with a sent step.
 
-    lease: Lease
+    Parameters
+    ----------
+    actor
+        Who works under it.
+    fence
+        What is checked in each transaction that writes.
+    """
+
+    actor: str
+    fence: Fence
     _lost: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
-        """Raise `LeaseLost` once another process has taken over; called before each step."""
+        """Raise `LeaseLost` once another process has taken over; called before each step and within long ones."""
         if self._lost.is_set():
-            raise LeaseLost(f"{self.lease.holder.actor} was silent too long, and another process took over")
+            raise LeaseLost(f"{self.actor} was silent too long, and another process took over")
 
     def lose(self) -> None:
         """Remember that it is another's."""
@@ -39,8 +51,8 @@ class HeldLease:
 class HoldLease:
     """Hold a campaign's lease for as long as a block runs.
 
-    Nothing rests on it but order and effort: rows move under their own locks, so that a process that was taken for
-    dead and wakes up can do no harm; it only stops at its next step.
+    A process that was taken for dead and wakes up stops at its next check. What it writes before that is refused
+    in the transaction that writes it, if it writes through an engine with the lease's fence.
     """
 
     leases: LeaseStore
@@ -58,16 +70,13 @@ class HoldLease:
         patience
             How many more times to ask, `POLL_S` seconds apart, before `LeaseHeld` is raised.
         """
-        held = HeldLease(lease=self._take(campaign_id, holder, patience))
-        ended = threading.Event()
-        heart = threading.Thread(target=self._beat, args=(held, ended), name="lease", daemon=True)
-        heart.start()
+        lease = self._take(campaign_id, holder, patience)
+        held = HeldLease(actor=holder.actor, fence=Fence(kind="lease", campaign_id=campaign_id, token=holder.token))
         try:
-            yield held
+            with _beating(lambda: self.leases.renew(lease, seconds=self.seconds), held, every_s=self.heartbeat_s):
+                yield held
         finally:
-            ended.set()
-            heart.join()
-            self._release(held.lease)
+            self._release(lease)
 
     def _take(self, campaign_id: int, holder: Holder, patience: int) -> Lease:
         for _ in range(patience):
@@ -76,20 +85,54 @@ class HoldLease:
             self.sleep(POLL_S)
         return self.leases.take(campaign_id, holder, seconds=self.seconds, is_gone=self.is_gone)
 
-    def _beat(self, held: HeldLease, ended: threading.Event) -> None:
-        while not ended.wait(self.heartbeat_s):
-            try:
-                self.leases.renew(held.lease, seconds=self.seconds)
-            except LeaseLost as error:
-                _log.error("%s", error)
-                held.lose()
-                return
-            except Retriable as error:
-                _log.warning("the lease is not renewed: %s", error)
-
     def _release(self, lease: Lease) -> None:
         """Give it back; where the database is away, the lease runs out by itself."""
         try:
             self.leases.release(lease)
         except Retriable as error:
             _log.warning("the lease is not given back and ends at %s: %s", lease.expires_at, error)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakeStep:
+    """Work on a step that another process sent here, and let it know that this one lives."""
+
+    sent: SentStepStore
+    heartbeat_s: float
+
+    @contextmanager
+    def run(self, campaign_id: int, token: str, *, worker: str, place: str) -> Iterator[HeldLease]:
+        """Yield the lease under which the step was sent; raises `LeaseLost` if it was taken back meanwhile."""
+        held = HeldLease(actor=worker, fence=Fence(kind="sent step", campaign_id=campaign_id, token=token))
+
+        def beat() -> None:
+            self.sent.report(campaign_id, token, worker=worker, place=place)
+
+        beat()
+        with _beating(beat, held, every_s=self.heartbeat_s):
+            yield held
+
+
+@contextmanager
+def _beating(beat: Callable[[], object], held: HeldLease, *, every_s: float) -> Iterator[None]:
+    """Beat beside a block from a thread that ends with the process; once it is refused, the lease is lost."""
+    ended = threading.Event()
+
+    def go() -> None:
+        while not ended.wait(every_s):
+            try:
+                beat()
+            except LeaseLost as error:
+                _log.error("%s", error)
+                held.lose()
+                return
+            except Retriable as error:
+                _log.warning("no sign of life could be given: %s", error)
+
+    heart = threading.Thread(target=go, name="lease", daemon=True)
+    heart.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        heart.join(LAST_BEAT_S)

@@ -11,6 +11,7 @@ from alservice.adapters.meters import CallCount, CallKey
 from alservice.adapters.sql.engine import transaction
 from alservice.adapters.sql.leases import SqlLeaseStore
 from alservice.adapters.sql.measures import SqlMeasures
+from alservice.adapters.sql.sent_steps import SqlSentStepStore
 from alservice.core.catalogues import Catalogue
 from alservice.core.cycles import CycleState
 from alservice.core.leases import Holder
@@ -101,6 +102,33 @@ def test_what_waits_is_told_in_seconds(
     assert found["alservice_last_cycle_done_timestamp_seconds", ("survey",)] == 1000
     assert not any(name == "alservice_open_cycle_age_seconds" for name, _ in found)
     assert cycle.number == 0
+
+
+def test_a_step_in_another_pool_is_seen_waiting_and_silent(
+    engine: Engine, measures: SqlMeasures, stores: Stores, campaign: CampaignRow, catalogue: Catalogue
+) -> None:
+    """The alarms of a run that never came, or died with whoever sent it; a cycle that moved on is none of them."""
+    cycle = stores.start(campaign, catalogue)
+    sent = SqlSentStepStore(engine)
+    first = sent.send(cycle, "first", 1)
+    labels = ("survey", "planned")
+    with transaction(engine) as connection:
+        connection.execute(text("UPDATE sent_steps SET sent_at = now() - interval '1 h'"))
+    found = scraped(measures)
+    assert found["alservice_sent_step_waiting_seconds", labels] == pytest.approx(3600, abs=60)
+    assert ("alservice_sent_step_silent_seconds", labels) not in found
+    sent.report(campaign.id, "first", worker="owl", place="there")
+    with transaction(engine) as connection:
+        connection.execute(text("UPDATE sent_steps SET heard_at = now() - interval '10 minutes'"))
+    found = scraped(measures)
+    assert found["alservice_sent_step_silent_seconds", labels] == pytest.approx(600, abs=60)
+    assert ("alservice_sent_step_waiting_seconds", labels) not in found
+    assert found["alservice_steps_taken_back_total", ("survey",)] == 0
+    sent.take_back(first, cycle, actor="crow", reason="silent")
+    assert scraped(measures)["alservice_steps_taken_back_total", ("survey",)] == 1
+    sent.send(cycle, "second", 2)
+    stores.move(cycle, CycleState.ACQUIRING)
+    assert not any(name.startswith("alservice_sent_step_") for name, _ in scraped(measures))
 
 
 def test_calls_of_many_processes_add_up(measures: SqlMeasures) -> None:

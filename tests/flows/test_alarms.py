@@ -93,7 +93,8 @@ def heard(server: Server, messages: list[dict[str, str]]) -> Heard:
 def test_the_automations_of_the_file_are_there_once(server: Server, messages: list[dict[str, str]]) -> None:
     """Registered twice; what is late is what the command said, in place of the file's eight days."""
     there = server.filter("automations", {})
-    assert sorted(a["name"] for a in there) == ["cycle failed", "cycle late", "gate held", "run failed", "run late"]
+    names = ["cycle failed", "cycle late", "gate held", "run died", "run failed", "run late"]
+    assert sorted(a["name"] for a in there) == names
     (late,) = (a["trigger"] for a in there if a["name"] == "cycle late")
     assert (late["posture"], round(late["within"])) == ("Proactive", 11)
 

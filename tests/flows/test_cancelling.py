@@ -12,8 +12,10 @@ from prefect.states import Cancelling
 from sqlalchemy import Engine
 
 from alservice.adapters.sql.leases import SqlLeaseStore
+from alservice.adapters.sql.sent_steps import SqlSentStepStore
 from alservice.core.cycles import Cycle, CycleState
 from alservice.core.leases import Holder
+from alservice.errors import LeaseLost
 from alservice.factory import Factory
 from flows import cancelling
 from flows.cycle import advance
@@ -77,6 +79,15 @@ def test_the_cycle_of_a_cancelled_run_stops_with_the_reason(factory: Factory, cy
     assert "advance run owl was cancelled: wrong parameters" in event.detail["reason"]
     cancel()
     assert factory.cycles.get(cycle.id) == stopped, "a second call changes nothing"
+
+
+def test_what_a_cancelled_run_had_sent_elsewhere_can_write_no_more(factory: Factory, cycle: Cycle) -> None:
+    """The kind: a late child. Its parent's process is gone, and nobody else has taken the lease over yet."""
+    sent = SqlSentStepStore(factory.engine)
+    sent.send(cycle, "lent", 1)
+    cancel()
+    with pytest.raises(LeaseLost):
+        sent.report(cycle.campaign_id, "lent", worker="owl", place="there")
 
 
 def test_a_run_that_waited_or_was_not_at_work_stops_nothing(factory: Factory, cycle: Cycle) -> None:

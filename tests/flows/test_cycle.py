@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, StateType
+from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import EventTrigger
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.flow_engine import MINIMUM_HEARTBEAT_INTERVAL
 from prefect.states import Completed
 from prefect.utilities.callables import parameter_schema
 
@@ -17,7 +20,7 @@ from flows import cycle as flow
 from flows.automations import read_automations, register_automations
 from flows.cycle import ADVANCING, Dispatch
 from flows.policies import if_retriable
-from flows.serve import flow_at, read_deployments
+from flows.serve import HEARTBEAT_S, flow_at, read_deployments
 from flows.tasks import CycleSummary
 from tests.support.shared import ROOT
 
@@ -57,6 +60,21 @@ def test_advance_is_started_where_it_has_work(state: CycleState, started: Starte
     assert started.names == (["advance/advance"] if state in later else [])
     flow._advanced(standing(state), Dispatch.INLINE)
     assert len(started.names) <= 1, "inline leaves it to the caller"
+
+
+@pytest.mark.parametrize("state", CycleState)
+def test_a_tick_starts_again_what_died_in_any_step(state: CycleState, started: Started) -> None:
+    """The kind: a campaign that waits for a run whose machine is gone, here until next Thursday.
+
+    The tick had the lease, so nobody is at work: the deployment of the cycle's half is started, once.
+    """
+    first = {"planned", "predicting", "acquiring", "publishing"}
+    second = {"training", "evaluating", "gated", "promoted", "kept"}
+    flow._advanced(standing(state), Dispatch.DEPLOYMENTS, after_death=True)
+    expected = ["weekly-cycle/weekly-cycle"] if state in first else ["advance/advance"] if state in second else []
+    assert started.names == expected
+    flow._advanced(standing(state), Dispatch.INLINE, after_death=True)
+    assert started.names == expected
 
 
 def test_a_tick_without_a_cycle_starts_nothing(started: Started) -> None:
@@ -131,9 +149,32 @@ def test_automations_wait_for_events_that_flows_send() -> None:
         for event in (*trigger["expect"], *trigger["after"]):
             sent = event.removeprefix("alservice.cycle.") in set(CycleState) or event.startswith("prefect.flow-run.")
             assert sent, event
-        assert [action.type for action in automation.actions] == ["do-nothing"]
-    notified = read_automations(block_id="9e30a881-d374-4035-8e3c-24583e59b91e")
-    assert {action.type for automation in notified for action in automation.actions} == {"send-notification"}
+    quiet = {a.name: [action.type for action in a.actions] for a in read_automations()}
+    assert quiet.pop("run died") == ["change-flow-run-state"]
+    assert set(map(tuple, quiet.values())) == {("do-nothing",)}
+    notified = {a.name: a.actions for a in read_automations(block_id="9e30a881-d374-4035-8e3c-24583e59b91e")}
+    (crash,) = notified.pop("run died")
+    assert isinstance(crash, ChangeFlowRunState)
+    assert crash.state is StateType.CRASHED
+    assert {action.type for actions in notified.values() for action in actions} == {"send-notification"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d["name"])
+def test_every_run_gives_heartbeats_by_which_a_dead_one_is_found(document: dict[str, Any]) -> None:
+    """The kind: a run whose process is gone and that stays running in Prefect, with its place in a limit.
+
+    In a pool and on one machine alike; the automation waits for several, and not for a run that ended or suspended.
+    """
+    told = document["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]
+    assert int(told) == HEARTBEAT_S >= MINIMUM_HEARTBEAT_INTERVAL
+    (died,) = (a.trigger for a in read_automations() if a.name == "run died")
+    assert isinstance(died, EventTrigger)
+    assert died.within >= timedelta(seconds=4 * HEARTBEAT_S)
+    ends = {"Completed", "Failed", "Crashed", "Cancelled", "Suspended"}
+    assert died.expect == {"prefect.flow-run.heartbeat"} | {f"prefect.flow-run.{end}" for end in ends}
+    related = {"prefect.resource.id": "prefect.tag.alservice", "prefect.resource.role": "tag"}
+    assert died.match_related == ResourceSpecification(related)
+    assert "alservice" in document["tags"]
 
 
 def test_how_long_a_cycle_may_take_is_said_at_registration() -> None:

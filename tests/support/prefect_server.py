@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psutil
 import requests
 from sqlalchemy import Connection, text
 
@@ -68,6 +70,29 @@ class Server:
     workdir: Path
     env: dict[str, str]
     deploy: Callable[[], None]
+    workers: dict[str, subprocess.Popen[bytes]]
+    begin_worker: Callable[..., subprocess.Popen[bytes]]
+
+    def start_worker(self, pool: str, **env: str) -> subprocess.Popen[bytes]:
+        """Start the worker of a pool, in place of one that ended; variables of `env` are its own and its runs'."""
+        self.workers[pool] = self.begin_worker(f"worker-{pool}", "worker", "start", "--pool", pool, **env)
+        return self.workers[pool]
+
+    def freeze(self, pool: str) -> list[psutil.Process]:
+        """Stop the runs of a pool's worker by SIGSTOP; return their processes."""
+        runs = psutil.Process(self.workers[pool].pid).children(recursive=True)
+        for run in runs:
+            run.suspend()
+        return runs
+
+    def kill_worker(self, pool: str, *, runs: bool = True) -> list[psutil.Process]:
+        """End a pool's worker with SIGKILL, and its runs if its machine is to be gone; return the runs' processes."""
+        worker = psutil.Process(self.workers[pool].pid)
+        began = worker.children(recursive=True)
+        for ended in (worker, *(began if runs else ())):
+            ended.kill()
+        self.workers[pool].wait()
+        return began
 
     def get(self, path: str) -> Any:
         """Read from the API."""
@@ -110,10 +135,11 @@ class Server:
             assert time.monotonic() < end, f"{what}: not within {seconds} s"
             time.sleep(0.5)
 
-    def trigger(self, name: str, parameters: dict[str, Any]) -> str:
-        """Start a run of a deployment with changed parameters, as *Custom run* does; return its id."""
+    def trigger(self, name: str, parameters: dict[str, Any], **env: str) -> str:
+        """Start a run of a deployment with changed parameters and variables, as *Custom run* does; return its id."""
         deployment = self.get(f"/deployments/name/{name}")
-        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": str(uuid4())}
+        body: dict[str, Any] = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        body |= {"idempotency_key": str(uuid4()), "job_variables": {"env": env} if env else {}}
         return str(self.post(f"/deployments/{deployment['id']}/create_flow_run", body)["id"])
 
     def finished(self, run_id: str, *, seconds: float = 480, states: frozenset[str] = ENDED) -> dict[str, Any]:
@@ -175,9 +201,9 @@ def prefect_server() -> Iterator[Server]:
             PYTHONUNBUFFERED="1",
         )
 
-        def start(name: str, *arguments: str) -> Any:
+        def start(name: str, *arguments: str, **changes: str) -> subprocess.Popen[bytes]:
             log = folder / f"{name}.log"
-            return stack.enter_context(process([*PREFECT, *arguments], log=log, env=env, cwd=ROOT)), log
+            return stack.enter_context(process([*PREFECT, *arguments], log=log, env={**env, **changes}, cwd=ROOT))
 
         def run(*arguments: str) -> None:
             log = folder / "setup.log"
@@ -187,12 +213,13 @@ def prefect_server() -> Iterator[Server]:
         def deploy() -> None:
             run("deploy", "--prefect-file", "deploy/prefect.yaml", "--all")
 
-        running, log = start("server", "server", "start", "--host", "127.0.0.1", "--port", str(port))
-        wait_for(f"{api}/health", running, log=log)
+        running = start("server", "server", "start", "--host", "127.0.0.1", "--port", str(port))
+        wait_for(f"{api}/health", running, log=folder / "server.log")
         for pool in ("cpu", "gpu"):
             run("work-pool", "create", pool, "--type", "process")
         deploy()
-        for pool in ("cpu", "gpu"):
-            start(f"worker-{pool}", "worker", "start", "--pool", pool)
         shared = {name: value for name, value in env.items() if name.startswith("PREFECT_")}
-        yield Server(api=api, workdir=workdir, env=shared, deploy=deploy)
+        server = Server(api=api, workdir=workdir, env=shared, deploy=deploy, workers={}, begin_worker=start)
+        for pool in ("cpu", "gpu"):
+            server.start_worker(pool)
+        yield server

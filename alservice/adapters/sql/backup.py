@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import Engine, inspect
 from sqlalchemy.engine import URL, make_url
 
-from alservice.adapters.sql.engine import make_engine, transaction
+from alservice.adapters.sql.engine import KEEPALIVE, LOCK_S, make_engine, transaction
 from alservice.adapters.sql.programs import newest
 from alservice.errors import BadInput, Conflict, StorageFull, Terminal
 
@@ -25,6 +25,10 @@ _FROM_URL: Final = {
     "database": "PGDATABASE",
 }
 """Parts of a database URL and the variables libpq reads them from: arguments would show a password to everyone."""
+
+
+_NOTICING: Final = " ".join(f"{name}={value}" for name, value in KEEPALIVE.items())
+"""Connection options for which libpq has no variables: a server that is gone is noticed within a minute."""
 
 
 class BackupFailed(Terminal):
@@ -46,7 +50,8 @@ def dump_database(url: str, path: Path) -> int:
     """
     part = path.with_name(f"{path.name}.part")
     try:
-        _run("pg_dump", "--format=custom", "--no-owner", "--no-privileges", "--file", str(part), url=url)
+        options = ("--format=custom", "--no-owner", "--no-privileges", f"--lock-wait-timeout={LOCK_S}s")
+        _run("pg_dump", *options, "--dbname", _NOTICING, "--file", str(part), url=url)
         _run("pg_restore", "--list", str(part))
         part.replace(path)
     finally:
@@ -72,8 +77,7 @@ def restore_database(url: str, path: Path) -> None:
     except BackupFailed as error:
         raise BadInput(f"{path}: not a backup of `alservice db backup`: {error.message}", path=str(path)) from error
     options = ("--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges")
-    name = make_url(url).database or ""
-    _run("pg_restore", *options, "--dbname", name, str(path), url=url)
+    _run("pg_restore", *options, "--dbname", _NOTICING, str(path), url=url)
 
 
 def _require_empty(url: str) -> None:

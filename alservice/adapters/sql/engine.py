@@ -11,8 +11,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, func, select
+from sqlalchemy import Connection, Engine, create_engine, event, func, select, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -24,12 +25,14 @@ from sqlalchemy.exc import (
 
 from alservice.adapters.meters import measured
 from alservice.constants import APP_NAME
+from alservice.core.leases import Fence
 from alservice.errors import (
     AlserviceError,
     BadConfig,
     BadInput,
     Conflict,
     DatabaseUnavailable,
+    LeaseLost,
     SchemaMismatch,
     StorageFull,
 )
@@ -39,6 +42,22 @@ CONNECT_TIMEOUT_S: Final = 10
 
 POOL_CONNECTIONS: Final = 25
 """Connections kept once they were needed: one for each of a publisher's 24 threads, one for their caller."""
+
+IDLE_S: Final = 300
+"""Seconds for which a transaction may do nothing: Postgres ends that of a process that stopped or a network that is
+cut, so that its locks keep nobody waiting."""
+
+LOCK_S: Final = 600
+"""Seconds to wait for a lock before `DatabaseUnavailable` is raised: longer than a dead holder's transaction lives."""
+
+KEEPALIVE: Final = {
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # ms
+}
+"""A connection whose other end is gone fails within a minute; by the kernel's own values it takes two hours."""
 
 UPGRADE_LOCK: Final = 7_316_501
 """Advisory lock of `upgrade`: any constant, the same in all releases, so that upgrades never interleave."""
@@ -61,13 +80,28 @@ def make_engine(url: str) -> Engine:
         raise BadConfig("the database URL cannot be read: use postgresql://USER:PASSWORD@HOST/NAME") from None
     if parsed.drivername not in {"postgresql", _DRIVER}:
         raise BadConfig(f"the database URL must start with postgresql://, not {parsed.drivername}://")
-    return create_engine(
+    engine = create_engine(
         parsed.set(drivername=_DRIVER),
         pool_size=POOL_CONNECTIONS,
         pool_pre_ping=True,
         hide_parameters=True,  # values of a failed statement can be a volunteer's
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": APP_NAME},
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": APP_NAME, **KEEPALIVE},
     )
+    event.listen(engine, "connect", _bound)
+    return engine
+
+
+def _bound(connection: DBAPIConnection, _: object) -> None:
+    """Bound what a new connection waits for, and how long others wait for it; a pooler passes no start-up options."""
+    cursor = connection.cursor()
+    cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_S}s'; SET lock_timeout = '{LOCK_S}s'")
+    cursor.close()
+    connection.commit()
+
+
+def fenced(engine: Engine, fence: Fence) -> Engine:
+    """Return the engine as a process has it that works under a lease: what it writes when it lost that is refused."""
+    return engine.execution_options(fence=fence)
 
 
 @contextmanager
@@ -84,16 +118,42 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         A constraint refused the write; the message names it.
     BadInput
         A value does not fit its column.
+    LeaseLost
+        The engine is fenced, and the lease or the step is another process's by now: nothing was written.
     """
     with measured("sql", "transaction", faults=(DatabaseUnavailable, StorageFull)):
         try:
             with engine.begin() as connection:
                 yield connection
+                _check_fence(connection)
         except DBAPIError as error:
             typed = _typed(error, engine)
             if typed is None:
                 raise
             raise typed from error
+
+
+_CHECK: Final = """
+    SELECT CASE WHEN pg_current_xact_id_if_assigned() IS NULL THEN 1
+        ELSE (SELECT 1 FROM {table} WHERE campaign_id = :campaign AND token = :token FOR KEY SHARE) END
+"""
+"""1 while the token is there, or nothing was written: reading is free. The lock lets renewals pass, and makes whoever
+takes the campaign or the step over wait for this commit."""
+
+_FENCES: Final = {"lease": text(_CHECK.format(table="leases")), "sent step": text(_CHECK.format(table="sent_steps"))}
+
+
+def _check_fence(connection: Connection) -> None:
+    """Raise `LeaseLost` where rows were written under a token that is no longer the campaign's."""
+    fence: Fence | None = connection.get_execution_options().get("fence")
+    if fence is None:
+        return
+    shown = {"campaign": fence.campaign_id, "token": fence.token}
+    if connection.scalar(_FENCES[fence.kind], shown) is None:
+        raise LeaseLost(
+            f"the {fence.kind} of this process is another's by now: what it was about to write is refused",
+            campaign=fence.campaign_id,
+        )
 
 
 def _typed(error: DBAPIError, engine: Engine) -> AlserviceError | None:

@@ -41,13 +41,15 @@ class SqlLeaseStore:
     def take(self, campaign_id: int, holder: Holder, *, seconds: float, is_gone: Callable[[Holder], bool]) -> Lease:
         """Take a campaign's lease, also from a holder that died; raises `LeaseHeld` while another has it.
 
-        Taking it from a dead one leaves an event: a run ended without a word.
+        Taking it from a dead one leaves an event: a run ended without a word. What that one, or a run it sent a step
+        to, has not committed by now is refused.
         """
         with transaction(self._engine) as connection:
             # The campaign's row is the queue: two that come together wait here for each other.
             of_campaign = schema.campaigns.c.id == campaign_id
             connection.execute(select(schema.campaigns.c.id).where(of_campaign).with_for_update(key_share=True))
-            before = _read(connection, campaign_id)
+            # Who writes under the lease locks its row until the commit: waited for here, so that none comes later.
+            before = _read(connection, campaign_id, lock=True)
             now = self._now(connection)
             live = in_the_way(before, now, is_gone=is_gone)
             if live is not None:
@@ -61,6 +63,7 @@ class SqlLeaseStore:
             connection.execute(
                 insert(_TABLE).values(values).on_conflict_do_update(index_elements=["campaign_id"], set_=values)
             )
+            connection.execute(delete(schema.sent_steps).where(schema.sent_steps.c.campaign_id == campaign_id))
             if before is not None:
                 append(connection, _takeover(before, holder, now))
         return lease
@@ -77,9 +80,11 @@ class SqlLeaseStore:
         return _record(renewed)
 
     def release(self, lease: Lease) -> None:
-        """Give it back; one that is another's by now is left alone."""
+        """Give it back, and with it what was sent elsewhere under it; one that is another's by now is left alone."""
+        sent = schema.sent_steps
         with transaction(self._engine) as connection:
-            connection.execute(delete(_TABLE).where(*_own(lease)))
+            if connection.execute(delete(_TABLE).where(*_own(lease))).rowcount:
+                connection.execute(delete(sent).where(sent.c.campaign_id == lease.campaign_id))
 
     def get(self, campaign_id: int) -> Lease | None:
         """Return the lease of a campaign, run out or not."""
@@ -96,8 +101,9 @@ def _own(lease: Lease) -> tuple[Any, Any]:
     return _TABLE.c.campaign_id == lease.campaign_id, _TABLE.c.token == lease.holder.token
 
 
-def _read(connection: Connection, campaign_id: int) -> Lease | None:
-    row = connection.execute(select(_TABLE).where(_TABLE.c.campaign_id == campaign_id)).mappings().one_or_none()
+def _read(connection: Connection, campaign_id: int, *, lock: bool = False) -> Lease | None:
+    wanted = select(_TABLE).where(_TABLE.c.campaign_id == campaign_id)
+    row = connection.execute(wanted.with_for_update() if lock else wanted).mappings().one_or_none()
     return None if row is None else _record(row)
 
 

@@ -33,6 +33,18 @@ _TAKEOVERS = text("""
     GROUP BY 1 ORDER BY 1
 """)
 
+_TAKEN_BACK = text("""
+    SELECT c.name AS campaign, count(e.id) AS n
+    FROM campaigns c LEFT JOIN events e ON e.campaign_id = c.id AND e.kind = 'step.taken_back'
+    GROUP BY 1 ORDER BY 1
+""")
+
+_SENT = text("""
+    SELECT c.name AS campaign, s.step, s.sent_at, s.heard_at
+    FROM sent_steps s JOIN campaigns c ON c.id = s.campaign_id
+    JOIN cycles k ON k.id = s.cycle_id AND k.state = s.step ORDER BY 1
+""")
+
 _LAST_DONE = text("""
     SELECT c.name AS campaign, max(k.updated_at) AS at
     FROM campaigns c JOIN cycles k ON k.campaign_id = c.id WHERE k.state = 'done' GROUP BY 1 ORDER BY 1
@@ -73,6 +85,16 @@ class LeaseRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SentRow:
+    """A step that another work pool has, since when, and when its run last reported, if it did."""
+
+    campaign: str
+    step: str
+    sent_at: datetime
+    heard_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Measures:
     """Everything monitoring reads from the database at one moment (UTC, the database's)."""
 
@@ -82,6 +104,8 @@ class Measures:
     steps: Sequence[StepTotal]
     leases: Sequence[LeaseRow]
     takeovers: Mapping[str, int]
+    sent: Sequence[SentRow]
+    taken_back: Mapping[str, int]
     calls: Mapping[CallKey, CallCount]
 
 
@@ -107,6 +131,8 @@ class SqlMeasures:
                 steps=[StepTotal(**row) for row in connection.execute(_STEPS).mappings()],
                 leases=[LeaseRow(**row) for row in connection.execute(held.order_by(campaigns.c.name)).mappings()],
                 takeovers={row["campaign"]: row["n"] for row in connection.execute(_TAKEOVERS).mappings()},
+                sent=[SentRow(**row) for row in connection.execute(_SENT).mappings()],
+                taken_back={row["campaign"]: row["n"] for row in connection.execute(_TAKEN_BACK).mappings()},
                 calls=dict(_call(row) for row in connection.execute(select(schema.call_totals)).mappings()),
             )
 

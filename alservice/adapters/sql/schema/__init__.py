@@ -35,7 +35,7 @@ from alservice.adapters.sql.schema.models import (
     promotions,
     training_snapshots,
 )
-from alservice.adapters.sql.schema.operations import call_totals, cycle_runs, leases
+from alservice.adapters.sql.schema.operations import call_totals, cycle_runs, leases, sent_steps
 from alservice.adapters.sql.schema.subjects import subjects
 from alservice.adapters.sql.schema.web import answered_requests, campaign_pauses, tokens
 
@@ -70,6 +70,7 @@ __all__ = [
     "promotions",
     "quarantined_rows",
     "reductions",
+    "sent_steps",
     "subject_counts",
     "subjects",
     "tallies",

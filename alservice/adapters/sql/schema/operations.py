@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Double, Index, Integer, Table, Text
 
-from alservice.adapters.sql.columns import UtcDateTime, counts, references
+from alservice.adapters.sql.columns import EnumText, UtcDateTime, counts, one_of, references
 from alservice.adapters.sql.schema.metadata import metadata
+from alservice.core.cycles import WORKING, CycleState
 
 leases = Table(
     "leases",
@@ -31,6 +32,24 @@ cycle_runs = Table(
     Column("name", Text, nullable=False),
     Column("began_at", UtcDateTime, nullable=False),
     Index("ix_cycle_runs_newest", "cycle_id", "flow", "began_at"),
+)
+
+sent_steps = Table(
+    "sent_steps",
+    metadata,
+    references("campaigns", primary_key=True),
+    references("cycles"),
+    Column("step", EnumText(CycleState), nullable=False),
+    Column("token", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("sent_at", UtcDateTime, nullable=False),
+    # Of the run that took it up; null until it reports.
+    Column("worker", Text),
+    Column("place", Text),
+    Column("heard_at", UtcDateTime),
+    one_of("step", WORKING),
+    CheckConstraint("attempt >= 1", name="attempt"),
+    CheckConstraint("(heard_at IS NULL) = (worker IS NULL) AND (worker IS NULL) = (place IS NULL)", name="heard"),
 )
 
 call_totals = Table(
