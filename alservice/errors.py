@@ -242,3 +242,16 @@ class TooManyRequests(Retriable):
 
     code = "too-many-requests"
     remedy = "Wait as many seconds as Retry-After says."
+
+
+class TooSlow(Retriable):
+    """A request did not arrive whole in the time that the service waits for it."""
+
+    code = "too-slow"
+
+
+class NoRoom(Retriable):
+    """The service holds as many connections as it can; health is told all the same."""
+
+    code = "no-room"
+    remedy = "Wait as many seconds as Retry-After says."

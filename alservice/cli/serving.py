@@ -18,7 +18,7 @@ def serve(
     workdir: Workdir = None,
 ) -> None:
     """Serve the dashboard, the REST API, health and metrics until Ctrl-C."""
-    use(workdir)
+    use(workdir, count_repeats=True)
     from alservice.web.server import serve as run
 
     run(host, port, started=lambda name, number: typer.echo(f"serving on http://{name}:{number}", err=True))

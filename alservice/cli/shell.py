@@ -58,12 +58,12 @@ CampaignName = Annotated[str, typer.Option("--campaign", help="Name of the campa
 AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on standard output, and nothing else there.")]
 
 
-def use(workdir: Path | None, *, prefect: bool = False) -> None:
-    """Fix the settings of this process before anything reads them."""
+def use(workdir: Path | None, *, prefect: bool = False, count_repeats: bool = False) -> None:
+    """Fix the settings of this process before anything reads them; one that serves counts warnings that repeat."""
     from alservice.adapters.telemetry import configure_logging
     from alservice.settings import load_settings
 
-    configure_logging(form=load_settings().log_format)
+    configure_logging(form=load_settings().log_format, count_repeats=count_repeats)
     if workdir is not None:
         os.environ["ALSERVICE_WORKDIR"] = str(workdir.expanduser().resolve())
     if prefect:

@@ -15,12 +15,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from alservice.errors import TooLarge, TooManyRequests
+from alservice.web.refusals import refusal
 
 MAX_CLIENTS: Final = 10_000
 """Clients whose rates are remembered; the longest silent is forgotten first."""
-
-DRAINED: Final = 16
-"""Times the limit that is thrown away of a body that is too long, before the connection is cut."""
 
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
@@ -110,7 +108,11 @@ class SecureHeaders:
 
 
 class BodyLimit:
-    """Refuses bodies that are too long, told or not: no more than the limit is ever read."""
+    """Refuses bodies that are too long, told or not, as soon as it is known.
+
+    What the client still sends is the connection's matter: it is thrown away for a while, and then the connection ends
+    (`alservice.web.connections`).
+    """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
         self._app = app
@@ -123,8 +125,7 @@ class BodyLimit:
             return
         told = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if not told.isdigit() or int(told) > self._max_bytes:
-            await self._drain(receive)
-            await _refuse_body(send, self._max_bytes)
+            await self._refuse(send)
             return
         seen = 0
 
@@ -133,29 +134,15 @@ class BodyLimit:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self._max_bytes:
-                if message.get("more_body", False):
-                    await self._drain(receive)
-                raise TooLarge(f"the body is longer than {self._max_bytes} bytes")
+                raise self._too_large()
             return message
 
         await self._app(scope, receive_counted, send)
 
-    async def _drain(self, receive: Receive) -> None:
-        """Throw away some of what still comes: a client that is sending would not see the answer else."""
-        thrown = 0
-        while thrown < DRAINED * self._max_bytes:
-            message = await receive()
-            thrown += len(message.get("body", b""))
-            if message["type"] != "http.request" or not message.get("more_body", False):
-                return
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body is longer than {self._max_bytes} bytes")
 
-
-async def _refuse_body(send: Send, max_bytes: int) -> None:
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    text = (
-        f'{{"type":"urn:alservice:{TooLarge.code}","title":"{status.phrase}","status":{status.value},'
-        f'"detail":"the body is longer than {max_bytes} bytes","code":"{TooLarge.code}"}}'
-    )
-    headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": status.value, "headers": headers})
-    await send({"type": "http.response.body", "body": text.encode()})
+    async def _refuse(self, send: Send) -> None:
+        status, headers, body = refusal(self._too_large(), HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        await send({"type": "http.response.start", "status": status.value, "headers": headers})
+        await send({"type": "http.response.body", "body": body})

@@ -7,11 +7,10 @@ import os
 import socket
 from collections.abc import Callable
 
-import uvicorn
-
 from alservice.errors import BadConfig, PortInUse
 from alservice.factory import open_factory
 from alservice.web.application import create_app
+from alservice.web.connections import SENT_AHEAD, make_server
 
 
 def serve(host: str, port: int, *, started: Callable[[str, int], None] | None = None) -> None:
@@ -26,23 +25,18 @@ def serve(host: str, port: int, *, started: Callable[[str, int], None] | None = 
     """
     with open_factory() as factory, _listening(host, port) as listener:
         app = create_app(factory, prefect_ui=os.environ.get("PREFECT_UI_URL"))
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=10,
-            forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1"),
-        )
+        proxies = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1")
+        server = make_server(app, proxies=proxies, timeout_graceful_shutdown=10)
         if started is not None:
             started(*listener.getsockname()[:2])
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
 
 
 def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_AHEAD)
     try:
         listener.bind((host, port))
     except OSError as error:

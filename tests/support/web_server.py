@@ -7,15 +7,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from alservice.web.connections import ConnectionLimits, make_server
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """Serve an application in a thread; yield its address once it listens."""
+def served(app: ASGIApp, limits: ConnectionLimits | None = None) -> Iterator[str]:
+    """Serve an application in a thread, by the server that `alservice serve` runs; yield its address once it listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none"))
+        server = make_server(app, limits=limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
