@@ -109,6 +109,7 @@ def test_compose_waits_for_what_it_needs() -> None:
             source = volume.partition(":")[0]
             is_there = (ROOT / "docker" / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
             assert is_there, volume
+        assert set(service.get("secrets", ())) <= set(COMPOSE["secrets"]), name
     settings = {f"ALSERVICE_{field.upper()}" for field in Settings.model_fields}
     given = {key for service in services.values() for key in service.get("environment", ()) if "ALSERVICE_" in key}
     assert given <= settings
@@ -142,7 +143,8 @@ def test_pods_are_restricted_and_bounded() -> None:
         assert security["readOnlyRootFilesystem"] is True, name
         assert security["capabilities"]["drop"] == ["ALL"], name
         assert {"cpu", "memory"} <= set(container["resources"]["limits"]), name
-        assert {"secretRef", "configMapRef"} == {key for source in container["envFrom"] for key in source}, name
+        secrets = [source["secretRef"]["name"] for source in container["envFrom"] if "secretRef" in source]
+        assert len(secrets) == 1, f"{name}: one role, one secret"
     for name, pod in pods():
         for container in pod["containers"]:
             assert ("ports" in container) == ("livenessProbe" in container), name
@@ -150,12 +152,22 @@ def test_pods_are_restricted_and_bounded() -> None:
 
 def test_settings_of_the_manifests_exist() -> None:
     """No value or secret bears a name that nothing reads."""
-    secret = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "secret.example.yaml").read_text())
-    settings = next(document for _, document in manifests() if document["kind"] == "ConfigMap")
+    secrets = list(yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / "secret.example.yaml").read_text()))
+    settings = [document for _, document in manifests() if document["kind"] == "ConfigMap"]
     known = {f"ALSERVICE_{field.upper()}" for field in Settings.model_fields}
-    names = {name for name in (*secret["stringData"], *settings["data"]) if name.startswith("ALSERVICE_")}
-    assert names <= known
-    assert not any(secret["stringData"].values()), "a secret in the repository"
+    given = {name for secret in secrets for name in secret["stringData"]} | {n for m in settings for n in m["data"]}
+    assert {name for name in given if name.startswith("ALSERVICE_")} <= known
+    assert not any(value for secret in secrets for value in secret["stringData"].values()), "a secret in the repository"
+
+
+def test_every_map_and_secret_that_a_pod_names_exists() -> None:
+    """A pod that names another does not start."""
+    secrets = yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / "secret.example.yaml").read_text())
+    there = {secret["metadata"]["name"] for secret in secrets}
+    there |= {document["metadata"]["name"] for _, document in manifests() if document["kind"] == "ConfigMap"}
+    named = {ref["name"] for _, container in containers() for source in container["envFrom"] for ref in source.values()}
+    assert named <= there
+    assert {name for name in there if name != "alservice-settings"} <= named
 
 
 @pytest.mark.parametrize("command", sorted(commands()), ids=" ".join)
