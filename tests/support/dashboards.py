@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -38,6 +38,9 @@ HOSTILE = "<script>alert(1)</script>"
 
 FORMULA = "=HYPERLINK(1)"
 """Galaxy id that a spreadsheet would run."""
+
+ODD: Mapping[int, str] = {5: FORMULA, 6: f"g{HOSTILE}", 7: "survey/field 7"}
+"""Rows of the catalogue with ids that need care."""
 
 GALAXIES = 60
 """Galaxies of the populated campaign."""
@@ -84,11 +87,16 @@ def moving_factory(engine: Engine, folder: Path) -> tuple[Factory, Hands]:
     return replace(make_factory(engine, folder), clock=hands), hands
 
 
-def populate(engine: Engine, folder: Path, *, cycles: int = 5, name: str = "gz-demo") -> World:
-    """Fill a database: finished cycles, one that is held, votes, subjects in every state, posteriors, events."""
+def populate(
+    engine: Engine, folder: Path, *, cycles: int = 5, name: str = "gz-demo", odd: Mapping[int, str] = ODD
+) -> World:
+    """Fill a database: finished cycles, one that is held, votes, subjects in every state, posteriors, events.
+
+    Rows of `odd` get these ids.
+    """
     factory, hands = moving_factory(engine, folder)
     rng = np.random.default_rng(7)
-    campaign = import_rows(factory, make_campaign(name=name), _rows(rng))
+    campaign = import_rows(factory, make_campaign(name=name), _rows(rng, odd))
     catalogue = factory.catalogues.newest(campaign.id)
     assert catalogue is not None
     ids = [galaxy.galaxy_id for galaxy in factory.catalogues.galaxies(catalogue.id)]
@@ -148,13 +156,13 @@ def ask_again(world: World) -> Cycle:
     return _ask(factory, world.hands, cycle, drawn, champion, np.random.default_rng(8))
 
 
-def _rows(rng: np.random.Generator) -> list[CatalogueRow]:
+def _rows(rng: np.random.Generator, odd: Mapping[int, str]) -> list[CatalogueRow]:
     rows = []
     for number, galaxy in enumerate(synthetic_sky(TREE, n=GALAXIES, seed=3, size_px=160), start=1):
         rows.append(
             CatalogueRow(
                 row=number,
-                galaxy_id={5: FORMULA, 6: f"g{HOSTILE}", 7: "survey/field 7"}.get(number, galaxy.galaxy_id),
+                galaxy_id=odd.get(number, galaxy.galaxy_id),
                 ra_deg=galaxy.ra_deg,
                 dec_deg=galaxy.dec_deg,
                 image=galaxy.image,
