@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +44,10 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         default="text", description="Lines for people, or one JSON document per record for a log store."
     )
+    image_roots: str = Field(
+        default="",
+        description="Folders, with colons between, that image paths may lead into besides a catalogue's own.",
+    )
     device: str = Field(default="auto", description="torch device: cpu, cuda, cuda:1; auto takes cuda if present.")
 
     run_start_s: float = Field(
@@ -75,6 +80,11 @@ class Settings(BaseSettings):
     def folder(self) -> Path:
         """The work folder as an absolute path."""
         return self.workdir.expanduser().resolve()
+
+    @property
+    def image_folders(self) -> tuple[Path, ...]:
+        """The folders of `image_roots`."""
+        return tuple(Path(name).expanduser() for name in self.image_roots.split(os.pathsep) if name)
 
 
 def load_settings(*, workdir: Path | None = None) -> Settings:

@@ -4,7 +4,7 @@
     Parquet with ``galaxy_id``, image bytes in ``image``, and the 37 cumulative fractions ``Class1.1`` to
     ``Class11.6``.
 ``paths``, ``zoobot``, ``gz2``
-    Parquet or CSV, gzip or not, with ``image_path`` or ``file_loc`` (relative to the file's folder unless absolute),
+    Parquet or CSV, gzip or not, with ``image_path`` or ``file_loc`` (relative to the file's folder, and inside it),
     with image bytes in ``image`` (Parquet), or with images in a folder that are named after the galaxies; optionally
     an id (else the path as written names the galaxy), and optionally votes: a column per answer, empty where a
     question was not asked, under the names of `alservice.core.published`; see `column_votes`.
@@ -15,6 +15,7 @@ is in it).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -56,6 +57,7 @@ def open_catalogue(
     *,
     layout: Layout | None = None,
     images: ImageSource | None = None,
+    roots: tuple[Path, ...] = (),
     with_images: bool = True,
     with_votes: bool = True,
 ) -> CatalogueFile:
@@ -71,6 +73,8 @@ def open_catalogue(
         Take the file for this one; None to tell by its columns.
     images
         Where the images are, if not in a column.
+    roots
+        Folders that image paths may lead into, besides the one that `path` or `images` is in.
     with_images, with_votes
         Whether to read them: what is not read need not be there, or be right.
 
@@ -83,11 +87,12 @@ def open_catalogue(
         If the layout is that of another tree.
     """
     table = open_table(path)
+    images = None if images is None else replace(images, roots=roots)
     where = _where_votes_are(table, tree, layout) if with_votes else None
     if where is not None and where.layout == "kaggle":
         catalogue = _open_kaggle(table, tree, images, with_images=with_images)
     else:
-        catalogue = _open_columns(table, tree, where, images, with_images=with_images)
+        catalogue = _open_columns(table, tree, where, images, roots, with_images=with_images)
     require_ids(table, catalogue.id_column)
     if "ra" in table.columns or "dec" in table.columns:
         require(table, ["ra", "dec"], is_number, "degrees")
@@ -117,11 +122,17 @@ def _open_kaggle(table: Table, tree: Tree, images: ImageSource | None, *, with_i
 
 
 def _open_columns(
-    table: Table, tree: Tree, where: VoteColumns | None, images: ImageSource | None, *, with_images: bool
+    table: Table,
+    tree: Tree,
+    where: VoteColumns | None,
+    images: ImageSource | None,
+    roots: tuple[Path, ...],
+    *,
+    with_images: bool,
 ) -> CatalogueFile:
     own_id = next((column for column in _IDS if column in table.columns), None)
     if with_images and images is None:
-        images = _images_in(table, named=own_id is not None)
+        images = _images_in(table, roots, named=own_id is not None)
     path_column = next((column for column in _PATHS if column in table.columns), None)
     ids = (column for column in _SURVEY_IDS if column in table.columns)
     id_column = own_id or next(ids, path_column)
@@ -137,12 +148,12 @@ def _open_columns(
     )
 
 
-def _images_in(table: Table, *, named: bool) -> ImageSource:
+def _images_in(table: Table, roots: tuple[Path, ...], *, named: bool) -> ImageSource:
     """Return where a table keeps its images: paths, or bytes beside an id."""
     for column in _PATHS:
         if column in table.columns:
             require(table, [column], is_text, "image paths")
-            return ImageSource(folder=table.path.parent, column=column)
+            return ImageSource(folder=table.path.parent, column=column, roots=roots)
     if named and _IMAGE in table.columns:
         require(table, [_IMAGE], _is_bytes, "image bytes")
         return ImageSource(folder=table.path.parent, column=_IMAGE)

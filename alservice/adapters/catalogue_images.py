@@ -7,9 +7,10 @@ from pathlib import Path
 from string import Formatter
 from typing import Final
 
-from alservice.adapters.images import for_volunteers
+from alservice.adapters.images import acceptable
 from alservice.constants import MAX_IMAGE_BYTES
 from alservice.errors import BadImage, BadInput
+from alservice.files import open_regular
 
 IMAGE_NAME: Final = "{id}.jpg"
 
@@ -21,17 +22,20 @@ class ImageSource:
     Parameters
     ----------
     folder
-        What file names are relative to.
+        What file names are relative to, and may not lead out of: no path, no link and no ``..`` does.
     column
         Column of image bytes or of paths; None: files are named by `pattern`.
     pattern
         File name with ``{id}`` for the galaxy id; ``{id:.4}`` is its first four characters, so that
         ``{id:.4}/{id}.png`` is how Galaxy Zoo DECaLS lays out its images.
+    roots
+        Further folders that they may lead into.
     """
 
     folder: Path
     column: str | None = None
     pattern: str = IMAGE_NAME
+    roots: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         try:
@@ -58,12 +62,21 @@ class ImageSource:
             What stands in the column, where there is one.
         """
         name = self.pattern.format(id=galaxy_id) if self.column is None else cell
-        return for_volunteers(self._file(name) if isinstance(name, str) else name or b"")
+        return acceptable(self._file(name) if isinstance(name, str) else name or b"")
 
     def _file(self, name: str) -> bytes:
         """Return the bytes of an image file, one more than allowed at most."""
         try:
-            with (self.folder / name).open("rb") as file:
-                return file.read(MAX_IMAGE_BYTES + 1)
-        except (OSError, ValueError) as error:
+            place = (self.folder / name).resolve()
+            inside = any(place.is_relative_to(root.resolve()) for root in (self.folder, *self.roots))
+        except (OSError, ValueError, RuntimeError) as error:  # too long, with a NUL, or links in a circle
             raise BadImage(f"the file cannot be read: {error}") from error
+        if not inside:
+            folder = self.folder.name or str(self.folder)
+            raise BadImage(f"the file lies outside {folder}: move it, or name its folder in ALSERVICE_IMAGE_ROOTS")
+        try:
+            with open_regular(place) as file:
+                return file.read(MAX_IMAGE_BYTES + 1)
+        except (BadInput, OSError) as error:
+            said = error.message if isinstance(error, BadInput) else error
+            raise BadImage(f"the file cannot be read: {said}") from error

@@ -190,12 +190,14 @@ class CatalogueFile:
         if self.images is None:
             return b""
         column = self.images.column
-        cell: bytes | str | None = None if column is None else batch[column][place].as_py()
         try:
+            cell: bytes | str | None = None if column is None else batch[column][place].as_py()
             return self.images.read(cell, galaxy_id)
         except BadImage as error:
             faults[place] = (self.images.field, error.message)
-            return b""
+        except UnicodeDecodeError as error:
+            faults[place] = (self.images.field, f"byte {error.start} is not UTF-8")
+        return b""
 
 
 def _known(value: float) -> float | None:

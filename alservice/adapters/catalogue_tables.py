@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from alservice.shapes import BoolArray, FloatArray
 
 BATCH_ROWS: Final = 128
 """Rows of Parquet in memory at once: with images of at most 1000 KiB inside, 128 MB."""
+
+MAX_COLUMNS: Final = 10_000
+"""Ten times those of the widest published table."""
 
 _BUFFER_BYTES: Final = 1024 * 1024
 """Bytes read ahead of one column; without it pyarrow holds a whole row group and not only its pages."""
@@ -131,15 +135,23 @@ def is_flag(kind: pa.DataType) -> bool:
 
 
 def texts(column: pa.Array) -> list[str | None]:
-    """Return a column of text, integers or booleans as text, None where it is null."""
-    values: list[str | None] = column.cast(pa.string()).to_pylist()
-    return values
+    """Return a column of text, integers or booleans as text, None where it is null.
+
+    Bytes that are not UTF-8 become U+FFFD, so that the cell is the fault and not the file.
+    """
+    values = column.cast(pa.string())
+    try:
+        decoded: list[str | None] = values.to_pylist()
+    except UnicodeDecodeError:
+        cells = values.cast(pa.binary()).to_pylist()
+        decoded = [None if cell is None else cell.decode("utf-8", "replace") for cell in cells]
+    return decoded
 
 
 def numbers(column: pa.Array) -> tuple[FloatArray, BoolArray]:
     """Return a column (N,) as float64 with NaN where null, and where its text was not a number."""
     if not is_text(column.type):
-        values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         return values, np.zeros(len(values), dtype=np.bool_)
     parsed = [_number(text) for text in texts(column)]
     bad = np.array([value is None for value in parsed], dtype=np.bool_)
@@ -191,6 +203,7 @@ def _open_csv(path: Path) -> Table:
             include_columns=list(columns),
             strings_can_be_null=True,
             null_values=[""],
+            check_utf8=False,  # `texts` does, cell by cell
         )
         with pc.open_csv(path, parse_options=parse, convert_options=convert) as reader:
             yield from reader
@@ -203,9 +216,11 @@ def _open_csv(path: Path) -> Table:
 
 
 def _unique(path: Path, names: Sequence[str], types: Sequence[pa.DataType]) -> Mapping[str, pa.DataType]:
-    for name in names:
-        if names.count(name) > 1:
-            raise BadInput(f"{path.name}: column {name!r} is given twice", file=str(path), column=name)
+    if len(names) > MAX_COLUMNS:
+        raise BadInput(f"{path.name}: has {len(names):,} columns, more than {MAX_COLUMNS:,}", file=str(path))
+    twice = next((name for name, n in Counter(names).items() if n > 1), None)
+    if twice is not None:
+        raise BadInput(f"{path.name}: column {twice!r} is given twice", file=str(path), column=twice)
     return dict(zip(names, types, strict=True))
 
 
@@ -213,5 +228,5 @@ def _unique(path: Path, names: Sequence[str], types: Sequence[pa.DataType]) -> M
 def _read_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise BadInput(f"{path.name} cannot be read: {error}", file=str(path)) from error

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from alservice.adapters.catalogue_tables import Table, is_number, numbers, require, texts
+from alservice.core.checks import MAX_COUNT
 from alservice.core.kaggle import KAGGLE_COLUMNS, conditional_from_cumulative
 from alservice.core.published import TOTAL, VoteColumns
 from alservice.core.tree import Tree
@@ -123,13 +124,14 @@ class ColumnVotes:
     def read(self, batch: pa.RecordBatch, faults: Faults) -> VoteBlock:
         """Return the votes of a batch; see `RecordedVotes.read`."""
         values, unreadable = _answers(batch, self.tree, self.names, self.recorded)
-        usable = np.where(np.isfinite(values), values, 0)
+        usable = _usable(values)
         sums, missing = totals(self.tree, usable), np.isnan(values)
         empty = ~any_answer(self.tree, ~missing)
         self._refuse(faults, any_answer(self.tree, unreadable), "a vote is not a number")
         self._refuse(faults, any_answer(self.tree, missing) & ~empty, "some of its answers are NaN, others not")
         self._refuse(faults, any_answer(self.tree, values < 0), "a vote is negative")
         self._refuse(faults, any_answer(self.tree, np.isinf(values)), "a vote is infinite")
+        self._refuse(faults, any_answer(self.tree, values > MAX_COUNT), "a vote is beyond any count")
         if self.counts:
             self._refuse(faults, any_answer(self.tree, usable % 1 > 0), "a count is not a whole number")
         else:
@@ -165,8 +167,8 @@ class ColumnVotes:
     def _total(self, batch: pa.RecordBatch, column: str, summed: FloatArray, faults: Faults) -> FloatArray:
         """Return the stated votes for one question, NaN where empty; counts must sum to them."""
         stated, unreadable = numbers(batch[column])
-        usable = np.where(np.isfinite(stated), stated, 0)
-        broken = unreadable | np.isinf(stated) | (usable < 0) | (usable % 1 > 0)
+        usable = _usable(stated)
+        broken = unreadable | (np.abs(stated) > MAX_COUNT) | (usable < 0) | (usable % 1 > 0)
         add_faults(faults, broken, column, "the total is no number of votes")
         if self.counts:
             differs = usable != np.nan_to_num(summed)
@@ -207,7 +209,7 @@ def _are_counts(table: Table, tree: Tree, names: Mapping[str, str], recorded: Se
     whole, several = True, 0
     for batch in table.batches(_answer_columns(tree, names, recorded)):
         values, _ = _answers(batch, tree, names, recorded)
-        usable = np.where(np.isfinite(values), values, 0)
+        usable = _usable(values)
         whole = whole and not (usable % 1).any()
         several += int((totals(tree, usable)[:, recorded[0]] > 1.5).sum())
     return whole or 2 * several > table.n_rows
@@ -246,6 +248,11 @@ def _answers(
             place = tree.column(column)
             values[:, place], unreadable[:, place] = numbers(batch[names[column]])
     return values, unreadable
+
+
+def _usable(values: FloatArray) -> FloatArray:
+    """Return values with 0 for what no count or fraction can be."""
+    return np.where(np.abs(values) <= MAX_COUNT, values, 0)
 
 
 def add_faults(faults: Faults, rows: BoolArray, field: str, reason: str, *seen: FloatArray) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from alservice.errors import BadInput
+from alservice.files import open_regular
 
 MAX_ROW_BYTES: Final = 1 << 20
 """Longest row: a thousand times a classification of questions; a longer one is a fault, and is not kept in memory."""
@@ -33,15 +33,9 @@ def open_bytes(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
     Raises
     ------
     BadInput
-        It cannot be opened, or is a pipe, which gives what it holds to one reader only.
+        It cannot be opened, or is no regular file: a pipe gives what it holds to one reader only.
     """
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}", path=str(path)) from error
-    with file:
-        if not file.seekable():
-            raise BadInput(f"{path}: is a pipe; save what comes through it to a file first", path=str(path))
+    with open_regular(path) as file:
         if file.read(2) == _GZIP:
             file.seek(0)
             with gzip.GzipFile(fileobj=file) as unzipped:

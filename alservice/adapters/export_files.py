@@ -31,6 +31,7 @@ from alservice.core.classifications import RawClassification
 from alservice.core.ids import hash_user
 from alservice.core.quarantine import RowFault
 from alservice.errors import BadInput
+from alservice.files import sha256_of_file
 from alservice.ports import ExportBatch
 
 BATCH_ROWS: Final = 30_000
@@ -98,8 +99,7 @@ class ExportFile:
 
     def digest(self) -> str:
         """Return the sha256 of the file's bytes as they lie there, zipped or not."""
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of_file(self.path)
 
     def _header(self, first: tuple[bytes, str | None]) -> Sequence[str]:
         name = self.path.name

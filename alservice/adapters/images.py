@@ -7,7 +7,8 @@ Two decisions that change every array, and so every model:
 - *Grey* is the mean over channels, as in Walmsley et al. (2020, section 2.5.3). Luma weights would follow
   human eyes and favour one survey band.
 
-Pixels are taken as stored: EXIF rotation is not applied.
+Pixels are taken as stored, here and by volunteers: an image whose EXIF says to turn it is refused as a catalogue's, and
+colour profiles are not applied.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Final, Literal
 import numpy as np
 from PIL import Image
 
+from alservice.adapters.image_marks import pixels_only
 from alservice.constants import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 from alservice.errors import BadImage
 from alservice.shapes import UInt8Array
@@ -55,11 +57,23 @@ def sniff(data: bytes) -> str:
     raise BadImage("not an image: neither JPEG, PNG nor GIF", first_bytes=data[:8].hex())
 
 
-def for_volunteers(data: bytes, *, max_bytes: int = MAX_IMAGE_BYTES) -> bytes:
-    """Return an original unchanged if Zooniverse takes it, else raise `BadImage` that says why not."""
+def acceptable(data: bytes, *, max_bytes: int = MAX_IMAGE_BYTES) -> bytes:
+    """Return an original unchanged if Zooniverse takes its size and type, else raise `BadImage` that says why not."""
     _check_size(data, max_bytes)
     sniff(data)
     return data
+
+
+def for_volunteers(data: bytes, *, max_bytes: int = MAX_IMAGE_BYTES) -> bytes:
+    """Return what volunteers are shown of an original: its pixels, to the bit, without metadata and trailing bytes.
+
+    Raises
+    ------
+    BadImage
+        Zooniverse does not take it, it is broken, or it is to be turned when it is shown.
+    """
+    _check_size(data, max_bytes)
+    return pixels_only(data, sniff(data))
 
 
 def decode(

@@ -96,5 +96,11 @@ def import_catalogue(
             f"the first is {imported.inconsistent[0]}",
             err=True,
         )
+    if imported.stripped:
+        typer.echo(
+            f"  {len(imported.stripped)} image files hold more than pixels, such as metadata or bytes after the end, "
+            f"which is not kept; the first is of {imported.stripped[0]}",
+            err=True,
+        )
     for fault in faults[:20]:
         typer.echo(f"  row {fault.row} ({fault.galaxy_id or 'no id'}): {fault.field}: {fault.reason}", err=True)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from alservice.core.ids import digest_of_lines, stable_fraction
+from alservice.core.checks import is_storable, storable
+from alservice.core.ids import MAX_ID_CHARS, digest_of_lines, stable_fraction
 from alservice.shapes import FloatArray, IntArray
 
 EVALUATION_MEMBERS = 1500
 """Members of the evaluation stream in a whole file of real galaxies."""
+
+MAX_REASON_CHARS = 500
+"""Of a fault: a sentence that names what is wrong, not all of what was given."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,12 +85,23 @@ class CatalogueRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CatalogueFault:
-    """A row of the source that could not become a galaxy."""
+    """A row of the source that could not become a galaxy.
+
+    It can always be recorded: of an id that is none because it is too long or holds what a database does not, the
+    reason shows the beginning.
+    """
 
     row: int
     galaxy_id: str | None
     field: str
     reason: str
+
+    def __post_init__(self) -> None:
+        """Keep no id that could not be stored, and no text without end."""
+        if self.galaxy_id is not None and not (len(self.galaxy_id) <= MAX_ID_CHARS and is_storable(self.galaxy_id)):
+            object.__setattr__(self, "galaxy_id", None)
+        object.__setattr__(self, "field", storable(self.field, max_chars=MAX_ID_CHARS))
+        object.__setattr__(self, "reason", storable(self.reason, max_chars=MAX_REASON_CHARS))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,9 @@ from alservice.errors import BadInput
 MAX_ID_CHARS = 200
 """Longest galaxy id: room for any survey's designation, small enough for an index row."""
 
+NOT_UTF8 = "\ufffd"
+"""What readers put in the place of bytes that are no text: no id of anything."""
+
 
 ROUNDED_REMEDY: Final = "export ids as text or whole numbers, such as by pandas.read_csv(FILE, dtype={'ID': str})"
 _ROUNDED: Final = re.compile(r"[+-]?[0-9]+(?:(?:[.,][0-9]*)?[eE]\+[0-9]{1,3}|[.,][0-9]+[eE][0-9]{1,3}|\.0*|,0)")
@@ -83,7 +86,8 @@ def check_galaxy_id(galaxy_id: str, *, where: str) -> str:
     """
     if (reason := rounded(galaxy_id)) is not None:
         raise RoundedId(f"{where}: {reason}", where=where)
-    if not galaxy_id or len(galaxy_id) > MAX_ID_CHARS or not galaxy_id.isprintable() or galaxy_id != galaxy_id.strip():
+    fits = 0 < len(galaxy_id) <= MAX_ID_CHARS and galaxy_id == galaxy_id.strip()
+    if not fits or not galaxy_id.isprintable() or NOT_UTF8 in galaxy_id:
         raise BadInput(f"{where}: {galaxy_id[:40]!r} cannot be a galaxy id", where=where)
     return galaxy_id
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from alservice.core.tree import Tree, load_tree
 from alservice.errors import BadConfig, BadInput, BadVotes
 from alservice.factory.context import process_progress, utc_now
 from alservice.factory.model_files import MODEL, load_models
+from alservice.files import sha256_of_file
 from alservice.model.device import resolve_device
 from alservice.model.training import FitConfig
 from alservice.ports import Progress
@@ -38,6 +38,7 @@ from alservice.services.keep_checkpoints import due_every
 from alservice.services.predict_rows import PredictRows
 from alservice.services.read_galaxies import ReadGalaxies, VotedGalaxies
 from alservice.services.train_alone import TrainAlone, judge, revive
+from alservice.settings import load_settings
 
 EVALUATION_SEED: Final = 0
 """Seed of the evaluation stream: not that of training, so that all runs are judged on the same galaxies."""
@@ -101,12 +102,12 @@ def train_on_file(
     """
     progress = progress or process_progress()
     resolved = resolve_device(device)
-    source = _with_votes(open_catalogue(data, tree), tree)
+    source = _with_votes(open_catalogue(data, tree, roots=load_settings().image_folders), tree)
     n_rows = source.n_rows if galaxies is None else galaxies
     fit_config = config(n_rows)
     asked = {
         "command": "train",
-        "data": file_digest(data),
+        "data": sha256_of_file(data),
         "galaxies": galaxies,
         "tree": tree.hash,
         "training": fit_config.document(),
@@ -174,11 +175,11 @@ def predict_file(
     if len(networks) > draws:
         raise BadConfig(f"{len(networks)} networks need a draw each, not {draws} in all", draws=draws)
     tree = networks[0].tree
-    source = open_catalogue(data, tree, with_votes=False)
+    source = open_catalogue(data, tree, roots=load_settings().image_folders, with_votes=False)
     asked = {
         "command": "predict",
         "model": digest,
-        "data": file_digest(data),
+        "data": sha256_of_file(data),
         "galaxies": galaxies,
         "draws": draws,
         "keep_draws": keep_draws,
@@ -236,15 +237,6 @@ def evaluate_file(
     if out is not None:
         _write_evaluation(out, tree, judged, faults)
     return judged
-
-
-def file_digest(path: Path) -> str:
-    """Return the sha256 of a file in flat memory."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}", path=str(path)) from error
 
 
 def _with_votes(source: CatalogueFile, tree: Tree) -> CatalogueFile:

@@ -10,8 +10,8 @@ from typing import Any, Final
 from alservice.core.backfill import ALL, BackfillPlan, policy_named
 from alservice.core.tree import load_tree
 from alservice.errors import BadConfig
-from alservice.factory.alone import file_digest
 from alservice.factory.model_files import load_model
+from alservice.files import sha256_of_file
 from alservice.model.device import precision_name, resolve_device
 from alservice.model.networks import NetworkConfig
 from alservice.model.training import FitConfig
@@ -101,7 +101,7 @@ class Backfill:
         """Return what decides the result; more policies or seeds may be asked of a folder later."""
         return {
             "command": "backfill",
-            "data": "synthetic sky" if self.data is None else file_digest(self.data),
+            "data": "synthetic sky" if self.data is None else sha256_of_file(self.data),
             "tree": load_tree(self.tree).hash,
             "galaxies": self.galaxies,
             "unbiased_pool": self.unbiased_pool,

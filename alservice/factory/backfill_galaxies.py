@@ -28,6 +28,7 @@ from alservice.model.embed import Embedder
 from alservice.model.networks import check_images
 from alservice.ports import Progress
 from alservice.services.read_galaxies import ReadGalaxies, VotedGalaxies
+from alservice.settings import load_settings
 from alservice.shapes import BoolArray, FloatArray
 
 _IMAGES: Final = "images.npy"
@@ -131,7 +132,7 @@ def _rows(asked: Backfill, tree: Tree) -> tuple[Iterator[CatalogueRow | Catalogu
         if asked.galaxies is None:
             raise BadConfig("the synthetic sky needs a number of galaxies")
         return synthetic_rows(tree, asked.galaxies, EVALUATION_SEED), asked.galaxies, frozenset()
-    source = open_catalogue(asked.data, tree)
+    source = open_catalogue(asked.data, tree, roots=load_settings().image_folders)
     if source.votes is None:
         raise BadVotes(f"{asked.data.name}: no column of votes to replay")
     total = source.n_rows if asked.galaxies is None else asked.galaxies

@@ -9,6 +9,8 @@ from pathlib import Path
 from alservice.adapters import catalogue_files
 from alservice.adapters.catalogue_images import ImageSource
 from alservice.core.catalogues import Catalogue, CatalogueFault, CatalogueRow
+from alservice.core.checks import storable
+from alservice.core.ids import MAX_ID_CHARS
 from alservice.core.published import Layout
 from alservice.core.tree import load_tree
 from alservice.factory.jobs import Factory
@@ -30,11 +32,14 @@ class Imported:
     ----------
     inconsistent
         Galaxies whose recorded votes no walks through the tree give; they are in the catalogue.
+    stripped
+        Galaxies whose image file held more than pixels, such as metadata, which volunteers are not shown.
     """
 
     catalogue: Catalogue
     layout: Layout
     inconsistent: tuple[str, ...]
+    stripped: tuple[str, ...] = ()
 
 
 def import_file(
@@ -57,11 +62,19 @@ def import_file(
     """
     row = factory.campaigns.get(name)
     files = None if images is None else ImageSource(folder=images.folder, pattern=images.pattern)
-    source = catalogue_files.open_catalogue(path, load_tree(row.campaign.tree), layout=layout, images=files)
+    tree, roots = load_tree(row.campaign.tree), factory.settings.image_folders
+    source = catalogue_files.open_catalogue(path, tree, layout=layout, images=files, roots=roots)
     flagged: list[str] = []
+    stripped: list[str] = []
     rows = _noting(source.rows(galaxies, row.campaign.seed), flagged)
-    catalogue = factory.import_catalogue().run(row, rows, source=path.name, total=galaxies or source.n_rows)
-    return Imported(catalogue=catalogue, layout=source.layout, inconsistent=tuple(flagged))
+    catalogue = factory.import_catalogue().run(
+        row,
+        rows,
+        source=storable(path.name, max_chars=MAX_ID_CHARS),
+        total=galaxies or source.n_rows,
+        on_stripped=stripped.append,
+    )
+    return Imported(catalogue=catalogue, layout=source.layout, inconsistent=tuple(flagged), stripped=tuple(stripped))
 
 
 def _noting(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +29,7 @@ from alservice.core.tree import Tree, load_tree
 from alservice.errors import Conflict, NotFound, ZooniverseUnavailable
 from alservice.factory.jobs import Factory
 from alservice.factory.zooniverse import STANDIN_USER
+from alservice.files import sha256_of_file
 from alservice.ports import Zooniverse
 from alservice.rehearsal.sky import synthetic_sky
 from alservice.rehearsal.standin import Standin, StandinConfig
@@ -63,7 +63,7 @@ def prepare_rehearsal(factory: Factory, *, data: Path | None, galaxies: int | No
         The file cannot be a catalogue.
     """
     tree = load_tree("gz2")
-    file = None if data is None else open_catalogue(data, tree)
+    file = None if data is None else open_catalogue(data, tree, roots=factory.settings.image_folders)
     n = min(galaxies or file.n_rows, file.n_rows) if file is not None else galaxies or SYNTHETIC_GALAXIES
     source = _source(data, n, seed)
     campaign = _campaign(tree, file, n, seed)
@@ -93,9 +93,7 @@ def _refuse_another(factory: Factory, campaign: Campaign, source: str) -> None:
 def _source(data: Path | None, n: int, seed: int) -> str:
     if data is None:
         return f"{SYNTHETIC}, {n} galaxies, seed {seed}"
-    with data.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"{data.name} (sha256 {digest[:16]}), {n} galaxies, seed {seed}"
+    return f"{data.name} (sha256 {sha256_of_file(data)[:16]}), {n} galaxies, seed {seed}"
 
 
 def _campaign(tree: Tree, file: CatalogueFile | None, n: int, seed: int) -> Campaign:

@@ -47,7 +47,7 @@ class ImageCodec(Protocol):
         """Return (C, H, W) uint8; raises `BadImage`."""
 
     def for_volunteers(self, data: bytes) -> bytes:
-        """Return the original bytes if Zooniverse would take and show them; raises `BadImage`."""
+        """Return an image file with its pixels alone, if Zooniverse would take and show it; raises `BadImage`."""
 
     def sniff(self, data: bytes) -> str:
         """Return the MIME type that the first bytes declare; raises `BadImage`."""

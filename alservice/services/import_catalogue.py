@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from alservice.core.catalogues import (
     catalogue_digest,
     is_evaluation_member,
 )
+from alservice.core.ids import check_galaxy_id
 from alservice.core.records import CampaignRow
 from alservice.core.tree import load_tree
 from alservice.errors import BadImage, BadInput
@@ -41,8 +42,16 @@ class ImportCatalogue:
         *,
         source: str,
         total: int | None = None,
+        on_stripped: Callable[[str], None] = lambda _galaxy_id: None,
     ) -> Catalogue:
         """Import every row; a row that fails is recorded with its reason, never dropped.
+
+        What is stored of an image, uploaded and compared with what Zooniverse gives back, is its pixels alone.
+
+        Parameters
+        ----------
+        on_stripped
+            Told the id of each galaxy whose image file held more than pixels.
 
         Raises
         ------
@@ -58,7 +67,9 @@ class ImportCatalogue:
             if isinstance(outcome, CatalogueFault):
                 faults.append(outcome)
             else:
-                galaxies.append(outcome)
+                galaxies.append(outcome[0])
+                if outcome[1]:
+                    on_stripped(outcome[0].galaxy_id)
                 if isinstance(row, CatalogueRow) and row.fractions is not None:
                     votes[row.galaxy_id] = row.fractions
             self.progress.advance()
@@ -68,17 +79,21 @@ class ImportCatalogue:
             raise BadInput(f"{source}: the catalogue is empty: {reason}", source=source, failed=len(faults))
         return self._save(campaign, galaxies, faults, votes, source)
 
-    def _store(self, campaign: CampaignRow, row: CatalogueRow) -> Galaxy | CatalogueFault:
+    def _store(self, campaign: CampaignRow, row: CatalogueRow) -> tuple[Galaxy, bool] | CatalogueFault:
+        """Store a row's image; return the galaxy, and whether the file held more than pixels."""
         policy = campaign.campaign.images
         try:
-            original = self.images.for_volunteers(row.image)
+            check_galaxy_id(row.galaxy_id, where="galaxy_id")
+            shown = self.images.for_volunteers(row.image)
             # Decoded here for its verdict alone: what enters a catalogue can be packed at any later size.
-            self.images.decode(original, size_px=policy.size_px, channels=policy.channels)
+            self.images.decode(shown, size_px=policy.size_px, channels=policy.channels)
         except BadImage as error:
             return CatalogueFault(row=row.row, galaxy_id=row.galaxy_id, field="image", reason=error.message)
-        stored = self.objects.put(original, kind="images", suffix=_SUFFIXES[self.images.sniff(original)])
+        except BadInput as error:
+            return CatalogueFault(row=row.row, galaxy_id=row.galaxy_id, field="galaxy_id", reason=error.message)
+        stored = self.objects.put(shown, kind="images", suffix=_SUFFIXES[self.images.sniff(shown)])
         decisions = campaign.campaign
-        return Galaxy(
+        galaxy = Galaxy(
             galaxy_id=row.galaxy_id,
             row=-1,
             ra_deg=row.ra_deg,
@@ -92,6 +107,7 @@ class ImportCatalogue:
                 fraction=decisions.evaluation.fraction,
             ),
         )
+        return galaxy, shown != row.image
 
     def _save(
         self,

@@ -471,7 +471,7 @@ def test_answers_of_an_older_tree_are_refused(tmp_path: Path):
         ("g.csv", b"galaxy_id,image_path\n", "g.csv: the catalogue is empty"),
         ("g.csv", b"galaxy_id,image_path\na\n", "g.csv cannot be read: .*Expected 2 columns, got 1"),
         ("g.csv", b"image_path,image_path\na,b\n", "column 'image_path' is given twice"),
-        ("g.csv", b"image_path\n\xff\n", "g.csv cannot be read"),
+        ("g.csv", b"image_path,\xff\na,b\n", "g.csv cannot be read"),
         ("g.csv", b"galaxy_id,ra\na,1\n", "no column of images"),
         ("g.csv", b"image_path,ra\na,1\n", "column 'dec' is missing"),
         ("g.csv", b"Class1.1,galaxy_id\n1,1\n", "column 'Class1.2' is missing"),

@@ -125,9 +125,10 @@ def test_real_galaxies_decode_the_same_in_any_order_and_thread():
     assert alone[0].flags.c_contiguous
 
 
-def test_an_original_for_volunteers_is_unchanged():
-    """What volunteers see is the file itself."""
-    assert for_volunteers(JPEG) is JPEG
+@pytest.mark.parametrize("data", [JPEG, PNG, GIF])
+def test_an_original_that_is_pixels_alone_is_what_volunteers_see(data: bytes):
+    """The file itself, byte for byte."""
+    assert for_volunteers(data) == data
 
 
 def test_too_many_bytes_are_refused():

@@ -1,5 +1,6 @@
 """Rows become galaxies or recorded faults: requested = done + failed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,38 @@ def test_the_original_bytes_are_what_volunteers_will_see(factory: Factory) -> No
     assert catalogue is not None
     (galaxy,) = factory.catalogues.galaxies(catalogue.id)
     assert factory.objects.get(galaxy.image_key) == row.image
+
+
+def test_what_an_image_file_says_beside_its_pixels_is_not_stored(factory: Factory, tmp_path: Path) -> None:
+    """Metadata and trailing bytes go, their galaxies are told, and the digest is that of what volunteers see."""
+    clean = make_row(1).image
+    (tmp_path / "1.png").write_bytes(clean)
+    (tmp_path / "2.png").write_bytes(clean + b"trailing secret")
+    (tmp_path / "galaxies.csv").write_text("galaxy_id,image_path\na,1.png\nb,2.png\n", encoding="utf-8")
+    row = factory.campaigns.save(make_campaign())
+    imported = import_file(factory, "test", tmp_path / "galaxies.csv")
+    assert imported.stripped == ("b",)
+    first, second = factory.catalogues.galaxies(factory.catalogues.newest(row.id).id)
+    assert first.image_key == second.image_key
+    assert factory.objects.get(second.image_key) == clean
+
+
+def test_ids_that_no_database_holds_lose_their_rows_alone(factory: Factory, tmp_path: Path) -> None:
+    """Kind: one value loses a whole import. Here with the database that refuses it."""
+    (tmp_path / "1.png").write_bytes(make_row(1).image)
+    ids = ["good", "a\0b", "\0", "x" * 5000, "\u202e", "caf\udce9"]
+    lines = ["galaxy_id,image_path", *(f"{galaxy_id},1.png" for galaxy_id in ids)]
+    name = tmp_path / "galaxies.csv"
+    name.write_bytes("\n".join(lines).encode("utf-8", "surrogateescape"))
+    factory.campaigns.save(make_campaign())
+    imported = import_file(factory, "test", name)
+    assert (imported.catalogue.n_galaxies, imported.catalogue.n_failed) == (1, 5)
+    faults = factory.catalogues.faults(imported.catalogue.id)
+    assert [fault.row for fault in faults] == [2, 3, 4, 5, 6]
+    assert {fault.field for fault in faults} == {"galaxy_id"}
+    rows = [replace(make_row(i), galaxy_id=galaxy_id) for i, galaxy_id in enumerate(("ok", "a\0", "\ud800"))]
+    saved = import_rows(factory, make_campaign(), rows)
+    assert factory.catalogues.newest(saved.id).n_requested == 3
 
 
 def test_the_same_rows_in_another_order_are_the_same_catalogue(factory: Factory) -> None:
