@@ -22,6 +22,7 @@ from alservice.adapters.catalogue_votes import (
     VoteBlock,
     add_faults,
 )
+from alservice.constants import MAX_IMAGE_BYTES
 from alservice.core.catalogues import CatalogueFault, CatalogueRow
 from alservice.core.ids import check_galaxy_id, stable_fraction
 from alservice.core.published import Layout
@@ -30,6 +31,9 @@ from alservice.shapes import FloatArray
 
 UNBIASED: Final = "random_block"
 """Column that marks the unbiased part."""
+
+MAX_FAULTS: Final = 1_000_000
+"""Faults that are kept, some hundred bytes each; a file with more is not the one that was meant."""
 
 _FLAGS: Final[Mapping[str | None, bool]] = {"true": True, "1": True, "false": False, "0": False}
 
@@ -75,16 +79,22 @@ class CatalogueFile:
         Raises
         ------
         BadInput
-            If fewer rows have an id than were asked for, or the file can no longer be read.
+            If fewer rows have an id than were asked for, the file can no longer be read, or more rows than
+            `MAX_FAULTS` have failed.
         """
         wanted = None if galaxies is None else self._subset(galaxies, seed)
         seen: set[str] = set()
-        end = 0
+        end = failed = 0
         for batch in self.table.batches(self._columns):
             start, end = end, end + len(batch)
             places = [i for i in range(len(batch)) if wanted is None or start + i in wanted]
             if places:
-                yield from self._read(batch.take(pa.array(places)), [start + i + 1 for i in places], seen)
+                asked = batch if len(places) == len(batch) else batch.take(pa.array(places))
+                for row in self._read(asked, [start + i + 1 for i in places], seen):
+                    failed += isinstance(row, CatalogueFault)
+                    if failed > MAX_FAULTS:
+                        raise self._refused(row)
+                    yield row
 
     def unbiased_ids(self) -> list[str]:
         """Return the ids of the unbiased part; none where the file does not mark one."""
@@ -96,6 +106,13 @@ class CatalogueFile:
             for galaxy_id, unbiased in zip(texts(batch[self.id_column]), self._unbiased(batch, {}), strict=True)
             if unbiased and galaxy_id is not None
         ]
+
+    def _refused(self, row: CatalogueRow | CatalogueFault) -> BadInput:
+        reason = row.reason if isinstance(row, CatalogueFault) else ""
+        return BadInput(
+            f"{self.table.path.name}: more than {MAX_FAULTS:,} rows failed, the last is row {row.row}: {reason}",
+            file=str(self.table.path),
+        )
 
     @property
     def _columns(self) -> list[str]:
@@ -191,13 +208,22 @@ class CatalogueFile:
             return b""
         column = self.images.column
         try:
-            cell: bytes | str | None = None if column is None else batch[column][place].as_py()
-            return self.images.read(cell, galaxy_id)
+            return self.images.read(None if column is None else _cell(batch[column][place]), galaxy_id)
         except BadImage as error:
             faults[place] = (self.images.field, error.message)
         except UnicodeDecodeError as error:
             faults[place] = (self.images.field, f"byte {error.start} is not UTF-8")
         return b""
+
+
+def _cell(scalar: pa.Scalar) -> bytes | str | None:
+    """Return what a cell holds: of bytes no more than one beyond the largest image."""
+    held = scalar.as_buffer() if isinstance(scalar, pa.BinaryScalar | pa.LargeBinaryScalar) else None
+    if held is not None and held.size > MAX_IMAGE_BYTES:
+        beginning: bytes = held[: MAX_IMAGE_BYTES + 1].to_pybytes()
+        return beginning
+    value: bytes | str | None = scalar.as_py()
+    return value
 
 
 def _known(value: float) -> float | None:

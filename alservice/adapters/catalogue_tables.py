@@ -14,12 +14,14 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
+from alservice.adapters.parquet_pages import batch_rows, refuse_many_rows
 from alservice.core.ids import ROUNDED_REMEDY, RoundedId
 from alservice.errors import BadInput
+from alservice.files import open_regular
 from alservice.shapes import BoolArray, FloatArray
 
 BATCH_ROWS: Final = 128
-"""Rows of Parquet in memory at once: with images of at most 1000 KiB inside, 128 MB."""
+"""Rows of Parquet in memory at once, or fewer where cells may be long: with images of at most 1000 KiB, 128 MB."""
 
 MAX_COLUMNS: Final = 10_000
 """Ten times those of the widest published table."""
@@ -74,8 +76,9 @@ def open_table(path: Path) -> Table:
     kind = next((ending for ending in kinds if path.name.endswith(ending)), None)
     if kind is None:
         raise BadInput(f"{path.name}: a catalogue ends in {' or '.join(kinds)}", file=str(path))
-    if not path.is_file():
+    if not path.exists():
         raise BadInput(f"{path}: no such file", file=str(path))
+    open_regular(path).close()
     with _read_errors(path):
         table = kinds[kind](path)
     if table.n_rows == 0:
@@ -139,6 +142,10 @@ def texts(column: pa.Array) -> list[str | None]:
 
     Bytes that are not UTF-8 become U+FFFD, so that the cell is the fault and not the file.
     """
+    if pa.types.is_dictionary(column.type):
+        used = column.indices.unique().drop_null()
+        words = dict(zip(used.to_pylist(), texts(column.dictionary.take(used)), strict=True))
+        return [None if place is None else words[place] for place in column.indices.to_pylist()]
     values = column.cast(pa.string())
     try:
         decoded: list[str | None] = values.to_pylist()
@@ -170,13 +177,15 @@ def _number(text: str | None) -> float | None:
 def _open_parquet(path: Path) -> Table:
     def stream(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         with opened() as file:
-            yield from file.iter_batches(BATCH_ROWS, columns=list(columns))
+            rows = batch_rows(path, file.metadata, columns, most=BATCH_ROWS)
+            yield from file.iter_batches(rows, columns=list(columns))
 
     def opened() -> pq.ParquetFile:
         return pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES)
 
     with opened() as file:
         columns = _unique(path, file.schema_arrow.names, file.schema_arrow.types)
+        refuse_many_rows(path, file.metadata)
         return Table(path=path, columns=columns, n_rows=file.metadata.num_rows, stream=stream)
 
 

@@ -27,7 +27,7 @@ from alservice.adapters.catalogue_tables import Table, is_number, numbers, open_
 from alservice.adapters.csv_rows import plain_cell, safe_cell
 from alservice.adapters.run_folder import RunFolder, cannot_write, claim_folder, write_whole
 from alservice.core.catalogues import CatalogueFault
-from alservice.core.ids import RoundedId, rounded
+from alservice.core.ids import MAX_ID_CHARS, RoundedId, rounded
 from alservice.core.predictions import PredictionTable
 from alservice.core.tree import Tree, load_tree, tree_names
 from alservice.errors import BadInput
@@ -152,14 +152,21 @@ def read_predictions(path: Path, tree: Tree) -> PredictionTable:
     groups[PRECISION] = [f"{question.name}_{PRECISION}" for question in tree.questions]
     for columns in groups.values():
         require(table, columns, is_number, "numbers")
-    ids: list[str] = []
+    ids: dict[str, None] = {}
     blocks: dict[str, list[FloatArray]] = {suffix: [] for suffix in groups}
     for batch in table.batches([_ID, *(column for columns in groups.values() for column in columns)]):
-        ids.extend(plain_cell(name or "") for name in texts(batch[_ID]))
+        for cell in texts(batch[_ID]):
+            name = plain_cell(cell or "")
+            if (reason := rounded(name)) is not None:
+                raise RoundedId(f"{table.path.name}: galaxy {reason}", file=str(table.path))
+            if not name or name in ids:  # told at once: before rows that repeat fill the memory
+                what = f"galaxy {name[:MAX_ID_CHARS]!r} occurs twice" if name else "a row has no galaxy id"
+                raise BadInput(f"{table.path.name}: {what}", file=str(table.path))
+            ids[name] = None
         for suffix, columns in groups.items():
             blocks[suffix].append(np.stack([numbers(batch[c])[0] for c in columns], axis=1).astype(np.float32))
     values = {suffix: np.concatenate(parts) for suffix, parts in blocks.items()}
-    _check(table, ids, values)
+    _check(table, tuple(ids), values)
     return PredictionTable(
         galaxy_ids=tuple(ids), mean=values[MEAN], low=values[LOW], high=values[HIGH], precision=values[PRECISION]
     )
@@ -188,14 +195,6 @@ def tree_of_predictions(path: Path) -> Tree:
 
 
 def _check(table: Table, ids: Sequence[str], values: Mapping[str, FloatArray]) -> None:
-    seen: set[str] = set()
-    for name in ids:
-        if (reason := rounded(name)) is not None:
-            raise RoundedId(f"{table.path.name}: galaxy {reason}", file=str(table.path))
-        if not name or name in seen:
-            what = f"galaxy {name!r} occurs twice" if name else "a row has no galaxy id"
-            raise BadInput(f"{table.path.name}: {what}", file=str(table.path))
-        seen.add(name)
     for suffix, block in values.items():
         top = np.inf if suffix == PRECISION else 1
         bad = np.flatnonzero(~((block > 0) & (block <= top) & np.isfinite(block)).all(axis=1))
