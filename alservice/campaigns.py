@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -13,7 +13,13 @@ from pydantic import TypeAdapter, ValidationError
 from alservice.core.campaign import Campaign
 from alservice.core.decoding import IGNORE
 from alservice.core.tree import load_tree
-from alservice.errors import BadConfig
+from alservice.errors import BadConfig, BadInput
+from alservice.files import read_regular
+
+MAX_FILE_BYTES: Final = 1 << 20
+MAX_DEPTH: Final = 32
+MAX_EVENTS: Final = 20_000
+"""Bounds of a campaign's file: a hundred times of what the longest needs."""
 
 _OWN_WORDS = re.compile(r"^Value error, (\[[a-z-]+\] )?")
 """What pydantic and a typed error put before a sentence of ours, which the caller's own error says again."""
@@ -39,17 +45,32 @@ def parse_campaign(document: Mapping[str, Any], *, source: str) -> Campaign:
 
 def load_campaign_file(path: Path) -> Campaign:
     """Read a campaign from a YAML file; raises `BadConfig` naming the file and field."""
+    if not path.exists():
+        raise BadConfig(f"{path}: no such file", path=str(path))
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadConfig(f"{path}: no such file", path=str(path)) from None
-    except OSError as error:
-        raise BadConfig(f"{path}: cannot be read: {error.strerror}", path=str(path)) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        text = read_regular(path, max_bytes=MAX_FILE_BYTES).decode("utf-8")
+        _refuse_bombs(text)
+        document = yaml.safe_load(text)
+    except BadInput as error:
+        raise BadConfig(f"{path}: cannot be read: {error.message.removeprefix(f'{path}: ')}", path=str(path)) from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise BadConfig(f"{path}: not YAML: {' '.join(str(error).split())}", path=str(path)) from error
     if not isinstance(document, dict):
         raise BadConfig(f"{path}: a campaign is a mapping of fields", path=str(path))
     return parse_campaign(document, source=str(path))
+
+
+def _refuse_bombs(text: str) -> None:
+    """Raise `BadInput` for YAML that takes more to read than it says; nothing is built yet, and nothing is nested."""
+    depth = 0
+    for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise BadInput(f"it is nested more than {MAX_DEPTH} deep")
+        if number > MAX_EVENTS:
+            raise BadInput(f"it holds more than {MAX_EVENTS:,} values")
+        if isinstance(event, yaml.AliasEvent):
+            raise BadInput("it has an alias; write out what that stands for")
 
 
 def _check_names(campaign: Campaign, source: str) -> None:

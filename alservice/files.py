@@ -49,10 +49,11 @@ def read_regular(path: Path, *, max_bytes: int) -> bytes:
     """Return what a file holds; raises `BadInput` as `open_regular`, and if it is longer than so many bytes."""
     with open_regular(path) as file:
         try:
-            data = file.read(max_bytes + 1)
+            is_long = os.fstat(file.fileno()).st_size > max_bytes
+            data = b"" if is_long else file.read(max_bytes + 1)
         except OSError as error:
             raise BadInput(f"{path}: {_said(error)}", path=str(path)) from error
-    if len(data) > max_bytes:
+    if is_long or len(data) > max_bytes:
         raise BadInput(f"{path}: is longer than {max_bytes:,} bytes", path=str(path), max_bytes=max_bytes)
     return data
 

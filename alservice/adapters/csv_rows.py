@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import unicodedata
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,10 @@ from alservice.files import open_regular
 MAX_ROW_BYTES: Final = 1 << 20
 """Longest row: a thousand times a classification of questions; a longer one is a fault, and is not kept in memory."""
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = ("=", "+", "-", "@")
+_BREAKS: Final = ("\t", "\r", "\n")
+_MINUSES: Final = "\u2010\u2011\u2012\u2013\u2212"
+_INVISIBLE: Final = frozenset({"Cc", "Cf"})
 
 BOM: Final = b"\xef\xbb\xbf"
 """What some programs put before UTF-8; no part of the first cell."""
@@ -81,10 +85,27 @@ def cells(record: bytes) -> list[str]:
 
 
 def safe_cell(text: str) -> str:
-    """Return text that a spreadsheet does not run as a formula: with a leading quote where it would."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    """Return text that a spreadsheet does not run as a formula: with a leading quote where it would.
+
+    A text that begins with quotes before a formula gets one as well, so that `plain_cell` gives back every text.
+    """
+    return f"'{text}" if _runs(text.lstrip("'")) else text
 
 
 def plain_cell(text: str) -> str:
     """Return what `safe_cell` was given."""
-    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+    return text[1:] if text.startswith("'") and _runs(text.lstrip("'")) else text
+
+
+def _runs(text: str) -> bool:
+    """Tell whether a spreadsheet may take a text for a formula.
+
+    Some pass over blanks and invisible marks first, and take wide, small and raised signs for the plain ones.
+    """
+    if text.startswith(_BREAKS):
+        return True
+    for character in text:
+        if character.isspace() or unicodedata.category(character) in _INVISIBLE:
+            continue
+        return character in _MINUSES or unicodedata.normalize("NFKC", character).startswith(_FORMULA)
+    return False

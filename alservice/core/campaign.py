@@ -7,17 +7,18 @@ checked here, so that a record that exists is a legal one.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from alservice.core.acquisition_policy import AcquisitionPolicy, AllocatedVotes
-from alservice.core.checks import STRICT, require
+from alservice.core.checks import MAX_HOURS, STRICT, require, require_recordable
 from alservice.core.classifications import CountingPolicy
 from alservice.core.decoding import LabelRule
 from alservice.core.drift import DriftPolicy
 from alservice.core.gate import GatePolicy
-from alservice.core.ids import digest_of_document
+from alservice.core.ids import CAMPAIGN_NAME, digest_of_document
 from alservice.core.ingest_policy import IngestPolicy
 from alservice.core.zooniverse_target import Tier, ZooniverseTarget
 
@@ -144,7 +145,10 @@ class CollectingPolicy:
     votes_share: float = 1.0
 
     def __post_init__(self) -> None:
-        require(self.deadline_hours > 0, "collecting.deadline_hours must be positive")
+        require(
+            0 < self.deadline_hours <= MAX_HOURS,
+            f"collecting.deadline_hours must be positive, at most {MAX_HOURS:.0f}, not {self.deadline_hours}",
+        )
         require(0 < self.votes_share <= 1, "collecting.votes_share must lie in (0, 1]")
 
 
@@ -155,7 +159,7 @@ class Campaign:
     Parameters
     ----------
     name
-        Lower-case letters, digits and hyphens.
+        Lower-case letters, digits and hyphens, 100 at most.
     tree
         Name of a packaged question tree.
     seed
@@ -193,9 +197,12 @@ class Campaign:
     zooniverse: ZooniverseTarget = field(default_factory=ZooniverseTarget)
 
     def __post_init__(self) -> None:
-        ok = bool(self.name) and all(c.isascii() and (c.isalnum() or c == "-") for c in self.name)
-        require(ok and self.name == self.name.lower(), f"name {self.name!r}: use a-z, 0-9 and hyphens")
-        require(self.hold_hours >= 0, "hold_hours is negative")
+        require(
+            re.fullmatch(CAMPAIGN_NAME, self.name) is not None and not self.name.endswith("\n"),
+            f"name {self.name[:100]!r}: use a-z, 0-9 and hyphens, 100 at most",
+        )
+        require_recordable(self.document())
+        require(0 <= self.hold_hours <= MAX_HOURS, f"hold_hours must be 0 to {MAX_HOURS:.0f}, not {self.hold_hours}")
         votes = {tier.votes for tier in self.zooniverse.tiers}
         allocated = self.acquisition.allocated
         asked = {self.acquisition.votes_per_galaxy, *(() if allocated is None else allocated.tiers)}

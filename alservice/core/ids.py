@@ -13,6 +13,9 @@ from alservice.errors import BadInput
 MAX_ID_CHARS = 200
 """Longest galaxy id: room for any survey's designation, small enough for an index row."""
 
+CAMPAIGN_NAME = r"^[a-z0-9-]{1,100}$"
+"""What a campaign may be called, wherever it is named: in files, on the command line, in addresses and queries."""
+
 NOT_UTF8 = "\ufffd"
 """What readers put in the place of bytes that are no text: no id of anything."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from alservice.core.checks import MAX_HOURS
 from alservice.core.decoding import version_key
 from alservice.errors import BadConfig
 
@@ -36,5 +37,5 @@ class IngestPolicy:
         if since is not None and version_key(since) is None:
             raise BadConfig(f"ingest.reductions_since {since!r} is no workflow version")
         days = self.retention_days
-        if days is not None and not 0 < days < float("inf"):
-            raise BadConfig(f"ingest.retention_days must be positive, not {days}")
+        if days is not None and not 0 < days <= MAX_HOURS / 24:
+            raise BadConfig(f"ingest.retention_days must be positive, at most {MAX_HOURS / 24:.0f}, not {days}")

@@ -9,7 +9,8 @@ from typing import Final
 
 from alservice.core.ids import digest_of_document
 from alservice.core.tree import load_tree
-from alservice.errors import BadConfig, DigestMismatch, NotFound
+from alservice.errors import BadConfig, BadInput, DigestMismatch, NotFound
+from alservice.files import read_regular
 from alservice.model.device import resolve_device
 from alservice.model.networks import Network
 from alservice.model.tensors import tensors_from_bytes
@@ -20,6 +21,11 @@ MODEL: Final = "model.safetensors"
 
 ENSEMBLE: Final = "ensemble.json"
 """Folders of the members of an ensemble and the digests of their weights."""
+
+MAX_MODEL_BYTES: Final = 4 << 30
+"""Largest file of weights that is read into memory: a billion parameters."""
+
+MAX_LIST_BYTES: Final = 1 << 20
 
 
 def load_model(model: Path, *, device: str) -> tuple[Network, str]:
@@ -33,9 +39,9 @@ def load_model(model: Path, *, device: str) -> tuple[Network, str]:
         It is no model, follows a tree of another release, or is damaged.
     """
     path = model / MODEL if model.is_dir() else model
-    if not path.is_file():
+    if not path.exists():
         raise NotFound(f"{model}: there is no model here ({MODEL} or {ENSEMBLE})", path=str(path))
-    data = path.read_bytes()
+    data = read_regular(path, max_bytes=MAX_MODEL_BYTES)
     document = tensors_from_bytes(data, what="a model")[1]
     network, _, digest = revive(data, load_tree(str(document.get("tree"))), device=resolve_device(device))
     return network, digest
@@ -61,12 +67,28 @@ def load_models(models: Sequence[Path], *, device: str) -> tuple[tuple[Network, 
 
 def _members(path: Path, *, device: str) -> list[tuple[Network, str]]:
     listed = path / ENSEMBLE
-    if not listed.is_file():
+    if not listed.exists():
         return [load_model(path, device=device)]
     members = []
-    for name, expected in json.loads(listed.read_text(encoding="utf-8")).items():
+    for name, expected in _listed(listed).items():
         network, digest = load_model(path / name, device=device)
         if digest != expected:
             raise DigestMismatch(f"{path / name} holds another model than {listed} says", path=str(path / name))
         members.append((network, digest))
     return members
+
+
+def _listed(path: Path) -> dict[str, str]:
+    """Return the folders of an ensemble's members, each beside its list, and the digests of their weights."""
+    try:
+        found: dict[str, str] = json.loads(read_regular(path, max_bytes=MAX_LIST_BYTES))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"{path}: is not JSON: {error}", path=str(path)) from error
+    fits = isinstance(found, dict) and all(
+        isinstance(digest, str) and Path(name).name == name and name not in {"", ".."} for name, digest in found.items()
+    )
+    if not fits or not found:
+        raise BadInput(f"{path}: does not name the folders of an ensemble beside it and their digests", path=str(path))
+    return found

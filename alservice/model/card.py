@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor
 
+from alservice.core.checks import MAX_ID
 from alservice.core.training_sets import TallySet
 from alservice.core.tree import Tree
-from alservice.errors import BadInput
+from alservice.errors import BadConfig, BadInput
 from alservice.model.networks import NetworkConfig
 from alservice.model.tensors import tensors_from_bytes, tensors_to_bytes
 from alservice.model.training import FitConfig
+
+_NUMBERS: Final = ("n_galaxies", "n_votes", "seed", "n_inconsistent")
+_TEXTS: Final = ("tree", "tree_hash", "data_digest", "code_revision", "reducer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +100,18 @@ class ModelCard:
     def from_document(cls, document: Mapping[str, Any]) -> ModelCard:
         """Return the card that `document` was made from; raises `BadInput` for a document of another kind."""
         try:
-            return cls(**{**document, "network": NetworkConfig(**document["network"])})
-        except (KeyError, TypeError) as error:
-            raise BadInput(f"not a model card of this release: {error}") from error
+            card = cls(**{**document, "network": NetworkConfig(**document["network"])})
+        except (KeyError, TypeError, BadConfig) as error:
+            said = error.message if isinstance(error, BadConfig) else error
+            raise BadInput(f"not a model card of this release: {said}") from error
+        for name in _NUMBERS:
+            value = getattr(card, name)
+            if type(value) is not int or abs(value) > MAX_ID:
+                raise BadInput(f"not a model card of this release: {name} is no whole number of 63 bits")
+        for name in _TEXTS:
+            if not isinstance(getattr(card, name), str):
+                raise BadInput(f"not a model card of this release: {name} is no text")
+        return card
 
 
 def to_bytes(state: Mapping[str, Tensor], card: ModelCard) -> bytes:

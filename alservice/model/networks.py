@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from alservice.core.ids import seed_of
 from alservice.core.tree import Tree
-from alservice.errors import BadConfig, BadImage
+from alservice.errors import BadConfig, BadImage, BadInput
 from alservice.model.fractions import concentrations_of, squared_errors
 from alservice.model.heads import Heads, Masks
 from alservice.model.likelihood import concentrations_from
@@ -33,8 +33,14 @@ __all__ = [
     "check_images",
     "log_precision_of",
     "optimiser_of",
+    "restored_network",
     "view_of",
 ]
+
+MAX_CHANNELS: Final = 16
+MAX_IMAGE_PX: Final = 4096
+MAX_HEADS: Final = 1000
+"""Bounds of what a model's card may ask for: a head for each draw is the most that can be told apart."""
 
 Optimiser: TypeAlias = Literal["adamw", "muon"]
 
@@ -69,8 +75,11 @@ class NetworkConfig:
         if self.name not in NETWORKS and not self.name.startswith(PREFIX):
             known = ", ".join([*sorted(NETWORKS), f"{PREFIX}NAME"])
             raise BadConfig(f"network: no network is called {self.name!r}; known: {known}", name=self.name)
-        if self.channels < 1 or self.image_px < 16 or not 0 < self.field <= 1:
-            raise BadConfig("network: needs channels >= 1, image_px >= 16 and 0 < field <= 1")
+        whole = all(type(number) is int for number in (self.channels, self.image_px, self.heads))
+        if not whole or not 1 <= self.channels <= MAX_CHANNELS or not 16 <= self.image_px <= MAX_IMAGE_PX:
+            raise BadConfig(f"network: needs 1 to {MAX_CHANNELS} channels and image_px of 16 to {MAX_IMAGE_PX}")
+        if not 0 < self.field <= 1 or not 1 <= self.heads <= MAX_HEADS or not 0 <= self.dropout < 1:
+            raise BadConfig(f"network: needs 0 < field <= 1, 1 to {MAX_HEADS} heads and 0 <= dropout < 1")
 
     @classmethod
     def of(cls, name: str, *, channels: int, image_px: int, field: float) -> NetworkConfig:
@@ -253,6 +262,36 @@ def build_network(config: NetworkConfig, tree: Tree, *, seed: int) -> Network:
             nn.init.zeros_(module.untied_bias)
     _reset_heads(network, generator)
     return network
+
+
+def restored_network(config: NetworkConfig, tree: Tree, state: Mapping[str, Tensor]) -> Network:
+    """Return a network with the weights of a file; nothing is made that they do not fill.
+
+    Raises
+    ------
+    BadInput
+        They are not those of the network that the configuration asks for; the first that differs is named.
+    """
+    # Without memory, and so of any size; timm's own code computes with weights as it makes them, which needs real ones.
+    is_timm = config.name.startswith(PREFIX)
+    if is_timm:
+        network = build_network(config, tree, seed=0)
+    else:
+        with torch.device("meta"):
+            network = Network(config, tree)
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    given = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    differing = next(
+        (name for name in sorted(wanted.keys() | given.keys()) if wanted.get(name) != given.get(name)), None
+    )
+    if differing is not None:
+        raise BadInput(
+            f"not a model: weights {differing[:100]!r} are {given.get(differing)}, and its card asks for "
+            f"{wanted.get(differing)}"
+        )
+    restored = network if is_timm else build_network(config, tree, seed=0)
+    restored.load_state_dict(state)
+    return restored
 
 
 def optimiser_of(network: str) -> Optimiser:

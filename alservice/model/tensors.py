@@ -16,6 +16,9 @@ from alservice.core.ids import digest_of_document
 from alservice.errors import BadInput, DigestMismatch
 
 _KEY = "alservice"
+MAX_HEADER_BYTES = 16 << 20
+"""Longest header: a card with its training curve has some kilobytes, and JSON takes twenty times its length."""
+
 _LENGTH_BYTES = 8
 """safetensors: a little-endian length, that many bytes of JSON header, then the tensors."""
 
@@ -38,15 +41,20 @@ def tensors_from_bytes(data: bytes, *, what: str) -> tuple[dict[str, Tensor], di
     DigestMismatch
         They are, but not as they were written.
     """
+    end_of_header = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
+    if end_of_header > min(len(data), MAX_HEADER_BYTES):
+        raise BadInput(f"not {what}: its header ends after it does, or after {MAX_HEADER_BYTES:,} bytes")
     try:
         tensors = load(data)
-        end_of_header = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
         envelope = json.loads(json.loads(data[_LENGTH_BYTES:end_of_header])["__metadata__"][_KEY])
         document, digest = envelope["document"], envelope["digest"]
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        found = _digest(tensors, document)
+    except (SafetensorError, ValueError, LookupError, TypeError, RecursionError, RuntimeError) as error:
         raise BadInput(f"not {what}: {error}") from error
-    if digest != _digest(tensors, document):
-        raise DigestMismatch(f"{what} is damaged: its bytes are not those that were written", digest=digest)
+    if not isinstance(document, dict):
+        raise BadInput(f"not {what}: its document is no object")
+    if digest != found:
+        raise DigestMismatch(f"{what} is damaged: its bytes are not those that were written", digest=str(digest)[:64])
     return tensors, document
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from alservice.core.records import Model
 from alservice.core.tree import Tree
 from alservice.model.card import ModelCard, from_bytes
-from alservice.model.networks import Network, build_network
+from alservice.model.networks import Network, restored_network
 from alservice.ports import ObjectStore
 
 
@@ -25,9 +25,7 @@ class LoadModel:
         NotFound, DigestMismatch
             The weights are gone, or are not the ones that were registered.
         BadInput
-            They were trained on another tree.
+            They were trained on another tree, or are not those of the card's network.
         """
         state, card = from_bytes(self.objects.get(model.key), tree=tree)
-        network = build_network(card.network, tree, seed=card.seed)
-        network.load_state_dict(state)
-        return network.eval(), card
+        return restored_network(card.network, tree, state).eval(), card

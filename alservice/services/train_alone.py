@@ -16,7 +16,7 @@ from alservice.core.survey_weights import survey_weights
 from alservice.core.tree import Tree
 from alservice.model.card import ModelCard, from_bytes, to_bytes
 from alservice.model.fit import FitConfig, FitResult, fit, origin_of
-from alservice.model.networks import Network, build_network
+from alservice.model.networks import Network, restored_network
 from alservice.model.recalibration import recalibrated
 from alservice.model.sample import sample_posterior
 from alservice.ports import Progress
@@ -114,8 +114,7 @@ class TrainAlone:
 def revive(data: bytes, tree: Tree, *, device: str) -> tuple[Network, ModelCard, str]:
     """Return the network on a device, its card and the digest of its bytes; raises what `from_bytes` raises."""
     state, card = from_bytes(data, tree=tree)
-    network = build_network(card.network, tree, seed=card.seed)
-    network.load_state_dict(state)
+    network = restored_network(card.network, tree, state)
     return network.eval().to(device), card, digest_of_bytes(data)
 
 

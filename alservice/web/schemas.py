@@ -9,17 +9,17 @@ from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from alservice.core.cycles import CycleState
+from alservice.core.ids import CAMPAIGN_NAME
 from alservice.core.states import ModelState, SubjectState
 
 Item = TypeVar("Item")
 
 MAX_PAGE = 200
-NAME = r"^[a-z0-9-]{1,100}$"
 TEXT = r"^[^\x00]{1,200}$"
 BIGINT = 2**63 - 1
 INTEGER = 2**31 - 1
 
-CampaignName = Annotated[str, Path(pattern=NAME, description="Name of a campaign.")]
+CampaignName = Annotated[str, Path(pattern=CAMPAIGN_NAME, description="Name of a campaign.")]
 CycleNumber = Annotated[int, Path(ge=0, le=INTEGER, description="Number of a cycle, 0 for the first.")]
 ModelId = Annotated[int, Path(ge=1, le=BIGINT)]
 GalaxyId = Annotated[str, Path(pattern=TEXT, description="Survey id of a galaxy.")]
