@@ -25,6 +25,9 @@ INGEST_OVERLAP: Final = 2_000
 INGEST_PAGE: Final = 200
 """Rows asked for per page of classifications: production's cap; more is silently clipped."""
 
+FIRST_YEAR: Final = 2000
+"""Before Zooniverse began: an earlier time is a broken row, and some that databases hold no calendar reads back."""
+
 CLOCK_SLACK: Final = timedelta(days=1)
 """How far Zooniverse's clock may be ahead of ours; classifications from later than that are broken rows."""
 

@@ -27,6 +27,8 @@ from alservice.adapters.export_cells import (
     was_retired,
     whole,
 )
+from alservice.constants import FIRST_YEAR
+from alservice.core.checks import is_shallow
 from alservice.core.classifications import RawClassification
 from alservice.core.ids import hash_user
 from alservice.core.quarantine import RowFault
@@ -36,6 +38,12 @@ from alservice.ports import ExportBatch
 
 BATCH_ROWS: Final = 30_000
 """Rows per transaction: some ten MB, and less than a second of work."""
+
+BATCH_BYTES: Final = 32 * 1024 * 1024
+"""Bytes of rows per transaction: fewer rows where they are long, so that memory does not grow with them."""
+
+CACHE_CHARS: Final = 4096
+"""Longest cell that is kept parsed: of fifty thousand a volunteer could make gigabytes."""
 
 CACHE_CELLS: Final = 50_000
 """Annotations kept parsed, and users hashed: volunteers walk a tree in a few thousand ways, and come again."""
@@ -93,7 +101,7 @@ class ExportFile:
             reader = _Reader(self, self._header(next(lines, (b"", None))))
             for number, (record, fault) in enumerate(lines, start=1):
                 reader.add(number, record, fault)
-                if reader.n_rows >= size:
+                if reader.n_rows >= size or reader.n_bytes >= BATCH_BYTES:
                     yield reader.take()
             yield reader.take()
 
@@ -129,6 +137,7 @@ class _Reader:
         self._rows: list[RawClassification] = []
         self._faults: list[RowFault] = []
         self._foreign: Counter[int] = Counter()
+        self.n_bytes = 0
 
     @property
     def n_rows(self) -> int:
@@ -138,12 +147,13 @@ class _Reader:
     def take(self) -> ExportBatch:
         """Return what was collected and begin anew."""
         batch = ExportBatch(rows=tuple(self._rows), faults=tuple(self._faults), foreign=dict(self._foreign))
-        self._rows, self._faults, self._foreign = [], [], Counter()
+        self._rows, self._faults, self._foreign, self.n_bytes = [], [], Counter(), 0
         return batch
 
     def add(self, number: int, record: bytes, fault: str | None) -> None:
         """Read one row: a classification, a foreign one, or a fault."""
         row: Sequence[str] = ()
+        self.n_bytes += len(record)
         try:
             row = self._cells(record, fault)
             if row:
@@ -185,6 +195,8 @@ class _Reader:
             self._foreign[workflow_id] += 1
             return
         created_at = moment(at, "created_at")
+        if created_at.year < FIRST_YEAR:
+            raise CellFault("created_at", f"{created_at.isoformat()} is before anybody classified")
         if created_at > self._file.latest:
             raise CellFault("created_at", f"{created_at.isoformat()} is in the future")
         metadata = document(meta, "metadata", dict)
@@ -226,8 +238,11 @@ class _Reader:
             items = document(cell, "annotations", list)
             if not all(isinstance(item, dict) for item in items):
                 raise CellFault("annotations", "is not a list of objects")
+            if not is_shallow(items):
+                raise CellFault("annotations", "is nested too deep")
             known = tuple({"task": item.get("task"), "value": plain(item.get("value"))} for item in items)
             if len(self._annotations) >= CACHE_CELLS:
                 self._annotations.clear()
-            self._annotations[cell] = known
+            if len(cell) <= CACHE_CHARS:
+                self._annotations[cell] = known
         return known

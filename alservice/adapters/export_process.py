@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Final, TypeAlias
 
 from alservice.adapters.csv_rows import open_bytes
-from alservice.adapters.export_files import BATCH_ROWS, CACHE_CELLS, ExportFile
+from alservice.adapters.export_files import BATCH_ROWS, CACHE_CELLS, CACHE_CHARS, ExportFile
 from alservice.core.classifications import RawClassification
 from alservice.core.quarantine import RowFault
 from alservice.errors import AlserviceError, Retriable
@@ -86,7 +86,8 @@ def _batch(message: _Plain, known: dict[str, Annotations]) -> ExportBatch:
     for values in rows:
         given = values[_ANNOTATIONS]
         if id(given) not in shared:
-            shared[id(given)] = known.setdefault(json.dumps(given), given)
+            text = json.dumps(given)
+            shared[id(given)] = known.setdefault(text, given) if len(text) <= CACHE_CHARS else given
         values[_ANNOTATIONS] = shared[id(given)]
         raws.append(RawClassification._make(values))
     return ExportBatch(rows=tuple(raws), faults=faults, foreign=foreign)

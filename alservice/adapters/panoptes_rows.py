@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from alservice.adapters.panoptes_http import Document, Unreadable
+from alservice.core.checks import is_shallow
 from alservice.core.classifications import RawClassification
 from alservice.core.ids import hash_user
 from alservice.core.subjects import KEY_FIELD, RemoteSubject, SubjectStatus
 from alservice.core.workflows import RetirementRule, Workflow
+
+MAX_METADATA_CHARS: Final = 200
+"""Longest session, version or time that a front end writes."""
+
+TOO_DEEP: Final = "(nested too deep to be read)"
 
 
 def workflow_of(entry: Document) -> Workflow:
@@ -94,8 +100,8 @@ def classification_of(entry: Document, user_hash_key: bytes) -> RawClassificatio
     """Return one classification as served.
 
     What Panoptes itself writes must be there. What a front end writes may be absent and is never made up:
-    absent texts are None, an absent version is empty. ``live_project`` comes from a later worker, so a row
-    without it is taken as live; the overlap that ingest re-reads corrects it.
+    texts that are absent or cannot be kept are None, such a version is empty. ``live_project`` comes from a later
+    worker, so a row without it is taken as live; the overlap that ingest re-reads corrects it.
 
     Raises
     ------
@@ -119,7 +125,7 @@ def classification_of(entry: Document, user_hash_key: bytes) -> RawClassificatio
             seen_before=metadata.get("seen_before") is True,
             live_project=metadata.get("live_project") is not False,
             created_at=datetime.fromisoformat(entry["created_at"]).astimezone(UTC),
-            annotations=tuple(dict(annotation) for annotation in entry["annotations"]),
+            annotations=tuple(_annotation(annotation) for annotation in entry["annotations"]),
             after_retirement=_was_retired(metadata),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -140,5 +146,13 @@ def _was_retired(metadata: Mapping[str, Any]) -> bool:
 
 
 def _text(metadata: Mapping[str, Any], field: str) -> str | None:
+    """Return what a front end wrote, None for what is no text that can be kept: browsers may send anything."""
     value = metadata.get(field)
-    return value if isinstance(value, str) else None
+    is_kept = isinstance(value, str) and len(value) <= MAX_METADATA_CHARS and value.isprintable()
+    return value if is_kept else None
+
+
+def _annotation(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an annotation; one nested too deep to be read has a value that no answer has, and waits in quarantine."""
+    annotation = dict(given)
+    return annotation if is_shallow(annotation) else {"task": str(annotation.get("task"))[:40], "value": TOO_DEEP}

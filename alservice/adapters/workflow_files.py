@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from alservice.adapters.csv_rows import BOM, UNREADABLE, cells, open_bytes, records
+from alservice.core.checks import MAX_ID, is_shallow
 from alservice.core.ids import ROUNDED_REMEDY, rounded
 from alservice.core.workflows import Workflow
 from alservice.errors import BadInput
@@ -16,7 +17,13 @@ _COLUMNS: Final = ("workflow_id", "version", "minor_version", "tasks", "strings"
 _WRAPPERS: Final = ("workflow_versions", "workflows")
 _TEXT_KEYS: Final = frozenset({"question", "instruction", "label"})
 MAX_JSON_BYTES: Final = 64 << 20
-"""Largest JSON file of definitions: a thousand versions."""
+"""Largest file of definitions: a thousand versions."""
+
+MAX_ITEMS: Final = 4_000_000
+"""Most values of a JSON file, told by the signs between them: each takes some fifty bytes of memory."""
+
+MAX_VERSION_CHARS: Final = 40
+_ITEMS: Final = (b",", b"[", b"{")
 
 
 def read_workflows(path: Path) -> Sequence[Workflow]:
@@ -43,6 +50,8 @@ def read_workflows(path: Path) -> Sequence[Workflow]:
 def _from_json(path: Path, data: bytes) -> Sequence[Workflow]:
     if len(data) > MAX_JSON_BYTES:
         raise BadInput(f"{path.name}: is longer than {MAX_JSON_BYTES} bytes", path=str(path))
+    if sum(map(data.count, _ITEMS)) > MAX_ITEMS:
+        raise BadInput(f"{path.name}: holds more than {MAX_ITEMS:,} values", path=str(path))
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -62,22 +71,26 @@ def _entry(entry: Any, where: str) -> Workflow:
         else:
             workflow_id, version = entry["id"], entry["version"]
         return _workflow(workflow_id, version, entry["tasks"], entry.get("strings") or {})
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise BadInput(f"{where}: is not a workflow version: {error!r}", where=where) from None
 
 
 def _from_csv(path: Path) -> Sequence[Workflow]:
     found = []
     header: Sequence[str] = ()
+    left = MAX_JSON_BYTES
     with open_bytes(path) as file:
         for number, (record, fault) in enumerate(records(file)):
+            left -= len(record)
+            if left < 0:
+                raise BadInput(f"{path.name}: is longer than {MAX_JSON_BYTES} bytes", path=str(path))
             try:
                 row = _cells(record if number else record.removeprefix(BOM), fault)
                 if number == 0:
                     header = _header(row)
                 elif row:
                     found.append(_row(header, row))
-            except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
                 where = f"{path.name}: row {number}" if number else f"{path.name}: the header"
                 raise BadInput(f"{where}: {error}", where=where) from None
     return tuple(found)
@@ -115,6 +128,10 @@ def _whole(value: Any) -> int:
 def _workflow(workflow_id: Any, version: Any, tasks: Mapping[str, Any], strings: Mapping[str, str]) -> Workflow:
     if not isinstance(version, str):
         raise TypeError(f"version {version!r} is not text: 28.30 is not 28.3")
+    if not 0 < len(version) <= MAX_VERSION_CHARS or not version.isprintable():
+        raise ValueError(f"version {version[:40]!r} is none")
+    if not 0 < _whole(workflow_id) <= MAX_ID or not is_shallow(tasks):
+        raise ValueError("its id is none, or its tasks are nested too deep")
     worded = {str(key): _worded(task, strings) for key, task in tasks.items()}
     return Workflow(workflow_id=_whole(workflow_id), version=version, tasks=worded).plain()
 

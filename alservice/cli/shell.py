@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from alservice.errors import AlserviceError
+from alservice.core.checks import MAX_ID, is_storable
+from alservice.errors import AlserviceError, BadInput
 
 if TYPE_CHECKING:
     from alservice.factory import Factory
@@ -28,6 +30,8 @@ class OneLineErrors(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; turn typed errors and Ctrl-C into exit codes."""
         try:
+            _bound_numbers(self)
+            _refuse_bytes(sys.argv[1:])
             return super().invoke(ctx)
         except AlserviceError as error:
             typer.echo(f"error: {error}", err=True)
@@ -39,6 +43,34 @@ class OneLineErrors(TyperGroup):
                 raise
             typer.echo("interrupted: nothing is lost; the same command goes on from here", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _refuse_bytes(arguments: Iterable[str]) -> None:
+    """Raise `BadInput` for an argument that is not UTF-8: names and paths are recorded, and bytes cannot be."""
+    for place, argument in enumerate(arguments, start=1):
+        if not is_storable(argument):
+            shown = argument[:40].encode("utf-8", "backslashreplace").decode()
+            raise BadInput(f"argument {place}, '{shown}', is not UTF-8")
+
+
+def _bound_numbers(command: Any) -> None:
+    """Let every number of a command, and of those below it, be one that can be stored: 63 bits, and finite."""
+    for option in command.params:
+        option.callback = _bounded(option.callback)
+    for below in getattr(command, "commands", {}).values():
+        _bound_numbers(below)
+
+
+def _bounded(callback: Callable[..., Any] | None) -> Callable[..., Any]:
+    """Return what an option's value goes through: the check first."""
+
+    def check(ctx: Any, option: Any, value: Any) -> Any:
+        for number in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(number, int | float) and not abs(number) <= MAX_ID:
+                raise BadInput(f"{option.opts[0]}: {str(number)[:40]} is no number that can be used")
+        return value if callback is None else callback(ctx, option, value)
+
+    return check
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

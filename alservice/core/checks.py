@@ -29,6 +29,19 @@ def storable(text: str, *, max_chars: int) -> str:
     return cut if is_storable(cut) else cut.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
+MAX_DEPTH: Final = 32
+"""Deepest document that is kept: answers to a question have three levels, and every reader of more needs a stack."""
+
+
+def is_shallow(document: object, depth: int = MAX_DEPTH) -> bool:
+    """Tell whether a JSON document is nested no deeper than it is read."""
+    if isinstance(document, dict):
+        return depth > 0 and all(is_shallow(inner, depth - 1) for inner in document.values())
+    if isinstance(document, list | tuple):
+        return depth > 0 and all(is_shallow(inner, depth - 1) for inner in document)
+    return True
+
+
 MAX_TEXT_CHARS: Final = 1000
 """Longest text of a campaign's decisions."""
 

@@ -13,13 +13,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import MAXYEAR, datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
 
+from alservice.constants import FIRST_YEAR
 from alservice.core.training_sets import TallySet, tally_set
 from alservice.core.tree import Tree
 from alservice.core.workflows import IGNORED, AnswerMap, plain_label
@@ -207,6 +208,8 @@ def _moment(value: object, name: str) -> datetime:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise _fault(name, "is not an ISO time with a zone")
+    if not FIRST_YEAR <= moment.year < MAXYEAR:
+        raise _fault(name, "is of no year of ours")
     return moment
 
 

@@ -63,7 +63,8 @@ UPGRADE_LOCK: Final = 7_316_501
 """Advisory lock of `upgrade`: any constant, the same in all releases, so that upgrades never interleave."""
 
 _DRIVER: Final = "postgresql+psycopg2"
-_DISK_FULL: Final = "53100"  # SQLSTATE
+_DISK_FULL, _TOO_LONG = "53100", "54000"  # SQLSTATE; the second is of texts longer than an index holds
+_NUL: Final = "NUL (0x00)"
 
 
 def make_engine(url: str) -> Engine:
@@ -131,6 +132,11 @@ def transaction(engine: Engine) -> Iterator[Connection]:
             if typed is None:
                 raise
             raise typed from error
+        except ValueError as error:
+            # The driver refuses these before the database could, and with errors of Python's.
+            if isinstance(error, UnicodeEncodeError) or _NUL in str(error):
+                raise BadInput("the database cannot store a text with a NUL or half of a character") from error
+            raise
 
 
 _CHECK: Final = """
@@ -161,6 +167,8 @@ def _typed(error: DBAPIError, engine: Engine) -> AlserviceError | None:
     diagnosis = getattr(error.orig, "diag", None)
     said = getattr(diagnosis, "message_primary", None) or str(error.orig).partition("\n")[0]
     state = getattr(error.orig, "pgcode", None)
+    if state == _TOO_LONG:
+        return BadInput(f"the database cannot store a value: {said}", sqlstate=state)
     if state == _DISK_FULL:
         return StorageFull(f"Postgres at {_place(engine)} has no disk space left: {said}")
     if isinstance(error, IntegrityError):
