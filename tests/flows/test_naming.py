@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from alservice.core.cycles import CycleState
 from alservice.factory import Factory
 from flows import cycle as flow
+from flows import elsewhere
 from flows.cycle import HEAVY, Dispatch, resume_cycle, run_steps, start_cycle
 from flows.naming import run_name, tags_of
 from flows.serve import flow_at, read_deployments
@@ -104,10 +105,10 @@ class Sent:
 def test_a_child_is_named_by_who_sends_it(state: CycleState, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kind: runs that others start. Whoever sends a step knows the cycle: its run has name and tags from the start."""
     sent = Sent()
-    monkeypatch.setattr(flow, "run_deployment", sent)
+    for sender in (elsewhere, flow):
+        monkeypatch.setattr(sender, "run_deployment", sent)
     cycle = CycleSummary(campaign="gz2", cycle_id=1, number=7, state=state)
-    monkeypatch.setattr(flow, "start_or_resume", lambda _: cycle)
-    flow._run(cycle, state, Dispatch.DEPLOYMENTS)
+    elsewhere.PrefectRuns(cycle).start(state, "token")
     flow._advanced(Completed(data=cycle.model_copy(update={"state": CycleState.TRAINING})), Dispatch.DEPLOYMENTS)
     what = HEAVY[state].partition("/")[0]
     assert [how["flow_run_name"] for how in sent.how] == [f"gz2 cycle 7: {what}", "gz2 cycle 7: advance"]
