@@ -12,6 +12,7 @@ import alservice
 from alservice.factory import Factory
 from alservice.web import acts, api, api_galaxies, caesar, formats, health, pages, person_acts, problems
 from alservice.web.limits import BodyLimit, Limits, SecureHeaders
+from alservice.web.problems import Described
 from alservice.web.service import Service
 from alservice.web.sessions import Sessions
 from alservice.web.telemetry import Observed
@@ -33,13 +34,14 @@ def create_app(
         prefect_ui=prefect_ui.rstrip("/") if prefect_ui else None,
         figures_life_s=figures_life_s,
     )
-    app = FastAPI(
+    app = Described(
         title="alservice",
         version=alservice.__version__,
         description="Campaigns, cycles, models and votes of the weekly human-machine loop.",
         docs_url=None,  # their assets come from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,  # the names of a generated client's functions
     )
     app.state.service = service
     app.state.factory = factory

@@ -60,10 +60,20 @@ class Problem(BaseModel):
     remedy: str | None = None
 
 
+class Described(FastAPI):
+    """An application whose OpenAPI document holds the schema of problems, which no endpoint returns as its model."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the document."""
+        document = super().openapi()
+        document["components"]["schemas"].setdefault(Problem.__name__, Problem.model_json_schema())
+        return document
+
+
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the error answers of an endpoint, for its OpenAPI description."""
     always = (400, 401, 403, 413, 422, 429, 503)
-    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    schema = {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}
     return {
         status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: schema}}
         for status in sorted({*always, *statuses})

