@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, cast
 
+from alservice.core.texts import visible
 from alservice.errors import AlserviceError
 
 REPEATS_SHOWN: Final = 20
@@ -34,7 +35,7 @@ def configure_logging(
         For a process whose clients decide how often it warns: what repeats is counted, so that nobody fills the log.
     """
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
-    text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    text = LineFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if form == "json" else text)
     if count_repeats:
         handler = CountedRepeats(handler)
@@ -139,6 +140,15 @@ def _count(last: logging.LogRecord, more: int, seconds: float) -> logging.LogRec
     return logging.LogRecord(last.name, last.levelno, last.pathname, last.lineno, text, None, None)
 
 
+class LineFormatter(logging.Formatter):
+    """One line per record, whatever the message holds: text from outside begins no line and moves no cursor."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and those of a traceback after it."""
+        message = visible(record.getMessage(), one_line=True)
+        return visible(super().format(logging.makeLogRecord({**vars(record), "msg": message, "args": None})))
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON document per record, for a log store: time (UTC), level, logger, message, and an error's code."""
 
@@ -157,4 +167,4 @@ class JsonFormatter(logging.Formatter):
             if isinstance(error, AlserviceError):
                 document["code"] = error.code
             document["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(document, ensure_ascii=False)
+        return json.dumps(document)  # in ASCII, so that the line itself holds nothing that a terminal obeys

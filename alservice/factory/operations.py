@@ -9,14 +9,12 @@ from alservice.adapters.sql.operations import SqlOperations
 from alservice.core.operations import Pause
 from alservice.core.records import CampaignRow
 from alservice.core.states import ModelState
-from alservice.errors import BadInput, IllegalTransition
+from alservice.core.texts import check_reason
+from alservice.errors import IllegalTransition
 from alservice.factory import registry
 from alservice.factory.jobs import Factory
 
 Act: TypeAlias = Literal["approve", "reject", "roll-back", "pause", "resume"]
-
-MAX_REASON = 1000
-"""Characters of a reason: a paragraph, which every page of events can show."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,12 +91,6 @@ def resume(factory: Factory, name: str, *, actor: str, reason: str) -> Done:
 def paused(factory: Factory, campaign: CampaignRow) -> Pause | None:
     """Return the pause of a campaign, if it is paused."""
     return _acts(factory).paused(campaign.id)
-
-
-def check_reason(reason: str) -> None:
-    """Raise `BadInput` unless the reason says something, and not too much."""
-    if not reason.strip() or len(reason) > MAX_REASON or "\0" in reason:
-        raise BadInput(f"a reason of 1 to {MAX_REASON} characters is needed", field="reason")
 
 
 def _acts(factory: Factory) -> SqlOperations:

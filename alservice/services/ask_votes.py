@@ -9,6 +9,7 @@ from alservice.core.ids import check_galaxy_id
 from alservice.core.records import CampaignRow, Event
 from alservice.core.states import SubjectState
 from alservice.core.subjects import Subject
+from alservice.core.texts import check_reason
 from alservice.errors import BadConfig, BadInput
 from alservice.ports import Clock, EventLog, SubjectLedger
 
@@ -33,9 +34,10 @@ class AskVotes:
         BadConfig
             Panoptes' rule decides here: one number for all subjects of a workflow.
         BadInput
-            Votes out of range, what is no galaxy's id, or a galaxy that was never shown to anyone; the message names
-            the first ones.
+            The reason cannot stand in the audit, votes are out of range, an id is no galaxy's, or a galaxy was never
+            shown to anyone; the message names the first ones.
         """
+        check_reason(reason)
         if campaign.campaign.zooniverse.retirement != "own":
             text = f"campaign {campaign.campaign.name}: votes per galaxy need zooniverse.retirement 'own'"
             raise BadConfig(text, campaign=campaign.campaign.name)

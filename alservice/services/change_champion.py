@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from alservice.core.promotions import rollback_target
 from alservice.core.records import CampaignRow, Model, PromotionKind
+from alservice.core.texts import check_actor, check_reason
 from alservice.core.tree import load_tree
-from alservice.errors import BadInput, NotFound
+from alservice.errors import NotFound
 from alservice.ports import ModelStore
 from alservice.services.load_model import LoadModel
 
@@ -27,7 +28,7 @@ class ChangeChampion:
         NotFound, DigestMismatch
             The campaign has no such model, or its weights are gone or damaged.
         BadInput
-            No reason is given, or the model follows another tree than the campaign's.
+            Reason or actor cannot stand in the audit, or the model follows another tree than the campaign's.
         Conflict
             The model's own cycle is open.
         """
@@ -45,8 +46,8 @@ class ChangeChampion:
         return self._change(campaign, target, "rollback", actor=actor, reason=reason)
 
     def _change(self, campaign: CampaignRow, model: Model, kind: PromotionKind, *, actor: str, reason: str) -> Model:
-        if not reason.strip():
-            raise BadInput("a change of the live model needs a reason")
+        check_reason(reason)
+        check_actor(actor)
         champion = self.models.champion(campaign.id)
         if champion is not None and champion.id == model.id:
             return champion

@@ -10,6 +10,7 @@ from alservice.core.campaign import Campaign
 from alservice.core.cycles import Cycle, CycleState
 from alservice.core.gate import GateDecision, Verdict
 from alservice.core.records import CampaignRow
+from alservice.core.texts import check_actor, check_reason
 from alservice.errors import Conflict, NotFound
 from alservice.ports import CampaignStore, Clock, CycleStore, ModelStore
 
@@ -41,10 +42,12 @@ class DecideHeld:
         NotFound
             There is no such cycle.
         BadInput
-            The reason is empty.
+            Reason or actor cannot stand in the audit.
         Conflict
             The cycle is not held, was decided the other way, or its deadline has passed.
         """
+        check_reason(reason)
+        check_actor(actor)
         cycle = self._cycle(campaign, number)
         decision = self.models.decision(cycle.id)
         verdict = _VERDICTS[word]

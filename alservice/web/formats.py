@@ -8,6 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from alservice.core.texts import visible
+
 NONE = "–"
 
 
@@ -70,7 +72,7 @@ def words(text: object) -> str:
 
 def details(values: Mapping[str, Any]) -> str:
     """Return an event's detail as one line, cut where it becomes unreadable."""
-    text = ", ".join(f"{words(name)} {_short(value)}" for name, value in values.items())
+    text = visible(", ".join(f"{words(name)} {_short(value)}" for name, value in values.items()), one_line=True)
     return text if len(text) <= 300 else f"{text[:297]}…"
 
 

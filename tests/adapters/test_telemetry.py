@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 
-from alservice.adapters.telemetry import CountedRepeats, JsonFormatter
+from alservice.adapters.telemetry import CountedRepeats, JsonFormatter, LineFormatter
 from alservice.errors import StorageFull
 
 
@@ -96,3 +96,18 @@ def test_counts_are_told_at_the_end() -> None:
         time.sleep(0.01)
     assert "1 more like this" in quiet.getvalue()
     silent.close()
+
+
+def test_text_from_outside_stays_in_its_line() -> None:
+    """Kind: text that is obeyed. Line ends, escapes of terminals and turned directions are shown, in both forms."""
+    hostile = "a\nINFO forged\x1b[2J\x9b1m\u202eb\u2028c"
+    error = ValueError(hostile)
+    info = (type(error), error, None)
+    record = logging.LogRecord("alservice.x", logging.WARNING, "x.py", 1, "%s", (hostile,), info)
+    line, *traceback = LineFormatter("%(levelname)s %(message)s").format(record).split("\n")
+    assert line == "WARNING a\\nINFO forged\\x1b[2J\\x9b1m\\u202eb\\u2028c"
+    assert traceback[0].startswith("ValueError: a")
+    document = JsonFormatter().format(record)
+    for text in (line, *traceback, document):
+        assert text.isprintable()
+    assert json.loads(document)["message"] == hostile
