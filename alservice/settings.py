@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from alservice.campaigns import explain
 from alservice.core.sent_steps import Bounds
@@ -35,8 +36,9 @@ class Settings(BaseSettings):
     user_hash_key: SecretStr | None = Field(
         default=None, description="Key of the hash that replaces user ids; unset makes one in the work folder."
     )
-    session_key: SecretStr | None = Field(
-        default=None, description="Key that signs sessions of the dashboard; unset makes one in the work folder."
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(),
+        description="Proxies, as addresses or networks with commas, whose X-Forwarded-* are believed; unset: none.",
     )
     dashboard_url: str | None = Field(
         default=None, description="Where people reach the service; runs then link to its pages."
@@ -75,6 +77,18 @@ class Settings(BaseSettings):
             silence_s=self.run_silence_s,
             outage_s=self.outage_s,
         )
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _not_everybody(cls, value: tuple[IPv4Network | IPv6Network, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+        if any(network.prefixlen == 0 for network in value):
+            raise ValueError("a network of every address would let any client name its own")
+        return value
 
     @property
     def folder(self) -> Path:

@@ -62,6 +62,7 @@ app.command()(privacy.forget_expired)
 app.command()(rehearsals.standin)
 app.command()(serving.serve)
 app.add_typer(serving.tokens, name="token")
+app.add_typer(serving.sessions, name="session")
 
 
 def main() -> None:

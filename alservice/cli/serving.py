@@ -1,15 +1,20 @@
-"""The web service, and the tokens that open it."""
+"""The web service, the tokens that open it, and the sessions that people opened with them."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from alservice.cli.shell import AsJson, Workdir, opened, print_json, use
-from alservice.core.access import Scope
+from alservice.core.access import Scope, Token
 
 tokens = typer.Typer(help="Tokens of the web service.", no_args_is_help=True)
+sessions = typer.Typer(help="Who is logged in at the dashboard.", no_args_is_help=True)
+
+ExpiresDays = Annotated[int, typer.Option("--expires-days", help="Days until it ends; 0 for never.")]
+TokenName = Annotated[str, typer.Argument(help="Name of the token.")]
 
 
 def serve(
@@ -27,10 +32,11 @@ def serve(
 @tokens.command("create")
 def create_token(
     scope: Annotated[Scope, typer.Option("--scope", help="read looks, operate decides too, ingest only brings votes.")],
-    expires_days: Annotated[
-        int | None, typer.Option("--expires-days", help="Days until it ends; without, it never does.")
-    ] = None,
+    expires_days: ExpiresDays = 90,
     name: Annotated[str | None, typer.Option("--name", help="Who acts, in the audit; made up when left out.")] = None,
+    campaign: Annotated[
+        str | None, typer.Option("--campaign", help="With scope ingest: the only campaign it brings votes to.")
+    ] = None,
     workdir: Workdir = None,
 ) -> None:
     """Make a token and print it once; it is kept as a hash only."""
@@ -38,10 +44,29 @@ def create_token(
     from alservice.factory.access import create_token as create
 
     with opened() as factory:
-        token, secret = create(factory, scope=scope, expires_days=expires_days, name=name)
-    end = f"until {token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else "without end"
-    typer.echo(f"token {token.name}, scope {token.scope}, valid {end}; it is not shown again:", err=True)
-    typer.echo(secret)
+        token, secret = create(factory, scope=scope, expires_days=expires_days, name=name, campaign=campaign)
+    _show(token, secret)
+
+
+@tokens.command("rotate")
+def rotate_token(
+    name: TokenName,
+    overlap_hours: Annotated[
+        int, typer.Option("--overlap-hours", help="Hours for which the secret before still opens; 0 ends sessions too.")
+    ] = 24,
+    expires_days: ExpiresDays = 90,
+    workdir: Workdir = None,
+) -> None:
+    """Give a token another secret and print it once; the one before is good for the overlap."""
+    use(workdir)
+    from alservice.factory.access import rotate_token as rotate
+
+    with opened() as factory:
+        token, secret = rotate(factory, name, overlap_hours=overlap_hours, expires_days=expires_days)
+    until = token.previous_until
+    said = f"is good until {_minute(until)}" if until else "opens nothing any more"
+    typer.echo(f"the secret before {said}", err=True)
+    _show(token, secret)
 
 
 @tokens.command("list")
@@ -56,17 +81,14 @@ def list_tokens(workdir: Workdir = None, as_json: AsJson = False) -> None:
         print_json({**token.document(), "state": token.state(now)} for token in found)
         return
     for token in found:
-        used = f"{token.last_used_at:%Y-%m-%d %H:%M} UTC" if token.last_used_at else "never"
-        typer.echo(f"{token.name:<32} {token.scope:<8} {token.state(now):<8} last used {used}")
+        ends, used = _minute(token.expires_at), _minute(token.last_used_at)
+        typer.echo(f"{token.name:<32} {token.scope:<8} {token.state(now):<8} ends {ends:<20} last used {used}")
     if not found:
         typer.echo("there is no token: `alservice token create --scope read` makes one")
 
 
 @tokens.command("revoke")
-def revoke_token(
-    name: Annotated[str, typer.Argument(help="Name of the token.")],
-    workdir: Workdir = None,
-) -> None:
+def revoke_token(name: TokenName, workdir: Workdir = None) -> None:
     """End a token now, and every session that was opened with it."""
     use(workdir)
     from alservice.factory.access import revoke_token as revoke
@@ -74,3 +96,55 @@ def revoke_token(
     with opened() as factory:
         token = revoke(factory, name)
     typer.echo(f"token {token.name} is revoked")
+
+
+@sessions.command("list")
+def list_sessions(workdir: Workdir = None, as_json: AsJson = False) -> None:
+    """List who is logged in, newest first."""
+    use(workdir)
+    from alservice.factory.access import list_sessions as find
+
+    with opened() as factory:
+        found = find(factory)
+    if as_json:
+        print_json(session.document() for session in found)
+        return
+    for session in found:
+        typer.echo(
+            f"{session.id:>6}  {session.token_name:<32} ends {_minute(session.expires_at)}  "
+            f"last seen {_minute(session.last_seen_at)}  {session.address}  {session.user_agent}"
+        )
+    if not found:
+        typer.echo("nobody is logged in")
+
+
+@sessions.command("end")
+def end_session(
+    number: Annotated[int | None, typer.Argument(help="Number of the session.", min=1)] = None,
+    token: Annotated[str | None, typer.Option("--token", help="Every session of this token.")] = None,
+    everywhere: Annotated[bool, typer.Option("--all", help="Every session.")] = False,
+    workdir: Workdir = None,
+) -> None:
+    """Log people out now: one session, a token's, or all; tokens go on."""
+    if (number is not None) + (token is not None) + everywhere != 1:
+        raise typer.BadParameter("give a session's number, --token or --all")
+    use(workdir)
+    from alservice.factory import access
+
+    with opened() as factory:
+        if number is not None:
+            access.end_session(factory, number)
+            ended = 1
+        else:
+            ended = access.end_sessions(factory, token_name=token)
+    typer.echo(f"{ended} sessions ended")
+
+
+def _show(token: Token, secret: str) -> None:
+    end = f"until {_minute(token.expires_at)}" if token.expires_at else "without end"
+    typer.echo(f"token {token.name}, scope {token.scope}, valid {end}; it is not shown again:", err=True)
+    typer.echo(secret)
+
+
+def _minute(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "never"

@@ -45,17 +45,20 @@ def validate_campaign(campaign: CampaignName, workdir: Workdir = None) -> None:
 def open_webhook(
     campaign: CampaignName,
     key: Annotated[str | None, typer.Option("--key", help="Name in the address; the campaign's by default.")] = None,
+    expires_days: Annotated[int, typer.Option("--expires-days", help="Days until its token ends; 0 for never.")] = 90,
     workdir: Workdir = None,
 ) -> None:
-    """Issue the login of the campaign's Caesar webhook; it is shown once, and an earlier one ends."""
+    """Open the campaign's Caesar webhook with a token of scope ingest, shown once; earlier ones of the campaign end."""
     use(workdir)
     from alservice.factory.feeds import issue_webhook
 
     with opened() as factory:
-        login = issue_webhook(factory, campaign, key=key, actor="alservice campaign webhook")
+        login = issue_webhook(factory, campaign, key=key, expires_days=expires_days, actor="alservice campaign webhook")
+    end = login.token.expires_at
     typer.echo(f"path      {login.path}_<task>, such as {login.path}_t0")
     typer.echo(f"user      {login.user}")
     typer.echo(f"password  {login.password}")
+    typer.echo(f"token {login.token.name}, {f'until {end:%Y-%m-%d %H:%M} UTC' if end else 'without end'}", err=True)
 
 
 @catalogues.command("import")

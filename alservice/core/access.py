@@ -1,17 +1,27 @@
-"""Who may ask the web service for what: scopes, tokens as they are kept, and how a secret is compared."""
+"""Who may ask the web service for what: scopes, tokens and sessions as they are kept, and how secrets are made out."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import re
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from alservice.errors import BadInput, NotAllowed, NotAuthenticated
 
 MAX_NAME = 100
 """Characters of a token's name, which stands in every event that it causes."""
+
+PREFIX: Final = "als_"
+"""Begins every token's secret, so that scanners of repositories and logs know one when they see it."""
+
+SECRET_BYTES: Final = 32
+"""Bytes of chance in a secret: no list of words comes near, so that a plain hash of it is enough."""
+
+_TOKEN: Final = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")
+_COOKIE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class Scope(StrEnum):
@@ -41,6 +51,10 @@ class Token:
         End of its validity (UTC); None for no end.
     revoked_at, last_used_at
         None while it never happened; the last use is known to the minute.
+    campaign_id
+        The one campaign whose reductions it may bring; None for every campaign.
+    previous_until
+        End (UTC) of the secret before the present one; None when there is none.
     """
 
     id: int
@@ -50,6 +64,8 @@ class Token:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    campaign_id: int | None = None
+    previous_until: datetime | None = None
 
     @property
     def actor(self) -> str:
@@ -68,9 +84,39 @@ class Token:
 
     def document(self) -> dict[str, Any]:
         """Return the record as a JSON document."""
-        times = ("created_at", "expires_at", "revoked_at", "last_used_at")
-        at = {name: None if (t := getattr(self, name)) is None else t.isoformat() for name in times}
-        return {"id": self.id, "name": self.name, "scope": str(self.scope), **at}
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WebSession:
+    """A person's stay at the dashboard as it is kept: everything but the cookie.
+
+    Parameters
+    ----------
+    token_name
+        The token that opened it; it may do what the token may, as long as the token may.
+    last_seen_at
+        To the minute (UTC).
+    address, user_agent
+        Where it was opened from, and with what browser, as that says; cut to what a list can show.
+    """
+
+    id: int
+    token_id: int
+    token_name: str
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+    address: str
+    user_agent: str
+
+    def document(self) -> dict[str, Any]:
+        """Return the record as a JSON document."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def check_valid(token: Token | None, now: datetime) -> Token:
@@ -97,6 +143,19 @@ def check_token_name(name: str) -> None:
         raise BadInput(f"a token's name has 1 to {MAX_NAME} printable characters")
 
 
+def is_token(secret: str) -> bool:
+    """Return whether a secret has the form of a token's; nothing else is looked up."""
+    return _TOKEN.fullmatch(secret) is not None
+
+
+def is_cookie(secret: str) -> bool:
+    """Return whether a secret has the form of a session's cookie; nothing else is looked up."""
+    return _COOKIE.fullmatch(secret) is not None
+
+
 def digest_of_secret(secret: str) -> str:
-    """Return the sha256 (hex) under which a token's secret is kept; the secret has 256 random bits, no salt helps."""
+    """Return the sha256 (hex) under which a secret is kept and looked up.
+
+    The secret has 256 random bits: no salt helps, and how long a look-up by its hash takes tells nothing about it.
+    """
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 
+from alservice.core.access import MAX_NAME, Scope, Token
 from alservice.core.feeds import FeedComparison
 from alservice.core.ids import hash_user
 from alservice.core.quarantine import Quarantine
 from alservice.core.records import Event
 from alservice.core.reductions import check_webhook_key
 from alservice.core.tree import load_tree
+from alservice.factory.access import create_token
 from alservice.factory.stores import Stores
 from alservice.services.forget_people import ForgetPeople
-from alservice.services.receive_reductions import ReceiveReductions, WebhookRefused
+from alservice.services.receive_reductions import ReceiveReductions
 from alservice.services.reduced_tallies import CompareFeeds
 
 __all__ = [
     "FeedComparison",
     "ReceiveReductions",
     "WebhookLogin",
-    "WebhookRefused",
     "compare_feeds",
     "forget_expired",
     "forget_user",
@@ -34,16 +33,20 @@ __all__ = [
     "tally_faults",
 ]
 
-PASSWORD_BYTES = 32
-"""Bytes of chance in a password: no list of words comes near, so that one fast keyed hash is enough."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WebhookLogin:
-    """What Caesar's effect is configured with; the password is shown once and stored nowhere."""
+    """What Caesar's effect is configured with; the password, the token's secret, is shown once and stored nowhere.
+
+    Parameters
+    ----------
+    user
+        What the effect sends beside it: the service does not look at it.
+    """
 
     path: str
     user: str
+    token: Token
     password: str = field(repr=False)
 
 
@@ -52,18 +55,28 @@ def receive_reductions(stores: Stores) -> ReceiveReductions:
     return ReceiveReductions(
         webhooks=stores.webhooks,
         reductions=stores.reductions,
-        digest=partial(_digest, stores.user_hash_key()),
         clock=stores.clock,
     )
 
 
-def issue_webhook(stores: Stores, name: str, *, key: str | None, actor: str) -> WebhookLogin:
-    """Open a campaign's webhook under a key, its name by default; what opened it before does so no longer."""
+def issue_webhook(stores: Stores, name: str, *, key: str | None, expires_days: int, actor: str) -> WebhookLogin:
+    """Open a campaign's webhook under a key, its name by default, with a token of scope ingest for it alone.
+
+    Tokens that were made for the campaign before end: `rotate_token` is the change with an overlap.
+    """
     row = stores.campaigns.get(name)
     key = check_webhook_key(key or name)
-    login = WebhookLogin(path=f"/caesar/reductions/{key}", user=name, password=secrets.token_urlsafe(PASSWORD_BYTES))
-    digest = _digest(stores.user_hash_key(), login.user, login.password)
-    stores.webhooks.save(row.id, key=key, digest=digest)
+    stores.webhooks.save(row.id, key=key)
+    ending = f"-{secrets.token_hex(3)}"
+    token, secret = create_token(
+        stores,
+        scope=Scope.INGEST,
+        expires_days=expires_days,
+        name=f"caesar-{name}"[: MAX_NAME - len(ending)] + ending,
+        campaign=name,
+        ends_others=True,
+    )
+    login = WebhookLogin(path=f"/caesar/reductions/{key}", user="caesar", token=token, password=secret)
     stores.events.record(
         Event(
             campaign_id=row.id,
@@ -71,7 +84,7 @@ def issue_webhook(stores: Stores, name: str, *, key: str | None, actor: str) -> 
             at=stores.clock(),
             actor=actor,
             kind="webhook.issued",
-            detail={"key": key},
+            detail={"key": key, "token": token.name},
         )
     )
     return login
@@ -119,9 +132,3 @@ def forget_expired(stores: Stores, name: str | None, *, actor: str) -> Mapping[s
 
 def _forget(stores: Stores, actor: str) -> ForgetPeople:
     return ForgetPeople(classifications=stores.classifications, events=stores.events, clock=stores.clock, actor=actor)
-
-
-def _digest(key: bytes, user: str, password: str) -> str:
-    """Return the keyed hash of credentials; the key is the process's, so that a stolen table opens no door."""
-    text = f"{len(user)}:{user}:{password}".encode()
-    return hashlib.blake2b(text, key=key, digest_size=32, person=b"caesar-webhook").hexdigest()

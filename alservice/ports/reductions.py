@@ -1,4 +1,4 @@
-"""Caesar's webhook: who may send, and what was sent last."""
+"""Caesar's webhook: where it may send, and what was sent last."""
 
 from __future__ import annotations
 
@@ -19,19 +19,16 @@ class Webhook:
     ----------
     workflow_id
         The workflow whose reductions may pass, by the campaign's newest decisions.
-    digest
-        Keyed hash of user name and password.
     """
 
     campaign_id: int
     workflow_id: int
-    digest: str
 
 
 class WebhookStore(Protocol):
     """Doors by key; a campaign has at most one."""
 
-    def save(self, campaign_id: int, *, key: str, digest: str) -> None:
+    def save(self, campaign_id: int, *, key: str) -> None:
         """Open a campaign's door, in place of its earlier one; raises `Conflict` for another campaign's key."""
 
     def find(self, key: str) -> Webhook | None:

@@ -1,45 +1,26 @@
-"""A request of Caesar's -> the door's check -> the newest reduction kept."""
+"""A request of Caesar's -> the campaign whose door it came to -> the newest reduction kept."""
 
 from __future__ import annotations
 
-import hmac
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from alservice.constants import CLOCK_SLACK
+from alservice.core.access import Token
 from alservice.core.reductions import BadReduction, parse_reduction, split_key
-from alservice.errors import NotFound, Terminal
+from alservice.errors import NotFound
 from alservice.ports import Clock, ReductionStore, WebhookStore
-
-NOBODY: Final = "0" * 64
-"""What credentials are compared with where there is no door, so that both refusals take the same time."""
-
-
-class WebhookRefused(Terminal):
-    """User name and password are not those of the campaign's webhook."""
-
-    code = "webhook-refused"
-    remedy = "Issue new ones with `alservice campaign webhook --campaign C`, and give them to Caesar's effect."
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReceiveReductions:
-    """Take reductions in, in any order and however often.
-
-    Parameters
-    ----------
-    digest
-        Keyed hash of user name and password.
-    """
+    """Take reductions in, in any order and however often, from who has shown a token for them."""
 
     webhooks: WebhookStore
     reductions: ReductionStore
-    digest: Callable[[str, str], str]
     clock: Clock
 
-    def run(self, address: str, *, user: str, password: str, body: bytes) -> bool:
+    def run(self, address: str, *, token: Token, body: bytes) -> bool:
         """Keep one reduction; return False for one that came late or again.
 
         Parameters
@@ -49,21 +30,15 @@ class ReceiveReductions:
 
         Raises
         ------
-        WebhookRefused
-            The credentials are not the webhook's.
         NotFound
-            There is no webhook of this key.
+            The token opens no webhook of this key: there is none, or it is another campaign's.
         BadReduction
             Naming the field at fault.
         """
         key, task = split_key(address)
         webhook = self.webhooks.find(key)
-        known = NOBODY if webhook is None else webhook.digest
-        is_right = hmac.compare_digest(self.digest(user, password), known)
-        if webhook is None:
-            raise NotFound(f"there is no webhook {key[:100]!r}", webhook=key[:100])
-        if not is_right:
-            raise WebhookRefused(f"user name or password is not that of webhook {key!r}", webhook=key)
+        if webhook is None or token.campaign_id not in {None, webhook.campaign_id}:
+            raise NotFound(f"the token {token.name} opens no webhook {key[:100]!r}", webhook=key[:100])
         reduction = parse_reduction(_document(body), task=task)
         now = self.clock()
         if reduction.workflow_id != webhook.workflow_id:

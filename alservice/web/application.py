@@ -7,6 +7,7 @@ from importlib import resources
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import alservice
 from alservice.factory import Factory
@@ -14,7 +15,6 @@ from alservice.web import acts, api, api_galaxies, caesar, formats, health, page
 from alservice.web.limits import BodyLimit, Limits, SecureHeaders
 from alservice.web.problems import Described
 from alservice.web.service import Service
-from alservice.web.sessions import Sessions
 from alservice.web.telemetry import Observed
 
 
@@ -28,7 +28,6 @@ def create_app(
     """Return the application; it uses the factory until whoever opened it closes it."""
     service = Service(
         factory=factory,
-        sessions=Sessions(_session_key(factory), factory.clock),
         limits=limits or Limits(),
         pages=_environment(),
         prefect_ui=prefect_ui.rstrip("/") if prefect_ui else None,
@@ -54,6 +53,8 @@ def create_app(
     app.add_middleware(BodyLimit, max_bytes=service.limits.body_bytes)
     app.add_middleware(SecureHeaders)
     app.add_middleware(Observed, metrics=service.metrics)
+    if proxies := factory.settings.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=[str(network) for network in proxies])
     return app
 
 
@@ -67,8 +68,3 @@ def _environment() -> Environment:
     )
     environment.filters.update(formats.FILTERS)
     return environment
-
-
-def _session_key(factory: Factory) -> bytes:
-    key = factory.settings.session_key
-    return (key.get_secret_value() if key else factory.secret("session-key")).encode()

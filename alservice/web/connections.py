@@ -177,7 +177,13 @@ def make_server(
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     connections = Connections(limits or ConnectionLimits(), trusts(proxies), files=files)
     config = Config(
-        app, connections, log_config=None, access_log=False, server_header=False, forwarded_allow_ips=proxies, **options
+        app,
+        connections,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # the application follows ALSERVICE_TRUSTED_PROXIES, and no other variable
+        **options,
     )
     return Server(config)
 

@@ -4,31 +4,49 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Request, Security
 from fastapi.security import HTTPBearer
+from fastapi.security.http import HTTPBase
 
 from alservice.core.access import Scope, Token, check_scope
 from alservice.errors import NotAllowed, NotAuthenticated
-from alservice.factory.access import recognise, recognise_id
+from alservice.factory.access import recognise, recognise_session
 from alservice.web.service import Service, service_of
 from alservice.web.sessions import COOKIE, Session
 
 _BEARER = HTTPBearer(auto_error=False, description="A token made with `alservice token create`.")
+_BASIC = HTTPBase(
+    scheme="basic", scheme_name="HTTPBasic", auto_error=False, description="A token as the password of any user."
+)
+
+BEGINNING: Final = 12
+"""Characters of a secret that count as one: enough to tell tokens apart, too few to help anybody."""
+
+NETWORK_BITS: Final = 64
+"""Of an IPv6 address: who has one has all of that network."""
 
 
 def token_with(scope: Scope) -> Callable[..., Token]:
     """Return a dependency that yields the request's token, of at least a scope.
 
-    The token comes as ``Authorization: Bearer TOKEN``, or as the password of basic auth, which is what Caesar sends.
+    The token comes as ``Authorization: Bearer TOKEN``, or as the password of basic auth, which is what Caesar can send.
     """
 
-    def find(request: Request, _: Annotated[object, Security(_BEARER)]) -> Token:
+    def find(
+        request: Request, _: Annotated[object, Security(_BEARER)], __: Annotated[object, Security(_BASIC)]
+    ) -> Token:
         service = service_of(request)
-        token = _recognised(service, request, _secret_of(request))
-        service.limiter.take(f"token:{token.id}", service.limits.requests_per_minute)
+        secret = _secret_of(request)
+        try:
+            token = recognise(service.factory, secret)
+        except NotAuthenticated:
+            _count_failure(service, request, secret)
+            raise
+        _count(service, token)
         check_scope(token, scope)
         request.state.actor = token.actor
         return token
@@ -42,17 +60,26 @@ def person(request: Request) -> Session:
     cookie = request.cookies.get(COOKIE)
     if cookie is None:
         raise NotAuthenticated("nobody is logged in")
-    token = recognise_id(service.factory, service.sessions.token_id(cookie))
-    service.limiter.take(f"token:{token.id}", service.limits.requests_per_minute)
+    try:
+        kept, token = recognise_session(service.factory, cookie)
+    except NotAuthenticated:
+        _count_failure(service, request, cookie)
+        raise
+    _count(service, token)
     check_scope(token, Scope.READ)
-    request.state.session = Session(token=token, cookie=cookie)
+    request.state.session = Session(token=token, kept=kept, cookie=cookie)
     request.state.actor = token.actor
-    return Session(token=token, cookie=cookie)
+    return Session(token=token, kept=kept, cookie=cookie)
 
 
 def log_in(service: Service, request: Request, secret: str) -> Token:
     """Return the token of a person who logs in; one that may not look at pages is refused."""
-    token = _recognised(service, request, secret)
+    try:
+        token = recognise(service.factory, secret)
+    except NotAuthenticated:
+        _count_failure(service, request, secret)
+        raise
+    _count(service, token)
     check_scope(token, Scope.READ)
     return token
 
@@ -66,15 +93,30 @@ def check_same_origin(request: Request) -> None:
         raise NotAllowed("the form comes from another site")
 
 
-def _recognised(service: Service, request: Request, secret: str) -> Token:
-    """Return the valid token of a secret; wrong ones are counted by address, so that nobody can try many."""
-    client = f"address:{request.client.host if request.client else 'unknown'}"
-    service.limiter.check(client, service.limits.attempts_per_minute)
+def client_of(request: Request) -> str:
+    """Return the address that a request came from, as far as proxies are trusted."""
+    return request.client.host if request.client else "unknown"
+
+
+def _count(service: Service, token: Token) -> None:
+    limits = service.limits
+    per_minute = limits.reductions_per_minute if token.scope is Scope.INGEST else limits.requests_per_minute
+    service.limiter.take(f"token:{token.id}", per_minute)
+
+
+def _count_failure(service: Service, request: Request, secret: str) -> None:
+    """Count a secret that opened nothing, by address and beginning; after the look-up, so that no valid one waits."""
+    per_minute = service.limits.attempts_per_minute
+    service.failures.take(f"address:{_network_of(client_of(request))}", per_minute, "wrong tokens")
+    service.failures.take(f"secret:{secret[:BEGINNING]}", per_minute, "wrong tokens")
+
+
+def _network_of(address: str) -> str:
     try:
-        return recognise(service.factory, secret)
-    except NotAuthenticated:
-        service.limiter.take(client, service.limits.attempts_per_minute)
-        raise
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:BEGINNING]
+    return address if found.version == 4 else str(ipaddress.ip_network((int(found), NETWORK_BITS), strict=False))
 
 
 def _secret_of(request: Request) -> str:

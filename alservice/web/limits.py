@@ -1,4 +1,4 @@
-"""What one client may ask of the service: sizes, rates, and what browsers may do with its answers."""
+"""What one client may ask of a process of the service: sizes, rates, and what browsers may do with its answers."""
 
 from __future__ import annotations
 
@@ -36,20 +36,22 @@ SECURITY_HEADERS: Final = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """Most that a client may ask.
+    """Most that a client may ask of one process; so many processes allow so many times as much.
 
     Parameters
     ----------
     body_bytes
         Length of a request's body.
-    requests_per_minute
-        Of one token, or of one address without a valid one.
+    requests_per_minute, reductions_per_minute
+        Of one token; of one that brings reductions, which come with every classification.
     attempts_per_minute
-        Wrong tokens from one address.
+        Secrets that open nothing, from one address or with one beginning. Those over it are refused in other words
+        and cost the same look-up; a valid one always passes.
     """
 
     body_bytes: int = 1 << 20
     requests_per_minute: int = 600
+    reductions_per_minute: int = 6000
     attempts_per_minute: int = 20
 
 
@@ -61,27 +63,19 @@ class RateLimiter:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = Lock()
 
-    def take(self, client: str, per_minute: int) -> None:
+    def take(self, client: str, per_minute: int, what: str = "requests") -> None:
         """Count one request; raises `TooManyRequests` with the seconds to wait."""
-        if not self._take(client, per_minute, spend=True):
-            self._refuse(per_minute)
+        if not self._take(client, per_minute):
+            wait = math.ceil(60 / per_minute)
+            raise TooManyRequests(f"more than {per_minute} {what} in a minute", retry_after_s=wait)
 
-    def check(self, client: str, per_minute: int) -> None:
-        """Raise `TooManyRequests` if nothing is left, without counting."""
-        if not self._take(client, per_minute, spend=False):
-            self._refuse(per_minute)
-
-    def _refuse(self, per_minute: int) -> None:
-        wait = math.ceil(60 / per_minute)
-        raise TooManyRequests(f"more than {per_minute} requests in a minute", retry_after_s=wait)
-
-    def _take(self, client: str, per_minute: int, *, spend: bool) -> bool:
+    def _take(self, client: str, per_minute: int) -> bool:
         now = self._monotonic()
         with self._lock:
             left, at = self._buckets.pop(client, (float(per_minute), now))
             left = min(per_minute, left + (now - at) * per_minute / 60)
             allowed = left >= 1
-            self._buckets[client] = (left - 1 if allowed and spend else left, now)
+            self._buckets[client] = (left - 1 if allowed else left, now)
             if len(self._buckets) > MAX_CLIENTS:
                 self._buckets.popitem(last=False)
         return allowed

@@ -13,13 +13,14 @@ from fastapi.responses import RedirectResponse
 from alservice.core.access import Scope, check_scope
 from alservice.errors import AlserviceError, BadInput, NotAuthenticated, NotFound
 from alservice.factory import operations
+from alservice.factory.access import end_cookie, end_session, end_sessions, list_sessions, open_session
 from alservice.factory.operations import Act, Done
 from alservice.web.forms import form_of
-from alservice.web.guards import check_same_origin, log_in, person
+from alservice.web.guards import check_same_origin, client_of, log_in, person
 from alservice.web.problems import status_of
-from alservice.web.schemas import CampaignName
+from alservice.web.schemas import CampaignName, SessionNumber
 from alservice.web.service import Service, service_of
-from alservice.web.sessions import COOKIE, LIFE, Session
+from alservice.web.sessions import COOKIE, Session, delete_cookie, set_cookie
 from alservice.web.urls import safe_next
 
 router = APIRouter(include_in_schema=False)
@@ -95,24 +96,52 @@ def enter(request: Request, form: Form) -> Response:
         token = log_in(service, request, form.get("token", "").strip())
     except AlserviceError as error:
         return service.render(request, "login.html", target=target, error=error, status=status_of(error))
+    factory = service.factory
+    end_cookie(factory, request.cookies.get(COOKIE, ""))
+    browser = request.headers.get("user-agent", "")
+    cookie = open_session(factory, token, address=client_of(request), user_agent=browser)
     response = RedirectResponse(target, status_code=HTTPStatus.SEE_OTHER)
-    response.set_cookie(
-        COOKIE,
-        service.sessions.open(token),
-        max_age=int(LIFE.total_seconds()),
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
+    set_cookie(request, response, cookie, secure=(factory.settings.dashboard_url or "").startswith("https:"))
     return response
 
 
 @router.post("/logout")
 def leave(request: Request, form: Form, session: Person) -> Response:
-    """End the session in this browser."""
+    """End the session, in this browser and wherever else its cookie is known."""
     _check_form(request, session, form)
+    end_cookie(service_of(request).factory, session.cookie)
+    return _logged_out()
+
+
+@router.get("/sessions")
+def sessions(request: Request, session: Person) -> Response:
+    """Show the sessions that were opened with this token."""
+    service = service_of(request)
+    found = list_sessions(service.factory, token=session.token)
+    return service.render(request, "sessions.html", sessions=found)
+
+
+@router.post("/sessions/{number}/end")
+def end_one(request: Request, number: SessionNumber, form: Form, session: Person) -> Response:
+    """End one of this token's sessions."""
+    _check_form(request, session, form)
+    end_session(service_of(request).factory, number, token=session.token)
+    if number == session.kept.id:
+        return _logged_out()
+    return RedirectResponse("/sessions", status_code=HTTPStatus.SEE_OTHER)
+
+
+@router.post("/sessions/end")
+def end_all(request: Request, form: Form, session: Person) -> Response:
+    """Log out everywhere: end every session of this token."""
+    _check_form(request, session, form)
+    end_sessions(service_of(request).factory, token_name=session.token.name)
+    return _logged_out()
+
+
+def _logged_out() -> Response:
     response = RedirectResponse("/login", status_code=HTTPStatus.SEE_OTHER)
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    delete_cookie(response)
     return response
 
 
@@ -185,7 +214,7 @@ def _confirm(
 
 def _check_form(request: Request, session: Session, form: Mapping[str, str]) -> None:
     check_same_origin(request)
-    service_of(request).sessions.check_csrf(session, form.get("csrf", ""))
+    session.check_csrf(form.get("csrf", ""))
 
 
 def _question(act: str) -> Question:

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from alservice.errors import (
     AlserviceError,
@@ -32,6 +33,15 @@ from alservice.web.urls import is_page, login_url
 log = logging.getLogger("alservice.web")
 
 MEDIA_TYPE = "application/problem+json"
+
+CAESAR = "/caesar/"
+"""Begins the addresses that Caesar sends to."""
+
+GONE = 499
+"""Status, known from nginx, of a request whose client left; `HTTPStatus` has none."""
+
+RETRY_S = 30
+"""Seconds after which it makes sense to try again what may pass."""
 
 STATUS: tuple[tuple[type[AlserviceError], HTTPStatus], ...] = (
     (NotAuthenticated, HTTPStatus.UNAUTHORIZED),
@@ -58,6 +68,7 @@ class Problem(BaseModel):
     detail: str
     code: str
     remedy: str | None = None
+    field: str | None = None
 
 
 class Described(FastAPI):
@@ -90,6 +101,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AlserviceError, _typed)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _unforeseen)
 
 
@@ -104,19 +116,27 @@ def problem_response(request: Request, error: AlserviceError) -> Response:
     log.log(level, "%s %s refused with %d: %s", request.method, request.url.path, status, error)
     detail = (type(error).__doc__ or "").partition("\n")[0] if ours else error.message
     remedy = None if error.remedy == AlserviceError.remedy else error.remedy
-    return _answer(request, status, error.code, detail, remedy, _headers(error))
+    field = error.evidence.get("field")
+    return _answer(request, status, error.code, detail, remedy, _headers(request, error), field=field)
 
 
-def _headers(error: AlserviceError) -> dict[str, str]:
+def _headers(request: Request, error: AlserviceError) -> dict[str, str]:
     if isinstance(error, NotAuthenticated):
-        return {"WWW-Authenticate": 'Bearer realm="alservice"'}
+        basic = request.url.path.startswith(CAESAR)  # elsewhere a browser would ask for a user name
+        return {"WWW-Authenticate": f'{"Basic" if basic else "Bearer"} realm="alservice"'}
     if isinstance(error, TooManyRequests):
         return {"Retry-After": str(error.evidence.get("retry_after_s", 60))}
-    return {}
+    return {"Retry-After": str(RETRY_S)} if isinstance(error, Retriable) else {}
 
 
 def _answer(
-    request: Request, status: HTTPStatus, code: str, detail: str, remedy: str | None, headers: dict[str, str]
+    request: Request,
+    status: HTTPStatus,
+    code: str,
+    detail: str,
+    remedy: str | None,
+    headers: dict[str, str],
+    field: object = None,
 ) -> Response:
     if is_page(request.url.path):
         return service_of(request).render(
@@ -129,6 +149,7 @@ def _answer(
         detail=detail,
         code=code,
         remedy=remedy,
+        field=field if isinstance(field, str) else None,
     )
     return JSONResponse(
         problem.model_dump(exclude_none=True), status_code=status, media_type=MEDIA_TYPE, headers=headers
@@ -153,6 +174,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
+    if isinstance(error.__cause__, ClientDisconnect):
+        return await _gone(request, error.__cause__)
     if isinstance(error.__cause__, AlserviceError):  # FastAPI wraps what ends the reading of a body
         return problem_response(request, error.__cause__)
     status = HTTPStatus(error.status_code)
@@ -161,6 +184,12 @@ async def _http(request: Request, error: Exception) -> Response:
     code = status.phrase.lower().replace(" ", "-")
     log.warning("%s %s refused with %d", request.method, request.url.path, status)
     return _answer(request, status, code, str(error.detail), None, dict(error.headers or {}))
+
+
+async def _gone(request: Request, _: Exception) -> Response:
+    """Note that a client left before its request was whole; the answer is for the count of answers alone."""
+    log.info("%s %s: the client left before its request was whole", request.method, request.url.path)
+    return Response(status_code=GONE)
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:

@@ -22,6 +22,7 @@ INTEGER = 2**31 - 1
 CampaignName = Annotated[str, Path(pattern=CAMPAIGN_NAME, description="Name of a campaign.")]
 CycleNumber = Annotated[int, Path(ge=0, le=INTEGER, description="Number of a cycle, 0 for the first.")]
 ModelId = Annotated[int, Path(ge=1, le=BIGINT)]
+SessionNumber = Annotated[int, Path(ge=1, le=BIGINT)]
 GalaxyId = Annotated[str, Path(pattern=TEXT, description="Survey id of a galaxy.")]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Items of a page.")]
 After = Annotated[str, Query(pattern=r"^[^\x00]{0,200}$", description="`next` of the page before.")]

@@ -25,7 +25,7 @@ def serve(host: str, port: int, *, started: Callable[[str, int], None] | None = 
     """
     with open_factory() as factory, _listening(host, port) as listener:
         app = create_app(factory, prefect_ui=os.environ.get("PREFECT_UI_URL"))
-        proxies = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1")
+        proxies = ",".join(map(str, factory.settings.trusted_proxies))
         server = make_server(app, proxies=proxies, timeout_graceful_shutdown=10)
         if started is not None:
             started(*listener.getsockname()[:2])

@@ -1,4 +1,4 @@
-"""What every handler is given: the factory, sessions, limits, metrics and pages of this process."""
+"""What every handler is given: the factory, limits, metrics and pages of this process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from alservice.errors import NotFound
 from alservice.factory import Factory
 from alservice.factory.serving import SqlFigures, figures
 from alservice.web.limits import Limits, RateLimiter
-from alservice.web.sessions import Sessions
 from alservice.web.telemetry import WebMetrics
 
 T = TypeVar("T")
@@ -56,15 +55,17 @@ class Service:
         Address of Prefect's pages, for links; None for no links.
     figures_life_s
         Age (s) up to which counts over whole campaigns are shown again.
+    limiter, failures
+        Requests by token, and secrets that opened nothing: apart, so that made-up ones push no token's count out.
     """
 
     factory: Factory
-    sessions: Sessions
     limits: Limits
     pages: Environment
     prefect_ui: str | None = None
     figures_life_s: float = 10.0
     limiter: RateLimiter = field(default_factory=RateLimiter)
+    failures: RateLimiter = field(default_factory=RateLimiter)
     metrics: WebMetrics = field(default_factory=WebMetrics)
     remembered: Remembered = field(init=False)
 
@@ -97,7 +98,7 @@ class Service:
         session = getattr(request.state, "session", None)
         text = self.pages.get_template(template).render(
             session=session,
-            csrf=None if session is None else self.sessions.csrf(session),
+            csrf=None if session is None else session.csrf,
             now=self.factory.clock(),
             path=request.url.path,
             prefect_ui=self.prefect_ui,

@@ -27,7 +27,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import uvicorn
-from fastapi import FastAPI
 from sqlalchemy import text
 
 from alservice.adapters.sql.embedded import EmbeddedPostgres
@@ -36,7 +35,8 @@ from alservice.constants import INGEST_PAGE
 from alservice.core.classifications import RawClassification
 from alservice.factory.feeds import WebhookLogin, issue_webhook
 from alservice.services.collect_classifications import CollectClassifications
-from alservice.web.caesar import router
+from alservice.web.application import create_app
+from alservice.web.limits import Limits
 from tests.core.test_classifications import raw
 from tests.core.test_reductions import payload
 from tests.services.test_collect_classifications import Listing
@@ -97,16 +97,14 @@ def prepare(url: str, folder: Path) -> WebhookLogin:
             ),
             {"c": campaign.id, "y": cycle.id, "n": SUBJECTS - 1},
         )
-    login = issue_webhook(factory, "test", key=None, actor="bench")
+    login = issue_webhook(factory, "test", key=None, expires_days=1, actor="bench")
     engine.dispose()
     return login
 
 
 def serve(url: str, folder: Path, listener: socket.socket) -> None:
     """Serve the webhook until the process is ended."""
-    application = FastAPI()
-    application.state.factory = make_factory(make_engine(url), folder)
-    application.include_router(router)
+    application = create_app(make_factory(make_engine(url), folder), limits=Limits(reductions_per_minute=1_000_000_000))
     config = uvicorn.Config(application, log_level="error", access_log=False, lifespan="off")
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -13,8 +13,9 @@ from typer.testing import CliRunner, Result
 from alservice.cli import app
 from alservice.core.decoding import LabelRule
 from alservice.core.workflows import Workflow, tasks_of
+from alservice.errors import NotAuthenticated
+from alservice.factory.access import recognise
 from alservice.factory.feeds import hash_of_user, receive_reductions
-from alservice.services.receive_reductions import WebhookRefused
 from tests.core.test_classifications import raw
 from tests.core.test_reductions import payload
 from tests.services.test_collect_classifications import START, World
@@ -55,9 +56,10 @@ def test_a_login_is_shown_once_and_opens_the_door(world: World) -> None:
     user, password = issued(run("campaign", "webhook", "--campaign", "test").output)
     service = receive_reductions(world.factory)
     body = json.dumps(payload()).encode()
-    assert service.run("test_t0", user=user, password=password, body=body)
-    with pytest.raises(WebhookRefused):
-        service.run("test_t0", user=user, password=issued(first)[1], body=body)
+    assert user == "caesar"
+    assert service.run("test_t0", token=recognise(world.factory, password), body=body)
+    with pytest.raises(NotAuthenticated, match="revoked"):
+        recognise(world.factory, issued(first)[1])
     refused = run("campaign", "webhook", "--campaign", "test", "--key", "gz_t0", code=1)
     assert "cannot name a webhook" in refused.output
 
@@ -65,10 +67,9 @@ def test_a_login_is_shown_once_and_opens_the_door(world: World) -> None:
 def test_feeds_are_compared_for_people_and_programs(world: World) -> None:
     """Equal feeds end well; a difference shows both numbers and fails."""
     assert "0 differences in 0 galaxies" in run("tally", "compare", "--campaign", "test").output
-    user, password = issued(run("campaign", "webhook", "--campaign", "test").output)
-    receive_reductions(world.factory).run(
-        "test_t0", user=user, password=password, body=json.dumps(payload(data={"0": 2})).encode()
-    )
+    _, password = issued(run("campaign", "webhook", "--campaign", "test").output)
+    token = recognise(world.factory, password)
+    receive_reductions(world.factory).run("test_t0", token=token, body=json.dumps(payload(data={"0": 2})).encode())
     shown = run("tally", "compare", "--campaign", "test", code=1).output
     assert "g00 smooth-or-featured: classifications 0+0+0=0, reductions 2+0+0=2" in shown
     assert "total smooth-or-featured: 0 by classifications, 2 by reductions" in shown
@@ -83,10 +84,11 @@ def test_what_cannot_be_read_is_listed_and_replayed(world: World) -> None:
     tasks["T0"]["answers"].append({"label": "A ghost"})
     workflow = Workflow(workflow_id=10, version="1.2", tasks=tasks).plain()
     world.factory.workflows.save(world.campaign.id, [workflow], source="test")
-    user, password = issued(run("campaign", "webhook", "--campaign", "test").output)
+    _, password = issued(run("campaign", "webhook", "--campaign", "test").output)
     for subject in (100, 101):
         body = json.dumps(payload(data={"0": 2, "3": 1}, subject={"id": subject}, id=subject)).encode()
-        receive_reductions(world.factory).run("test_t0", user=user, password=password, body=body)
+        token = recognise(world.factory, password)
+        receive_reductions(world.factory).run("test_t0", token=token, body=body)
     world.send(1, workflow_version="1.2")
     world.run()
     listed = run("quarantine", "list", "--campaign", "test").output

@@ -101,9 +101,9 @@ def test_every_role_and_every_secret_setting_is_judged() -> None:
     """A new container or a new secret of ours must be put into the table."""
     assert {role for role, _ in (*in_compose(), *in_pods())} == set(NEEDS)
     secret = {f"ALSERVICE_{name.upper()}" for name, field in Settings.model_fields.items() if "Secret" in str(field)}
-    assert {name for name in secret if meaning(name, "x") is None} <= {"ALSERVICE_SESSION_KEY"}
+    assert {name for name in secret if meaning(name, "x") is None} == set()
     proxies = next(d for _, d in manifests() if d["metadata"]["name"] == "alservice-proxies")
-    assert set(proxies["data"]) == {"FORWARDED_ALLOW_IPS"}
+    assert set(proxies["data"]) == {"ALSERVICE_TRUSTED_PROXIES"}
 
 
 @pytest.fixture(scope="module")

@@ -5,18 +5,28 @@ from typing import Any
 
 import numpy as np
 import pytest
+from alembic import command
 from sqlalchemy import Engine, inspect, text
 from typer.testing import CliRunner
 
 from alservice.adapters.sql.campaigns import SqlCampaignStore
 from alservice.adapters.sql.classifications import SqlClassificationStore
 from alservice.adapters.sql.cycles import SqlCycleStore
-from alservice.adapters.sql.engine import check_schema, make_engine, schema_state, transaction, upgrade
+from alservice.adapters.sql.engine import (
+    alembic_config,
+    check_schema,
+    make_engine,
+    schema_state,
+    transaction,
+    upgrade,
+)
 from alservice.adapters.sql.events import SqlEventLog
 from alservice.adapters.sql.models import SqlModelStore
 from alservice.adapters.sql.schema import metadata
 from alservice.adapters.sql.snapshots import SqlSnapshotStore
 from alservice.adapters.sql.subjects import SqlSubjectLedger
+from alservice.adapters.sql.tokens import SqlTokenStore
+from alservice.core.access import digest_of_secret
 from alservice.core.cycles import CycleKind, CycleState
 from alservice.core.tree import load_tree
 from alservice.errors import SchemaMismatch
@@ -27,6 +37,9 @@ DUMP = ROOT / "tests" / "data" / "schema-0001.sql"
 
 RESHAPED = {"tallies", "tally_totals", "alembic_version"}
 """Tables whose rows a revision rewrites; the votes in them are compared as numbers."""
+
+BEFORE_SESSIONS = "0010"
+"""The revision before sessions were kept in rows."""
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -122,7 +135,33 @@ def test_a_newer_schema_is_refused_by_every_command(engine: Engine, monkeypatch:
     with transaction(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     monkeypatch.setenv("ALSERVICE_DATABASE_URL", engine.url.render_as_string(hide_password=False))
-    for command in (["cycle", "list", "--campaign", "x"], ["db", "upgrade"]):
-        refused = CliRunner().invoke(app, command)
+    for words in (["cycle", "list", "--campaign", "x"], ["db", "upgrade"]):
+        refused = CliRunner().invoke(app, words)
         assert refused.exit_code == 1
         assert "9999" in refused.output
+
+
+def test_tokens_and_webhooks_of_the_revision_before_go_on(empty_database_url: str) -> None:
+    """A token made before sessions were rows still opens; a webhook keeps its address, and its login is gone."""
+    engine = make_engine(empty_database_url)
+    with transaction(engine) as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, BEFORE_SESSIONS)
+        campaign = "INSERT INTO campaigns (name) VALUES ('old') RETURNING id"
+        campaign_id = connection.execute(text(campaign)).scalar_one()
+        values = {"digest": digest_of_secret("als_old"), "campaign": campaign_id}
+        for statement in (
+            "INSERT INTO tokens (name, scope, digest, created_at) VALUES ('anna', 'operate', :digest, now())",
+            "INSERT INTO webhooks (campaign_id, key, digest, created_at) VALUES (:campaign, 'galaxy_zoo', 'x', now())",
+        ):
+            connection.execute(text(statement), values)
+    upgrade(engine)
+    check_schema(engine)
+    token = SqlTokenStore(engine, lambda: NOON).find(values["digest"])
+    assert token is not None
+    assert (token.name, token.state(NOON), token.campaign_id, token.previous_until) == ("anna", "valid", None, None)
+    with transaction(engine) as connection:
+        webhook = dict(connection.execute(text("SELECT * FROM webhooks")).mappings().one())
+    assert (webhook["campaign_id"], webhook["key"], "digest" in webhook) == (campaign_id, "galaxy_zoo", False)
+    engine.dispose()

@@ -88,11 +88,9 @@ def test_no_name_and_no_address_is_stored(world: FileWorld, engine: Engine) -> N
     ]
     report = world.ingest(world.file([marked(2), *broken]))
     assert (report.landed, report.quarantined) == (1, len(broken))
-    login = issue_webhook(world.factory, "test", key=None, actor="test")
+    login = issue_webhook(world.factory, "test", key=None, expires_days=90, actor="test")
     document = payload(user_name=NAME, subject={"id": 100, "metadata": {"user_name": NAME, "ip": ADDRESS}})
-    received = receive_reductions(world.factory).run(
-        "test_t0", user=login.user, password=login.password, body=json.dumps(document).encode()
-    )
+    received = receive_reductions(world.factory).run("test_t0", token=login.token, body=json.dumps(document).encode())
     assert received
     stored = everything(engine)
     assert stored.count(str(START + 2)) >= 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
@@ -19,6 +20,9 @@ from alservice.web.application import create_app
 from tests.support.dashboards import Hands, World, moving_factory, populate
 from tests.support.postgres import scratch_database
 from tests.support.web_server import served
+
+PATIENCE_S = 60
+"""Longest wait for an answer: a busy machine is slow, and no test is about time."""
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +55,7 @@ def world(postgres_url: str, populated: tuple[str, World]) -> Iterator[World]:
 def client(world: World) -> Iterator[httpx.Client]:
     """A client of the service over the populated campaign; counts are never remembered."""
     app = create_app(world.factory, figures_life_s=0, prefect_ui="http://prefect.example/")
-    with served(app) as url, httpx.Client(base_url=url) as client:
+    with served(app) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         yield client
 
 
@@ -62,14 +66,21 @@ def empty_client(engine: Engine, tmp_path: Path) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {secret_of(factory, Scope.OPERATE)}"}
     with (
         served(create_app(factory, figures_life_s=0)) as url,
-        httpx.Client(base_url=url, headers=headers) as client,
+        httpx.Client(base_url=url, headers=headers, timeout=PATIENCE_S) as client,
     ):
         yield client
 
 
-def secret_of(factory: Factory, scope: Scope, *, days: int | None = None, name: str | None = None) -> str:
+def secret_of(factory: Factory, scope: Scope, *, days: int = 90, name: str | None = None) -> str:
     """Return the secret of a new token."""
     return create_token(factory, scope=scope, expires_days=days, name=name)[1]
+
+
+def stopped(app: FastAPI) -> FastAPI:
+    """Return an application whose limits see no time pass: what is used up stays so, however slow the machine is."""
+    for limiter in (app.state.service.limiter, app.state.service.failures):
+        limiter._monotonic = lambda: 0.0
+    return app
 
 
 def log_in(client: httpx.Client, secret: str) -> None:

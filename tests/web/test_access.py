@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
+from ipaddress import ip_network
 
 import httpx
 import pytest
+from sqlalchemy import event, text
 
+from alservice.adapters.sql.engine import transaction
 from alservice.core.access import Scope
 from alservice.factory.access import revoke_token
 from alservice.web.application import create_app
 from alservice.web.limits import Limits
 from tests.support.dashboards import World
 from tests.support.web_server import served
-from tests.web.conftest import log_in, secret_of
+from tests.web.conftest import PATIENCE_S, log_in, secret_of, stopped
 
 OPEN = {("GET", "/healthz"), ("GET", "/readyz")}
 WEBHOOK = ("POST", "/caesar/reductions/{key}")
@@ -99,25 +103,83 @@ def test_health_is_open_and_tells_nothing(client: httpx.Client) -> None:
     assert ready.json() == {"ready": True, "parts": {"database": "ok", "schema": "ok", "objects": "ok"}}
 
 
-def test_who_guesses_is_slowed_down(world: World) -> None:
-    """After some wrong tokens an address has to wait, also with a right one; who never erred does not."""
+def made_up(n: int) -> str:
+    """Return a secret of a token's form that is nobody's."""
+    return f"als_{n:08}{'x' * 35}"
+
+
+def test_who_guesses_is_slowed_down_and_nobody_else(world: World) -> None:
+    """Kind: locked out by others. An address that tries tokens is told to wait, and a valid one from it always passes."""
     read = secret_of(world.factory, Scope.READ)
-    app = create_app(world.factory, limits=Limits(attempts_per_minute=3, requests_per_minute=5))
-    with served(app) as url, httpx.Client(base_url=url) as client:
-        assert ask(client, "GET", "/api/v1/campaigns", read).status_code == 200
-        answers = [ask(client, "GET", "/api/v1/campaigns", f"als_{n}").status_code for n in range(5)]
-        assert answers == [401, 401, 401, 429, 429]
-        last = ask(client, "GET", "/api/v1/campaigns", read)
-        assert refused(last, 429, "too-many-requests")
-        assert int(last.headers["retry-after"]) >= 1
+    app = stopped(create_app(world.factory, limits=Limits(attempts_per_minute=3, requests_per_minute=50)))
+    with served(app) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
+        answers = [ask(client, "GET", "/api/v1/campaigns", made_up(n)) for n in range(6)]
+        assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429, 429]
+        assert refused(answers[-1], 429, "too-many-requests")
+        assert int(answers[-1].headers["retry-after"]) >= 1
+        for path in ("/api/v1/campaigns", "/metrics"):
+            assert ask(client, "GET", path, read).status_code == 200, path
+        assert client.post("/login", data={"token": made_up(9), "next": "/"}).status_code == 429
+        log_in(client, read)
+        assert client.get("/").status_code == 200
+
+
+def test_a_flood_of_made_up_tokens_resets_no_count(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kind: forgotten by others' doing. What is counted of valid tokens is not pushed out by made-up ones."""
+    monkeypatch.setattr("alservice.web.limits.MAX_CLIENTS", 4)
+    read = secret_of(world.factory, Scope.READ)
+    app = stopped(create_app(world.factory, limits=Limits(attempts_per_minute=100, requests_per_minute=3)))
+    with served(app) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
+        assert [ask(client, "GET", "/api/v1/campaigns", read).status_code for _ in range(4)] == [200] * 3 + [429]
+        for n in range(10):
+            ask(client, "GET", "/api/v1/campaigns", made_up(n))
+        assert ask(client, "GET", "/api/v1/campaigns", read).status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("trusted", "expected"), [((), [401, 401, 401, 429, 429]), (("127.0.0.0/8",), [401, 401, 401, 401, 401])]
+)
+def test_addresses_are_what_trusted_proxies_say(world: World, trusted: tuple[str, ...], expected: list[int]) -> None:
+    """Kind: told by the client and believed. X-Forwarded-For counts from proxies that the settings name, else never."""
+    networks = tuple(ip_network(network) for network in trusted)
+    factory = replace(world.factory, settings=world.factory.settings.model_copy(update={"trusted_proxies": networks}))
+    with (
+        served(stopped(create_app(factory, limits=Limits(attempts_per_minute=3)))) as url,
+        httpx.Client(base_url=url, timeout=PATIENCE_S) as client,
+    ):
+
+        def guess(n: int, address: str) -> int:
+            headers = {"Authorization": f"Bearer {made_up(n)}", "X-Forwarded-For": address}
+            return client.get("/api/v1/campaigns", headers=headers).status_code
+
+        assert [guess(n, f"198.51.100.{n}") for n in range(5)] == expected
+        if trusted:
+            of_one_network = [guess(100 + n, f"2001:db8:1:2::{n}") for n in range(5)]
+            assert of_one_network == [401, 401, 401, 429, 429]
+            one_beginning = [guess(200, f"203.0.113.{n}") for n in range(5)]
+            assert one_beginning == [401, 401, 401, 429, 429], "one token's beginning, tried from everywhere"
+
+
+def test_what_has_not_a_tokens_form_is_not_looked_up(client: httpx.Client, world: World) -> None:
+    """Kind: a cheap question with a costly answer. Text that can be no token or cookie costs no query."""
+    asked: list[str] = []
+    event.listen(world.factory.engine, "before_cursor_execute", lambda *a: asked.append(a[2]))
+    for secret in ("als_x", "x" * 5000, f"{made_up(1)}y"):
+        assert ask(client, "GET", "/api/v1/campaigns", secret).status_code == 401
+        client.cookies.set("alservice_session", secret[:2000])
+        assert client.get("/").status_code in {303, 429}
+        client.cookies.clear()
+    assert [query for query in asked if "tokens" in query or "web_sessions" in query] == []
+    ask(client, "GET", "/api/v1/campaigns", made_up(2))
+    assert sum("tokens" in query for query in asked) == 1
 
 
 def test_one_token_may_ask_so_often(world: World) -> None:
     """A token's requests in a minute are bounded."""
     read = secret_of(world.factory, Scope.READ)
     with (
-        served(create_app(world.factory, limits=Limits(requests_per_minute=5))) as url,
-        httpx.Client(base_url=url) as client,
+        served(stopped(create_app(world.factory, limits=Limits(requests_per_minute=5)))) as url,
+        httpx.Client(base_url=url, timeout=PATIENCE_S) as client,
     ):
         answers = [ask(client, "GET", "/api/v1/campaigns", read).status_code for _ in range(7)]
     assert answers == [200] * 5 + [429] * 2
@@ -151,15 +213,12 @@ def test_a_session_ends_with_its_token(client: httpx.Client, world: World) -> No
 
 
 def test_a_forged_session_is_none(client: httpx.Client, world: World) -> None:
-    """A cookie with another token's number, a longer life or no signature is refused."""
+    """A cookie that nobody was given, of the right form or not, is refused; so is what the database keeps of one."""
     log_in(client, secret_of(world.factory, Scope.READ))
-    token, end, signature = client.cookies["alservice_session"].split(".")
-    for forged in (
-        f"{int(token) + 1}.{end}.{signature}",
-        f"{token}.{int(end) + 9}.{signature}",
-        f"{token}.{end}.",
-        "x",
-    ):
+    cookie = client.cookies["alservice_session"]
+    with transaction(world.factory.engine) as connection:
+        kept = connection.execute(text("SELECT id, digest FROM web_sessions")).one()
+    for forged in ("1.1795000000.0", "x", cookie[:-1], cookie[::-1], kept.digest, kept.digest[:43], str(kept.id)):
         client.cookies.clear()
         client.cookies.set("alservice_session", forged)
         assert client.get("/").status_code == 303, forged

@@ -1,6 +1,7 @@
 """The webhook as Caesar meets it: logins, limits, repeats and overtaking; and the tallies that come of it."""
 
 import base64
+import logging
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,22 +10,32 @@ from pathlib import Path
 
 import pytest
 import requests
-from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from alservice.adapters.sql.engine import transaction
+from alservice.core.access import Scope
 from alservice.core.ingest_policy import IngestPolicy
 from alservice.errors import BadInput, Conflict, DatabaseUnavailable
+from alservice.factory import Factory
+from alservice.factory.access import create_token, rotate_token
 from alservice.factory.feeds import WebhookLogin, compare_feeds, issue_webhook
-from alservice.web.caesar import MAX_BODY_BYTES, router
+from alservice.web.application import create_app
+from alservice.web.caesar import MAX_BODY_BYTES
+from alservice.web.limits import Limits
 from tests.core.test_reductions import payload
 from tests.services.test_collect_classifications import World
-from tests.support.serving import served
+from tests.support.web_server import served
 from tests.support.worlds import TREE, make_factory
+from tests.web.conftest import stopped
 
 PATH = "/caesar/reductions/test_t0"
+
+
+def issue(factory: Factory, name: str = "test", key: str | None = None) -> WebhookLogin:
+    """Open a campaign's webhook."""
+    return issue_webhook(factory, name, key=key, expires_days=90, actor="test")
 
 
 class Site:
@@ -34,10 +45,8 @@ class Site:
         self.world = World(make_factory(engine, folder))
         self.factory = self.world.factory
         self.world.run()  # learns the workflow's version
-        self.login: WebhookLogin = issue_webhook(self.factory, "test", key=None, actor="test")
-        self.application = FastAPI()
-        self.application.state.factory = self.factory
-        self.application.include_router(router)
+        self.login: WebhookLogin = issue(self.factory)
+        self.application = stopped(create_app(self.factory, limits=Limits(attempts_per_minute=5)))
         self.root = ""
 
     def send(self, path: str = PATH, **options):
@@ -89,12 +98,12 @@ def test_the_newest_is_kept_whatever_came_last(site: Site) -> None:
 @pytest.mark.parametrize("user", ["test", "other", ""])
 @pytest.mark.parametrize("password", ["wrong", "", "Ä\u2028"])
 def test_a_wrong_login_is_401_and_changes_nothing(site: Site, user: str, password: str) -> None:
-    """The answer says how to log in, and not what was wrong."""
+    """The answer says how to log in, and not what was wrong; the body is not read."""
     header = base64.b64encode(f"{user}:{password}".encode()).decode()
-    answer = site.send(json=payload(), headers={"Authorization": f"Basic {header}"})
+    answer = site.send(data=b" " * (MAX_BODY_BYTES + 1), headers={"Authorization": f"Basic {header}"})
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Basic")
-    assert answer.json()["code"] == "webhook-refused"
+    assert answer.json()["code"] == "not-authenticated"
     assert list(site.factory.reductions.list(site.world.campaign.id)) == []
 
 
@@ -105,10 +114,52 @@ def test_without_a_login_the_body_is_not_read(site: Site, header: str | None) ->
     assert site.send("/caesar/reductions/none", data=b"{", headers=headers).status_code == 401
 
 
-def test_another_address_is_404(site: Site) -> None:
-    """A login opens its own door only."""
-    answer = site.post(payload(), path="/caesar/reductions/other_t0")
-    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+def test_a_token_opens_its_own_campaigns_webhook(site: Site) -> None:
+    """Another campaign's key and one that is nobody's are answered alike; a token of no campaign opens every webhook."""
+    site.factory.campaigns.save(replace(site.world.campaign.campaign, name="second"))
+    issue(site.factory, "second")
+    answers = [site.post(payload(), path=f"/caesar/reductions/{key}_t0") for key in ("second", "nobody")]
+    assert [(a.status_code, a.json()["code"]) for a in answers] == [(404, "not-found")] * 2
+    assert answers[0].text.replace("second", "nobody") == answers[1].text
+    everywhere = create_token(site.factory, scope=Scope.INGEST)[1]
+    assert site.post(payload(), auth=("whoever", everywhere)).status_code == 204
+    read = create_token(site.factory, scope=Scope.READ)[1]
+    assert site.post(payload(), auth=("caesar", read)).status_code == 403
+    for odd in ("a%00b_t0", "%20", "x" * 500):
+        assert site.post(payload(), path=f"/caesar/reductions/{odd}").status_code == 422
+
+
+def test_an_ingest_token_made_by_hand_is_the_password(site: Site) -> None:
+    """Kind: documented and not so. `token create --scope ingest` makes what Caesar sends, rotation keeps both going."""
+    token, first = create_token(site.factory, scope=Scope.INGEST, campaign="test")
+    assert site.post(payload(), auth=("caesar", first)).status_code == 204
+    _, second = rotate_token(site.factory, token.name)
+    assert [site.post(payload(), auth=("caesar", secret)).status_code for secret in (first, second)] == [204, 204]
+    _, third = rotate_token(site.factory, token.name, overlap_hours=0)
+    answers = [site.post(payload(), auth=("caesar", secret)).status_code for secret in (second, third)]
+    assert answers == [401, 204]
+
+
+def test_refusals_are_alike_limited_logged_and_counted(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """Kind: a door without a limit. Known and unknown keys are refused in the same words, and wrong ones run out."""
+    wrong = [("caesar", f"als_{n:043}") for n in range(8)]
+    with caplog.at_level(logging.WARNING, logger="alservice.web"):
+        known = site.post(payload(), auth=wrong[0])
+        unknown = site.post(payload(), path="/caesar/reductions/nobody_t0", auth=wrong[1])
+        codes = [site.post(payload(), auth=login).status_code for login in wrong[2:]]
+    assert (known.status_code, known.text) == (unknown.status_code, unknown.text)
+    assert known.headers["www-authenticate"] == unknown.headers["www-authenticate"]
+    assert codes == [401, 401, 401, 429, 429, 429]
+    assert caplog.text.count("POST /caesar/reductions/") == 8
+    assert wrong[0][1] not in caplog.text
+    assert site.post(payload()).status_code == 204, "who has a valid token never waits"
+    scraper = create_token(site.factory, scope=Scope.READ)[1]
+    scraped = requests.get(f"{site.root}/metrics", auth=("any", scraper), timeout=20).text
+    for status, n in (("401", 5), ("429", 3)):
+        line = (
+            f'alservice_http_requests_total{{method="POST",route="/caesar/reductions/{{key}}",status="{status}"}} {n}.0'
+        )
+        assert line in scraped
 
 
 @pytest.mark.parametrize(
@@ -122,9 +173,10 @@ def test_another_address_is_404(site: Site) -> None:
     ],
 )
 def test_what_cannot_be_counted_is_422_with_its_field(site: Site, document: object, field: str) -> None:
-    """Another workflow's, one from the future, another task's: named, and not kept."""
+    """Another workflow's, one from the future, another task's: named in problem JSON, and not kept."""
     answer = site.post(document)
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (422, "bad-reduction", field)
+    assert answer.headers["content-type"] == "application/problem+json"
     assert "a.png" not in answer.text
 
 
@@ -139,7 +191,8 @@ def test_a_body_over_the_limit_is_413(site: Site) -> None:
     """Streamed without a length, too; one byte less is read."""
     auth = site.login.user, site.login.password
     parts = (b" " * 1024 for _ in range(MAX_BODY_BYTES // 1024 + 1))
-    assert site.send(data=parts, auth=auth).status_code == 413
+    refused = site.send(data=parts, auth=auth)
+    assert (refused.status_code, refused.json()["code"]) == (413, "too-large")
     assert site.send(data=b" " * MAX_BODY_BYTES, auth=auth).status_code == 422
 
 
@@ -158,7 +211,7 @@ def test_what_may_pass_is_503(site: Site, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_new_login_ends_the_old_one(site: Site, engine: Engine) -> None:
     """The password is nowhere in the database; the audit knows that a login was issued."""
     old = site.login
-    site.login = issue_webhook(site.factory, "test", key="galaxy_zoo", actor="test")
+    site.login = issue(site.factory, key="galaxy_zoo")
     assert site.post(payload(), path="/caesar/reductions/galaxy_zoo_t0").status_code == 204
     assert (
         site.post(payload(), path="/caesar/reductions/galaxy_zoo_t0", auth=(old.user, old.password)).status_code == 401
@@ -166,7 +219,8 @@ def test_a_new_login_ends_the_old_one(site: Site, engine: Engine) -> None:
     assert site.post(payload(), path=PATH).status_code == 404
     assert site.login.password not in repr(site.login)
     with transaction(engine) as connection:
-        stored = connection.scalars(text("SELECT w::text FROM webhooks w UNION ALL SELECT e::text FROM events e")).all()
+        query = "SELECT w::text FROM webhooks w UNION ALL SELECT e::text FROM events e UNION ALL SELECT t::text FROM tokens t"
+        stored = connection.scalars(text(query)).all()
     assert not any(site.login.password in row for row in stored)
     assert "webhook.issued" in {event.kind for event in site.factory.events.list(site.world.campaign.id)}
 
@@ -188,9 +242,9 @@ def test_a_key_is_one_campaigns(site: Site) -> None:
     """Another campaign cannot take it, and a key that looks like an address with a task is refused."""
     other = site.factory.campaigns.save(replace(site.world.campaign.campaign, name="second"))
     with pytest.raises(Conflict):
-        issue_webhook(site.factory, other.campaign.name, key="test", actor="test")
+        issue(site.factory, other.campaign.name, key="test")
     with pytest.raises(BadInput):
-        issue_webhook(site.factory, other.campaign.name, key="gz_t0", actor="test")
+        issue(site.factory, other.campaign.name, key="gz_t0")
 
 
 def test_the_feeds_are_compared_and_never_added(site: Site) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 
@@ -18,6 +19,8 @@ from typer.testing import CliRunner
 
 from alservice.adapters.sql.engine import transaction
 from alservice.cli import app
+from alservice.factory import open_factory
+from alservice.factory.access import open_session, recognise
 
 START_S = 60
 """Longest wait for a service to listen."""
@@ -70,7 +73,12 @@ def test_tokens_end(engine: Engine) -> None:
     assert "revoked" in run("token", "list")[1]
     for words, said in (
         (("create", "--scope", "read", "--name", "ben"), "[conflict]"),
-        (("create", "--scope", "read", "--expires-days", "0"), "[bad-input]"),
+        (("create", "--scope", "read", "--expires-days", "-1"), "[bad-input]"),
+        (("create", "--scope", "read", "--expires-days", "4000"), "[bad-input]"),
+        (("create", "--scope", "read", "--campaign", "gz"), "[bad-input]"),
+        (("rotate", "nobody"), "[not-found]"),
+        (("rotate", "ben"), "[conflict]"),
+        (("rotate", "ben", "--overlap-hours", "9999"), "[bad-input]"),
         (("create", "--scope", "read", "--name", " "), "[bad-input]"),
         (("revoke", "nobody"), "[not-found]"),
     ):
@@ -78,6 +86,48 @@ def test_tokens_end(engine: Engine) -> None:
         assert code == 1
         assert said in err
     assert run("token", "create", "--scope", "admin")[0] == 2
+
+
+def test_tokens_end_by_default_and_rotate(engine: Engine) -> None:
+    """Kind: good for ever unless somebody thinks of it. 90 days, never when asked; a rotated secret has an overlap."""
+
+    def listed() -> dict[str, dict]:
+        return {token["name"]: token for token in map(json.loads, run("token", "list", "--json")[1].splitlines())}
+
+    first = run("token", "create", "--scope", "read", "--name", "anna")[1].strip()
+    run("token", "create", "--scope", "read", "--name", "prometheus", "--expires-days", "0")
+    created, ends = (datetime.fromisoformat(listed()["anna"][name]) for name in ("created_at", "expires_at"))
+    assert abs(ends - created - timedelta(days=90)) < timedelta(minutes=1)
+    assert listed()["prometheus"]["expires_at"] is None
+    assert "ends never" in run("token", "list")[1]
+    code, out, err = run("token", "rotate", "anna", "--overlap-hours", "2", "--expires-days", "30")
+    second = out.strip()
+    assert (code, second[:4], second != first) == (0, "als_", True)
+    assert "the secret before is good until" in err
+    assert second not in err
+    until = datetime.fromisoformat(listed()["anna"]["previous_until"])
+    assert timedelta(minutes=110) < until - datetime.now(UTC) <= timedelta(minutes=120)
+    assert "opens nothing any more" in run("token", "rotate", "anna", "--overlap-hours", "0")[2]
+    assert listed()["anna"]["previous_until"] is None
+
+
+def test_sessions_are_listed_and_ended(engine: Engine) -> None:
+    """People are logged out by number, by token or all; what is not there is named."""
+    secret = run("token", "create", "--scope", "read", "--name", "anna")[1].strip()
+    assert "nobody is logged in" in run("session", "list")[1]
+    with open_factory() as factory:
+        token = recognise(factory, secret)
+        for browser in ("one", "two", "three"):
+            open_session(factory, token, address="192.0.2.7", user_agent=browser)
+    found = [json.loads(line) for line in run("session", "list", "--json")[1].splitlines()]
+    assert [(session["token_name"], session["user_agent"]) for session in found][-1] == ("anna", "one")
+    assert "192.0.2.7  three" in run("session", "list")[1]
+    assert run("session", "end", str(found[0]["id"]))[1] == "1 sessions ended\n"
+    assert "[not-found]" in run("session", "end", str(found[0]["id"]))[2]
+    assert "[not-found]" in run("session", "end", "--token", "nobody")[2]
+    assert run("session", "end")[0] == 2
+    assert run("session", "end", "--token", "anna")[1] == "2 sessions ended\n"
+    assert run("session", "end", "--all")[1] == "0 sessions ended\n"
 
 
 def test_a_wrong_schema_is_not_served(engine: Engine) -> None:

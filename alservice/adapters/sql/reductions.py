@@ -27,11 +27,11 @@ class SqlWebhookStore:
         self._engine = engine
         self._clock = clock
 
-    def save(self, campaign_id: int, *, key: str, digest: str) -> None:
+    def save(self, campaign_id: int, *, key: str) -> None:
         """Open a campaign's door, in place of its earlier one; see `WebhookStore.save`."""
         table = schema.webhooks
-        new = upsert(table).values(campaign_id=campaign_id, key=key, digest=digest, created_at=self._clock())
-        names = ("key", "digest", "created_at")
+        new = upsert(table).values(campaign_id=campaign_id, key=key, created_at=self._clock())
+        names = ("key", "created_at")
         with transaction(self._engine) as connection:
             connection.execute(
                 new.on_conflict_do_update(
@@ -44,7 +44,7 @@ class SqlWebhookStore:
         table, versions = schema.webhooks, schema.campaign_versions
         workflow_id = versions.c.document["zooniverse"]["workflow_id"].astext.cast(BigInteger)
         wanted = (
-            select(table.c.campaign_id, workflow_id.label("workflow_id"), table.c.digest)
+            select(table.c.campaign_id, workflow_id.label("workflow_id"))
             .join_from(table, versions, versions.c.campaign_id == table.c.campaign_id)
             .where(table.c.key == key)
             .order_by(versions.c.version.desc())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, Engine, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from alservice.adapters.sql import schema
@@ -25,6 +25,7 @@ CLAIM_LIFE: Final = timedelta(minutes=5)
 
 _TOKENS = schema.tokens
 _COLUMNS = columns_of(_TOKENS, Token)
+_SESSIONS = schema.web_sessions
 _ANSWERS = schema.answered_requests
 
 
@@ -35,13 +36,31 @@ class SqlTokenStore:
         self._engine = engine
         self._clock = clock
 
-    def create(self, *, name: str, scope: Scope, digest: str, expires_at: datetime | None) -> Token:
-        """Keep a new token; raises `Conflict` when the name was ever used."""
+    def create(
+        self,
+        *,
+        name: str,
+        scope: Scope,
+        digest: str,
+        expires_at: datetime | None,
+        campaign_id: int | None = None,
+        ends_others: bool = False,
+    ) -> Token:
+        """Keep a new token; raises `Conflict` when the name was ever used.
+
+        Parameters
+        ----------
+        ends_others
+            Whether the campaign's earlier tokens end with it, in the same transaction.
+        """
+        now = self._clock()
         new = upsert(_TOKENS).values(
-            name=name, scope=scope, digest=digest, created_at=self._clock(), expires_at=expires_at
+            name=name, scope=scope, digest=digest, created_at=now, expires_at=expires_at, campaign_id=campaign_id
         )
         new = new.on_conflict_do_nothing(index_elements=["name"])
         with transaction(self._engine) as connection:
+            if ends_others:
+                _end(connection, (_TOKENS.c.campaign_id == campaign_id) & _TOKENS.c.revoked_at.is_(None), now)
             row = connection.execute(new.returning(*_COLUMNS)).mappings().one_or_none()
         if row is None:
             raise Conflict(f"there is or was a token {name!r}: events name it, so choose another name", name=name)
@@ -54,23 +73,48 @@ class SqlTokenStore:
             return [Token(**row) for row in rows]
 
     def revoke(self, name: str) -> Token:
-        """End a token now; one that is revoked stays as it is. Raises `NotFound`."""
-        now = self._clock()
-        ended = update(_TOKENS).where(_TOKENS.c.name == name, _TOKENS.c.revoked_at.is_(None)).values(revoked_at=now)
+        """End a token and its sessions now; one that is revoked stays as it is. Raises `NotFound`."""
         with transaction(self._engine) as connection:
-            connection.execute(ended)
+            _end(connection, (_TOKENS.c.name == name) & _TOKENS.c.revoked_at.is_(None), self._clock())
             row = connection.execute(select(*_COLUMNS).where(_TOKENS.c.name == name)).mappings().one_or_none()
         if row is None:
             raise NotFound(f"there is no token {name!r}", name=name)
         return Token(**row)
 
-    def find(self, digest: str) -> Token | None:
-        """Return the token of a secret's digest."""
-        return self._one(_TOKENS.c.digest == digest)
+    def rotate(self, name: str, *, digest: str, expires_at: datetime | None, overlap: timedelta) -> Token:
+        """Give a token another secret; the one before is good for the overlap, at most to the end it had.
 
-    def get(self, token_id: int) -> Token | None:
-        """Return a token by id."""
-        return self._one(_TOKENS.c.id == token_id)
+        Without an overlap its sessions end too: whoever knows the old secret may have opened them.
+
+        Raises
+        ------
+        NotFound, Conflict
+            There is no such token, or it is revoked.
+        """
+        now = self._clock()
+        with transaction(self._engine) as connection:
+            old = connection.execute(select(_TOKENS).where(_TOKENS.c.name == name).with_for_update()).one_or_none()
+            if old is None:
+                raise NotFound(f"there is no token {name!r}", name=name)
+            if old.revoked_at is not None:
+                raise Conflict(f"the token {name} is revoked: make another one", name=name)
+            until = now + overlap if old.expires_at is None else min(now + overlap, old.expires_at)
+            goes_on = until > now
+            changed = update(_TOKENS).where(_TOKENS.c.id == old.id)
+            changed = changed.values(
+                digest=digest,
+                expires_at=expires_at,
+                previous_digest=old.digest if goes_on else None,
+                previous_until=until if goes_on else None,
+            )
+            if not goes_on:
+                connection.execute(delete(_SESSIONS).where(_SESSIONS.c.token_id == old.id))
+            return Token(**connection.execute(changed.returning(*_COLUMNS)).mappings().one())
+
+    def find(self, digest: str) -> Token | None:
+        """Return the token of a secret's digest, of the present secret or of the one before while that is good."""
+        before = (_TOKENS.c.previous_digest == digest) & (_TOKENS.c.previous_until > self._clock())
+        return self._one((_TOKENS.c.digest == digest) | before)
 
     def used(self, token: Token) -> None:
         """Record that a token was used just now, to the minute."""
@@ -84,6 +128,12 @@ class SqlTokenStore:
         with transaction(self._engine) as connection:
             row = connection.execute(select(*_COLUMNS).where(condition)).mappings().one_or_none()
         return None if row is None else Token(**row)
+
+
+def _end(connection: Connection, those: ColumnElement[bool], now: datetime) -> None:
+    ended = update(_TOKENS).where(those).values(revoked_at=now, previous_digest=None, previous_until=None)
+    ids = connection.scalars(ended.returning(_TOKENS.c.id)).all()
+    connection.execute(delete(_SESSIONS).where(_SESSIONS.c.token_id.in_(ids)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

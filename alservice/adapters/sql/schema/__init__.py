@@ -37,7 +37,7 @@ from alservice.adapters.sql.schema.models import (
 )
 from alservice.adapters.sql.schema.operations import call_totals, cycle_runs, leases, sent_steps
 from alservice.adapters.sql.schema.subjects import subjects
-from alservice.adapters.sql.schema.web import answered_requests, campaign_pauses, tokens
+from alservice.adapters.sql.schema.web import answered_requests, campaign_pauses, tokens, web_sessions
 
 __all__ = [
     "APPEND_ONLY",
@@ -77,6 +77,7 @@ __all__ = [
     "tally_faults",
     "tokens",
     "training_snapshots",
+    "web_sessions",
     "webhooks",
     "workflow_versions",
 ]

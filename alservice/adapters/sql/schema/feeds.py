@@ -11,9 +11,8 @@ webhooks = Table(
     "webhooks",
     metadata,
     references("campaigns", primary_key=True),
+    # Its address; tokens of scope ingest open it.
     Column("key", Text, nullable=False, unique=True),
-    # Keyed hash of user name and password: what opens the door is stored nowhere.
-    Column("digest", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
 )
 
