@@ -33,6 +33,10 @@ class Settings(BaseSettings):
     zooniverse_password: SecretStr | None = Field(default=None, description="Password of that login.")
     zooniverse_client_id: str | None = Field(default=None, description="OAuth application, instead of a login.")
     zooniverse_client_secret: SecretStr | None = Field(default=None, description="Secret of that application.")
+    zooniverse_endpoint: str | None = Field(
+        default=None,
+        description="Another Panoptes that campaigns may name, beside Zooniverse's sites and loopback.",
+    )
     user_hash_key: SecretStr | None = Field(
         default=None, description="Key of the hash that replaces user ids; unset makes one in the work folder."
     )

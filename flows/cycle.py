@@ -23,7 +23,7 @@ from alservice.core.cycles import CycleState
 from alservice.errors import LeaseHeld, LeaseLost
 from alservice.factory import open_factory
 from alservice.factory.operations import paused
-from alservice.factory.rehearsal import open_zooniverse
+from alservice.factory.standin import open_zooniverse
 from flows.artifacts import cycle_artifact
 from flows.cancelling import cancel_cycle
 from flows.elsewhere import HEAVY, send_step

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from alservice.core.cycles import CycleState
 from alservice.errors import Terminal
 from alservice.factory import open_factory
-from alservice.factory.rehearsal import REHEARSAL, cycles_done, open_zooniverse, prepare_rehearsal
+from alservice.factory.rehearsal import REHEARSAL, cycles_done, prepare_rehearsal
+from alservice.factory.standin import open_zooniverse
 from flows.artifacts import cycle_artifact
 from flows.cycle import turn
 from flows.leases import working_on

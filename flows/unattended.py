@@ -8,7 +8,7 @@ from prefect.states import Completed
 
 from alservice.errors import Terminal
 from alservice.factory import Finding, diagnose, feeds, open_factory
-from alservice.factory.rehearsal import open_zooniverse
+from alservice.factory.standin import open_zooniverse
 from alservice.factory.unattended import predict_newest
 from flows.artifacts import findings_artifact, reconcile_artifact
 from flows.naming import first_name, labelled

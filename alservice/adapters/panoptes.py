@@ -1,40 +1,46 @@
 """Connections to Zooniverse through panoptes_client, the only place that imports it.
 
 Of the client we use the login, the tokens and one call, `http_request`. Its objects retry creates, drop
-failed uploads, take empty refusals for success and never time out; `panoptes_http` judges replies.
+failed uploads, take empty refusals for success and never time out; `panoptes_http` judges replies. None of the
+environment variables that it knows is read: whatever they say, a campaign talks to its own endpoint with the
+credentials of our settings.
 """
 
 from __future__ import annotations
 
+import logging
+import threading
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
 import requests
-from panoptes_client.panoptes import Panoptes, PanoptesAPIException
 from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidSchema
 
 from alservice.adapters.panoptes_api import Call
 from alservice.adapters.panoptes_http import (
     Media,
     NoAnswer,
     Timeouts,
-    as_it_is,
     judge,
     judge_login,
     never_sent,
 )
-from alservice.errors import BadConfig, ZooniverseUnavailable
+from alservice.adapters.sessions import Session
+from alservice.errors import BadConfig, ZooniverseRefused, ZooniverseUnavailable
 
-_LIST_PAGE: Final = 200
-"""Subjects or sets asked for per page: production's cap; more is silently clipped."""
+_NOT_ASKED: Final = "-"
+"""Given to the client's constructor for what it would otherwise ask the environment; put right before any use."""
+
+_IMPORTING: Final = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Credentials:
     """A user's login and password, or an application's id and secret; exactly one pair.
 
-    A user logs in through the client's own application, or the one that ``PANOPTES_CLIENT_ID`` names.
+    A user logs in through the client's own application.
     """
 
     username: str | None = None
@@ -55,35 +61,33 @@ class Credentials:
 
 
 class ClientConnection:
-    """One thread's client and files; both share a pool, so a thread holds one connection per host."""
+    """One thread's client and files; both share a pool, so a thread holds one connection per host.
+
+    The client's session, which carries login and token, reaches the endpoint and no other server.
+    """
 
     def __init__(self, endpoint: str, credentials: Credentials, timeouts: Timeouts) -> None:
+        self._endpoint = endpoint
         self._api_root = f"{endpoint}/api/"
-        # Empty credentials keep the constructor from the environment, and from a login that cannot time out.
-        self._client: Any = Panoptes(endpoint=endpoint, username="", password="")
-        self._client.username, self._client.password = credentials.username, credentials.password
-        self._client.client_id = credentials.client_id or self._client.client_id
-        self._client.client_secret = credentials.client_secret
-        session = self._client.session
-        session.request = partial(session.request, timeout=(timeouts.connect_s, timeouts.read_s))
-        session.hooks["response"].append(self._judge_login)
-        files = requests.Session()
+        self._library = _import_library()
+        self._client = _make_client(self._library, endpoint, credentials)
         adapter = HTTPAdapter()
-        for each in (session, files):
-            each.auth = as_it_is
-            each.mount("http://", adapter)
-            each.mount("https://", adapter)
-        self.media = Media(files, timeouts)
+        session = self._client.session = Session(endpoint, is_confined=True, adapter=adapter)
+        # The client's calls name no time-out.
+        self._client.session.request = partial(session.request, timeout=(timeouts.connect_s, timeouts.read_s))
+        session.hooks["response"].append(self._judge_login)
+        self.media = Media(Session(endpoint, adapter=adapter), timeouts)
 
     def send(self, call: Call) -> requests.Response:
         """Send one call, once, and return its success; see `Connection.send`."""
         try:
-            with self._client:  # else its classes would find an anonymous client of the public site
-                response: requests.Response = self._client.http_request(
-                    call.method, call.path, dict(call.where), {}, json=call.body, etag=call.etag
-                )
-        except PanoptesAPIException as error:
+            response: requests.Response = self._client.http_request(
+                call.method, call.path, dict(call.where), {}, json=call.body, etag=call.etag
+            )
+        except self._library.PanoptesAPIException as error:
             raise NoAnswer(f"{call}: {error}") from error
+        except InvalidSchema as error:
+            raise ZooniverseRefused(f"{call}: {self._endpoint} sends it on to another server") from error
         except requests.RequestException as error:
             raise self._lost(error, call) from error
         except (KeyError, TypeError, ValueError) as error:
@@ -101,3 +105,31 @@ class ClientConnection:
         at_login = url is not None and not url.startswith(self._api_root)
         kind = ZooniverseUnavailable if at_login or never_sent(error) else NoAnswer
         return kind(f"{call}: {type(error).__name__} at {self._api_root}")
+
+
+def _import_library() -> Any:
+    """Import the client and leave the root logger as it was: the import configures it, as ``PANOPTES_DEBUG`` says."""
+    with _IMPORTING:
+        root = logging.getLogger()
+        level, handlers = root.level, root.handlers[:]
+        from panoptes_client import panoptes
+
+        root.setLevel(level)
+        root.handlers[:] = handlers
+    return panoptes
+
+
+def _make_client(library: Any, endpoint: str, credentials: Credentials) -> Any:
+    """Return a client that was told everything; an empty login keeps its constructor from logging in."""
+    applications = vars(library.Panoptes)["_endpoint_client_ids"]
+    client = library.Panoptes(
+        endpoint=endpoint,
+        username="",
+        password="",
+        client_id=credentials.client_id or applications.get(endpoint, applications["default"]),
+        client_secret=_NOT_ASKED,
+        redirect_url=_NOT_ASKED,
+    )
+    client.username, client.password = credentials.username, credentials.password
+    client.client_secret, client.redirect_url = credentials.client_secret, None
+    return client

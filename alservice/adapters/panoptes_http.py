@@ -199,11 +199,6 @@ class Media:
                 raise ZooniverseUnavailable(f"{what}: {type(error).__name__}") from error
 
 
-def as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Authorise a request with what it carries: else ``.netrc`` would overrule its token, or give it one."""
-    return request
-
-
 def _bounded(response: requests.Response, what: str) -> bytes:
     data = bytearray()
     for chunk in response.iter_content(64 * 1024):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -35,6 +34,7 @@ from alservice.core.classifications import RawClassification
 from alservice.core.retry import RetryPolicy
 from alservice.core.subjects import CreatedSubject, RemoteSubject, SubjectDraft, SubjectStatus
 from alservice.core.workflows import RetirementRule, Workflow
+from alservice.core.zooniverse_target import check_endpoint
 from alservice.errors import BadConfig, NotFound, OutcomeUnknown, ZooniverseRefused, ZooniverseUnavailable
 
 _LIST_PAGE: Final = 200
@@ -49,8 +49,7 @@ class PanoptesZooniverse:
     Parameters
     ----------
     endpoint
-        Base URL without a trailing slash; ``PANOPTES_ENDPOINT`` must say the same, so that no client made
-        anywhere in this process reaches the public site by default.
+        Base URL without a trailing slash.
     user_hash_key
         1 to 64 secret bytes that turn user ids into pseudonyms.
     sleep, chance
@@ -75,10 +74,7 @@ class PanoptesZooniverse:
         sleep: Callable[[float], None],
         chance: Callable[[], float],
     ) -> None:
-        if not endpoint.startswith(("http://", "https://")) or endpoint.endswith("/"):
-            raise BadConfig(f"Zooniverse endpoint {endpoint!r} must be a URL without a trailing slash")
-        if os.environ.get("PANOPTES_ENDPOINT") != endpoint:
-            raise BadConfig(f"PANOPTES_ENDPOINT must be {endpoint!r}: the default is the public site")
+        check_endpoint(endpoint)
         if not 1 <= len(user_hash_key) <= 64:
             raise BadConfig(f"the user hash key must have 1 to 64 bytes, not {len(user_hash_key)}")
         self._credentials = credentials

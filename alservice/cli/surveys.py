@@ -25,7 +25,7 @@ def create_campaign(
 
     campaign = load_campaign_file(config)
     with opened() as factory:
-        row = factory.campaigns.save(campaign)
+        row = factory.save_campaign(campaign)
     typer.echo(f"campaign {campaign.name} is at version {row.version}")
 
 
@@ -33,7 +33,7 @@ def create_campaign(
 def validate_campaign(campaign: CampaignName, workdir: Workdir = None) -> None:
     """Compare the live workflow with the campaign's tree; fail on a mismatch."""
     use(workdir)
-    from alservice.factory.rehearsal import open_zooniverse
+    from alservice.factory.standin import open_zooniverse
 
     with opened() as factory, open_zooniverse(factory, campaign):
         answer_maps = factory.validate_campaign(campaign)

@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
+from urllib.parse import urlsplit
 
 from alservice.core.checks import STRICT, require
+
+SITES: Final = ("https://www.zooniverse.org", "https://panoptes-staging.zooniverse.org")
+"""The real Zooniverse, and the site on which its changes are tried."""
+
+_ENDPOINT: Final = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether a URL's host is this machine, by address or as ``localhost``."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Raise `BadConfig` for what is no endpoint: scheme, host and maybe a port, and nothing else.
+
+    A login does not belong into an address, which is stored and shown; the message does not repeat it.
+    """
+    require("@" not in endpoint, "zooniverse.endpoint must not contain a login: set ALSERVICE_ZOONIVERSE_USERNAME")
+    form = "scheme://host or scheme://host:port, http or https, without a slash at its end"
+    require(_ENDPOINT.fullmatch(endpoint) is not None, f"zooniverse.endpoint must be 'standin' or {form}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +60,8 @@ class ZooniverseTarget:
     Parameters
     ----------
     endpoint
-        ``standin`` for the local stand-in of a rehearsal, else a URL without a trailing slash.
+        ``standin`` for the work folder's own stand-in; else one of `SITES`, or of a stand-in on this machine's
+        loopback. Any other needs the permission of the setting ``zooniverse_endpoint``.
     subject_set
         Display name of the set that cycles link their subjects to.
     mode
@@ -59,9 +87,8 @@ class ZooniverseTarget:
     pool_id_field: str = "#survey_id"
 
     def __post_init__(self) -> None:
-        ok = self.endpoint == "standin" or self.endpoint.startswith(("http://", "https://"))
-        require(ok, f"zooniverse.endpoint must be 'standin' or a URL, not {self.endpoint!r}")
-        require(not self.endpoint.endswith("/"), "zooniverse.endpoint must not end with a slash")
+        if not self.is_standin:
+            check_endpoint(self.endpoint)
         require(self.project_id > 0 and self.workflow_id > 0, "zooniverse ids must be positive")
         has_pool = bool(self.pool_subject_set)
         require(
@@ -84,3 +111,8 @@ class ZooniverseTarget:
     def is_standin(self) -> bool:
         """Whether this is a rehearsal on the local stand-in."""
         return self.endpoint == "standin"
+
+    @property
+    def needs_permission(self) -> bool:
+        """Whether the endpoint is neither Zooniverse's nor on this machine."""
+        return not (self.is_standin or self.endpoint in SITES or is_loopback(self.endpoint))

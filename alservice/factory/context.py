@@ -37,8 +37,11 @@ PREFECT_SERVER = "prefect.server.api.server:create_app"
 ORPHANED = 1
 """Parent of a process whose own parent is gone."""
 
+ENDPOINT = "PANOPTES_ENDPOINT"
+"""Where the library's clients go that are told nothing."""
+
 NOWHERE = "http://127.0.0.1:9"
-"""Endpoint of a process that has not chosen one: the discard port of this machine, never the real site."""
+"""Endpoint of a client that was told none: the discard port of this machine, never the real site."""
 
 
 def utc_now() -> datetime:
@@ -70,7 +73,7 @@ def open_as(
         A part cannot be opened; the message says which and what to do.
     """
     settings = settings or load_settings()
-    os.environ.setdefault("PANOPTES_ENDPOINT", NOWHERE)
+    fence_client()
     folder = make_folder(settings.folder)
     with ExitStack() as stack:
         engine = make_engine(stack.enter_context(database_url(settings)))
@@ -88,6 +91,17 @@ def open_as(
             progress=progress or process_progress(),
             secret=lambda name: folder_secret(folder, name),
         )
+
+
+def fence_client() -> None:
+    """Take the Zooniverse client's variables from this process and its children; a client told nothing finds nobody.
+
+    The library would read them, and without an endpoint its silent default, in each new thread, is the public site.
+    """
+    os.environ[ENDPOINT] = NOWHERE
+    for name in list(os.environ):
+        if name.startswith("PANOPTES_") and name != ENDPOINT:
+            del os.environ[name]
 
 
 @contextmanager

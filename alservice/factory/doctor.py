@@ -14,7 +14,7 @@ from alservice.adapters.sql.engine import check_schema, make_engine, schema_stat
 from alservice.errors import AlserviceError, PrefectUnavailable, StorageFull
 from alservice.factory.context import database_url, make_folder
 from alservice.factory.opening import open_factory
-from alservice.factory.rehearsal import open_zooniverse
+from alservice.factory.standin import open_zooniverse
 from alservice.model.device import resolve_device
 from alservice.settings import Settings, load_settings
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
@@ -26,13 +22,12 @@ from alservice.core.catalogues import CatalogueFault, CatalogueRow, evaluation_f
 from alservice.core.cycles import Cycle, CycleState
 from alservice.core.states import SubjectState
 from alservice.core.tree import Tree, load_tree
-from alservice.errors import Conflict, NotFound, ZooniverseUnavailable
+from alservice.errors import Conflict, NotFound
 from alservice.factory.jobs import Factory
-from alservice.factory.zooniverse import STANDIN_USER
+from alservice.factory.standin import standin_endpoint
 from alservice.files import sha256_of_file
 from alservice.ports import Zooniverse
 from alservice.rehearsal.sky import synthetic_sky
-from alservice.rehearsal.standin import Standin, StandinConfig
 from alservice.rehearsal.volunteers import Assignment, Volunteers
 
 REHEARSAL = "rehearsal"
@@ -179,7 +174,7 @@ def ask_volunteers(factory: Factory, cycle_id: int) -> int:
     sent = 0
     for votes, tier in campaign.by_tier().items():
         volunteers = Volunteers(
-            endpoint=os.environ["PANOPTES_ENDPOINT"],
+            endpoint=standin_endpoint(factory),
             project_id=tier.zooniverse.project_id,
             workflow_id=tier.zooniverse.workflow_id,
             tree=load_tree(campaign.tree),
@@ -207,62 +202,3 @@ def cycles_done(factory: Factory) -> int:
     """Return how many cycles of the rehearsal are done."""
     row = factory.campaigns.get(REHEARSAL)
     return sum(cycle.state is CycleState.DONE for cycle in factory.cycles.list(row.id))
-
-
-@contextmanager
-def open_zooniverse(factory: Factory, name: str) -> Iterator[None]:
-    """Have a campaign's Zooniverse at hand: in a rehearsal its stand-in, which is started; else nothing is needed."""
-    with ExitStack() as stack:
-        if factory.campaigns.get(name).campaign.zooniverse.is_standin:
-            stack.enter_context(open_standin(factory))
-        yield
-
-
-@contextmanager
-def open_standin(factory: Factory) -> Iterator[str]:
-    """Yield the endpoint of the work folder's local Zooniverse, started unless it is served already.
-
-    The endpoint goes into this process's environment, so that nothing in it can reach the real site. The process
-    that holds the lock serves; the kernel frees it when that process ends, however it ends.
-    """
-    folder = factory.settings.folder / "standin"
-    folder.mkdir(parents=True, exist_ok=True)
-    before = os.environ.get("PANOPTES_ENDPOINT")
-    with ExitStack() as stack:
-        lock = stack.enter_context((folder / "serving.lock").open("a"))
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            endpoint = _other_endpoint(folder)
-        else:
-            endpoint = _serve(factory, folder, stack)
-        os.environ["PANOPTES_ENDPOINT"] = endpoint
-        try:
-            yield endpoint
-        finally:
-            if before is not None:
-                os.environ["PANOPTES_ENDPOINT"] = before
-
-
-def _serve(factory: Factory, folder: Path, stack: ExitStack) -> str:
-    config = StandinConfig(
-        state=folder,
-        users=((STANDIN_USER, factory.secret("standin-password")),),
-        subject_limit=1_000_000,  # a rehearsal may be larger than a new account's allowance
-    )
-    endpoint = stack.enter_context(Standin(config)).endpoint
-    part = folder / f"endpoint.{os.getpid()}"
-    part.write_text(endpoint, encoding="ascii")
-    part.replace(folder / "endpoint")
-    return endpoint
-
-
-def _other_endpoint(folder: Path, *, wait_s: float = 10.0) -> str:
-    """Return the endpoint that another process wrote; it may be a moment behind its lock."""
-    until = time.monotonic() + wait_s
-    while time.monotonic() < until:
-        path = folder / "endpoint"
-        if path.exists():
-            return path.read_text(encoding="ascii")
-        time.sleep(0.1)
-    raise ZooniverseUnavailable(f"another process serves the stand-in of {folder}, but its address is not known")

@@ -1,12 +1,105 @@
-"""The stand-in as a program of its own: ``alservice standin``."""
+"""The local Zooniverse: a work folder's own, started for whoever needs it, and ``alservice standin``.
+
+A stand-in that serves a folder holds a lock on it and leaves its address there, so that every process and thread
+finds it, and none finds one that is gone: the kernel frees the lock when its process ends, however it ends.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from alservice.errors import BadConfig
+from alservice.errors import BadConfig, ZooniverseUnavailable
+from alservice.factory.stores import Stores
 from alservice.rehearsal.standin import Standin, StandinConfig, generate_credentials, known_logins
+from alservice.rehearsal.volunteer_client import loopback_address
+
+STANDIN_USER = "surveyor"
+"""Login of the rehearsal project's owner."""
+
+
+@contextmanager
+def open_zooniverse(factory: Stores, name: str) -> Iterator[None]:
+    """Have a campaign's Zooniverse at hand: in a rehearsal its stand-in, which is started; else nothing is needed."""
+    with ExitStack() as stack:
+        if factory.campaigns.get(name).campaign.zooniverse.is_standin:
+            stack.enter_context(open_standin(factory))
+        yield
+
+
+@contextmanager
+def open_standin(factory: Stores) -> Iterator[str]:
+    """Yield the endpoint of the work folder's local Zooniverse, started unless it is served already."""
+    folder = _folder(factory)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        with _door(folder):
+            endpoint = _served_at(folder)
+            if endpoint is None:
+                config = StandinConfig(
+                    state=folder,
+                    users=((STANDIN_USER, factory.secret("standin-password")),),
+                    subject_limit=1_000_000,  # a rehearsal may be larger than a new account's allowance
+                )
+                endpoint = stack.enter_context(_announced(Standin(config), folder))
+        yield endpoint
+
+
+def standin_endpoint(factory: Stores) -> str:
+    """Return the endpoint of the work folder's stand-in, which some process serves.
+
+    Raises
+    ------
+    ZooniverseUnavailable
+        Nobody serves it.
+    RealSiteRefused
+        Its address is not on this machine: somebody else wrote it.
+    """
+    folder = _folder(factory)
+    endpoint = None
+    if folder.is_dir():
+        with _door(folder):
+            endpoint = _served_at(folder)
+    if endpoint is None:
+        raise ZooniverseUnavailable(f"the stand-in of {folder} is not running")
+    loopback_address(endpoint)
+    return endpoint
+
+
+def _folder(factory: Stores) -> Path:
+    return factory.settings.folder / "standin"
+
+
+@contextmanager
+def _door(folder: Path) -> Iterator[None]:
+    """Let one process at a time start or look for a folder's stand-in."""
+    with (folder / "door.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _served_at(folder: Path) -> str | None:
+    """Return where a folder is served, None if it is not; behind the door."""
+    with (folder / "serving.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return (folder / "endpoint").read_text(encoding="ascii")
+    return None
+
+
+@contextmanager
+def _announced(standin: Standin, folder: Path) -> Iterator[str]:
+    """Serve, and leave the address in the folder; to be entered behind the door."""
+    with (folder / "serving.lock").open("a") as lock, standin:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        part = folder / f"endpoint.{os.getpid()}"
+        part.write_text(standin.endpoint, encoding="ascii")
+        part.replace(folder / "endpoint")
+        yield standin.endpoint
 
 
 def serve_standin(
@@ -49,7 +142,9 @@ def serve_standin(
     standin = Standin(config)
     for login, password in invented:
         say(f"login {login} password {password}")
-    with standin:
+    with ExitStack() as stack:
+        with _door(state):
+            stack.enter_context(_announced(standin, state))
         say(f"serving project {config.project_id}, workflow {config.workflow_id} at {standin.endpoint}")
         standin.wait()
 

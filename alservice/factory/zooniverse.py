@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Sequence
@@ -13,11 +12,14 @@ from alservice.adapters.panoptes import Credentials
 from alservice.adapters.panoptes_http import Timeouts
 from alservice.adapters.panoptes_zooniverse import PanoptesZooniverse
 from alservice.core.campaign import Campaign
+from alservice.core.records import CampaignRow
 from alservice.core.retry import RetryPolicy
 from alservice.core.tree import load_tree
 from alservice.core.workflows import AnswerMap
-from alservice.errors import BadConfig
+from alservice.core.zooniverse_target import ZooniverseTarget
+from alservice.errors import BadConfig, Terminal
 from alservice.factory.ingest import IngestFactory
+from alservice.factory.standin import STANDIN_USER, open_zooniverse, standin_endpoint
 from alservice.ports import Zooniverse
 from alservice.services.ask_votes import AskVotes
 from alservice.services.collect_classifications import CollectClassifications
@@ -33,8 +35,12 @@ from alservice.services.validate_campaign import ValidateCampaign
 STANDIN_POLICY = PublishPolicy(connections=8, settle_s=0.2, allowance=None)
 """On this machine a request is over when its answer is, and nobody counts uploads."""
 
-STANDIN_USER = "surveyor"
-"""Login of the rehearsal project's owner."""
+
+class EndpointNotAllowed(Terminal):
+    """A campaign names a server that is neither Zooniverse's nor on this machine, and no setting allows it."""
+
+    code = "endpoint-not-allowed"
+    remedy = "Correct zooniverse.endpoint of the campaign, or set ALSERVICE_ZOONIVERSE_ENDPOINT to it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,21 +64,30 @@ class ZooniverseFactory(IngestFactory):
     def ingest_api(self, name: str) -> IngestReport:
         """Read the classifications of a campaign's project, from the cursor on."""
         row = self.campaigns.get(name)
-        return self.collect(row.campaign).read(row, load_tree(row.campaign.tree))
+        with open_zooniverse(self, name):
+            return self.collect(row.campaign).read(row, load_tree(row.campaign.tree))
+
+    def save_campaign(self, campaign: Campaign) -> CampaignRow:
+        """Save a campaign whose endpoint is allowed here; raises `EndpointNotAllowed`."""
+        self._check_allowed(campaign.zooniverse)
+        return self.campaigns.save(campaign)
 
     def zooniverse(self, campaign: Campaign) -> Zooniverse:
-        """Return Zooniverse as a campaign names it; the endpoint is fixed in this process's environment first.
+        """Return Zooniverse as a campaign names it.
 
         Raises
         ------
         BadConfig
-            No credentials are set, or the stand-in of a rehearsal is not running.
+            No credentials are set.
+        EndpointNotAllowed
+            The campaign names a server that nobody here has allowed.
+        ZooniverseUnavailable
+            The stand-in of a rehearsal is not running.
         """
         target = campaign.zooniverse
-        endpoint = os.environ["PANOPTES_ENDPOINT"] if target.is_standin else target.endpoint
-        os.environ["PANOPTES_ENDPOINT"] = endpoint
+        self._check_allowed(target)
         return PanoptesZooniverse(
-            endpoint=endpoint,
+            endpoint=standin_endpoint(self) if target.is_standin else target.endpoint,
             credentials=self._credentials(campaign),
             project_id=target.project_id,
             workflow_id=target.workflow_id,
@@ -156,6 +171,10 @@ class ZooniverseFactory(IngestFactory):
     def ask_votes(self, actor: str) -> AskVotes:
         """More or fewer votes of galaxies that volunteers know."""
         return AskVotes(self.ledger, self.events, self.clock, actor=actor)
+
+    def _check_allowed(self, target: ZooniverseTarget) -> None:
+        if target.needs_permission and target.endpoint != self.settings.zooniverse_endpoint:
+            raise EndpointNotAllowed(f"no setting allows the endpoint {target.endpoint}", endpoint=target.endpoint)
 
     def _credentials(self, campaign: Campaign) -> Credentials:
         if campaign.zooniverse.is_standin:

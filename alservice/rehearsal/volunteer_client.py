@@ -7,7 +7,6 @@ neither).
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
 from alservice.core.workflows import Workflow
+from alservice.core.zooniverse_target import is_loopback
 from alservice.errors import Terminal, ZooniverseRefused, ZooniverseUnavailable
 from alservice.rehearsal.standin.config import PUBLIC_CLIENT_ID
 
@@ -43,16 +43,9 @@ def loopback_address(endpoint: str) -> tuple[str, int]:
     """
     parts = urlsplit(endpoint)
     host = parts.hostname or ""
-    if parts.scheme != "http" or not (host == "localhost" or _is_loopback(host)):
+    if parts.scheme != "http" or not is_loopback(endpoint):
         raise RealSiteRefused(f"simulated volunteers may not vote at {endpoint!r}: it is not loopback", host=host)
     return host, parts.port or 80
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class VolunteerClient:

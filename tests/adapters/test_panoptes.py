@@ -1,9 +1,16 @@
 """The real panoptes-client through our adapter, against the stand-in and its faults."""
 
 import json
+import logging
+import os
 import socket
+import subprocess
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
@@ -26,6 +33,7 @@ from alservice.errors import (
     ZooniverseUnavailable,
 )
 from alservice.rehearsal.standin import Standin, StandinConfig
+from tests.support.shared import ROOT
 
 PNG = "image/png"
 NEVER = RetirementRule(count=None)
@@ -50,10 +58,9 @@ TASKS = {
 class Site:
     """A stand-in, its fault hooks, and an adapter on it that never really sleeps."""
 
-    def __init__(self, standin, monkeypatch):
+    def __init__(self, standin):
         self.endpoint = standin.endpoint
         self.slept = []
-        monkeypatch.setenv("PANOPTES_ENDPOINT", self.endpoint)
         self.zooniverse = self.adapter()
 
     def adapter(self, **changes):
@@ -105,7 +112,7 @@ def fault(path, kind="status", **fields):
 
 
 @pytest.fixture
-def start(tmp_path, monkeypatch):
+def start(tmp_path):
     """Start a stand-in with some settings and return its site."""
     running = []
 
@@ -118,7 +125,7 @@ def start(tmp_path, monkeypatch):
         )
         standin = Standin(config)
         running.append(standin)
-        return Site(standin.__enter__(), monkeypatch)
+        return Site(standin.__enter__())
 
     yield started
     for standin in running:
@@ -190,20 +197,13 @@ def test_credentials_are_one_pair_and_stay_secret():
     assert "hush" not in repr(Credentials(client_id="a", client_secret="hush"))
 
 
-@pytest.mark.parametrize("endpoint", ["", "http://localhost:1/", "localhost"])
-def test_an_unusable_endpoint_is_refused(site, monkeypatch, endpoint):
-    """An empty one would mean the public site."""
-    monkeypatch.setenv("PANOPTES_ENDPOINT", endpoint)
+@pytest.mark.parametrize("endpoint", ["", "http://localhost:1/", "localhost", "http://me:mine@localhost:1"])
+def test_an_unusable_endpoint_is_refused(site, endpoint):
+    """An empty one would mean the public site; a login in it would be stored and shown."""
     site.endpoint = endpoint
-    with pytest.raises(BadConfig):
+    with pytest.raises(BadConfig) as refusal:
         site.adapter()
-
-
-def test_the_environment_must_name_the_same_endpoint(site, monkeypatch):
-    """Without it, any client made elsewhere in the process would reach the public site."""
-    monkeypatch.delenv("PANOPTES_ENDPOINT")
-    with pytest.raises(BadConfig, match="PANOPTES_ENDPOINT"):
-        site.adapter()
+    assert "mine" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("key", [b"", b"x" * 65])
@@ -213,11 +213,124 @@ def test_the_user_hash_key_must_be_usable(site, key):
         site.adapter(user_hash_key=key)
 
 
-def test_credentials_in_the_environment_are_ignored(site, monkeypatch):
-    """The client would otherwise pick them up over those it was given, a secret even over a password."""
-    for name in ("USERNAME", "PASSWORD", "CLIENT_SECRET"):
-        monkeypatch.setenv(f"PANOPTES_{name}", "from the environment")
-    assert site.adapter().check() == "surveyor"
+class Watched(dict):
+    """An environment that remembers what of the client library's it was asked for."""
+
+    def __init__(self, values):
+        super().__init__(values)
+        self.asked = set()
+
+    def get(self, key, default=None):
+        """Return a value."""
+        self._remember(key)
+        return super().get(key, default)
+
+    def __getitem__(self, key):
+        """Return a value."""
+        self._remember(key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key):
+        """Return whether there is a value."""
+        self._remember(key)
+        return super().__contains__(key)
+
+    def _remember(self, key):
+        if str(key).startswith("PANOPTES_"):
+            self.asked.add(key)
+
+
+LIBRARY = ("ENDPOINT", "USERNAME", "PASSWORD", "CLIENT_ID", "CLIENT_SECRET", "REDIRECT_URL", "DEBUG")
+
+
+@pytest.mark.parametrize("secret", [None, "shh"])
+def test_no_variable_of_the_library_is_read(start, monkeypatch, secret):
+    """Each would win over what a campaign says: another server, another application, another way to log in."""
+    application = {"client_id": "survey-app", "client_secret": "shh"}
+    site = start(**application)
+    site.zooniverse.check()  # the library is imported by now; what that reads is the next test's
+    values = {f"PANOPTES_{name}": "http://127.0.0.1:9" for name in LIBRARY}
+    watched = Watched({**os.environ, **values})
+    monkeypatch.setattr(os, "environ", watched)
+    changes = {} if secret is None else {"credentials": Credentials(**application)}
+    assert site.adapter(**changes).check()
+    assert watched.asked == set()
+
+
+def test_importing_the_library_leaves_the_logs_alone():
+    """It sets up the root logger at import, and by ``PANOPTES_DEBUG`` for everything that anybody says."""
+    program = (
+        "import logging\n"
+        "from alservice.adapters.panoptes import ClientConnection, Credentials\n"
+        "from alservice.adapters.panoptes_http import Timeouts\n"
+        "ClientConnection('http://127.0.0.1:9', Credentials(username='me', password='mine'), Timeouts())\n"
+        "print(logging.getLogger().level, logging.getLogger().handlers)\n"
+    )
+    for debug in ("", "1"):
+        environment = {**os.environ, "PANOPTES_DEBUG": debug}
+        said = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, cwd=ROOT
+        )
+        assert said.stdout == f"{logging.WARNING} []\n"
+
+
+class Sender(BaseHTTPRequestHandler):
+    """Gives anybody a token, and sends every other request on to another server; remembers all of them."""
+
+    def do_GET(self):
+        """Answer."""
+        self.server.seen.append(self.path)
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        token = json.dumps({"access_token": "t", "expires_in": 7200}).encode() if self.path == "/oauth/token" else b""
+        self.send_response(200 if token else 307)
+        self.send_header("Location", f"{self.server.to}{self.path}")
+        self.send_header("Content-Length", str(len(token)))
+        self.end_headers()
+        self.wfile.write(token)
+
+    def do_POST(self):
+        """Answer."""
+        self.do_GET()
+
+    def log_message(self, *_):
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def elsewhere():
+    """A server that sends requests on, and the one that it sends them to."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Sender)) for _ in range(2)]
+        for server in servers:
+            server.seen, server.to = [], f"http://127.0.0.1:{servers[1].server_port}"
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
+        yield servers
+
+
+def test_a_redirect_to_another_server_is_not_followed(site, elsewhere):
+    """A 307 repeats the request: what we send would go to whatever it names."""
+    first, second = elsewhere
+    site.endpoint = f"http://127.0.0.1:{first.server_port}"
+    application = Credentials(client_id="survey-app", client_secret="shh")
+    with pytest.raises(ZooniverseRefused, match="sends it on to another server"):
+        site.adapter(credentials=application).create_subject(draft(), PNG)
+    with pytest.raises(ZooniverseUnavailable, match="307 without a token"):
+        site.adapter().check()
+    assert first.seen[:2] == ["/oauth/token", "/api/subjects"]
+    assert second.seen == []
+
+
+def test_no_proxy_is_between_us_and_a_stand_in(site, elsewhere, monkeypatch):
+    """A proxy of the environment is for the real site; it cannot reach this machine's loopback, and sees no login."""
+    proxy, _ = elsewhere
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.server_port}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    created = site.create()
+    site.zooniverse.upload_image(created.upload_url, b"data", PNG)
+    assert proxy.seen == []
 
 
 def test_every_request_has_a_time_out_and_stays_at_the_endpoint(site, sent):
@@ -397,20 +510,19 @@ def test_an_exhausted_allowance_has_its_own_error(start):
         site.create(1)
 
 
-def test_a_server_that_does_not_listen_leaves_no_doubt(site, monkeypatch):
+def test_a_server_that_does_not_listen_leaves_no_doubt(site):
     """A connection that was never made has created nothing, and the message says where it was to go."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         site.endpoint = f"http://127.0.0.1:{free.getsockname()[1]}"
-    monkeypatch.setenv("PANOPTES_ENDPOINT", site.endpoint)
     with pytest.raises(ZooniverseUnavailable, match=site.endpoint):
         site.adapter().create_subject(draft(), PNG)
 
 
-def test_a_server_that_went_away_leaves_no_doubt(tmp_path, monkeypatch):
+def test_a_server_that_went_away_leaves_no_doubt(tmp_path):
     """The same with a login from before, when the create itself finds nobody."""
     with Standin(StandinConfig(state=tmp_path, users=(("surveyor", "secret"),))) as standin:
-        site = Site(standin, monkeypatch)
+        site = Site(standin)
         site.zooniverse.check()
     with pytest.raises(ZooniverseUnavailable):
         site.create()

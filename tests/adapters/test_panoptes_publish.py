@@ -56,11 +56,10 @@ class OnFake:
 class OnStandin:
     """The stand-in, its fault hooks, and an adapter that retries nothing, so that every fault is felt."""
 
-    def __init__(self, allowance, state, monkeypatch):
+    def __init__(self, allowance, state):
         config = StandinConfig(state=state, users=(("surveyor", "secret"),), subject_limit=allowance, seed=1)
         self._standin = Standin(config).__enter__()
         self._hooks = f"{self._standin.endpoint}/standin/faults"
-        monkeypatch.setenv("PANOPTES_ENDPOINT", self._standin.endpoint)
         self.zooniverse = PanoptesZooniverse(
             self._standin.endpoint,
             credentials=Credentials(username="surveyor", password="secret"),
@@ -104,13 +103,13 @@ def drafts(objects):
 
 
 @pytest.fixture(params=["fake", "standin"])
-def start(request, tmp_path, monkeypatch):
+def start(request, tmp_path):
     """Open a ground with an allowance."""
     opened = []
 
     def started(*, allowance=10_000):
         fake = request.param == "fake"
-        opened.append(OnFake(allowance) if fake else OnStandin(allowance, tmp_path / "standin", monkeypatch))
+        opened.append(OnFake(allowance) if fake else OnStandin(allowance, tmp_path / "standin"))
         return opened[-1]
 
     yield started
@@ -212,13 +211,13 @@ def storm(seed):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_storm_of_faults_and_deaths_on_the_stand_in(tmp_path, monkeypatch, objects, seed):
+def test_a_storm_of_faults_and_deaths_on_the_stand_in(tmp_path, objects, seed):
     """Faults on the wire and processes dying at the ledger: every galaxy ends live once, orphans are removed."""
     rng = random.Random(seed)
     drafts = drafts_of(objects, 10)
     weather = Weather()
     ledger = FakeLedger(weather)
-    ground = OnStandin(10_000, tmp_path / "standin", monkeypatch)
+    ground = OnStandin(10_000, tmp_path / "standin")
     ground.rules(*storm(seed))
     for _ in range(200):
         deadly = rng.random() < 0.5

@@ -142,8 +142,7 @@ def api(folder: Path, rows: int) -> None:
     """Measure the API listing of a stand-in with so many classifications."""
     subjects = max(1, rows // VOTES)
     ingest_polling.fill(folder / "standin", rows, subjects)
-    with fresh(folder) as (factory, _), ingest_polling.serving(folder / "standin") as endpoint:
-        os.environ["PANOPTES_ENDPOINT"] = endpoint
+    with fresh(folder) as (factory, _), ingest_polling.serving(folder / "standin"):
         open_campaign(factory, make_campaign(), 100 + subjects)
         print(f"API listing: {ingest_polling.poll(factory, 'test', rows)}")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from alservice.constants import INGEST_PAGE
 from alservice.core.workflows import tasks_of
 from alservice.factory import Factory
-from alservice.factory.zooniverse import STANDIN_USER
+from alservice.factory.standin import STANDIN_USER
 from alservice.rehearsal.standin import Standin, StandinConfig
 from tests.support.processes import free_port, process, wait_for
 from tests.support.shared import ROOT

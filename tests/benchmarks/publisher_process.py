@@ -82,8 +82,7 @@ def open_campaign(engine: Engine, name: str) -> tuple[Cycle, Campaign]:
 
 
 def connect(endpoint: str, *, attempts: int, read_s: float) -> PanoptesZooniverse:
-    """Return the real adapter on a stand-in, this process's environment included."""
-    os.environ["PANOPTES_ENDPOINT"] = endpoint
+    """Return the real adapter on a stand-in."""
     return PanoptesZooniverse(
         endpoint,
         credentials=Credentials(username="surveyor", password="secret"),

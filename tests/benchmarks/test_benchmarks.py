@@ -76,9 +76,8 @@ def test_throughput_is_measured_within_the_connections_allowed() -> None:
     assert table["ours"].link_calls == 2
 
 
-def test_ingest_is_measured_in_every_way(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ingest_is_measured_in_every_way(capsys: pytest.CaptureFixture[str]) -> None:
     """File, both baselines and the API listing land all their rows."""
-    monkeypatch.setenv("PANOPTES_ENDPOINT", "unset")  # put back afterwards
     ingest(["--votes", "1300", "--api-rows", "450"])
     said = capsys.readouterr().out
     assert "409 rows: 409 landed, 0 quarantined" in said

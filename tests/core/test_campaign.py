@@ -54,6 +54,9 @@ def test_every_decision_changes_the_digest() -> None:
         ({"images": {"channels": 2}}, "images.channels"),
         ({"zooniverse": {"endpoint": "ftp://x"}}, "zooniverse"),
         ({"zooniverse": {"endpoint": "http://x/"}}, "zooniverse"),
+        ({"zooniverse": {"endpoint": "https://x/path"}}, r"zooniverse\.endpoint must be"),
+        ({"zooniverse": {"endpoint": "https://x?a=b"}}, r"zooniverse\.endpoint must be"),
+        ({"zooniverse": {"endpoint": "https://www.zooniverse.org\\.example.org"}}, r"zooniverse\.endpoint must be"),
         ({"name": "My Survey"}, "name"),
         ({"seeds": 3}, "seeds"),
     ],
@@ -100,3 +103,38 @@ def test_a_whole_number_for_a_fraction_is_the_same_decision() -> None:
     """A campaign read back from SQL has the digest it was stored under, however its numbers were spelled."""
     spelled = Campaign(**GOOD, hold_hours=0)
     assert parse_campaign(spelled.document(), source="row").digest == spelled.digest
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["https://me:mine@www.zooniverse.org", "https://www.zooniverse.org@example.org", "http://:mine@[::1]:80"],
+)
+def test_a_login_in_an_endpoint_is_refused_and_not_repeated(endpoint: str) -> None:
+    """An address is stored, shown and logged; the kind: a secret where no secret belongs."""
+    with pytest.raises(BadConfig, match="must not contain a login") as refusal:
+        parse_campaign({**GOOD, "zooniverse": {"endpoint": endpoint}}, source="test.yaml")
+    assert "mine" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "needs"),
+    [
+        ("standin", False),
+        ("https://www.zooniverse.org", False),
+        ("https://panoptes-staging.zooniverse.org", False),
+        ("http://127.0.0.1:8100", False),
+        ("http://[::1]:8100", False),
+        ("http://localhost:8100", False),
+        ("http://www.zooniverse.org", True),
+        ("https://www.zooniverse.org:8443", True),
+        ("https://www.zooniverse.org.example.org", True),
+        ("https://panoptes.example.org", True),
+        ("http://127.0.0.1.example.org", True),
+        ("http://0.0.0.0:8100", True),
+        ("http://10.0.0.1", True),
+    ],
+)
+def test_which_endpoints_need_a_permission(endpoint: str, needs: bool) -> None:
+    """Zooniverse's two sites, as they are written, and this machine do not; whatever else looks like them does."""
+    campaign = parse_campaign({**GOOD, "zooniverse": {"endpoint": endpoint}}, source="test.yaml")
+    assert campaign.zooniverse.needs_permission is needs

@@ -7,12 +7,20 @@ from typing import Any
 
 import pytest
 
+from tests.support.canary import Canary, open_canary
 from tests.support.rehearsals import SMALL, lines_of, run_alservice
 
 
 @pytest.fixture(scope="session")
-def rehearsed() -> Iterator[tuple[Path, list[dict[str, Any]]]]:
-    """Work folder and table of a finished small rehearsal."""
+def canary() -> Iterator[Canary]:
+    """Listen where the Zooniverse library's variables point."""
+    with open_canary() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def rehearsed(canary: Canary) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
+    """Work folder and table of a finished small rehearsal, run as by somebody who has the library's variables set."""
     with tempfile.TemporaryDirectory(prefix="alservice-rehearsed-") as folder:
         workdir = Path(folder)
-        yield workdir, lines_of(run_alservice(workdir, *SMALL))
+        yield workdir, lines_of(run_alservice(workdir, *SMALL, **canary.environment))

@@ -9,7 +9,7 @@ import pytest
 
 from alservice.core.subjects import draft_subject
 from alservice.factory import open_factory
-from alservice.factory.rehearsal import open_standin
+from alservice.factory.standin import open_standin
 from alservice.settings import Settings
 from tests.support.rehearsals import lines_of, run_alservice
 from tests.support.worlds import import_rows, make_campaign, make_row

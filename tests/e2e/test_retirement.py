@@ -8,7 +8,8 @@ from alservice.core.campaign import ZooniverseTarget
 from alservice.core.cycles import CycleState
 from alservice.core.states import SubjectState
 from alservice.factory import open_factory
-from alservice.factory.rehearsal import ask_volunteers, open_standin
+from alservice.factory.rehearsal import ask_volunteers
+from alservice.factory.standin import open_standin
 from alservice.settings import Settings
 from tests.support.worlds import import_rows, make_campaign, make_row
 

@@ -9,7 +9,8 @@ from alservice.core.campaign import Tier, ZooniverseTarget
 from alservice.core.cycles import CycleState
 from alservice.core.workflows import RetirementRule
 from alservice.factory import open_factory
-from alservice.factory.rehearsal import ask_volunteers, open_standin
+from alservice.factory.rehearsal import ask_volunteers
+from alservice.factory.standin import open_standin
 from alservice.settings import Settings
 from tests.support.worlds import import_rows, make_campaign, make_row
 
