@@ -14,8 +14,10 @@ import shlex
 import shutil
 import signal
 import socket
+import stat
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -199,8 +201,12 @@ def _socket_folder(data: Path, programs: Programs) -> Path:
     uid = os.geteuid() if programs.owner is None else programs.owner.pw_uid
     name = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"alservice-{uid}-{name}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    programs.own(folder)
-    if folder.is_symlink() or folder.stat().st_uid != uid:
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    # Anybody may have made it first, or put a link to something of ours there: looked at before it is handed over.
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {uid, os.geteuid()}:
         raise EmbeddedPostgresFailed(f"{folder} belongs to someone else, and {data} is too long for a socket")
+    folder.chmod(0o700)
+    programs.own(folder)
     return folder

@@ -46,7 +46,7 @@ class Programs:
     def own(self, folder: Path) -> None:
         """Hand a new folder to the server's user, and let that user reach it."""
         if self.owner is not None:
-            os.chown(folder, self.owner.pw_uid, self.owner.pw_gid)
+            os.chown(folder, self.owner.pw_uid, self.owner.pw_gid, follow_symlinks=False)
             self.reach(folder)
 
     def reach(self, folder: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -225,6 +226,37 @@ def test_a_long_path_still_has_a_socket(folder: Path, made: Path) -> None:
         sockets = Path(str(ask(url, "SHOW unix_socket_directories")))
         assert sockets.stat().st_mode & 0o777 == 0o700
     sockets.rmdir()
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "stranger"])
+def test_a_socket_folder_that_somebody_prepared_is_refused_untouched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Its name can be known: a link there once had the folder that it names given to the server's user.
+
+    The kind: a change of a file's owner before it is known whose file it is.
+    """
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    data = tmp_path / ("deep-" * 20) / "data"
+    programs = newest()
+    made = cluster_module._socket_folder(data, programs)
+    assert cluster_module._socket_folder(data, programs) == made
+    made.rmdir()
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    if kind == "link":
+        made.symlink_to(victim)
+    elif kind == "file":
+        made.touch()
+    elif os.geteuid() == 0:
+        made.mkdir()
+        os.chown(made, 12345, 12345)
+    else:
+        pytest.skip("only root can make a folder of somebody else")
+    before = made.lstat(), victim.stat()
+    with pytest.raises(EmbeddedPostgresFailed, match="belongs to someone else"):
+        cluster_module._socket_folder(data, programs)
+    assert (made.lstat(), victim.stat()) == before
 
 
 @pytest.fixture
