@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
+import sys
 
 import typer
 
@@ -71,4 +73,13 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Batches hold many thousand records and no cycles: looking for cycles less often saves a tenth of ingest.
     gc.set_threshold(20_000, 20, 20)
+    for told in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(told) is signal.SIG_DFL:  # else whoever started us, such as nohup, wants it ignored
+            signal.signal(told, _end)
     app()
+
+
+def _end(told: int, _frame: object) -> None:
+    """End in order: by default a signal ends a process past its exits, and the database it started would run on."""
+    signal.signal(told, signal.SIG_IGN)  # once: a second one would cut the exits short
+    sys.exit(128 + told)
