@@ -73,6 +73,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Batches hold many thousand records and no cycles: looking for cycles less often saves a tenth of ingest.
     gc.set_threshold(20_000, 20, 20)
+    os.umask(0o077)  # what we write holds secrets and what volunteers said: it is our user's alone
     for told in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(told) is signal.SIG_DFL:  # else whoever started us, such as nohup, wants it ignored
             signal.signal(told, _end)

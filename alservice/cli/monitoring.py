@@ -28,4 +28,5 @@ def metrics(
         return
     part = out.with_name(f"{out.name}.part")
     part.write_bytes(text)
+    part.chmod(0o644)  # the collector is another user, and these are counts
     part.replace(out)

@@ -37,6 +37,9 @@ PREFECT_SERVER = "prefect.server.api.server:create_app"
 ORPHANED = 1
 """Parent of a process whose own parent is gone."""
 
+PRIVATE = 0o077
+"""Rights that a new file does not give: any to the group or to others."""
+
 ENDPOINT = "PANOPTES_ENDPOINT"
 """Where the library's clients go that are told nothing."""
 
@@ -74,6 +77,7 @@ def open_as(
     """
     settings = settings or load_settings()
     fence_client()
+    keep_private()
     folder = make_folder(settings.folder)
     with ExitStack() as stack:
         engine = make_engine(stack.enter_context(database_url(settings)))
@@ -91,6 +95,11 @@ def open_as(
             progress=progress or process_progress(),
             secret=lambda name: folder_secret(folder, name),
         )
+
+
+def keep_private() -> None:
+    """Let files that this process makes be its user's alone: they hold secrets, and what volunteers said."""
+    os.umask(os.umask(PRIVATE) | PRIVATE)
 
 
 def fence_client() -> None:

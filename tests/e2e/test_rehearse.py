@@ -83,3 +83,18 @@ def test_secrets_stay_where_they_belong(rehearsed: Rehearsed) -> None:
     for path, secret in secrets.items():
         assert secret not in shown
         assert path.stat().st_mode & 0o077 == 0
+
+
+def test_what_a_rehearsal_leaves_is_its_users_alone(rehearsed: Rehearsed) -> None:
+    """Reports, the stand-in's logins, Prefect's database, votes: nobody else of the machine reads them.
+
+    The kind: files made with the rights that the shell happens to give. Folders may be passed through, which the
+    database's own user needs, and not listed.
+    """
+    workdir, _ = rehearsed
+    found = [path for path in workdir.rglob("*") if not path.is_symlink()]
+    open_files = [path for path in found if path.is_file() and path.stat().st_mode & 0o077]
+    open_folders = [path for path in found if path.is_dir() and path.stat().st_mode & 0o066]
+    assert {path.name for path in found} > {"report-rehearsal.html", "standin.db", "prefect.db", "blobs"}
+    assert open_files == []
+    assert open_folders == []

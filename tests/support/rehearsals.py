@@ -50,6 +50,7 @@ def _run(command: list[str], workdir: Path, changes: Mapping[str, str]) -> subpr
             stderr=err,
             timeout=TIMEOUT_S,
             check=False,
+            umask=0o022,
         )
         out.seek(0)
         err.seek(0)
