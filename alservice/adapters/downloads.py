@@ -10,6 +10,7 @@ from typing import Final
 
 import requests
 
+from alservice.adapters.sessions import Session
 from alservice.core.published_data import RemoteFile
 from alservice.errors import DigestMismatch, NotFound, Retriable, StorageFull
 
@@ -26,7 +27,7 @@ class DownloadInterrupted(Retriable):
 
 
 def download(file: RemoteFile, folder: Path, *, say: Callable[[int, int | None], None]) -> Path:
-    """Fetch a file into a folder unless it is there, verified; return its path.
+    """Fetch a file into a folder unless it is there; verify it either way and return its path.
 
     Parameters
     ----------
@@ -40,12 +41,13 @@ def download(file: RemoteFile, folder: Path, *, say: Callable[[int, int | None],
     NotFound
         The server does not have the file, or does not give it to us.
     DigestMismatch
-        What came is not the published file; it is removed.
+        What came is not the published file and is removed; or what was there is not, and is left for its owner.
     StorageFull
         No space is left.
     """
     path = folder / file.name
     if path.exists():
+        _verify(file, path)
         return path
     part = path.with_name(f"{file.name}.part")
     try:
@@ -57,7 +59,11 @@ def download(file: RemoteFile, folder: Path, *, say: Callable[[int, int | None],
         if error.errno == errno.ENOSPC:
             raise StorageFull(f"{part}: no space is left", path=str(part)) from error
         raise
-    _verify(file, part)
+    try:
+        _verify(file, part)
+    except DigestMismatch:
+        part.unlink()
+        raise
     part.replace(path)
     return path
 
@@ -65,7 +71,10 @@ def download(file: RemoteFile, folder: Path, *, say: Callable[[int, int | None],
 def _receive(file: RemoteFile, part: Path) -> Iterator[tuple[int, int | None]]:
     have = part.stat().st_size if part.exists() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}
-    with requests.get(file.url, headers=headers, stream=True, timeout=_TIMEOUTS_S) as response:
+    with (
+        Session(file.url) as session,
+        session.get(file.url, headers=headers, stream=True, timeout=_TIMEOUTS_S) as response,
+    ):
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             return  # all of it is here; verification tells
         if response.status_code in _GONE:
@@ -85,11 +94,11 @@ def _receive(file: RemoteFile, part: Path) -> Iterator[tuple[int, int | None]]:
         raise DownloadInterrupted(f"{file.url}: {have:,} of {total:,} bytes came", url=file.url, have=have)
 
 
-def _verify(file: RemoteFile, part: Path) -> None:
+def _verify(file: RemoteFile, path: Path) -> None:
     if file.md5 is None:
         return
-    with part.open("rb") as data:
+    with path.open("rb") as data:
         found = hashlib.file_digest(data, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if found != file.md5:
-        part.unlink()
-        raise DigestMismatch(f"{file.name}: md5 {found}, published is {file.md5}", file=file.name, found=found)
+        whose = path.with_name(file.name)
+        raise DigestMismatch(f"{whose}: md5 {found}, published is {file.md5}", file=file.name, found=found)

@@ -6,12 +6,14 @@ import csv
 import gzip
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
 from alservice.adapters.run_folder import write_whole
+from alservice.constants import MAX_IMAGE_BYTES
 from alservice.core.ids import check_galaxy_id
 from alservice.core.published_data import GalaxyJoin, Joined, first_of_each
 from alservice.errors import BadInput
@@ -21,26 +23,38 @@ _OBJECT, _SAMPLE = "dr7objid", "sample"
 
 
 def unpack_images(archive: Path, folder: Path) -> frozenset[str]:
-    """Unpack the images that are not there yet; return their names without suffix.
+    """Unpack the images that are not there yet as the archive has them; return their names without suffix.
 
     Raises
     ------
     BadInput
-        The archive is none.
+        The archive is none, or holds what is no image of the release.
     """
     folder.mkdir(exist_ok=True)
-    there = {path.stem for path in folder.glob("*.jpg")}
+    names: set[str] = set()
     try:
         with zipfile.ZipFile(archive) as packed:
             for member in packed.infolist():
                 name = Path(member.filename)
-                if name.suffix != ".jpg" or name.name.startswith("._") or name.stem in there:
+                if name.suffix != ".jpg" or name.name.startswith("._") or name.stem in names:
                     continue
-                write_whole(folder / name.name, packed.read(member))
-                there.add(name.stem)
-    except zipfile.BadZipFile as error:
+                if member.file_size > MAX_IMAGE_BYTES:
+                    raise BadInput(f"{archive}: {member.filename} unfolds to {member.file_size:,} bytes, no image does")
+                if not _is_there(folder / name.name, member):
+                    write_whole(folder / name.name, packed.read(member))
+                names.add(name.stem)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise BadInput(f"{archive}: {error}", path=str(archive)) from error
-    return frozenset(there)
+    return frozenset(names)
+
+
+def _is_there(path: Path, member: zipfile.ZipInfo) -> bool:
+    """Return whether a file is the member, by length and by the archive's own checksum."""
+    try:
+        is_long = path.stat().st_size == member.file_size
+        return is_long and zlib.crc32(path.read_bytes()) == member.CRC
+    except FileNotFoundError:
+        return False
 
 
 def write_table(folder: Path, *, votes: Path, mapping: Path, images: frozenset[str]) -> Joined:

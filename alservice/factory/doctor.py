@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import requests
 
 from alservice.adapters.objects import open_objects
+from alservice.adapters.sessions import Session
 from alservice.adapters.sql.engine import check_schema, make_engine, schema_state, upgrade
 from alservice.errors import AlserviceError, PrefectUnavailable, StorageFull
 from alservice.factory.context import database_url, make_folder
@@ -105,7 +106,8 @@ def _prefect(_settings: Settings) -> str:
     if not url:
         return "no server is named (PREFECT_API_URL): runs use one of their own"
     try:
-        requests.get(f"{url.rstrip('/')}/health", timeout=5).raise_for_status()
+        with Session(url) as session:
+            session.get(f"{url.rstrip('/')}/health", timeout=5).raise_for_status()
     except requests.RequestException as error:
         raise PrefectUnavailable(f"{url} does not answer: {error}") from error
     return f"{url} answers"

@@ -23,7 +23,7 @@ class Shelf(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.ranges = []
+        self.ranges, self.logins = [], []
         self.url = f"http://127.0.0.1:{self.server_port}/file.bin"
 
 
@@ -35,6 +35,7 @@ class Handler(BaseHTTPRequestHandler):
         shelf = self.server
         asked = self.headers.get("Range")
         shelf.ranges.append(asked)
+        shelf.logins.append(self.headers.get("Authorization"))
         if shelf.status is not None:
             self.send_error(shelf.status)
             return
@@ -118,6 +119,23 @@ def test_another_file_than_the_published_one_is_refused_and_removed(shelf, tmp_p
     with pytest.raises(DigestMismatch, match=r"file\.bin: md5"):
         fetch(shelf, tmp_path, md5="0" * 32)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_there_is_verified_too(shelf, tmp_path) -> None:
+    """It may be cut, or another release's: it is named and left, since somebody put it there."""
+    (tmp_path / "file.bin").write_bytes(CONTENT[:-1])
+    with pytest.raises(DigestMismatch, match=r"file\.bin: md5"):
+        fetch(shelf, tmp_path)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT[:-1]
+    assert shelf.ranges == []
+
+
+def test_a_login_of_netrc_goes_to_no_publisher(shelf, tmp_path, monkeypatch) -> None:
+    """Public data needs none, and a mirror is any server that somebody names."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password mine\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    fetch(shelf, tmp_path)
+    assert shelf.logins == [None]
 
 
 @pytest.mark.parametrize(("status", "error"), [(404, NotFound), (403, NotFound), (503, DownloadInterrupted)])

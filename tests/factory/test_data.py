@@ -7,10 +7,12 @@ import http.server
 import io
 import threading
 import zipfile
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
+from alservice.adapters.gz2_release import unpack_images
 from alservice.adapters.progress import NoProgress
 from alservice.core import published_data
 from alservice.core.ids import RoundedId
@@ -64,6 +66,13 @@ def fetch(mirror, out):
     return fetch_release("gz2", out, NoProgress(), mirror=mirror, needed_bytes=1)
 
 
+def drop_checksums(monkeypatch) -> None:
+    """Make the release one whose publisher gives no checksums, so that what lies in the folder is read."""
+    release = published_data.RELEASES["gz2"]
+    files = tuple(replace(file, md5=None) for file in release.files)
+    monkeypatch.setitem(published_data.RELEASES, "gz2", replace(release, files=files))
+
+
 def test_rows_with_an_image_become_a_table_and_the_others_are_counted(mirror, tmp_path) -> None:
     """Stripe 82, repeats and missing images are left out by name, as the paper does."""
     _, table, joined = fetch(mirror, tmp_path / "gz2")
@@ -92,22 +101,62 @@ def test_an_unknown_release_and_a_full_disk_are_named(tmp_path) -> None:
         fetch_release("gz2", tmp_path, NoProgress(), needed_bytes=1 << 60)
 
 
-def test_a_table_without_its_columns_is_named(mirror, tmp_path) -> None:
+def test_a_table_without_its_columns_is_named(mirror, tmp_path, monkeypatch) -> None:
     """A release of another layout is not guessed at."""
     out = tmp_path / "gz2"
     out.mkdir()
     (out / "gz2_filename_mapping.csv").write_text("a,b\n1,2\n")
+    drop_checksums(monkeypatch)
     with pytest.raises(BadInput, match=r"gz2_filename_mapping\.csv: no column 'objid'"):
         fetch(mirror, out)
 
 
-def test_a_release_whose_ids_went_through_floats_is_refused(mirror, tmp_path) -> None:
+def test_a_release_whose_ids_went_through_floats_is_refused(mirror, tmp_path, monkeypatch) -> None:
     """Kind: ids rounded before they reach us. Joining them would give galaxies each other's images."""
     out = tmp_path / "gz2"
     out.mkdir()
     (out / "gz2_filename_mapping.csv").write_text("objid,asset_id\n5.877e+17,1\n")
+    drop_checksums(monkeypatch)
     with pytest.raises(RoundedId, match=r"gz2_filename_mapping\.csv: objid: '5.877e\+17' is a float"):
         fetch(mirror, out)
+
+
+def test_an_image_that_is_there_is_the_archives(mirror, tmp_path) -> None:
+    """One that was cut short or changed is unpacked again; the kind: what is found is taken for what was written."""
+    _, table, _ = fetch(mirror, tmp_path / "gz2")
+    images = table.parent / "images"
+    (images / "101.jpg").write_bytes(b"a pic")
+    (images / "103.jpg").write_bytes(b"a pictuer")
+    (images / "999.jpg").write_bytes(b"nobody's")
+    fetch(mirror, tmp_path / "gz2")
+    assert [(images / name).read_bytes() for name in ("101.jpg", "103.jpg")] == [b"a picture"] * 2
+
+
+def test_a_member_that_unfolds_to_more_than_an_image_is_refused_unread(tmp_path) -> None:
+    """A few kilobytes can hold a gigabyte."""
+    archive = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("images/101.jpg", bytes(2_000_000))
+    with pytest.raises(BadInput, match=r"images/101\.jpg unfolds to 2,000,000 bytes"):
+        unpack_images(archive, tmp_path / "images")
+    assert list((tmp_path / "images").iterdir()) == []
+
+
+def test_an_archive_that_cannot_be_unpacked_is_named(tmp_path) -> None:
+    """Cut within a member, or packed in a way that needs a password or another program."""
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("images/101.jpg", bytes(range(256)) * 20)
+    data = whole.getvalue()
+    start = data.index(b"PK\x01\x02")
+    encrypted = data[:6] + b"\x01" + data[7 : start + 8] + b"\x01" + data[start + 9 :]
+    strange = data[: start + 10] + b"\x63" + data[start + 11 :]
+    changed = data[:60] + bytes([data[60] ^ 255]) + data[61:]
+    for name, content in {"cut": data[:100], "encrypted": encrypted, "strange": strange, "changed": changed}.items():
+        archive = tmp_path / f"{name}.zip"
+        archive.write_bytes(content)
+        with pytest.raises(BadInput, match=rf"{name}\.zip"):
+            unpack_images(archive, tmp_path / "images")
 
 
 def test_of_a_repeated_galaxy_the_first_row_counts() -> None:
