@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
+from alservice.adapters.sql.cluster import SUPERUSER
 from alservice.adapters.sql.embedded import EmbeddedPostgres
 from alservice.adapters.sql.engine import make_engine, transaction, upgrade
 
@@ -55,7 +56,14 @@ def scratch_server() -> Iterator[str]:
     """Serve an embedded Postgres that forgets: nothing is synced, and its folder is removed at the end."""
     with scratch_folder() as folder, EmbeddedPostgres(folder) as url:
         settings = ("fsync", "synchronous_commit", "full_page_writes")
-        run_sql(url, *(f"ALTER SYSTEM SET {name} = off" for name in settings), "SELECT pg_reload_conf()")
+        role = make_url(url).username
+        run_sql(
+            make_url(url).set(username=SUPERUSER, database=SUPERUSER).render_as_string(),
+            *(f"ALTER SYSTEM SET {name} = off" for name in settings),
+            "SELECT pg_reload_conf()",
+            f"ALTER ROLE {role} CREATEDB",
+            f"GRANT SET ON PARAMETER session_replication_role TO {role}",  # one test of migrations has no other rows
+        )
         yield url
 
 

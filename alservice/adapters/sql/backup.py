@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine, inspect, text
 from sqlalchemy.engine import URL, make_url
 
 from alservice.adapters.sql.engine import KEEPALIVE, LOCK_S, make_engine, transaction
@@ -38,10 +38,18 @@ class BackupFailed(Terminal):
     remedy = "Correct what the message names. The wheel's programs serve Postgres 14 to 18."
 
 
+class SuperuserRefused(Terminal):
+    """A backup was to be restored by a superuser: what it says is carried out, with the rights of whoever restores."""
+
+    code = "superuser-refused"
+    remedy = "Name an ordinary role in ALSERVICE_DATABASE_URL, one that owns the empty database."
+
+
 def dump_database(url: str, path: Path) -> int:
     """Write everything to a file, in one snapshot of the database; return its size in bytes.
 
-    The file appears under its name once it is complete and its table of contents could be read back.
+    The file appears under its name once it is complete and its table of contents could be read back. It is its
+    owner's alone: it holds token hashes and what volunteers said.
 
     Raises
     ------
@@ -62,8 +70,13 @@ def dump_database(url: str, path: Path) -> int:
 def restore_database(url: str, path: Path) -> None:
     """Bring a backup into an empty database, in one transaction.
 
+    A backup is a program: it makes functions and triggers, which run whenever the database is used. As an ordinary
+    role they reach this database, and neither the server's files nor its other databases.
+
     Raises
     ------
+    SuperuserRefused
+        The URL names a superuser.
     Conflict
         The database has tables: a backup never goes over data.
     BadInput
@@ -71,7 +84,7 @@ def restore_database(url: str, path: Path) -> None:
     BackupFailed, StorageFull
         The database is as empty as before.
     """
-    _require_empty(url)
+    _require_ordinary_and_empty(url)
     try:
         _run("pg_restore", "--list", str(path))
     except BackupFailed as error:
@@ -80,12 +93,14 @@ def restore_database(url: str, path: Path) -> None:
     _run("pg_restore", *options, "--dbname", _NOTICING, str(path), url=url)
 
 
-def _require_empty(url: str) -> None:
+def _require_ordinary_and_empty(url: str) -> None:
     engine = make_engine(url)
     try:
-        tables = _tables(engine)
+        tables, superuser = _tables(engine), _superuser(engine)
     finally:
         engine.dispose()
+    if superuser is not None:
+        raise SuperuserRefused(f"{superuser} is a superuser: a backup is not restored with such rights", role=superuser)
     if tables:
         raise Conflict(f"the database has tables ({tables[0]} and {len(tables) - 1} more): restore into an empty one")
 
@@ -93,6 +108,13 @@ def _require_empty(url: str) -> None:
 def _tables(engine: Engine) -> list[str]:
     with transaction(engine) as connection:
         return sorted(inspect(connection).get_table_names())
+
+
+def _superuser(engine: Engine) -> str | None:
+    """Return the role that we are, if it is a superuser."""
+    with transaction(engine) as connection:
+        found = connection.execute(text("SELECT rolname FROM pg_roles WHERE rolname = current_user AND rolsuper"))
+        return found.scalar()
 
 
 def _run(program: str, *arguments: str, url: str | None = None) -> None:
@@ -104,6 +126,7 @@ def _run(program: str, *arguments: str, url: str | None = None) -> None:
         capture_output=True,
         text=True,
         errors="replace",
+        umask=0o077,
         env={**environment, **({} if url is None else _libpq(make_url(url))), "LC_ALL": "C"},
     )
     if done.returncode == 0:

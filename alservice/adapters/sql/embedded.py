@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Final
 
 from sqlalchemy import text
 from sqlalchemy.engine import URL
@@ -18,6 +18,22 @@ from alservice.adapters.sql.engine import make_engine, transaction
 from alservice.adapters.sql.programs import EmbeddedPostgresFailed
 from alservice.constants import APP_NAME
 from alservice.errors import StorageFull
+
+_OWNED: Final = """
+    SELECT format('ALTER %s %s OWNER TO %I', kind, name, CAST(:role AS text)) FROM (
+        SELECT 'TABLE', oid::regclass::text FROM pg_class
+            WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')
+        UNION ALL SELECT 'SEQUENCE', oid::regclass::text FROM pg_class
+            WHERE relnamespace = 'public'::regnamespace AND relkind = 'S' AND NOT EXISTS (
+                SELECT FROM pg_depend
+                WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype IN ('a', 'i')
+            )
+        UNION ALL SELECT 'ROUTINE', oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+        UNION ALL SELECT 'TYPE', oid::regtype::text FROM pg_type
+            WHERE typnamespace = 'public'::regnamespace AND typtype IN ('d', 'e')
+    ) AS owned (kind, name)
+"""
+"""Statements that give away what a schema has; a table's indices and its columns' sequences follow it."""
 
 
 class EmbeddedPostgres:
@@ -91,14 +107,34 @@ class EmbeddedPostgres:
 
 
 def _ensure_database(socket_folder: Path) -> str:
-    """Return the URL of our database, made at the first start."""
+    """Return the URL of our database, made at the first start; it is an ordinary role's, and so are we in it.
+
+    What is in a database, a restored dump above all, runs with the rights of whoever uses it: a superuser's reach
+    the server's files and programs.
+    """
     # The port is named because the environment's PGPORT would win otherwise.
     query = {"host": str(socket_folder), "port": str(PORT)}
-    url = URL.create("postgresql+psycopg2", username=SUPERUSER, database=APP_NAME, query=query)
-    engine = make_engine(url.set(database=SUPERUSER).render_as_string())
+    url = URL.create("postgresql+psycopg2", username=APP_NAME, database=APP_NAME, query=query)
+    engine = make_engine(url.set(username=SUPERUSER, database=SUPERUSER).render_as_string())
     with transaction(engine.execution_options(isolation_level="AUTOCOMMIT")) as connection:
-        known = text("SELECT FROM pg_database WHERE datname = :name")
-        if connection.execute(known, {"name": APP_NAME}).first() is None:
-            connection.execute(text(f"CREATE DATABASE {APP_NAME}"))
+        role = text("SELECT FROM pg_roles WHERE rolname = :name")
+        if connection.execute(role, {"name": APP_NAME}).first() is None:
+            connection.execute(text(f"CREATE ROLE {APP_NAME} LOGIN"))
+        known = text("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = :name")
+        owner = connection.scalar(known, {"name": APP_NAME})
+        if owner is None:
+            connection.execute(text(f"CREATE DATABASE {APP_NAME} OWNER {APP_NAME}"))
     engine.dispose()
+    if owner == SUPERUSER:
+        _hand_over(url)
     return url.render_as_string()
+
+
+def _hand_over(url: URL) -> None:
+    """Give a database that the superuser owns, as an earlier version made it, to the ordinary role."""
+    engine = make_engine(url.set(username=SUPERUSER).render_as_string())
+    with transaction(engine) as connection:
+        for statement in connection.scalars(text(_OWNED), {"role": APP_NAME}).all():
+            connection.execute(text(statement))
+        connection.execute(text(f"ALTER DATABASE {APP_NAME} OWNER TO {APP_NAME}"))
+    engine.dispose()

@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
-from alservice.adapters.sql.backup import BackupFailed, dump_database, restore_database
+from alservice.adapters.sql.backup import BackupFailed, SuperuserRefused, dump_database, restore_database
+from alservice.adapters.sql.cluster import SUPERUSER
+from alservice.adapters.sql.embedded import EmbeddedPostgres
 from alservice.adapters.sql.engine import check_schema, make_engine, transaction
 from alservice.adapters.sql.schema import metadata
 from alservice.core.records import CampaignRow
 from alservice.errors import BadInput, Conflict
 from tests.adapters.sql.conftest import Stores
+from tests.support.postgres import scratch_folder
 from tests.support.rehearsals import environment
 from tests.support.shared import ROOT
 
@@ -79,6 +84,45 @@ def test_a_truncated_or_foreign_file_is_refused(empty_database_url: str, dump: P
     with transaction(engine) as connection:
         assert connection.scalar(text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")) == 0
     engine.dispose()
+
+
+def test_a_backup_is_its_owners_alone(dump: Path) -> None:
+    """It has every vote and the hashes of tokens, and often lies where others look."""
+    assert dump.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_backup_says_is_done_by_an_ordinary_role(empty_database_url: str, tmp_path: Path) -> None:
+    """A dump that runs a program of the machine is stopped, at once and whenever its trigger would do so later.
+
+    The kind: text from a file, carried out with more rights than its author has.
+    """
+    proof = tmp_path / "ran"
+    tmp_path.chmod(0o777)
+    steal = f"COPY (SELECT 1) TO PROGRAM $$touch {proof}$$"
+    engine = make_engine(empty_database_url)
+    with transaction(engine) as connection:
+        assert not connection.scalar(text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
+        connection.execute(text("CREATE TABLE bait (x int)"))
+        body = f"BEGIN {steal}; RETURN NEW; END"
+        connection.execute(text(f"CREATE FUNCTION sting() RETURNS trigger LANGUAGE plpgsql AS '{body}'"))
+        connection.execute(text("CREATE TRIGGER sting BEFORE INSERT ON bait FOR EACH ROW EXECUTE FUNCTION sting()"))
+    dump_database(empty_database_url, tmp_path / "evil.dump")
+    with transaction(engine) as connection:
+        connection.execute(text("DROP TABLE bait"))
+        connection.execute(text("DROP FUNCTION sting"))
+    restore_database(empty_database_url, tmp_path / "evil.dump")
+    with pytest.raises(DBAPIError, match="permission denied"), transaction(engine) as connection:
+        connection.execute(text("INSERT INTO bait VALUES (1)"))
+    engine.dispose()
+    assert not proof.exists()
+
+
+def test_a_superuser_is_told_to_restore_as_somebody_else(tmp_path: Path) -> None:
+    """Nothing of the file is carried out: it is refused before it is looked at."""
+    with scratch_folder() as folder, EmbeddedPostgres(folder) as url:
+        superuser = make_url(url).set(username=SUPERUSER).render_as_string()
+        with pytest.raises(SuperuserRefused, match="postgres is a superuser"):
+            restore_database(superuser, tmp_path / "whatever")
 
 
 def test_a_failed_backup_leaves_nothing_and_tells_no_password(tmp_path: Path) -> None:

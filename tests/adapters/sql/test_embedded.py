@@ -13,6 +13,7 @@ from threading import Barrier
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 
 from alservice.adapters.sql import cluster as cluster_module
 from alservice.adapters.sql.cluster import Cluster
@@ -108,6 +109,7 @@ def test_first_start_makes_an_empty_database(folder: Path) -> None:
         assert ask(url, "SELECT current_database()") == "alservice"
         assert ask(url, "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace") == 0
         assert ask(url, "SHOW listen_addresses") == ""
+        assert ask(url, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
         assert ask(url, "SELECT upper('é') || ('Z' < 'a')") == "Étrue"
         assert (folder / "data").stat().st_mode & 0o777 == 0o700
     assert not is_served(folder)
@@ -119,6 +121,25 @@ def test_data_stays(served: Path) -> None:
         ask(url, "CREATE TABLE kept AS SELECT 7 AS a")
     with EmbeddedPostgres(served) as url:
         assert ask(url, "SELECT a FROM kept") == 7
+
+
+def test_a_database_of_an_earlier_version_is_given_to_the_ordinary_role(served: Path) -> None:
+    """It was the superuser's, with all in it; whoever uses it now may alter, write and count as its owner."""
+    with EmbeddedPostgres(served) as url:
+        superuser = make_url(url).set(username="postgres").render_as_string()
+        ask(
+            superuser,
+            "ALTER DATABASE alservice OWNER TO postgres",
+            "CREATE TABLE kept (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a int)",
+            "CREATE SEQUENCE own_sequence",
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+            "CREATE TRIGGER f BEFORE INSERT ON kept FOR EACH ROW EXECUTE FUNCTION f()",
+            "CREATE TYPE mood AS ENUM ('calm')",
+        )
+    with EmbeddedPostgres(served) as url:
+        added = "INSERT INTO kept (a) VALUES (7) RETURNING id"
+        assert ask(url, "ALTER TABLE kept ADD COLUMN b int", "ALTER TYPE mood ADD VALUE 'merry'", added) == 1
+        assert ask(url, "DROP FUNCTION f() CASCADE", "CREATE TABLE new (a int)", "SELECT nextval('own_sequence')") == 1
 
 
 def test_nested_users_share_a_server(served: Path) -> None:
