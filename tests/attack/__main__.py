@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 
 from tests.attack.ids import STORED
@@ -16,6 +17,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a part of each attack")
     parser.add_argument("--only", nargs="+", choices=list(ATTACKS), default=list(ATTACKS), help="these attacks")
     asked = parser.parse_args()
+    logging.disable(logging.WARNING)  # hundreds of refusals, each as it should be
     with scratch_target(odd=STORED, quick=asked.quick) as target:
         findings = [one for name in asked.only for one in ATTACKS[name](target)]
     sys.stdout.write(table(findings) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from tests.attack import doors, ids, slow
+from tests.attack import doors, ids, slow, suites
 from tests.attack.target import Finding, Target
 
 Attack = Callable[[Target], Iterable[Finding]]
@@ -15,6 +15,7 @@ ATTACKS: Mapping[str, Attack] = {
     "ids-shown": ids.shown,
     "ids-asked": ids.asked,
     "slow": slow.slow_clients,
+    "suites": suites.suites,
 }
 """Name to attack, in the order of the tour."""
 

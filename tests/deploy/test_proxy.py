@@ -14,6 +14,7 @@ import httpx
 import pytest
 import yaml
 from starlette.types import Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from tests.support.shared import ROOT
 from tests.support.slow_clients import connected, everything
@@ -61,7 +62,9 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, 
         capture_output=True,
     )
     https, http = free_port(), free_port()
-    with served(Echo()) as behind:
+    # As the application follows the proxies that it is told to trust.
+    followed = ProxyHeadersMiddleware(Echo(), trusted_hosts=["127.0.0.1"])
+    with served(followed) as behind:
         text = (ROOT / "docker" / "nginx.conf").read_text()
         here = {
             "/tmp/": f"{folder}/",
