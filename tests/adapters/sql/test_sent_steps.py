@@ -3,7 +3,11 @@
 The kind: a process that was taken for dead, wakes up, and writes all the same.
 """
 
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -22,6 +26,7 @@ from alservice.core.training_sets import tally_set
 from alservice.errors import DatabaseUnavailable, LeaseLost
 from tests.adapters.sql.conftest import Stores
 from tests.adapters.sql.test_leases import holder, nobody_is_gone
+from tests.support.shared import ROOT
 
 SHARD = Shard(index=0, key="posteriors/x", n_galaxies=3, n_failed=0)
 
@@ -125,6 +130,60 @@ def test_a_process_whose_lease_was_taken_over_writes_nothing_nor_does_its_run(
     with pytest.raises(LeaseLost, match="took it back, or has ended"):
         SqlSentStepStore(engine).report(lease.campaign_id, "first", worker="owl", place="there")
     assert content(engine) == before
+
+
+WORKING = """
+import sys
+from alservice.adapters.sql.cycles import SqlCycleStore
+from alservice.adapters.sql.engine import fenced, make_engine
+from alservice.adapters.sql.sent_steps import SqlSentStepStore
+from alservice.core.cycles import CycleState
+from alservice.errors import LeaseLost
+from alservice.factory.context import utc_now
+from alservice.services.hold_lease import TakeStep
+
+engine, campaign_id, cycle_id = make_engine(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+service = TakeStep(sent=SqlSentStepStore(engine), heartbeat_s=0.1)
+with service.run(campaign_id, "first", worker="owl", place="there") as held:
+    cycles = SqlCycleStore(fenced(engine, held.fence), utc_now)
+    cycle = cycles.get(cycle_id)
+    print("at work", flush=True)
+    sys.stdin.readline()  # the work: it ends when the test says so
+    try:
+        cycles.move(cycle, CycleState.EVALUATING, actor="owl", detail={})
+        print("moved", flush=True)
+    except LeaseLost as error:
+        print(error.code, flush=True)
+"""
+
+
+@pytest.mark.parametrize("is_taken_back", [True, False])
+def test_a_process_that_is_stopped_and_wakes_up_late_writes_nothing(
+    engine: Engine, database_url: str, lease: Lease, cycle: Cycle, is_taken_back: bool
+) -> None:
+    """Its beats stop with it by SIGSTOP; woken by SIGCONT when the step is another's it is refused, and else goes on."""
+    sent = SqlSentStepStore(engine)
+    first = sent.send(cycle, "first", 1)
+    command = [sys.executable, "-c", WORKING, database_url, str(lease.campaign_id), str(cycle.id)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as late:
+        assert late.stdin is not None
+        assert late.stdout is not None
+        assert late.stdout.readline() == "at work\n"
+        late.send_signal(signal.SIGSTOP)
+        time.sleep(0.3)  # what it had begun to write has come
+        silent = sent.get(lease.campaign_id)
+        time.sleep(0.5)  # five beats of one that lives
+        assert sent.get(lease.campaign_id) == silent, "nobody beats for a process that is stopped"
+        if is_taken_back:
+            sent.take_back(first, cycle, actor="crow", reason="silent")
+            sent.send(cycle, "second", 2)
+        before = content(engine)
+        late.stdin.write("done\n")
+        late.stdin.flush()
+        late.send_signal(signal.SIGCONT)
+        assert late.stdout.readline() == ("lease-lost\n" if is_taken_back else "moved\n")
+    assert (content(engine) == before) is is_taken_back
 
 
 def test_reading_needs_no_lease(engine: Engine, lease: Lease, cycle: Cycle) -> None:
