@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
+from alservice.adapters.csv_rows import open_bytes
 from alservice.adapters.parquet_pages import batch_rows, refuse_many_rows
 from alservice.core.ids import ROUNDED_REMEDY, RoundedId
 from alservice.errors import BadInput
@@ -217,6 +218,12 @@ def _open_csv(path: Path) -> Table:
         with pc.open_csv(path, parse_options=parse, convert_options=convert) as reader:
             yield from reader
 
+    with open_bytes(path) as file:
+        header = file.readline(_BUFFER_BYTES)  # before pyarrow, which takes 9 kB for each column
+    if header.count(b",") >= MAX_COLUMNS:
+        raise BadInput(
+            f"{path.name}: has {header.count(b',') + 1:,} columns, more than {MAX_COLUMNS:,}", file=str(path)
+        )
     with pc.open_csv(path) as reader:
         names = reader.schema.names
     types = _unique(path, names, [pa.string()] * len(names))
