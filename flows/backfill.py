@@ -16,10 +16,12 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
+from alservice.core.readiness import require_ready
 from alservice.factory.backfill import begin_worker, open_backfill, run_backfill
 from alservice.factory.backfill_asked import Backfill, make_backfill
 from alservice.factory.backfill_report import write_report
 from alservice.factory.context import process_progress
+from alservice.factory.readiness import check_replay
 from alservice.ports import Progress
 from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
 
@@ -58,6 +60,19 @@ class BackfillParameters(BaseModel):
 
 
 @task(
+    task_run_name="check what is needed",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_S,
+    retry_condition_fn=if_retriable,
+)
+def check_parts(parameters: BackfillParameters) -> None:
+    """Raise one error that names all that a backfill misses: before the first of many hours."""
+    p = parameters
+    findings = check_replay(out=p.out, tree=p.tree, data=p.data, encoder=p.encoder, device=p.device)
+    require_ready(findings, f"backfill of {p.question}")
+
+
+@task(
     task_run_name="{policy}, seed {seed}",
     retries=RETRIES,
     retry_delay_seconds=RETRY_DELAYS_S,
@@ -84,6 +99,7 @@ def backfill(parameters: BackfillParameters) -> Path:
     Args:
         parameters: What to replay; a folder that holds the same backfill goes on, also with more policies or seeds.
     """
+    check_parts(parameters)
     asked = parameters.asked()
     progress = process_progress()
     with open_backfill(asked, parameters.out, progress) as rounds:

@@ -12,16 +12,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
 from prefect.flow_runs import suspend_flow_run
+from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from alservice.core.cycles import CycleState
+from alservice.core.cycles import CycleKind, CycleState
+from alservice.core.readiness import Flight
 from alservice.errors import LeaseHeld, LeaseLost
-from alservice.factory import open_factory
 from alservice.factory.operations import paused
 from alservice.factory.standin import open_zooniverse
 from flows.artifacts import cycle_artifact
@@ -31,6 +33,7 @@ from flows.held import GRACE_S, HeldDecision, decide_held, held_text, seconds_to
 from flows.leases import PATIENCE, check_lease, working_on
 from flows.naming import first_name, labelled, run_name, tags_of, working_for
 from flows.parameters import CampaignName, LeaseToken
+from flows.ready import check_work, opened
 from flows.signals import tell
 from flows.tasks import (
     CycleSummary,
@@ -71,6 +74,10 @@ LEARNING = (
 DECIDED = (CycleState.HELD, CycleState.PROMOTED, CycleState.KEPT)
 """Steps that a tick may take at once: a hold ends by its deadline, and what is decided is closed."""
 
+
+ALL_STEPS = (*ASKING, *COLLECTING, *LEARNING)
+"""Steps of a run that goes as far as it can."""
+
 ADVANCING = frozenset(LEARNING) - {CycleState.HELD}
 """States in which `advance` has something to do; a held cycle waits for a person."""
 
@@ -85,7 +92,9 @@ def weekly_cycle(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -
         campaign: Name of the campaign, as given to `alservice campaign create`.
         dispatch: Where prediction runs: `inline` in this run, `deployments` in the work pool gpu.
     """
-    state = _scheduled(campaign, start_or_resume, lambda cycle: run_steps(cycle, ASKING, dispatch), patience=PATIENCE)
+    flight = _flight(ASKING, starts=CycleKind.FULL, dispatch=dispatch)
+    work = partial(run_steps, steps=ASKING, dispatch=dispatch)
+    state = _scheduled(campaign, flight, start_or_resume, work, patience=PATIENCE)
     return _advanced(state, dispatch)
 
 
@@ -105,7 +114,8 @@ def ingest(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -> Stat
         after = run_steps(cycle, COLLECTING)
         return after if after.state is not cycle.state else run_steps(after, DECIDED)
 
-    return _advanced(_scheduled(campaign, find_collecting, work), dispatch, after_death=True)
+    state = _scheduled(campaign, _flight(COLLECTING, DECIDED), find_collecting, work)
+    return _advanced(state, dispatch, after_death=True)
 
 
 @flow(name="advance", flow_run_name=first_name, timeout_seconds=48 * HOUR_S, on_cancellation=[cancel_cycle])
@@ -116,7 +126,8 @@ def advance(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -> Sta
         campaign: Name of the campaign, as given to `alservice campaign create`.
         dispatch: Where training runs: `inline` in this run, `deployments` in the work pool gpu.
     """
-    state = _scheduled(campaign, resume_open, lambda cycle: run_steps(cycle, LEARNING, dispatch), patience=PATIENCE)
+    work = partial(run_steps, steps=LEARNING, dispatch=dispatch)
+    state = _scheduled(campaign, _flight(LEARNING, dispatch=dispatch), resume_open, work, patience=PATIENCE)
     return _decided(state, dispatch)
 
 
@@ -131,7 +142,9 @@ def retrain_only(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -
         dispatch: Where training runs: `inline` in this run, `deployments` in the work pool gpu.
     """
     steps = (CycleState.PLANNED, *LEARNING)
-    state = _work(campaign, start_retraining, lambda cycle: run_steps(cycle, steps, dispatch), patience=PATIENCE)
+    flight = _flight(steps, starts=CycleKind.RETRAIN, dispatch=dispatch)
+    work = partial(run_steps, steps=steps, dispatch=dispatch)
+    state = _work(campaign, flight, start_retraining, work, patience=PATIENCE)
     return _decided(state, dispatch)
 
 
@@ -143,7 +156,8 @@ def predict(campaign: CampaignName, lease: LeaseToken = None) -> State[CycleSumm
         campaign: Name of the campaign, as given to `alservice campaign create`.
         lease: Filled in by the run that sends this step to another pool; leave it empty.
     """
-    return _work(campaign, resume_open, lambda cycle: run_steps(cycle, (CycleState.PREDICTING,)), token=lease)
+    steps = (CycleState.PREDICTING,)
+    return _work(campaign, _flight(steps), resume_open, partial(run_steps, steps=steps), token=lease)
 
 
 @flow(name="train", flow_run_name=first_name, timeout_seconds=48 * HOUR_S)
@@ -154,7 +168,8 @@ def train(campaign: CampaignName, lease: LeaseToken = None) -> State[CycleSummar
         campaign: Name of the campaign, as given to `alservice campaign create`.
         lease: Filled in by the run that sends this step to another pool; leave it empty.
     """
-    return _work(campaign, resume_open, lambda cycle: run_steps(cycle, (CycleState.TRAINING,)), token=lease)
+    steps = (CycleState.TRAINING,)
+    return _work(campaign, _flight(steps), resume_open, partial(run_steps, steps=steps), token=lease)
 
 
 @flow(name="start-cycle", flow_run_name=first_name)
@@ -164,7 +179,7 @@ def start_cycle(campaign: CampaignName) -> State[CycleSummary]:
     Args:
         campaign: Name of the campaign, as given to `alservice campaign create`.
     """
-    return _work(campaign, start_or_resume, turn)
+    return _work(campaign, _flight(ALL_STEPS, starts=CycleKind.FULL), start_or_resume, turn)
 
 
 @flow(name="resume-cycle", flow_run_name=first_name)
@@ -174,7 +189,7 @@ def resume_cycle(campaign: CampaignName) -> State[CycleSummary]:
     Args:
         campaign: Name of the campaign, as given to `alservice campaign create`.
     """
-    return _work(campaign, resume_open, turn)
+    return _work(campaign, _flight(ALL_STEPS), resume_open, turn)
 
 
 def turn(cycle: CycleSummary) -> CycleSummary:
@@ -221,10 +236,18 @@ Find = Callable[[str], CycleSummary | None]
 Work = Callable[[CycleSummary], CycleSummary]
 
 
-def _scheduled(campaign: str, find: Find, work: Work, *, patience: int = 0) -> State[CycleSummary]:
+def _flight(
+    *legs: tuple[CycleState, ...], starts: CycleKind | None = None, dispatch: Dispatch = Dispatch.INLINE
+) -> Flight:
+    """Return what the running flow is about to do, for the checks before it."""
+    elsewhere = frozenset(HEAVY) if dispatch is Dispatch.DEPLOYMENTS else frozenset[CycleState]()
+    return Flight(name=flow_run.get_flow_name() or "a run", legs=legs, starts=starts, elsewhere=elsewhere)
+
+
+def _scheduled(campaign: str, flight: Flight, find: Find, work: Work, *, patience: int = 0) -> State[CycleSummary]:
     """Work on the cycle, or record that another run does: a tick that finds one at work has nothing to add."""
     try:
-        return _work(campaign, find, work, patience=patience)
+        return _work(campaign, flight, find, work, patience=patience)
     except LeaseHeld as error:
         return Completed(message=f"skipped: {error.message}", name="Skipped")
 
@@ -241,20 +264,24 @@ def _decided(state: State[CycleSummary], dispatch: Dispatch) -> State[CycleSumma
         key=f"held-{cycle.cycle_id}",
     )
     decide_held(cycle, decision.decision, decision.actor, decision.reason)
-    return _scheduled(cycle.campaign, resume_open, lambda held: run_steps(held, DECIDED), patience=PATIENCE)
+    work = partial(run_steps, steps=DECIDED)
+    return _scheduled(cycle.campaign, _flight(DECIDED), resume_open, work, patience=PATIENCE)
 
 
-def _work(campaign: str, find: Find, work: Work, *, token: str | None = None, patience: int = 0) -> State[CycleSummary]:
-    """Find the cycle, work on it alone with Zooniverse at hand, and publish where it stands."""
+def _work(
+    campaign: str, flight: Flight, find: Find, work: Work, *, token: str | None = None, patience: int = 0
+) -> State[CycleSummary]:
+    """Check what the run needs, find the cycle, work on it alone with Zooniverse at hand, publish where it stands."""
     with (
         labelled(campaign),
-        open_factory() as factory,
+        opened() as factory,
         open_zooniverse(factory, campaign),
         working_on(factory, campaign, actor=actor(), token=token, patience=patience),
     ):
         pause = paused(factory, factory.campaigns.get(campaign))
         if pause is not None:
             return Completed(message=f"campaign {campaign} is paused by {pause.actor}: {pause.reason}", name="Paused")
+        check_work(factory, campaign, flight)
         cycle = find(campaign)
         if cycle is None:
             return Completed(message=f"campaign {campaign} has no open cycle", name="NothingToDo")

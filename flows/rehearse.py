@@ -7,16 +7,18 @@ from pathlib import Path
 from prefect import flow, task
 from pydantic import BaseModel, ConfigDict, Field
 
-from alservice.core.cycles import CycleState
+from alservice.core.cycles import CycleKind, CycleState
+from alservice.core.readiness import Flight
 from alservice.errors import Terminal
 from alservice.factory import open_factory
 from alservice.factory.rehearsal import REHEARSAL, cycles_done, prepare_rehearsal
 from alservice.factory.standin import open_zooniverse
 from flows.artifacts import cycle_artifact
-from flows.cycle import turn
+from flows.cycle import ALL_STEPS, turn
 from flows.leases import working_on
 from flows.naming import labelled, working_for
 from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
+from flows.ready import check_ground, check_work, opened
 from flows.tasks import actor, start_or_resume
 
 
@@ -66,9 +68,11 @@ def rehearse(parameters: RehearsalParameters) -> Path:
     A work folder that holds a rehearsal is continued: finished cycles are not run again, and an interrupted one
     goes on with its step.
     """
-    with labelled(REHEARSAL), open_factory() as factory:
+    with labelled(REHEARSAL), opened() as factory:
+        check_ground()
         prepare(parameters)
         with open_zooniverse(factory, REHEARSAL), working_on(factory, REHEARSAL, actor=actor()):
+            check_work(factory, REHEARSAL, Flight(name="rehearse", legs=(ALL_STEPS,), starts=CycleKind.FULL))
             while cycles_done(factory) <= parameters.cycles:
                 cycle = start_or_resume(REHEARSAL)
                 with working_for(cycle):

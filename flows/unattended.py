@@ -6,6 +6,8 @@ from prefect import flow, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from alservice.core.cycles import CycleState
+from alservice.core.readiness import NEEDS, Flight, Need
 from alservice.errors import Terminal
 from alservice.factory import Finding, diagnose, feeds, open_factory
 from alservice.factory.standin import open_zooniverse
@@ -14,9 +16,13 @@ from flows.artifacts import findings_artifact, reconcile_artifact
 from flows.naming import first_name, labelled
 from flows.parameters import CampaignName
 from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
+from flows.ready import check_ready
 from flows.tasks import actor
 
 HOUR_S = 3600
+
+PREDICTING = NEEDS[CycleState.PREDICTING] | {Need.CATALOGUE}
+"""What predicting out of turn needs: what it needs in a cycle, and a catalogue."""
 
 
 class LedgerDiffers(Terminal):
@@ -41,7 +47,9 @@ def reconcile(campaign: CampaignName, repair: bool = False) -> State[None]:
         campaign: Name of the campaign, as given to `alservice campaign create`.
         repair: Set right what a machine may; the rest is listed.
     """
+    needs = frozenset({Need.LOGIN, Need.RIGHTS} if repair else {Need.LOGIN})
     with labelled(campaign):
+        check_ready(campaign, Flight(name="reconcile", always=needs))
         agree = compare(campaign, repair)
     if not agree:
         raise LedgerDiffers(f"the ledger of {campaign} and Zooniverse differ: the report says in what")
@@ -64,7 +72,7 @@ def compare(campaign: str, repair: bool) -> bool:
 
 @flow(name="flight-check", flow_run_name="flight-check", timeout_seconds=HOUR_S // 4)
 def flight_check() -> State[None]:
-    """Try every part through its adapter: disk, database, schema, object store, Zooniverse login, Prefect, torch."""
+    """Try every part through its adapter: disk, database, schema, object store, device, Prefect, Zooniverse."""
     findings = inspect_parts()
     findings_artifact(findings)
     broken = [finding.part for finding in findings if not finding.ok]
@@ -89,6 +97,7 @@ def predict_only(campaign: CampaignName) -> State[None]:
         campaign: Name of the campaign, as given to `alservice campaign create`.
     """
     with labelled(campaign):
+        check_ready(campaign, Flight(name="predict-only", always=PREDICTING))
         done, failed = predict_out_of_turn(campaign)
     return Completed(message=f"{done:,} galaxies of {campaign} are predicted, {failed:,} images failed")
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from alservice.adapters.panoptes_http import Document, Unreadable
+from alservice.constants import ZOONIVERSE_ALLOWANCE
+from alservice.core.accounts import Account
 from alservice.core.checks import is_shallow
 from alservice.core.classifications import RawClassification
 from alservice.core.ids import hash_user
@@ -25,6 +27,42 @@ def workflow_of(entry: Document) -> Workflow:
         return Workflow(workflow_id=int(entry["id"]), version=str(entry["version"]), tasks=dict(entry["tasks"]))
     except (KeyError, TypeError, ValueError) as error:
         raise Unreadable(f"workflow {entry.get('id')!r}: no version or no tasks") from error
+
+
+def account_of(entry: Document) -> Account:
+    """Return one's own account as served; `Unreadable` when it does not say what may be uploaded.
+
+    Who is on the upload list, and administrators, upload without a bound.
+    """
+    try:
+        unbounded = bool(entry.get("upload_whitelist")) or bool(entry.get("admin"))
+        allowance = entry["max_subjects"]
+        return Account(
+            user_id=int(entry["id"]),
+            login=str(entry["login"]),
+            uploaded=int(entry["uploaded_subjects_count"]),
+            allowance=None if unbounded else ZOONIVERSE_ALLOWANCE if allowance is None else int(allowance),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unreadable("GET /me: the account does not say what it uploaded and may upload") from error
+
+
+def roles_of(entry: Document, user_id: int) -> frozenset[str]:
+    """Return the roles that an entry of a project's people gives a user, none if it is another's; a group's count."""
+    try:
+        owner = entry["links"]["owner"]
+        is_ours = owner["type"] != "users" or int(owner["id"]) == user_id
+        return frozenset(map(str, entry["roles"])) if is_ours else frozenset()
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unreadable(f"project role {entry.get('id')!r} cannot be read") from error
+
+
+def project_of(entry: Document) -> int:
+    """Return the project that a workflow belongs to; `Unreadable` when it does not say."""
+    try:
+        return int(entry["links"]["project"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unreadable(f"workflow {entry.get('id')!r}: no project") from error
 
 
 def rule_of(entry: Document) -> RetirementRule:

@@ -18,18 +18,22 @@ from alservice.adapters.panoptes_http import (
     resources,
 )
 from alservice.adapters.panoptes_rows import (
+    account_of,
     classification_of,
     first_location,
     identity_of,
+    project_of,
     questions_of,
     remote_subject,
     retirement_document,
+    roles_of,
     rule_of,
     status_of,
     survey_id_of,
     workflow_of,
 )
 from alservice.constants import INGEST_PAGE, LINK_BATCH
+from alservice.core.accounts import Account, Rights
 from alservice.core.classifications import RawClassification
 from alservice.core.retry import RetryPolicy
 from alservice.core.subjects import CreatedSubject, RemoteSubject, SubjectDraft, SubjectStatus
@@ -77,17 +81,26 @@ class PanoptesZooniverse:
         check_endpoint(endpoint)
         if not 1 <= len(user_hash_key) <= 64:
             raise BadConfig(f"the user hash key must have 1 to 64 bytes, not {len(user_hash_key)}")
-        self._credentials = credentials
         self._project_id = project_id
         self._workflow_id = workflow_id
         self._user_hash_key = user_hash_key
         connect = partial(ClientConnection, endpoint, credentials, timeouts)
         self._api = PanoptesApi(connect, retry=retry, sleep=sleep, chance=chance)
 
-    def check(self) -> str:
-        """Log in, read the project and return the login name; see `Zooniverse.check`."""
-        self._api.one("projects", self._project_id)
-        return self._credentials.login
+    def account(self) -> Account:
+        """Log in and return the account; see `Zooniverse.account`."""
+        return account_of(only(self._api.listing("/me", "users", {}), "GET /me"))
+
+    def rights(self, user_id: int) -> Rights:
+        """Return an account's roles on the project and the workflow's project; see `Zooniverse.rights`."""
+        where = {"project_id": self._project_id, "page_size": _LIST_PAGE}
+        roles = [roles_of(entry, user_id) for entry in self._api.pages("/project_roles", "project_roles", where)]
+        return Rights(
+            project_id=self._project_id,
+            roles=frozenset[str]().union(*roles),
+            workflow_id=self._workflow_id,
+            workflow_project_id=project_of(self._api.one("workflows", self._workflow_id)),
+        )
 
     def workflow(self) -> Workflow:
         """Return the workflow as it is now; see `Zooniverse.workflow`."""

@@ -3,105 +3,58 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
 
 import requests
 
-from alservice.adapters.objects import open_objects
 from alservice.adapters.sessions import Session
-from alservice.adapters.sql.engine import check_schema, make_engine, schema_state, upgrade
-from alservice.errors import AlserviceError, PrefectUnavailable, StorageFull
-from alservice.factory.context import database_url, make_folder
+from alservice.core.readiness import Finding, Need
+from alservice.errors import PrefectUnavailable
+from alservice.factory.jobs import Factory
 from alservice.factory.opening import open_factory
+from alservice.factory.operations import paused
+from alservice.factory.readiness import check_ground, readiness
 from alservice.factory.standin import open_zooniverse
-from alservice.model.device import resolve_device
-from alservice.settings import Settings, load_settings
+from alservice.services.check_readiness import seen
+from alservice.settings import load_settings
 
-MIN_FREE_BYTES = 2 * 1024**3
-"""Room for the database, image packs and posteriors of a rehearsal on real galaxies."""
+__all__ = ["Finding", "diagnose"]
 
+_DATABASE: Final = frozenset({"database", "schema"})
+"""Parts without which nobody knows the campaigns."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """One part: whether it works, what was seen, and what to do if it does not."""
-
-    part: str
-    ok: bool
-    message: str
-    remedy: str
-
-
-Check = Callable[[Settings], str]
+_ABROAD: Final = frozenset({Need.LOGIN, Need.RIGHTS, Need.WORKFLOW})
 
 
 def diagnose() -> Iterator[Finding]:
-    """Yield a finding per part, in the order in which they are needed."""
+    """Yield a finding per part; of campaigns that are not paused, what the next batch needs of Zooniverse."""
     settings = load_settings()
-    checks: tuple[tuple[str, Check], ...] = (
-        ("disk", _disk),
-        ("database", _database),
-        ("schema", _schema),
-        ("object store", _objects),
-        ("zooniverse", _zooniverse),
-        ("prefect", _prefect),
-        ("torch", _torch),
-    )
-    for part, check in checks:
-        try:
-            message = check(settings)
-        except AlserviceError as error:
-            yield Finding(part=part, ok=False, message=error.message, remedy=error.remedy)
-        else:
-            yield Finding(part=part, ok=True, message=message, remedy="")
+    ground = check_ground(settings)
+    yield from ground
+    yield seen("prefect", _prefect)
+    if all(finding.ok for finding in ground if finding.part in _DATABASE):
+        with open_factory(settings) as factory:
+            yield from _campaigns(factory)
 
 
-def _disk(settings: Settings) -> str:
-    free = shutil.disk_usage(make_folder(settings.folder)).free
-    if free < MIN_FREE_BYTES:
-        raise StorageFull(f"{free / 1024**3:.1f} GiB free at {settings.folder}; a rehearsal needs 2 GiB")
-    return f"{free / 1024**3:.0f} GiB free at {settings.folder}"
+def _campaigns(factory: Factory) -> Iterator[Finding]:
+    rows = factory.campaigns.list()
+    if not rows:
+        yield Finding(part=Need.LOGIN, ok=True, message="no campaign yet: nothing to log in to")
+    for row in rows:
+        name = row.campaign.name
+        if paused(factory, row) is not None:
+            yield Finding(part=Need.LOGIN, ok=True, message=f"{name}: paused, not tried")
+            continue
+        batch = Need.ALLOWANCE if row.campaign.zooniverse.mode == "upload" else Need.POOL
+        with open_zooniverse(factory, name):
+            found = readiness(factory).run(row, factory.cycles.open(row.id), _ABROAD | {batch})
+        yield from (replace(finding, message=f"{name}: {finding.message}") for finding in found)
 
 
-def _database(settings: Settings) -> str:
-    with database_url(settings) as url:
-        engine = make_engine(url)
-        try:
-            schema_state(engine)
-        finally:
-            engine.dispose()
-    return "embedded Postgres starts and answers" if settings.database_url is None else "Postgres answers"
-
-
-def _schema(settings: Settings) -> str:
-    with database_url(settings) as url:
-        engine = make_engine(url)
-        try:
-            if settings.database_url is None:
-                upgrade(engine)  # the embedded one belongs to this release
-            check_schema(engine)
-            return f"at revision {schema_state(engine)[1]}"
-        finally:
-            engine.dispose()
-
-
-def _objects(settings: Settings) -> str:
-    open_objects(settings.object_store or str(settings.folder / "objects")).check()
-    return "an object was written, read back and deleted"
-
-
-def _zooniverse(settings: Settings) -> str:
-    seen = []
-    with open_factory(settings) as factory:
-        for row in factory.campaigns.list():
-            with open_zooniverse(factory, row.campaign.name):
-                login = factory.zooniverse(row.campaign).check()
-            seen.append(f"{row.campaign.name}: logged in as {login}")
-    return "; ".join(seen) or "no campaign yet: nothing to log in to"
-
-
-def _prefect(_settings: Settings) -> str:
+def _prefect() -> str:
     url = os.environ.get("PREFECT_API_URL")
     if not url:
         return "no server is named (PREFECT_API_URL): runs use one of their own"
@@ -111,7 +64,3 @@ def _prefect(_settings: Settings) -> str:
     except requests.RequestException as error:
         raise PrefectUnavailable(f"{url} does not answer: {error}") from error
     return f"{url} answers"
-
-
-def _torch(settings: Settings) -> str:
-    return f"device {resolve_device(settings.device)}"

@@ -43,6 +43,11 @@ class EndpointNotAllowed(Terminal):
     remedy = "Correct zooniverse.endpoint of the campaign, or set ALSERVICE_ZOONIVERSE_ENDPOINT to it."
 
 
+def publish_policy(campaign: Campaign) -> PublishPolicy:
+    """Return how hard a campaign's uploads are tried, and how many it may send."""
+    return STANDIN_POLICY if campaign.zooniverse.is_standin else PublishPolicy()
+
+
 @dataclass(frozen=True, kw_only=True)
 class ZooniverseFactory(IngestFactory):
     """What needs the network but no model."""
@@ -104,7 +109,7 @@ class ZooniverseFactory(IngestFactory):
             ledger=self.ledger,
             objects=self.objects,
             zooniverse=self.zooniverse(campaign),
-            policy=STANDIN_POLICY if campaign.zooniverse.is_standin else PublishPolicy(),
+            policy=publish_policy(campaign),
             media_type=images.sniff,
             sleep=time.sleep,
             progress=self.progress,

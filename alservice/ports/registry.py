@@ -56,6 +56,9 @@ class CatalogueStore(Protocol):
     ) -> Catalogue:
         """Store a catalogue in one transaction; the same digest again returns the one there is."""
 
+    def n_members(self, catalogue_id: int) -> int:
+        """Return how many of a catalogue's galaxies are in the evaluation stream."""
+
     def newest(self, campaign_id: int) -> Catalogue | None:
         """Return the newest catalogue of a campaign."""
 

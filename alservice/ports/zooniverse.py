@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from alservice.core.accounts import Account, Rights
 from alservice.core.classifications import RawClassification
 from alservice.core.subjects import CreatedSubject, RemoteSubject, SubjectDraft, SubjectStatus
 from alservice.core.workflows import RetirementRule, Workflow
@@ -18,8 +19,11 @@ class Zooniverse(Protocol):
     An empty answer where content is due is a refusal, never success.
     """
 
-    def check(self) -> str:
-        """Log in and return the login name; raises what is wrong."""
+    def account(self) -> Account:
+        """Log in and return the account, with the uploads it has left; raises what is wrong."""
+
+    def rights(self, user_id: int) -> Rights:
+        """Return what an account is to the campaign's project, and whose the campaign's workflow is."""
 
     def workflow(self) -> Workflow:
         """Return the campaign's workflow as it is now."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from alservice.core.campaign import Campaign
 from alservice.core.tree import Tree
-from alservice.core.workflows import AnswerMap, RetirementRule, map_answers, tasks_of
+from alservice.core.workflows import AnswerMap, RetirementRule, Workflow, map_answers, tasks_of
 from alservice.ports import Zooniverse
 
 
@@ -25,12 +25,20 @@ class ValidateCampaign:
             A task or answer is missing or differs, and the message names it; or subjects would retire before they
             have the votes that are asked for.
         """
-        wanted = wanted_rule(campaign)
+        found = self.look(campaign, tree)
+        if found is not None:
+            return found
+        workflow = self.zooniverse.define_workflow(tasks_of(tree), tree.questions[0].task, wanted_rule(campaign))
+        return self._judge(campaign, tree, workflow)
+
+    def look(self, campaign: Campaign, tree: Tree) -> AnswerMap | None:
+        """Return the same and change nothing: None for an empty workflow; raises `WorkflowMismatch`."""
         workflow = self.zooniverse.workflow()
-        if not workflow.tasks:
-            workflow = self.zooniverse.define_workflow(tasks_of(tree), tree.questions[0].task, wanted)
+        return self._judge(campaign, tree, workflow) if workflow.tasks else None
+
+    def _judge(self, campaign: Campaign, tree: Tree, workflow: Workflow) -> AnswerMap:
         answer_map = map_answers(tree, workflow)
-        self.zooniverse.retirement().require(wanted, workflow_id=workflow.workflow_id)
+        self.zooniverse.retirement().require(wanted_rule(campaign), workflow_id=workflow.workflow_id)
         return answer_map
 
 

@@ -19,7 +19,7 @@ from requests.adapters import HTTPAdapter
 
 from alservice.adapters.panoptes import Credentials
 from alservice.adapters.panoptes_http import NoAnswer, Timeouts, Unreadable, document, judge_login
-from alservice.adapters.panoptes_rows import classification_of
+from alservice.adapters.panoptes_rows import account_of, classification_of, project_of, roles_of
 from alservice.adapters.panoptes_zooniverse import PanoptesZooniverse
 from alservice.core.retry import RetryPolicy
 from alservice.core.subjects import KEY_FIELD, SubjectDraft, SubjectStatus
@@ -162,14 +162,14 @@ def calls(sent):
 
 def test_check_logs_in_and_tells_who(site):
     """A password login works and names its user."""
-    assert site.zooniverse.check() == "surveyor"
+    assert site.zooniverse.account().login == "surveyor"
 
 
 def test_an_application_logs_in_without_a_user(start):
     """The client-credentials grant works and names the application."""
     site = start(client_id="survey-app", client_secret="shh")
     application = Credentials(client_id="survey-app", client_secret="shh")
-    assert site.adapter(credentials=application).check() == "application survey-app"
+    assert site.adapter(credentials=application).account().login == "surveyor"
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_wrong_credentials_are_refused_at_once(start, credentials):
     """No retry and no KeyError: a person must act."""
     site = start(client_id="survey-app", client_secret="shh")
     with pytest.raises(ZooniverseRefused):
-        site.adapter(credentials=credentials).check()
+        site.adapter(credentials=credentials).account()
     assert site.slept == []
 
 
@@ -248,12 +248,12 @@ def test_no_variable_of_the_library_is_read(start, monkeypatch, secret):
     """Each would win over what a campaign says: another server, another application, another way to log in."""
     application = {"client_id": "survey-app", "client_secret": "shh"}
     site = start(**application)
-    site.zooniverse.check()  # the library is imported by now; what that reads is the next test's
+    site.zooniverse.account()  # the library is imported by now; what that reads is the next test's
     values = {f"PANOPTES_{name}": "http://127.0.0.1:9" for name in LIBRARY}
     watched = Watched({**os.environ, **values})
     monkeypatch.setattr(os, "environ", watched)
     changes = {} if secret is None else {"credentials": Credentials(**application)}
-    assert site.adapter(**changes).check()
+    assert site.adapter(**changes).account()
     assert watched.asked == set()
 
 
@@ -316,7 +316,7 @@ def test_a_redirect_to_another_server_is_not_followed(site, elsewhere):
     with pytest.raises(ZooniverseRefused, match="sends it on to another server"):
         site.adapter(credentials=application).create_subject(draft(), PNG)
     with pytest.raises(ZooniverseUnavailable, match="307 without a token"):
-        site.adapter().check()
+        site.adapter().account()
     assert first.seen[:2] == ["/oauth/token", "/api/subjects"]
     assert second.seen == []
 
@@ -349,11 +349,11 @@ def test_every_request_has_a_time_out_and_stays_at_the_endpoint(site, sent):
 def test_a_login_that_is_down_is_waited_for(site, path, status, body):
     """Whatever the outage looks like, two of them are survived, and an endless one is retriable."""
     site.faults(fault(path, status=status, body=body, count=2))
-    assert site.zooniverse.check() == "surveyor"
+    assert site.zooniverse.account().login == "surveyor"
     assert site.slept == [1.0, 2.0]
     site.faults(fault(path, status=status, body=body))
     with pytest.raises(ZooniverseUnavailable):
-        site.adapter().check()
+        site.adapter().account()
 
 
 def test_a_create_is_not_in_doubt_when_the_login_failed(site):
@@ -415,7 +415,7 @@ def test_each_thread_logs_in_for_itself(site, sent):
     """No two threads share a client, so none can break the token of another."""
     for _ in range(3):
         with ThreadPoolExecutor(1) as pool:
-            assert pool.submit(site.zooniverse.check).result() == "surveyor"
+            assert pool.submit(site.zooniverse.account).result().login == "surveyor"
     assert calls(sent).count("POST /users/sign_in") == 3
 
 
@@ -434,7 +434,7 @@ def test_an_empty_refusal_is_never_success(site, status):
     created = site.create()
     site.faults(fault("/api/", status=status, body="empty"))
     refused = [
-        site.zooniverse.check,
+        site.zooniverse.account,
         site.zooniverse.workflow,
         lambda: site.zooniverse.define_workflow(TASKS, "T0", NEVER),
         lambda: site.zooniverse.ensure_subject_set("other"),
@@ -477,7 +477,7 @@ def test_threads_refresh_their_tokens_without_a_race(start):
 def test_a_create_without_a_trustworthy_answer_is_in_doubt(site, fields, when):
     """It is sent exactly once, and the caller is told that it may have happened."""
     zooniverse = site.adapter(timeouts=Timeouts(connect_s=5.0, read_s=0.3))
-    zooniverse.check()
+    zooniverse.account()
     site.faults(fault("/api/subjects", **{"method": "POST", "when": when, **fields}))
     with pytest.raises(OutcomeUnknown, match="J0"):
         zooniverse.create_subject(draft(), PNG)
@@ -502,6 +502,45 @@ def test_the_servers_words_reach_the_error(site):
         site.zooniverse.create_subject(draft(), "image/fits")
 
 
+def test_the_account_says_what_is_left_and_what_it_is_to_the_project(start):
+    """Uploads are counted, the bound is the account's; a stranger is nobody, though the workflow is the project's."""
+    site = start(subject_limit=3)
+    site.create()
+    account = site.zooniverse.account()
+    assert (account.login, account.uploaded, account.allowance, account.left) == ("surveyor", 1, 3, 2)
+    rights = site.zooniverse.rights(account.user_id)
+    assert (rights.roles, rights.project_id, rights.workflow_project_id) == ({"owner"}, 1, 1)
+    stranger = site.adapter(credentials=Credentials(username="other", password="secret2"))
+    assert stranger.rights(stranger.account().user_id).roles == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("told", "allowance"),
+    [({}, 50), ({"max_subjects": None}, 10_000), ({"upload_whitelist": True}, None), ({"admin": True}, None)],
+)
+def test_an_account_may_be_without_a_bound(told, allowance):
+    """Who is on the upload list, or administers, is never refused; who has no bound of their own has everybody's."""
+    entry = {"id": "7", "login": "ann", "uploaded_subjects_count": 5, "max_subjects": 50, **told}
+    assert account_of(entry).allowance == allowance
+
+
+def test_roles_of_others_are_not_ours_and_a_groups_may_be():
+    """Nobody is told who is in a group: a group with rights is no reason to refuse a run."""
+
+    def entry(kind, identity):
+        return {"id": "1", "roles": ["collaborator"], "links": {"owner": {"type": kind, "id": identity}}}
+
+    assert roles_of(entry("users", "7"), 7) == roles_of(entry("user_groups", "3"), 7) == {"collaborator"}
+    assert roles_of(entry("users", "8"), 7) == frozenset()
+
+
+@pytest.mark.parametrize("read", [account_of, lambda entry: roles_of(entry, 7), project_of])
+def test_an_answer_without_what_it_owes_is_no_answer(read):
+    """Kind: a missing field that reads as a right, or as none."""
+    with pytest.raises(Unreadable):
+        read({"id": "7"})
+
+
 def test_an_exhausted_allowance_has_its_own_error(start):
     """No retry can help, and no duplicate may be sent to find out."""
     site = start(subject_limit=1)
@@ -523,7 +562,7 @@ def test_a_server_that_went_away_leaves_no_doubt(tmp_path):
     """The same with a login from before, when the create itself finds nobody."""
     with Standin(StandinConfig(state=tmp_path, users=(("surveyor", "secret"),))) as standin:
         site = Site(standin)
-        site.zooniverse.check()
+        site.zooniverse.account()
     with pytest.raises(ZooniverseUnavailable):
         site.create()
 

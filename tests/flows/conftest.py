@@ -1,10 +1,11 @@
-"""One Prefect server for all tests of this folder: starting it takes a minute."""
+"""Prefect for flows: a server with workers, which takes a minute to start, or one for runs of this process alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from prefect.testing.utilities import prefect_test_harness
 
 from tests.support.prefect_server import Server, prefect_server
 
@@ -14,3 +15,10 @@ def server() -> Iterator[Server]:
     """A server with every deployment and a worker per pool; what a file of tests opens, it closes."""
     with prefect_server() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def prefect_here() -> Iterator[None]:
+    """Prefect on a database of its own, for flows that run in this process."""
+    with prefect_test_harness(server_startup_timeout=240):
+        yield

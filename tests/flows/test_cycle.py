@@ -15,6 +15,7 @@ from prefect.states import Completed
 from prefect.utilities.callables import parameter_schema
 
 from alservice.core.cycles import CYCLES, CycleState
+from alservice.core.readiness import Flight
 from alservice.errors import BadInput, DatabaseUnavailable, LeaseHeld, StorageFull
 from flows import cycle as flow
 from flows.automations import read_automations, register_automations
@@ -90,7 +91,7 @@ def test_a_scheduled_run_says_who_is_at_work(monkeypatch: pytest.MonkeyPatch) ->
         raise LeaseHeld("prefect:owl works on this campaign since noon")
 
     monkeypatch.setattr(flow, "_work", refuse)
-    state = flow._scheduled("survey", lambda _: None, lambda cycle: cycle)
+    state = flow._scheduled("survey", Flight(name="a run"), lambda _: None, lambda cycle: cycle)
     assert (state.name, state.is_completed()) == ("Skipped", True)
     assert "owl" in str(state.message)
 

@@ -129,7 +129,9 @@ def test_runs_beside_the_cycle_end_well(server: Server) -> None:
         run = server.finished(run_id)
         assert run["state_type"] == "COMPLETED", run["state"]
     parts = json.loads(server.get("/artifacts/flight-check/latest")["data"])
-    assert {"database", "schema", "object store", "zooniverse", "prefect", "disk"} <= {row["part"] for row in parts}
+    assert {"database", "schema", "object store", "zooniverse login", "zooniverse rights", "prefect", "disk"} <= {
+        row["part"] for row in parts
+    }
     assert {row["works"] for row in parts} == {"yes"}
     assert "campaign rehearsal" in server.get("/artifacts/reconcile-rehearsal/latest")["data"]
 

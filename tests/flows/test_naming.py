@@ -1,6 +1,5 @@
 """Runs are called by campaign, cycle and step, and lead to the cycle's page as it leads to them."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_UI_URL, temporary_settings
 from prefect.states import Completed
-from prefect.testing.utilities import prefect_test_harness
 from sqlalchemy import Engine
 
 from alservice.core.cycles import CycleState
@@ -27,13 +25,6 @@ from tests.support.worlds import import_rows, make_campaign, make_factory, make_
 
 UI = "http://prefect.example"
 DASHBOARD = "http://survey.example/"
-
-
-@pytest.fixture(scope="module")
-def prefect() -> Iterator[None]:
-    """Prefect on a database of its own, in this process."""
-    with prefect_test_harness(server_startup_timeout=240):
-        yield
 
 
 @pytest.fixture
@@ -57,7 +48,7 @@ def read(run_id: str) -> tuple[FlowRun, list[Any], list[Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect")
+@pytest.mark.usefixtures("prefect_here")
 def test_a_run_is_called_by_campaign_cycle_and_step(factory: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kind: what people look for later has a name that says what it was; a random one says nothing.
 

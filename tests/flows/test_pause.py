@@ -8,25 +8,29 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from alservice.core.readiness import Flight
 from alservice.factory.operations import pause
 from flows import cycle as cycles
 from tests.support.worlds import make_campaign, make_factory
+
+NOTHING = Flight(name="a run")
+"""What needs nothing."""
 
 
 def test_a_paused_campaign_is_left_alone(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run completes in the state Paused, saying who and why, before it looks for a cycle."""
     factory = make_factory(engine, tmp_path)
     factory.campaigns.save(make_campaign(name="calm"))
-    monkeypatch.setattr(cycles, "open_factory", lambda: nullcontext(factory))
+    monkeypatch.setattr(cycles, "opened", lambda: nullcontext(factory))
     monkeypatch.setattr(cycles, "open_zooniverse", lambda *_: nullcontext())
     looked: list[str] = []
 
     def find(name: str) -> None:
         looked.append(name)
 
-    assert cycles._work("calm", find, lambda summary: summary).name == "NothingToDo"
+    assert cycles._work("calm", NOTHING, find, lambda summary: summary).name == "NothingToDo"
     pause(factory, "calm", actor="token:anna", reason="storage is moved")
-    state = cycles._work("calm", find, lambda summary: summary)
+    state = cycles._work("calm", NOTHING, find, lambda summary: summary)
     assert state.name == "Paused"
     assert "token:anna: storage is moved" in str(state.message)
     assert looked == ["calm"]

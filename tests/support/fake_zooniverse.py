@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
+from alservice.core.accounts import Account, Rights
 from alservice.core.classifications import RawClassification
 from alservice.core.subjects import KEY_FIELD, CreatedSubject, RemoteSubject, SubjectDraft, SubjectStatus
 from alservice.core.workflows import RetirementRule, Workflow
@@ -97,10 +98,16 @@ class FakeZooniverse:
         self.late_calls = 1_000_000  # calls after which a late create is done; or see `carry_out_late`
         self._late: list[tuple[int, SubjectDraft, str]] = []
 
-    def check(self) -> str:
+    def account(self) -> Account:
         """Return who is logged in."""
-        with self.weather.call("zooniverse.check"):
-            return "surveyor"
+        with self.weather.call("zooniverse.account"):
+            return Account(user_id=1, login="surveyor", uploaded=self.uploaded, allowance=self.allowance)
+
+    def rights(self, user_id: int) -> Rights:
+        """Return those of an owner."""
+        with self.weather.call("zooniverse.rights"):
+            roles = frozenset({"owner"} if user_id == 1 else ())
+            return Rights(project_id=1, roles=roles, workflow_id=10, workflow_project_id=1)
 
     def workflow(self) -> Workflow:
         """Return the workflow; its version counts changes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from alservice.adapters.sql import schema
@@ -76,6 +76,13 @@ class SqlCatalogueStore:
         if row is None:
             raise NotFound(f"there is no catalogue {catalogue_id}", catalogue=catalogue_id)
         return Catalogue(**row)
+
+    def n_members(self, catalogue_id: int) -> int:
+        """Return how many of a catalogue's galaxies are in the evaluation stream."""
+        table = schema.galaxies
+        wanted = select(func.count()).select_from(table).where(table.c.catalogue_id == catalogue_id, table.c.evaluation)
+        with transaction(self._engine) as connection:
+            return int(connection.execute(wanted).scalar_one())
 
     def galaxies(self, catalogue_id: int, *, first_row: int = 0, limit: int | None = None) -> Sequence[Galaxy]:
         """Return galaxies in catalogue order, from a row on."""

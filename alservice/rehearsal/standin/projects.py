@@ -24,6 +24,7 @@ from alservice.rehearsal.standin.wire import Call, Resource, resource, shown, st
 from alservice.rehearsal.standin.workflows import insert_workflow
 
 KIND = "projects"
+ROLES = "project_roles"
 
 
 def install(tx: Transaction, config: StandinConfig) -> None:
@@ -129,6 +130,21 @@ def index(call: Call) -> Reply:
     return listed(call, KIND, entries, counted_meta(f"/{KIND}", page, chosen.echo, count))
 
 
+def index_roles(call: Call) -> Reply:
+    """Answer GET /project_roles: who is what to a project; here each has its owner and nobody else."""
+    page = page_of(call)
+    chosen = filter_ids(call, {"id": "id", "project_id": "id"})
+    count = count_rows(call.tx, source=KIND, chosen=chosen)
+    ids = ids_on_page(call.tx, source=KIND, column="id", chosen=chosen, page=page, count=count)
+    entries = [_owner_role(row) for row in rows_by_id(call.tx, KIND, ids)]
+    return listed(call, ROLES, entries, counted_meta(f"/{ROLES}", page, chosen.echo, count))
+
+
+def _owner_role(row: Row) -> Resource:
+    owner = {"id": str(row["owner_id"]), "type": "users", "href": f"/users/{row['owner_id']}"}
+    return resource(ROLES, row["id"], {"roles": ["owner"]}, {"project": str(row["id"]), "owner": owner})
+
+
 def _user(call: Call, user_id: int) -> Reply:
     row = call.tx.one("SELECT * FROM users WHERE id = ?", user_id)
     if row is None:
@@ -143,6 +159,8 @@ def _user(call: Call, user_id: int) -> Reply:
     if user_id == call.viewer.user_id:
         attributes["uploaded_subjects_count"] = row["uploaded"]
         attributes["max_subjects"] = call.config.subject_limit
+        attributes["upload_whitelist"] = False
+        attributes["admin"] = False
     entry = resource("users", row["id"], attributes, {})
     return shown(call, "users", entry, strong_etag("users", row["id"], row["updated_at"], row["uploaded"]))
 

@@ -98,6 +98,7 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", f"{media.PRIVATE}/{{path}}", media.get_private_file, area="storage"),
     _route("GET", "/me", projects.show_me),
     _route("GET", "/users/{id}", projects.show_user),
+    _route("GET", "/project_roles", projects.index_roles),
     _route("GET", "/projects", projects.index),
     _route("GET", "/projects/{id}", projects.show),
     _route("GET", "/subjects", subjects.index),

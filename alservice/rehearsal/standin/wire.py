@@ -45,6 +45,7 @@ LINKS: dict[str, dict[str, str]] = {
         "subjects": "subjects",
     },
     "media": {"linked": "projects"},
+    "project_roles": {"project": "projects", "owner": "owners"},
     "users": {},
 }
 

@@ -200,6 +200,17 @@ def test_only_the_user_sees_the_uploads(standin: Standin) -> None:
     assert Api(standin).get("/me").status_code == 401
 
 
+def test_everybody_sees_who_owns_a_project(standin: Standin) -> None:
+    """The listing of roles is public, as the project is; another project has none here."""
+    api = Api(standin)
+    (role,) = api.get("/project_roles?project_id=1").json()["project_roles"]
+    owner = as_owner(standin).only("/me")
+    assert (role["roles"], role["links"]["project"]) == (["owner"], "1")
+    assert role["links"]["owner"] == {"id": owner["id"], "type": "users", "href": f"/users/{owner['id']}"}
+    assert (owner["upload_whitelist"], owner["admin"]) == (False, False)
+    assert api.get("/project_roles?project_id=2").json()["project_roles"] == []
+
+
 def test_a_state_without_users_needs_one(launch: Launch) -> None:
     """There is no default password: an empty state refuses to start without credentials."""
     with pytest.raises(BadConfig, match="knows no user"):
