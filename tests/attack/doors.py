@@ -62,8 +62,13 @@ EXPECTED: Mapping[Door, Mapping[Kind, frozenset[str]]] = {
         Kind.READ: frozenset({NO_REACH}),
         Kind.OPERATE: frozenset({IN}),
     },
-    # The key in the address is nobody's; known and unknown ones are to answer alike.
-    Door.WEBHOOK: {**{kind: frozenset({NO_TOKEN, NO_REACH}) for kind in Kind}, Kind.INGEST: frozenset({NO_TOKEN, IN})},
+    # The key in the address is nobody's: who may not come in does not learn it.
+    Door.WEBHOOK: {
+        **NOBODY,
+        Kind.INGEST: frozenset({IN}),
+        Kind.READ: frozenset({NO_REACH}),
+        Kind.OPERATE: frozenset({NO_REACH}),
+    },
     Door.PAGE: {
         **dict.fromkeys(Kind, frozenset({TO_LOGIN})),
         Kind.READ: frozenset({IN}),

@@ -31,7 +31,7 @@ ZOONIVERSE, PREFECT = "Zooniverse", "PREFECT_API_AUTH_STRING"
 NEEDS: Mapping[str, set[str]] = {
     "migrations": {OWNER},  # CREATE, ALTER and DROP, nothing else
     "register": {PREFECT},  # pools, deployments, automations: on the Prefect server alone
-    "service": {DATABASE, KEY, *OBJECTS},  # pages and API; images and posteriors; the webhook's login is a keyed hash
+    "service": {DATABASE, *OBJECTS},  # pages, API and webhook; images and posteriors; nobody is named
     "worker-cpu": {DATABASE, KEY, ZOONIVERSE, PREFECT, *OBJECTS},  # publish, ingest, reconcile
     "worker-gpu": {DATABASE, PREFECT, *OBJECTS},  # predict and train: nobody is asked, nobody named
     "backup": {DATABASE},  # pg_dump
