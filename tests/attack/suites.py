@@ -18,6 +18,7 @@ SUITES: Mapping[str, Sequence[str]] = {
         "tests/model/test_hostile_models.py",
     ),
     "hostile arguments": ("tests/cli/test_hostile_arguments.py",),
+    "canary in the environment": ("tests/e2e/test_canary.py",),
 }
 """What is attacked, and the modules of tests that do it."""
 
