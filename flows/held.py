@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from prefect import task
 from prefect.input import RunInput
 from pydantic import Field
 
 from alservice.core.cycle_table import check_lines
+from alservice.core.gate import Word
 from alservice.factory import open_factory, registry
 from flows.tasks import CycleSummary, actor
 
@@ -19,7 +18,7 @@ GRACE_S = 3600
 class HeldDecision(RunInput):
     """Whether a candidate that the gate could not tell from the champion goes live."""
 
-    decision: Literal["approve", "reject"] = Field(
+    decision: Word = Field(
         default="reject", description="approve: the candidate becomes the champion; reject: the champion stays."
     )
     reason: str = Field(min_length=1, description="Why; it is kept in the audit.")
@@ -43,7 +42,7 @@ def seconds_to_decide(cycle: CycleSummary) -> int:
 
 
 @task(task_run_name="{cycle.campaign} cycle {cycle.number}: {word} the candidate")
-def decide_held(cycle: CycleSummary, word: Literal["approve", "reject"], person: str, reason: str) -> CycleSummary:
+def decide_held(cycle: CycleSummary, word: Word, person: str, reason: str) -> CycleSummary:
     """Carry out what a person decided; decided the same way meanwhile, nothing changes."""
     with open_factory() as factory:
         by = person.strip() or actor()

@@ -11,7 +11,7 @@ import typer
 from alservice.cli.shell import AsJson, CampaignName, Workdir, opened, print_json, use
 
 if TYPE_CHECKING:
-    from alservice.services.decide_held import Word
+    from alservice.core.gate import Word
 
 models = typer.Typer(help="The registry of models.", no_args_is_help=True)
 gate = typer.Typer(help="What the gate decided, and a person's decision on a hold.", no_args_is_help=True)

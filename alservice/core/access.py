@@ -80,7 +80,7 @@ class Token:
 
     def allows(self, needed: Scope) -> bool:
         """Return whether the scope reaches as far as needed."""
-        return needed in _REACH[self.scope]
+        return needed in _REACH.get(self.scope, ())
 
     def document(self) -> dict[str, Any]:
         """Return the record as a JSON document."""

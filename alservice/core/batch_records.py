@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -13,7 +14,15 @@ from alservice.errors import BadConfig
 from alservice.shapes import FloatArray
 
 Rule: TypeAlias = Literal["top", "power", "softmax"]
-Arm: TypeAlias = Literal["informative", "random", "evaluation", "easy"]
+
+
+class Arm(StrEnum):
+    """Which part of a batch drew a galaxy. Tables, pages, plots and checks take their arms from here."""
+
+    INFORMATIVE = "informative"  # the galaxies whose votes are expected to teach most
+    RANDOM = "random"
+    EVALUATION = "evaluation"  # members of the evaluation stream
+    EASY = "easy"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -117,9 +117,9 @@ class BatchDrawer:
         self._eligible_easy += int((eligible & is_easy).sum())
         in_random = eligible if self._policy.members_in_random else eligible & ~is_member
         uniform: tuple[tuple[Arm, Reservoir, BoolArray], ...] = (
-            ("evaluation", self._evaluation, eligible & is_member),
-            ("random", self._random, in_random),
-            ("easy", self._easy, eligible & is_easy),
+            (Arm.EVALUATION, self._evaluation, eligible & is_member),
+            (Arm.RANDOM, self._random, in_random),
+            (Arm.EASY, self._easy, eligible & is_easy),
         )
         for arm, reservoir, drawable in uniform:
             if reservoir.size == 0:
@@ -127,7 +127,7 @@ class BatchDrawer:
             keys = self._noise(arm, galaxy_ids, drawable)
             reservoir.offer(keys, keys, galaxy_ids, np.full(shape, np.nan), is_easy)
         if self._policy.informative:
-            noise = self._noise("informative", galaxy_ids, eligible & ~is_member)
+            noise = self._noise(Arm.INFORMATIVE, galaxy_ids, eligible & ~is_member)
             keys = self._informative_keys(galaxy_ids, scores, noise)
             kept = embeddings if needs_embeddings else None
             self._informative.offer(keys, noise, galaxy_ids, scores, is_easy, kept)
@@ -152,10 +152,10 @@ class BatchDrawer:
         left = np.array([(1 - by_random) * (1 - by_easy if candidate.is_easy else 1) for candidate in informative])
         chances = left * self._chances(np.array([candidate.score_nats for candidate in informative]), kappas)
         galaxies = (
-            *_acquired("evaluation", evaluation, [by_evaluation] * len(evaluation)),
-            *_acquired("random", random, [by_random] * len(random)),
-            *_acquired("easy", easy, [(1 - by_random) * by_easy] * len(easy)),
-            *_acquired("informative", informative, chances.tolist()),
+            *_acquired(Arm.EVALUATION, evaluation, [by_evaluation] * len(evaluation)),
+            *_acquired(Arm.RANDOM, random, [by_random] * len(random)),
+            *_acquired(Arm.EASY, easy, [(1 - by_random) * by_easy] * len(easy)),
+            *_acquired(Arm.INFORMATIVE, informative, chances.tolist()),
         )
         repeated = [name for name, times in Counter(g.galaxy_id for g in galaxies).items() if times > 1]
         if repeated:
@@ -249,7 +249,7 @@ def _acquired(arm: Arm, candidates: Sequence[Candidate], probabilities: Sequence
         Acquired(
             galaxy_id=candidate.galaxy_id,
             arm=arm,
-            score_nats=candidate.score_nats if arm == "informative" else None,
+            score_nats=candidate.score_nats if arm is Arm.INFORMATIVE else None,
             inclusion_probability=probability,
             rank=rank,
         )

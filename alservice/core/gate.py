@@ -29,6 +29,9 @@ from alservice.errors import BadConfig, BadInput
 
 Verdict: TypeAlias = Literal["promote", "reject", "hold"]
 
+Word: TypeAlias = Literal["approve", "reject"]
+"""What a person may decide about a held candidate."""
+
 _PERSON = "person"
 """Name of the check that a person's decision leaves."""
 

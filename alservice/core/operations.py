@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from alservice.core.batch_records import Arm
 from alservice.core.cycles import Cycle
 from alservice.core.records import Model
 from alservice.core.states import SubjectState
@@ -122,7 +123,7 @@ class ArmFigures:
     """
 
     cycle: int
-    arm: str
+    arm: Arm
     galaxies: int
     votes: int
     split_nats: float
@@ -138,7 +139,7 @@ def arm_figures(rows: Sequence[Mapping[str, Any]]) -> list[ArmFigures]:
     rows
         One per galaxy: ``cycle``, ``arm`` and ``votes``, its counts on the answers of one question.
     """
-    groups: dict[tuple[int, str], list[IntArray]] = {}
+    groups: dict[tuple[int, Arm], list[IntArray]] = {}
     for row in rows:
         counts = np.array(row["votes"] or [], dtype=np.int64)
         if counts.sum():
@@ -146,7 +147,7 @@ def arm_figures(rows: Sequence[Mapping[str, Any]]) -> list[ArmFigures]:
     return [_arm(cycle, arm, counts) for (cycle, arm), counts in sorted(groups.items())]
 
 
-def _arm(cycle: int, arm: str, galaxies: Sequence[IntArray]) -> ArmFigures:
+def _arm(cycle: int, arm: Arm, galaxies: Sequence[IntArray]) -> ArmFigures:
     splits = np.array([_entropy(counts) for counts in galaxies])
     mean = float(splits.mean())
     half = 1.96 * float(splits.std(ddof=1)) / math.sqrt(len(splits)) if len(splits) > 1 else 0.0

@@ -51,7 +51,7 @@ class ReportData:
     facts
         Name to value, as text: catalogue, seeds, code revision, counts by verdict.
     scores_by_cycle
-        Cycle to the information (nats) of the informative and of the random arm's galaxies.
+        Cycle to the information (nats) of each arm's galaxies, of those arms that have scores.
     smooth_by_cycle
         Cycle to the volunteers' fraction for the campaign's chosen answer in each arm.
     history_by_cycle

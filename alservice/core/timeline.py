@@ -5,9 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from alservice.core.cycles import CYCLES, WORKING, Cycle, CycleState
 from alservice.core.records import Event
+from alservice.core.states import named
+
+
+class StepState(StrEnum):
+    """Where a step of a timeline stands."""
+
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    NOW = "now"  # the cycle stands in it
+    WAITING = "waiting"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,8 +29,6 @@ class StepView:
 
     Parameters
     ----------
-    state
-        done, failed, cancelled, now (the cycle stands in it), waiting, or skipped.
     began, ended
         Of the last time it was entered, and left for the next step (UTC).
     elapsed
@@ -29,7 +40,7 @@ class StepView:
     """
 
     step: CycleState
-    state: str
+    state: StepState
     began: datetime | None
     ended: datetime | None
     elapsed: timedelta | None
@@ -42,7 +53,10 @@ _ORDER = tuple(state for state in CYCLES.transitions if state in WORKING)
 
 
 def timeline(cycle: Cycle, events: Sequence[Event], now: datetime) -> list[StepView]:
-    """Return the steps of a cycle in order, from its events (oldest first); steps it passed by are skipped."""
+    """Return the steps of a cycle in order, from its events (oldest first); steps it passed by are skipped.
+
+    A step that only a newer version knows is the last one, while the cycle stands in it.
+    """
     moves = [e for e in events if e.kind == "cycle.moved"]
     entered: dict[CycleState, datetime] = {CycleState.PLANNED: cycle.created_at}
     left: dict[CycleState, datetime] = {}
@@ -50,7 +64,7 @@ def timeline(cycle: Cycle, events: Sequence[Event], now: datetime) -> list[StepV
     errors: dict[CycleState, list[str]] = {}
     retries: dict[CycleState, int] = {}
     for event in moves:
-        before, after = CycleState(event.detail["from"]), CycleState(event.detail["to"])
+        before, after = (named(CycleState, event.detail[name]) for name in ("from", "to"))
         if after in WORKING and before in WORKING:
             left[before], details[before] = event.at, event.detail
             entered.setdefault(after, event.at)
@@ -60,10 +74,11 @@ def timeline(cycle: Cycle, events: Sequence[Event], now: datetime) -> list[StepV
             errors.setdefault(before, []).append(_why(event))
         elif after in WORKING:
             retries[after] = retries.get(after, 0) + 1
+    order = _ORDER if cycle.step in _ORDER or not cycle.is_open else (*_ORDER, cycle.step)
     return [
         StepView(
             step=step,
-            state=_step_state(step, cycle, left),
+            state=_step_state(step, cycle, left, order),
             began=entered.get(step),
             ended=left.get(step),
             elapsed=None if step not in entered else left.get(step, now) - entered[step],
@@ -71,7 +86,7 @@ def timeline(cycle: Cycle, events: Sequence[Event], now: datetime) -> list[StepV
             errors=tuple(errors.get(step, ())),
             detail={k: v for k, v in details.get(step, {}).items() if k not in {"from", "to"}},
         )
-        for step in _ORDER
+        for step in order
         if step not in _OUTCOMES or step in entered
     ]
 
@@ -85,9 +100,12 @@ def _why(event: Event) -> str:
     return f"{event.detail['to']}: {event.detail.get('reason', 'no reason given')}"
 
 
-def _step_state(step: CycleState, cycle: Cycle, left: Mapping[CycleState, datetime]) -> str:
+def _step_state(
+    step: CycleState, cycle: Cycle, left: Mapping[CycleState, datetime], order: Sequence[CycleState]
+) -> StepState:
     if step in left:
-        return "done"
-    if cycle.is_open and step is cycle.step:
-        return "now" if cycle.left_from is None else str(cycle.state)
-    return "skipped" if not cycle.is_open or _ORDER.index(step) < _ORDER.index(cycle.step) else "waiting"
+        return StepState.DONE
+    if cycle.is_open and step == cycle.step:
+        return StepState.NOW if cycle.left_from is None else named(StepState, cycle.state)
+    passed = not cycle.is_open or order.index(step) < order.index(cycle.step)
+    return StepState.SKIPPED if passed else StepState.WAITING

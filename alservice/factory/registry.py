@@ -10,14 +10,14 @@ from alservice.adapters import packs, surprise
 from alservice.adapters.report.bias import render_bias
 from alservice.core.bias import BiasReport
 from alservice.core.cycles import Cycle
-from alservice.core.gate import GateDecision
+from alservice.core.gate import GateDecision, Word
 from alservice.core.lineage import Lineage
 from alservice.core.records import Model, Promotion
 from alservice.core.selections import SelectionOverlap
 from alservice.errors import NotFound
 from alservice.factory.wiring import Wiring
 from alservice.services.change_champion import ChangeChampion
-from alservice.services.decide_held import DecideHeld, Word, hold_deadline
+from alservice.services.decide_held import DecideHeld, hold_deadline
 from alservice.services.load_model import LoadModel
 from alservice.services.report_bias import ReportBias
 from alservice.services.trace_lineage import TraceLineage

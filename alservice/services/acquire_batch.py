@@ -9,7 +9,7 @@ from datetime import timedelta
 import numpy as np
 
 from alservice.core.acquisition_policy import AcquisitionPolicy
-from alservice.core.batches import Acquired, AcquisitionBatch, BatchDrawer, BatchPolicy
+from alservice.core.batches import Acquired, AcquisitionBatch, Arm, BatchDrawer, BatchPolicy
 from alservice.core.cycles import Cycle
 from alservice.core.diversity import survey_distance
 from alservice.core.ids import seed_of
@@ -116,10 +116,10 @@ class AcquireBatch:
     def _votes(self, campaign: CampaignRow, cycle: Cycle, batch: AcquisitionBatch) -> VotesAsked:
         """Return the votes to ask: a fixed number, or what the budget buys for each galaxy drawn for information."""
         policy = campaign.campaign.acquisition
-        chosen = [galaxy.galaxy_id for galaxy in batch.galaxies if galaxy.arm == "informative"]
+        chosen = [galaxy.galaxy_id for galaxy in batch.galaxies if galaxy.arm == Arm.INFORMATIVE]
         if policy.allocated is None or not chosen:
             return policy.votes_per_galaxy
-        others = {g.galaxy_id: policy.votes_per_galaxy for g in batch.galaxies if g.arm != "informative"}
+        others = {g.galaxy_id: policy.votes_per_galaxy for g in batch.galaxies if g.arm != Arm.INFORMATIVE}
         budget = policy.allocated.budget or self._forecast(campaign, cycle)
         tiers = policy.allocated.tiers
         information = self.scores.information(campaign, cycle, chosen, tiers)

@@ -8,7 +8,7 @@ from typing import Any
 
 from alservice.core.cycles import Cycle, CycleState
 from alservice.core.records import CampaignRow
-from alservice.errors import AlserviceError
+from alservice.errors import AlserviceError, IllegalTransition
 from alservice.ports import CampaignStore, CycleStore
 
 
@@ -53,11 +53,19 @@ class AdvanceCycle:
         only
             The step the caller means to run; a cycle that stands elsewhere is returned untouched, so that running
             a finished step again does nothing.
+
+        Raises
+        ------
+        IllegalTransition
+            The cycle is stopped, or stands in a state of a newer version.
         """
         cycle = self.cycles.get(cycle_id)
         if not cycle.is_open or (only is not None and cycle.state is not only):
             return cycle
         campaign = self._campaign(cycle)
+        if cycle.state not in self.steps:
+            text = f"cycle {cycle.number} is {cycle.state}, in which this version has no step"
+            raise IllegalTransition(text, state=str(cycle.state))
         move = self.steps[cycle.state]()(campaign, cycle)
         if move is None:
             return cycle

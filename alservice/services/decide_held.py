@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from alservice.core.campaign import Campaign
 from alservice.core.cycles import Cycle, CycleState
-from alservice.core.gate import GateDecision, Verdict
+from alservice.core.gate import GateDecision, Verdict, Word
 from alservice.core.records import CampaignRow
 from alservice.core.texts import check_actor, check_reason
 from alservice.errors import Conflict, NotFound
 from alservice.ports import CampaignStore, Clock, CycleStore, ModelStore
-
-Word: TypeAlias = Literal["approve", "reject"]
 
 _VERDICTS: Final[dict[Word, Verdict]] = {"approve": "promote", "reject": "reject"}
 _WORDS: Final[dict[Verdict, str]] = {"promote": "approved", "reject": "rejected", "hold": "held"}
@@ -85,7 +83,7 @@ class DecideHeld:
             )
         if decision.verdict != verdict:
             raise Conflict(
-                f"cycle {cycle.number} was {_WORDS[decision.verdict]} already ({person.detail})",
+                f"cycle {cycle.number} was {_WORDS.get(decision.verdict, decision.verdict)} already ({person.detail})",
                 cycle=cycle.number,
                 verdict=decision.verdict,
             )

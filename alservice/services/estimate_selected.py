@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from alservice.core.batches import Acquired
+from alservice.core.batches import Acquired, Arm
 from alservice.core.cycles import Cycle
 from alservice.core.evaluation import mixture_nll
 from alservice.core.lure import inclusion_ratio
@@ -41,7 +41,7 @@ class EstimateSelected:
         """
         if cycle.champion_id is None:
             return None
-        drawn = {a.galaxy_id: a for a in self.acquisitions.get(cycle.id) or () if a.arm == "informative"}
+        drawn = {a.galaxy_id: a for a in self.acquisitions.get(cycle.id) or () if a.arm == Arm.INFORMATIVE}
         tree = load_tree(campaign.campaign.tree)
         tallies = self.read_snapshot.run(cycle, tree)
         voted = tallies.only([galaxy_id in drawn for galaxy_id in tallies.galaxy_ids])

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from markupsafe import Markup
 
+from alservice.core.batch_records import Arm
 from alservice.core.drift import CycleDrift, DriftFigure
 from alservice.core.gate import Check
 from alservice.core.operations import ArmFigures, CandidateFigures
@@ -69,7 +70,8 @@ def learning_curve(points: Sequence[CandidateFigures]) -> Markup:
     return svg("Learning curve", said, parts)
 
 
-ARM_CLASS = {"informative": "a", "random": "b", "evaluation": "c"}
+ARM_CLASSES = "abcd"
+"""A colour per arm, in the order of `Arm`; arms that only a newer version knows share the last."""
 
 
 def arms(figures: Sequence[ArmFigures]) -> Markup:
@@ -79,23 +81,26 @@ def arms(figures: Sequence[ArmFigures]) -> Markup:
     shown = {cycle: place for place, cycle in enumerate(cycles)}
     slot = (WIDTH - LEFT - RIGHT) / max(len(cycles), 1)
     parts = frame(y, "vote split (nats)")
+    present = {f.arm for f in figures}
+    drawn = [*(arm for arm in Arm if arm in present), *sorted(present.difference(Arm))]
+    known = [*Arm]
+    kinds = {arm: ARM_CLASSES[known.index(arm)] if arm in known else ARM_CLASSES[-1] for arm in drawn}
     every = max(1, math.ceil(len(cycles) / 10))
     for cycle, place in shown.items():
         if place % every == 0:
             parts.append(text(LEFT + (place + 0.5) * slot, HEIGHT - 22, str(cycle), "tick middle"))
     for f in figures:
-        shift = {"informative": -0.16, "random": 0.16, "evaluation": 0.0}[f.arm]
-        x = round(LEFT + (shown[f.cycle] + 0.5 + shift) * slot, 2)
-        kind = ARM_CLASS[f.arm]
+        shift = (drawn.index(f.arm) + 0.5) / len(drawn) - 0.5
+        x = round(LEFT + (shown[f.cycle] + 0.5 + 0.64 * shift) * slot, 2)
+        kind = kinds[f.arm]
         parts.append(line(x, y.at(f.low), x, y.at(f.high), f"whisker {kind}"))
         parts.append(circle(x, y.at(f.split_nats), 4, f"dot {kind}"))
     parts.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, "cycle", "label middle"))
-    present = {f.arm for f in figures}
-    parts += legend(tuple((kind, f"{arm} arm") for arm, kind in ARM_CLASS.items() if arm in present))
+    parts += legend(tuple((kind, f"{arm} arm") for arm, kind in kinds.items()))
     said = "; ".join(
         f"cycle {f.cycle}, {f.arm} arm: {f.split_nats:.3f} nats over {f.galaxies} galaxies" for f in figures[-8:]
     )
-    return svg("Random arm against informative arm", said, parts)
+    return svg("Arms of the batch", said, parts)
 
 
 def calibration(tolerances: Sequence[float], series: Sequence[tuple[str, Sequence[float | None]]]) -> Markup:

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from alservice.core.texts import visible
+from alservice.core.timeline import StepState
 
 NONE = "–"
 
@@ -70,6 +71,18 @@ def words(text: object) -> str:
     return str(text).replace("_", " ").replace("-", " ")
 
 
+_STANDS: Mapping[str, str] = {
+    StepState.NOW: "at work or waiting",
+    StepState.WAITING: "not yet",
+    StepState.SKIPPED: "not needed",
+}
+
+
+def stands(state: StepState) -> str:
+    """Return where a step stands as people say it, by its own name unless there is a better one."""
+    return _STANDS.get(state, words(state))
+
+
 def details(values: Mapping[str, Any]) -> str:
     """Return an event's detail as one line, cut where it becomes unreadable."""
     text = visible(", ".join(f"{words(name)} {_short(value)}" for name, value in values.items()), one_line=True)
@@ -93,5 +106,6 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "signed": signed,
     "percent": percent,
     "words": words,
+    "stands": stands,
     "details": details,
 }

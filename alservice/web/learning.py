@@ -85,12 +85,10 @@ def drift_by_cycle(service: Service, row: CampaignRow) -> Markup | None:
 
 
 def gallery_of(service: Service, row: CampaignRow, cycle: Cycle) -> list[dict[str, Any]]:
-    """Return the galaxies of most expected information; of the random arm where there is no other."""
-    figures = service.figures
-    chosen, arm = figures.acquired(cycle.id, arm="informative", limit=GALLERY), "informative"
-    if not chosen:
-        chosen, arm = figures.acquired(cycle.id, arm="random", limit=GALLERY), "random"
+    """Return the galaxies of most expected information; of one arm that drew without scores where none has any."""
+    found = service.figures.acquired(cycle.id, limit=GALLERY)
+    chosen = [item for item in found if item["arm"] == found[0]["arm"]]
     galaxies = service.factory.catalogues.by_id(cycle.catalogue_id, [item["galaxy_id"] for item in chosen])
     model = predicted_in(service.factory, cycle)
     bars = {} if model is None else bars_of(service.factory, row, model, cycle.catalogue_id, galaxies)
-    return [{**item, "arm": arm, "questions": bars.get(item["galaxy_id"], {})} for item in chosen]
+    return [{**item, "questions": bars.get(item["galaxy_id"], {})} for item in chosen]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from alservice.core.cycles import CycleState
+from alservice.core.gate import Verdict, Word
 from alservice.core.ids import CAMPAIGN_NAME
 from alservice.core.states import ModelState, SubjectState
 
@@ -123,7 +124,7 @@ class DecisionOut(BaseModel):
     """The verdict of one cycle's gate, who gave it, and its evidence."""
 
     cycle: int
-    verdict: Literal["promote", "reject", "hold"]
+    verdict: Verdict | str
     actor: str
     decided_at: datetime
     n_galaxies: int
@@ -208,7 +209,7 @@ class Reason(BaseModel):
 class DecideIn(Reason):
     """An operator's answer to a held gate."""
 
-    verdict: Literal["approve", "reject"]
+    verdict: Word
 
 
 class RollBackIn(Reason):

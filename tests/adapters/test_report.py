@@ -3,14 +3,18 @@
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from alservice.adapters.images import encode_png
 from alservice.adapters.report import render_report
-from alservice.core.cycle_table import Change, CycleLine, CycleTable
-from alservice.core.gate import Check, GateDecision, GatePolicy
+from alservice.core.batch_records import Arm
+from alservice.core.cycle_table import Change, CycleLine, CycleTable, CycleView
+from alservice.core.cycles import CycleKind, CycleState
+from alservice.core.gate import Check, GateDecision, GatePolicy, Verdict
+from alservice.core.records import CycleStatistics, StatisticsKind
 from alservice.core.report import AnswerBar, GalleryItem, ReportData
 
 
@@ -47,6 +51,29 @@ def item(name: str) -> GalleryItem:
         information_nats=1.25,
         questions={"smooth-or-featured": bars},
     )
+
+
+def test_every_member_is_in_report_and_tables_and_one_of_a_newer_version_by_name() -> None:
+    """Kind: lists of members written out beside the type. Plots drew two arms of four, and left the others out."""
+    newer = "from-a-newer-version"
+    arms = [*map(str, Arm), newer]
+    values = {cycle: {arm: [0.2, 0.3 + 0.1 * cycle] for arm in arms} for cycle in range(2)}
+    page = render_report(report_data(scores_by_cycle=values, smooth_by_cycle=values))
+    assert page.count(f"beside {' arm beside '.join(arms[1:])} arm") == 4
+    for kind, members in {
+        "state": CycleState,
+        "kind": CycleKind,
+        "verdict": get_args(Verdict),
+    }.items():
+        for member in (*members, newer):
+            table = CycleTable(campaign="gz", lines=(line(1, **{kind: member}),), change=None)
+            assert member in table.text()
+            assert member in table.markdown()
+            assert member in render_report(report_data(table=table))
+    for member in (*get_args(StatisticsKind), newer):
+        measured = CycleStatistics(cycle_id=1, cycle_number=1, kind=member, document={})
+        view = CycleView(campaign="gz", line=line(1), decision=None, events=(), statistics=(measured,))
+        assert member in view.document()
 
 
 def report_data(**changes: object) -> ReportData:

@@ -28,6 +28,14 @@ PAGES = (
     HOME,
     *(f"{HOME}/{tab}" for tab in ("cycles", "cycles/2", "votes", "subjects", "models", "gallery", "events")),
 )
+OTHERS = tuple(
+    f"/campaigns/{campaign}{tab}"
+    for campaign, cycles in (("gz-moves", (0, 1, 2)), ("gz-tiers", (0,)))
+    for tab in (
+        *("", "/cycles", "/votes", "/subjects", "/models", "/gallery", "/events"),
+        *(f"/cycles/{number}" for number in cycles),
+    )
+)
 ACTS = tuple(
     f"{HOME}/act/{act}" for act in ("approve?cycle=2", "reject?cycle=2", "roll-back?model=1", "pause", "resume")
 )
@@ -72,6 +80,21 @@ def test_every_page_is_accessible_and_fits(browser: Browser, world: World, width
             assert_accessible(visit)
 
 
+def test_campaigns_of_every_kind_are_shown(browser: Browser, world: World) -> None:
+    """Kind: what only some campaigns have. Moves, tiers, stops, a shadow and training alone break no page."""
+    with visiting(browser, world.factory) as visit:
+        for path in OTHERS:
+            visit.go(path)
+            expect(visit.page.get_by_role("navigation", name="Campaign")).to_be_visible()
+            assert_accessible(visit)
+        visit.go("/campaigns/gz-moves")
+        expect(visit.page.get_by_role("heading", name="Cycle 2 was cancelled in collecting")).to_be_visible()
+        visit.go("/campaigns/gz-tiers")
+        expect(visit.page.get_by_role("heading", name="Cycle 0 failed in collecting")).to_be_visible()
+        visit.go(f"{HOME}/models")
+        expect(visit.page.get_by_role("img", name="Arms of the batch").get_by_text("easy arm")).to_be_visible()
+
+
 def test_what_an_operator_looks_for_is_there(browser: Browser, world: World) -> None:
     """State, steps, retries, votes, ledger, checks, curves, galaxies with reasons, links into Prefect."""
     with visiting(browser, world.factory) as visit:
@@ -103,7 +126,7 @@ def test_what_an_operator_looks_for_is_there(browser: Browser, world: World) -> 
         expect(page.get_by_role("img", name="Subjects by state")).to_be_visible()
         expect(page.get_by_text("image refused: <script>alert(1)</script>")).to_be_visible()
         page.get_by_role("link", name="Models").click()
-        for chart in ("Learning curve", "Random arm against informative arm", "Calibration", "Drift"):
+        for chart in ("Learning curve", "Arms of the batch", "Calibration", "Drift"):
             expect(page.get_by_role("img", name=chart)).to_be_visible()
         page.get_by_role("link", name="Gallery").click()
         expect(page.get_by_text("expected from 40 votes").first).to_be_visible()

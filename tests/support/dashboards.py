@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -14,19 +15,21 @@ from sqlalchemy import Engine, insert
 from alservice.adapters import packs
 from alservice.adapters.sql import schema
 from alservice.adapters.sql.engine import transaction
-from alservice.core.batch_records import Acquired, AcquisitionBatch, BatchPolicy
+from alservice.core.batch_records import Acquired, AcquisitionBatch, Arm, BatchPolicy
 from alservice.core.bootstrap import Estimate
 from alservice.core.catalogues import CatalogueRow, Shard
-from alservice.core.cycles import Cycle, CycleState
+from alservice.core.cycles import Cycle, CycleKind, CycleState
 from alservice.core.drift import DriftFigure, DriftSample
 from alservice.core.evaluation import Metrics
 from alservice.core.gate import Check, GateDecision, GatePolicy
 from alservice.core.metrics import AnswerMetrics, QuestionMetrics
 from alservice.core.posteriors import Posterior
 from alservice.core.records import CampaignRow, CycleRun, CycleStatistics, Evaluation, Model
+from alservice.core.selections import SelectionOverlap
 from alservice.core.states import SubjectState
 from alservice.core.subjects import draft_subject
 from alservice.core.training_sets import TallySet, tally_set
+from alservice.core.zooniverse_target import Tier, ZooniverseTarget
 from alservice.factory import Factory
 from alservice.model.card import ModelCard, to_bytes
 from alservice.model.networks import NetworkConfig, build_network
@@ -97,9 +100,7 @@ def populate(
     factory, hands = moving_factory(engine, folder)
     rng = np.random.default_rng(7)
     campaign = import_rows(factory, make_campaign(name=name), _rows(rng, odd))
-    catalogue = factory.catalogues.newest(campaign.id)
-    assert catalogue is not None
-    ids = [galaxy.galaxy_id for galaxy in factory.catalogues.galaxies(catalogue.id)]
+    ids = _galaxy_ids(factory, campaign)
     models: list[Model] = []
     for number in range(cycles):
         last = number == cycles - 1
@@ -121,7 +122,7 @@ def populate(
             cycle = factory.cycles.move(cycle, CycleState.DONE, actor="prefect:brisk-otter", detail={})
             hands.forward(days=5)
     _subjects_in_every_state(factory, campaign, cycle)
-    _predict(factory, campaign, catalogue.id, models, ids, rng)
+    _predict(factory, campaign, cycle.catalogue_id, models, ids, rng)
     _quarantine(engine, campaign, hands)
     hands.forward(hours=3)
     return World(factory=factory, hands=hands, campaign=campaign, held=cycle, models=models)
@@ -131,6 +132,51 @@ def _run(campaign: str, cycle: Cycle, flow: str, at: datetime) -> CycleRun:
     name = f"{campaign} cycle {cycle.number}: {flow}"
     run_id = str(uuid5(NAMESPACE_URL, f"{name} at {at}"))
     return CycleRun(cycle_id=cycle.id, run_id=run_id, flow=flow, name=name, began_at=at)
+
+
+def populate_beside(engine: Engine, folder: Path) -> None:
+    """Add campaigns of other kinds beside the populated one, each with a cycle that is stopped.
+
+    ``gz-moves`` moves subjects that are there already; it trained twice on votes that it had, has a shadow beside its
+    champion, and a cycle that was cancelled. ``gz-tiers`` has a workflow per number of votes, and a cycle that failed.
+    """
+    factory, hands = moving_factory(engine, folder)
+    rng = np.random.default_rng(11)
+    moves = ZooniverseTarget(mode="move", pool_subject_set="all galaxies", retirement="own")
+    campaign = import_rows(factory, make_campaign(name="gz-moves", shadow=True, zooniverse=moves), _rows(rng, ODD))
+    ids = _galaxy_ids(factory, campaign)
+    models: list[Model] = []
+    for number, verdict in enumerate(("promote", "reject")):
+        champion = factory.models.champion(campaign.id)
+        cycle = factory.start_cycle().run(campaign, actor="prefect:old-owl", kind=CycleKind.RETRAIN)
+        cycle, model = _learn(factory, hands, campaign, cycle, champion, rng, ids[: 12 * (number + 1)])
+        models.append(model)
+        decision = replace(_decision(number, held=False, rng=rng), verdict=verdict)
+        cycle = factory.models.settle(cycle, decision, actor="prefect:old-owl")
+        factory.cycles.move(cycle, CycleState.DONE, actor="prefect:old-owl", detail={})
+    cycle = factory.start_cycle().run(campaign, actor="prefect:old-owl")
+    cycle = _ask(factory, hands, cycle, ids[:12], models[0], rng)
+    factory.snapshots.save_statistics(_shadow(cycle, models), ())
+    factory.advance_cycle("prefect:old-owl").cancel(cycle.id, reason="a person asked for it")
+    tiers = tuple(Tier(votes=votes, subject_set=f"asks {votes}", workflow_id=votes) for votes in (3, 40))
+    tiered = make_campaign(name="gz-tiers", zooniverse=ZooniverseTarget(tiers=tiers))
+    campaign = import_rows(factory, tiered, _rows(rng, ODD))
+    cycle = factory.start_cycle().run(campaign, actor="prefect:new-newt")
+    cycle = _ask(factory, hands, cycle, _galaxy_ids(factory, campaign)[:12], None, rng)
+    factory.advance_cycle("prefect:new-newt").fail(cycle.id, OSError("Zooniverse answered 503 five times"))
+
+
+def _galaxy_ids(factory: Factory, campaign: CampaignRow) -> list[str]:
+    catalogue = factory.catalogues.newest(campaign.id)
+    assert catalogue is not None
+    return [galaxy.galaxy_id for galaxy in factory.catalogues.galaxies(catalogue.id)]
+
+
+def _shadow(cycle: Cycle, models: Sequence[Model]) -> CycleStatistics:
+    champion, shadow = models
+    overlap = SelectionOverlap(n_galaxies=48, top=5, common=0.4, chance=0.1, rank_correlation=0.62)
+    document = {"champion": champion.id, "shadow": shadow.id, **asdict(overlap)}
+    return CycleStatistics(cycle_id=cycle.id, cycle_number=cycle.number, kind="shadow", document=document)
 
 
 def fail_cycle(world: World) -> None:
@@ -184,11 +230,14 @@ def _ask(
         hands.forward(minutes=21)
     detail = {"requested": GALAXIES, "done": GALAXIES, "failed": 0}
     cycle = factory.cycles.move(cycle, CycleState.ACQUIRING, actor=actor, detail=detail)
-    factory.acquisitions.save(cycle.id, _batch(drawn, champion, rng), n_votes=40)
+    batch = _batch(drawn, champion, rng)
+    factory.acquisitions.save(cycle.id, batch, n_votes=40)
     hands.forward(minutes=1)
-    cycle = factory.cycles.move(cycle, CycleState.PUBLISHING, actor=actor, detail={"informative": 9, "random": 3})
+    detail = dict(Counter(str(galaxy.arm) for galaxy in batch.galaxies))
+    cycle = factory.cycles.move(cycle, CycleState.PUBLISHING, actor=actor, detail=detail)
     galaxies = factory.catalogues.by_id(cycle.catalogue_id, sorted(drawn))
-    drafts = [draft_subject("gz-demo", cycle.number, galaxy) for galaxy in galaxies]
+    campaign = factory.campaigns.get_version(cycle.campaign_id, cycle.campaign_version)
+    drafts = [draft_subject(campaign.name, cycle.number, galaxy) for galaxy in galaxies]
     subjects = factory.ledger.plan(cycle, drafts, n_votes=40)
     factory.ledger.mark(subjects, SubjectState.CREATING)
     told = {subject.id: 90_000_000 + subject.id for subject in subjects}
@@ -208,13 +257,17 @@ def _batch(drawn: Sequence[str], champion: Model | None, rng: np.random.Generato
         Acquired(galaxy_id=drawn[i], arm="informative", score_nats=float(score), inclusion_probability=0.3, rank=i + 1)
         for i, score in enumerate(scores)
     ]
+    others = [arm for arm in Arm if arm is not Arm.INFORMATIVE]
     galaxies += [
-        Acquired(galaxy_id=galaxy, arm="random", score_nats=None, inclusion_probability=0.05, rank=i + 1)
+        Acquired(galaxy_id=galaxy, arm=others[i % 3], score_nats=None, inclusion_probability=0.05, rank=i // 3 + 1)
         for i, galaxy in enumerate(drawn[n:])
     ]
+    each = (len(drawn) - n) // 3
     return AcquisitionBatch(
         galaxies=tuple(galaxies),
-        policy=BatchPolicy(rule="power", informative=n, random=len(drawn) - n),
+        policy=BatchPolicy(
+            rule="power", informative=n, random=each, evaluation=each, easy=each, members_in_random=False
+        ),
         seed=11,
         offered=GALAXIES,
         eligible=GALAXIES - 12,

@@ -17,7 +17,7 @@ from alservice.core.access import Scope
 from alservice.factory import Factory
 from alservice.factory.access import create_token
 from alservice.web.application import create_app
-from tests.support.dashboards import Hands, World, moving_factory, populate
+from tests.support.dashboards import Hands, World, moving_factory, populate, populate_beside
 from tests.support.postgres import scratch_database
 from tests.support.web_server import served
 
@@ -29,11 +29,13 @@ PATIENCE_S = 60
 def populated(
     postgres_url: str, postgres_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, World]]:
-    """A populated campaign of three cycles, the newest held, made once; and the name of its database, for copies."""
+    """A populated campaign of three cycles, the newest held, and others beside it; and its database's name, for copies."""
     databases = scratch_database(postgres_url, postgres_template)
     url = next(databases)
     engine = make_engine(url)
-    world = populate(engine, tmp_path_factory.mktemp("populated"), cycles=3)
+    folder = tmp_path_factory.mktemp("populated")
+    world = populate(engine, folder, cycles=3)
+    populate_beside(engine, folder)
     engine.dispose()
     yield make_url(url).database or "", world
     next(databases, None)

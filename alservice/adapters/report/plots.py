@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from alservice.adapters.plot_style import ACCENT, INK, WARM, canvas, svg
+from alservice.adapters.plot_style import ACCENT, INK, OTHERS, PALE, WARM, canvas, svg
+from alservice.core.batch_records import Arm
 from alservice.core.cycle_table import CycleTable
 from alservice.core.report import ReportData
 
-ARM_COLOURS = {"informative": ACCENT, "random": WARM}
+ARM_COLOURS = (ACCENT, WARM, *OTHERS)
+"""In the order of `Arm`; what only a newer version knows is drawn in `PALE`."""
 
 Plot = tuple[str, str, str]
 """Title, caption that says what is seen, SVG."""
@@ -65,28 +67,29 @@ def _errors(data: ReportData) -> Plot:
 def _arms(title: str, label: str, values: Mapping[int, Mapping[str, Sequence[float]]]) -> Plot:
     figure, axes = canvas()
     cycles = sorted(values)
-    seen = []
-    for shift, (arm, colour) in zip((-0.17, 0.17), ARM_COLOURS.items(), strict=True):
-        drawn = [(c, list(values[c].get(arm, ()))) for c in cycles if len(values[c].get(arm, ())) > 0]
-        if drawn:
-            seen.append(f"{arm} arm")
-            boxes = axes.boxplot(
-                [v for _, v in drawn],
-                positions=[c + shift for c, _ in drawn],
-                widths=0.28,
-                patch_artist=True,
-                manage_ticks=False,
-                flierprops={"markersize": 2, "markeredgecolor": colour},
-                medianprops={"color": INK},
-            )
-            for box in boxes["boxes"]:
-                box.set(facecolor=colour, alpha=0.55)
-            boxes["boxes"][0].set_label(arm)
+    colours = dict(zip(map(str, Arm), ARM_COLOURS, strict=False))
+    drawn = {arm for by_arm in values.values() for arm, figures in by_arm.items() if len(figures)}
+    seen = [*(arm for arm in colours if arm in drawn), *sorted(drawn.difference(colours))]
+    for place, arm in enumerate(seen):
+        colour = colours.get(arm, PALE)
+        shift = 0.68 * ((place + 0.5) / len(seen) - 0.5)
+        boxes = axes.boxplot(
+            [list(values[c][arm]) for c in cycles if len(values[c].get(arm, ()))],
+            positions=[c + shift for c in cycles if len(values[c].get(arm, ()))],
+            widths=0.56 / len(seen),
+            patch_artist=True,
+            manage_ticks=False,
+            flierprops={"markersize": 2, "markeredgecolor": colour},
+            medianprops={"color": INK},
+        )
+        for box in boxes["boxes"]:
+            box.set(facecolor=colour, alpha=0.55)
+        boxes["boxes"][0].set_label(arm)
     axes.set_xticks(cycles)
     axes.set_xlabel("cycle")
     axes.set_ylabel(label)
     axes.legend(frameon=False)
-    return title, f"Each cycle's batch, {' beside '.join(seen)}: {label}.", svg(figure)
+    return title, f"Each cycle's batch, {' beside '.join(f'{arm} arm' for arm in seen)}: {label}.", svg(figure)
 
 
 def _training(data: ReportData) -> Plot:

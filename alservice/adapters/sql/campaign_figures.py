@@ -49,8 +49,10 @@ def _ledgers(connection: Connection, campaign_ids: Sequence[int]) -> Mapping[int
     table = schema.subject_counts
     wanted = select(table.c.campaign_id, table.c.state, cast(func.sum(table.c.subjects), BigInteger).label("n"))
     wanted = wanted.where(table.c.campaign_id.in_(campaign_ids)).group_by(table.c.campaign_id, table.c.state)
-    found = {(row.campaign_id, row.state): row.n for row in connection.execute(wanted)}
-    return {number: {state: found.get((number, state), 0) for state in SubjectState} for number in campaign_ids}
+    counted: dict[int, dict[SubjectState, int]] = {number: dict.fromkeys(SubjectState, 0) for number in campaign_ids}
+    for row in connection.execute(wanted):
+        counted[row.campaign_id][row.state] = row.n
+    return counted
 
 
 def _newest_cycles(connection: Connection, campaign_ids: Sequence[int]) -> Mapping[int, Cycle]:

@@ -95,7 +95,7 @@ class SqlClassificationStore:
         counts = select(table.c.verdict, func.count()).where(table.c.campaign_id == campaign_id)
         with transaction(self._engine) as connection:
             rows = connection.execute(counts.group_by(table.c.verdict))
-            return {str(Verdict(verdict)): n for verdict, n in rows}
+            return {str(verdict): n for verdict, n in rows}
 
     def galaxies(self, campaign_id: int, *, after: str, limit: int) -> Sequence[str]:
         """Return ids of galaxies that have classifications, in order."""

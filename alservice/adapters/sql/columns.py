@@ -19,6 +19,8 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
+from alservice.core.states import named
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment, read back in UTC whatever the session's zone; a time without a zone is refused."""
@@ -38,7 +40,10 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class EnumText(TypeDecorator[StrEnum]):
-    """A member of an enum, stored as its text; `one_of` adds the check that keeps others out."""
+    """A member of an enum, stored as its text; `one_of` adds the check that keeps others out.
+
+    A newer version may have stored a name that this one does not know: it is read as `named` reads it.
+    """
 
     impl = Text
     cache_ok = True
@@ -49,7 +54,7 @@ class EnumText(TypeDecorator[StrEnum]):
 
     def process_result_value(self, value: str | None, _: Dialect) -> StrEnum | None:
         """Return the member."""
-        return None if value is None else self.enum(value)
+        return None if value is None else named(self.enum, value)
 
 
 ByteText = Text(collation="C")

@@ -13,6 +13,7 @@ from alservice.adapters.sql.campaign_figures import campaign_figures
 from alservice.adapters.sql.engine import transaction
 from alservice.adapters.sql.ingest_figures import ingest_figures
 from alservice.adapters.sql.rows import among, columns_of
+from alservice.core.batch_records import Arm
 from alservice.core.catalogues import Galaxy
 from alservice.core.cycles import Cycle, CycleState
 from alservice.core.drift import CycleDrift, DriftFigure
@@ -95,7 +96,7 @@ class SqlFigures:
         table = schema.subjects
         wanted = select(table.c.state, func.count().label("n")).where(table.c.cycle_id == cycle_id)
         found = {row["state"]: row["n"] for row in self._rows(wanted.group_by(table.c.state))}
-        return {state: found.get(state, 0) for state in SubjectState}
+        return dict.fromkeys(SubjectState, 0) | found
 
     def asked(self, cycle_id: int) -> int:
         """Return the classifications that a cycle's subjects are asked for: of those that are or were shown."""
@@ -221,16 +222,13 @@ class SqlFigures:
         rows = self._rows(wanted.order_by(acquired.c.cycle_id, acquired.c.arm, acquired.c.rank))
         return [{"cycle": numbers[row["cycle_id"]], "arm": row["arm"], "votes": row["votes"]} for row in rows]
 
-    def acquired(self, cycle_id: int, *, arm: str, limit: int) -> Sequence[Mapping[str, Any]]:
-        """Return galaxies of one arm, those of most expected information first."""
+    def acquired(self, cycle_id: int, *, limit: int) -> Sequence[Mapping[str, Any]]:
+        """Return galaxies of a batch: by expected information, then by arm, the random one before the others."""
         table = schema.acquired
-        wanted = (
-            select(table.c.galaxy_id, table.c.score_nats, table.c.inclusion_probability, table.c.rank, table.c.n_votes)
-            .where(table.c.cycle_id == cycle_id, table.c.arm == arm)
-            .order_by(table.c.score_nats.desc().nulls_last(), table.c.rank)
-            .limit(limit)
-        )
-        return self._rows(wanted)
+        names = "galaxy_id", "arm", "score_nats", "inclusion_probability", "rank", "n_votes"
+        order = table.c.score_nats.desc().nulls_last(), table.c.arm != Arm.RANDOM, table.c.arm, table.c.rank
+        wanted = select(*(table.c[name] for name in names)).where(table.c.cycle_id == cycle_id)
+        return self._rows(wanted.order_by(*order).limit(limit))
 
     def batch(self, cycle_id: int) -> Mapping[str, Any] | None:
         """Return how a cycle's batch was drawn: sizes of the pool, policy and seed, and votes asked in all."""
