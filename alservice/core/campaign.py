@@ -72,7 +72,7 @@ class EvaluationPolicy:
     ----------
     fraction
         Share of the unbiased part of the catalogue that is held out for good.
-    question
+    answer
         Answer column whose coverage error is tabled, as in the paper.
     """
 

@@ -21,10 +21,8 @@ class CycleLine:
         Counted so far in the campaign, when this cycle's collecting ended: what was spent.
     galaxies_labelled, galaxies_evaluated
         Galaxies with votes that may be trained on, and evaluation members with votes.
-    model
-        What the figures that follow are of: this cycle's candidate.
     nll_per_vote, nll_low, nll_high
-        NLL per vote on the evaluation stream (nats), with its 95 % interval.
+        NLL per vote of this cycle's candidate on the evaluation stream (nats), with its 95 % interval.
     champion_nll_per_vote
         The same of the champion it was compared with, on the same votes.
     rmse_smooth, rmse_bar
