@@ -48,6 +48,8 @@ class ReportData:
 
     Parameters
     ----------
+    n_draws
+        Posterior draws behind each score.
     facts
         Name to value, as text: catalogue, seeds, code revision, counts by verdict.
     scores_by_cycle
@@ -62,6 +64,7 @@ class ReportData:
 
     campaign: str
     generated_at: datetime
+    n_draws: int
     table: CycleTable
     facts: Mapping[str, str]
     decisions: Mapping[int, GateDecision]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from alservice.core.posteriors import answer_probabilities
@@ -17,6 +19,15 @@ _ENUMERATED_STATES = 256
 
 _SAMPLES = 64
 """Simulated outcomes otherwise: 90 at T = 30, with a standard error of 0.03 nats."""
+
+
+def score_note(n_draws: int) -> str:
+    """Return what a score is not, with the bound of what T draws can hold, for every place that shows one."""
+    return (
+        f"A score sums what each question's votes would teach. Questions share their draws, so it may exceed "
+        f"ln {n_draws} = {math.log(n_draws):.2f} nats, the most that {n_draws} draws can hold: it ranks galaxies, and "
+        "is no amount of information."
+    )
 
 
 def tree_information(
@@ -36,7 +47,8 @@ def tree_information(
     Returns
     -------
     FloatArray
-        (N,) float64, in nats where the weights are 1.
+        (N,) float64, in nats where the weights are 1. A sum over questions, not their joint information: it may
+        exceed ln T, which the information of T draws never does.
 
     Raises
     ------

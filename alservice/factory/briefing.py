@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from alservice.adapters import images
 from alservice.adapters.report.plots import learning
 from alservice.core.batches import Acquired
+from alservice.core.campaign import Campaign
 from alservice.core.cycle_table import CycleTable, CycleView
 from alservice.core.cycles import Cycle
+from alservice.core.tree_information import score_note
 from alservice.factory.jobs import Factory
 
 PICTURES = 12
@@ -45,13 +47,14 @@ class Brief:
 def brief_cycle(factory: Factory, name: str) -> Brief:
     """Return the brief of a campaign's newest cycle; raises `NotFound` before the first."""
     view, table = factory.cycle_view(name, None), factory.cycle_table(name)
-    cycle = factory.cycles.list(factory.campaigns.get(name).id)[-1]
+    campaign = factory.campaigns.get(name)
+    cycle = factory.cycles.list(campaign.id)[-1]
     acquired = factory.acquisitions.get(cycle.id)
     return Brief(
         number=cycle.number,
         state=str(cycle.state),
         report="\n\n".join(_report(view, table, cycle)),
-        gallery=_gallery(factory, cycle, acquired) if acquired else None,
+        gallery=_gallery(factory, campaign.campaign, cycle, acquired) if acquired else None,
         history=[
             {"at (UTC)": f"{e.at:%Y-%m-%d %H:%M:%S}", "who": e.actor, "what": e.kind, "detail": _cell(e.detail)}
             for e in view.events[-HISTORY:]
@@ -82,7 +85,7 @@ def _report(view: CycleView, table: CycleTable, cycle: Cycle) -> list[str]:
     return parts
 
 
-def _gallery(factory: Factory, cycle: Cycle, acquired: Sequence[Acquired]) -> str:
+def _gallery(factory: Factory, campaign: Campaign, cycle: Cycle, acquired: Sequence[Acquired]) -> str:
     """Return the most informative galaxies of the batch; those of the first arm where none was scored."""
     ranked = sorted(acquired, key=lambda a: (-(a.score_nats or 0.0), a.arm, a.rank))[:PICTURES]
     rows = []
@@ -96,10 +99,11 @@ def _gallery(factory: Factory, cycle: Cycle, acquired: Sequence[Acquired]) -> st
         f"{'-' if a.score_nats is None else f'{a.score_nats:.3f}'} | {a.inclusion_probability:.3g} |"
         for a in ranked
     ]
-    head = ["| galaxy | id | arm | information [nats] | inclusion probability |", "| --- | --- | --- | --- | --- |"]
-    return "\n".join(
-        [f"# Cycle {cycle.number}: {len(ranked)} of {len(acquired)} galaxies asked about", "", *head, *lines]
-    )
+    head = ["| galaxy | id | arm | score [nats] | inclusion probability |", "| --- | --- | --- | --- | --- |"]
+    title = f"# Cycle {cycle.number}: {len(ranked)} of {len(acquired)} galaxies asked about"
+    scored = any(galaxy.score_nats is not None for galaxy in ranked)
+    note = ["", score_note(campaign.prediction.draws)] if scored else []
+    return "\n".join([title, "", *head, *lines, *note])
 
 
 def _data_url(media_type: str, data: bytes) -> str:

@@ -68,6 +68,7 @@ class GatherReport:
         return ReportData(
             campaign=campaign.campaign.name,
             generated_at=self.clock(),
+            n_draws=campaign.campaign.prediction.draws,
             table=self.summarise.run(campaign),
             facts=self._facts(campaign, cycles),
             decisions={c.number: d for c in cycles if (d := self.models.decision(c.id)) is not None},

@@ -11,6 +11,7 @@ from alservice.core.operations import CampaignFigures
 from alservice.core.records import CampaignRow
 from alservice.core.states import ModelState, SubjectState
 from alservice.core.timeline import timeline
+from alservice.core.tree_information import score_note
 from alservice.errors import NotFound
 from alservice.factory.serving import compare_arms, image_of
 from alservice.web import charts
@@ -224,6 +225,7 @@ def gallery(request: Request, campaign: CampaignName) -> Response:
         cycle=drawn,
         batch=service.figures.batch(drawn.id) if drawn else None,
         items=shown,
+        note=score_note(row.campaign.prediction.draws),
         posterior=charts.posterior,
     )
 

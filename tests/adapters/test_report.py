@@ -76,6 +76,12 @@ def test_every_member_is_in_report_and_tables_and_one_of_a_newer_version_by_name
         assert member in view.document()
 
 
+def test_the_bound_stands_beside_every_score() -> None:
+    """Kind: figures named for what they are not. Scores of galleries and plots may exceed the information of the draws."""
+    page = render_report(report_data(n_draws=12))
+    assert page.count("may exceed ln 12 = 2.48 nats") >= 2
+
+
 def report_data(**changes: object) -> ReportData:
     """Return a campaign of three cycles."""
     rng = np.random.default_rng(1)
@@ -88,6 +94,7 @@ def report_data(**changes: object) -> ReportData:
     arms = {c: {"informative": rng.gamma(3, 0.4, 80), "random": rng.gamma(2, 0.2, 12)} for c in (1, 2)}
     made = ReportData(
         campaign="rehearsal",
+        n_draws=30,
         generated_at=datetime(2026, 1, 1, 12, tzinfo=UTC),
         table=CycleTable(
             campaign="rehearsal",

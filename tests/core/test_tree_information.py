@@ -6,7 +6,7 @@ import pytest
 from alservice.core.acquisition import dirichlet_multinomial_mutual_information
 from alservice.core.posteriors import answer_probabilities
 from alservice.core.tree import load_tree
-from alservice.core.tree_information import expected_question_information, tree_information
+from alservice.core.tree_information import expected_question_information, score_note, tree_information
 from alservice.errors import BadInput, BadVotes, NumericalFault
 
 TREE = load_tree("gz2")
@@ -19,6 +19,18 @@ def concentrations(n_galaxies, n_draws=8, seed=0):
     centre = rng.normal(size=(n_galaxies, 1, TREE.n_answers))
     draws = np.exp(1 + centre + 0.7 * rng.normal(size=(n_galaxies, n_draws, TREE.n_answers)))
     return draws.astype(np.float32)
+
+
+def test_a_score_may_exceed_what_its_draws_can_hold_and_the_note_says_so():
+    """Kind: figures named for what they are not. Two draws that disagree on all questions score more than ln 2."""
+    draws = np.full((1, 2, TREE.n_answers), 0.05, dtype=np.float32)
+    for draw in range(2):
+        for answers in TREE.slices:
+            draws[0, draw, answers.start + draw] = 200
+    (score,) = tree_information(TREE, draws, 40.0, ONES)
+    assert score > 1.5 * np.log(2)
+    assert "ln 2 = 0.69 nats" in score_note(2)
+    assert "ln 30 = 3.40 nats" in score_note(30)
 
 
 def test_questions_are_scored_at_their_expected_votes():

@@ -9,6 +9,7 @@ from jinja2 import Environment, select_autoescape
 
 from alservice.adapters.report import plots
 from alservice.core.report import GalleryItem, ReportData
+from alservice.core.tree_information import score_note
 
 
 def render_report(data: ReportData) -> str:
@@ -22,6 +23,7 @@ def render_report(data: ReportData) -> str:
         head=head,
         rows=rows,
         figures=list(plots.figures(data)),
+        note=score_note(data.n_draws),
     )
 
 

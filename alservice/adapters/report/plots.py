@@ -8,6 +8,7 @@ from alservice.adapters.plot_style import ACCENT, INK, OTHERS, PALE, WARM, canva
 from alservice.core.batch_records import Arm
 from alservice.core.cycle_table import CycleTable
 from alservice.core.report import ReportData
+from alservice.core.tree_information import score_note
 
 ARM_COLOURS = (ACCENT, WARM, *OTHERS)
 """In the order of `Arm`; what only a newer version knows is drawn in `PALE`."""
@@ -21,7 +22,8 @@ def figures(data: ReportData) -> Iterator[Plot]:
     yield learning(data.table)
     yield _errors(data)
     if any(data.scores_by_cycle.values()):
-        yield _arms("Information acquired", "expected information of the votes [nats]", data.scores_by_cycle)
+        title, caption, plot = _arms("Scores acquired", "score of the galaxies [nats]", data.scores_by_cycle)
+        yield title, f"{caption} {score_note(data.n_draws)}", plot
     if any(data.smooth_by_cycle.values()):
         yield _arms("Vote fractions acquired", f"volunteers' fraction {data.answer}", data.smooth_by_cycle)
     if any(data.history_by_cycle.values()):
