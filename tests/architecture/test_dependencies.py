@@ -17,6 +17,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 DECISION = (ROOT / "deploy" / "decisions" / "0002-dependencies.md").read_text(encoding="utf-8")
 
 NEVER_IMPORTED = {
+    "pandas": "notebooks beside the product hold its tables in DataFrames",
     "psycopg2-binary": "SQLAlchemy loads it for postgresql:// addresses",
 }
 """Of what is installed with the product, what no import names; and who loads it."""
