@@ -60,7 +60,7 @@ def test_the_stand_in_is_found_from_every_thread_and_factory(
         assert again == endpoint
         said: list[str] = []
         threads = [
-            threading.Thread(target=lambda f=f: said.append(f.zooniverse(make_campaign()).check()))
+            threading.Thread(target=lambda f=f: said.append(f.zooniverse(make_campaign()).account().login))
             for f in (factory, other)
         ]
         for thread in threads:
