@@ -1,0 +1,345 @@
+"""Every command that README, runbook and documents print, as printed: it parses, and it runs or a line says why not.
+
+`backfill` at the paper's sizes takes hours: what it reads is read, and it runs at a small size elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import re
+import shlex
+import threading
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner, Result
+
+from alservice.adapters.catalogue_files import open_catalogue
+from alservice.cli import app
+from alservice.core import published_data
+from alservice.core.catalogues import CatalogueRow
+from alservice.core.published import GZ2_COLUMNS
+from alservice.core.published_data import Release, RemoteFile
+from alservice.factory import data as fetching
+from tests.support.dashboards import World
+from tests.support.files import TREE, counts_of, write_galaxies
+from tests.support.printed import (
+    block_commands,
+    command_of,
+    documents,
+    mentions,
+    options_of,
+    parse,
+    spelled_out,
+    table_commands,
+)
+from tests.support.shared import ROOT
+
+DOCUMENTS = documents()
+PRINTED = sorted({c for text in DOCUMENTS.values() for c in (*block_commands(text), *table_commands(text))})
+
+_REHEARSE = "alservice rehearse [--data FILE] [--galaxies N] [--cycles N] [--seed N] [--workdir DIR] [--json]"
+_REGISTRY = "tests/e2e/test_registry.py"
+_DEPLOYMENTS = "tests/flows/test_deployments.py"
+_SERVER = "tests/support/prefect_server.py"
+ELSEWHERE = {
+    "alservice rehearse": ("tests/support/rehearsals.py", '"rehearse"'),
+    _REHEARSE: ("tests/support/rehearsals.py", '"rehearse"'),
+    "alservice cycle start|resume --campaign C [--json]": (_DEPLOYMENTS, '"cycle", "resume"'),
+    "alservice cycle list --campaign C [--json]": ("tests/e2e/test_rehearse.py", '"cycle", "list"'),
+    "alservice cycle show --campaign C [--number N] [--json]": ("tests/e2e/test_rehearse.py", '"cycle", "show"'),
+    "alservice cycle forecast --campaign C [--days D] [--json]": ("tests/factory/test_forecasts.py", '"forecast"'),
+    "alservice doctor": ("tests/e2e/test_rehearse.py", '"doctor"'),
+    "alservice db restore FILE": ("tests/adapters/sql/test_backup.py", "deploy/restore"),
+    "alservice model lineage --campaign C [--model N] [--galaxy ID] [--json]": (_REGISTRY, '"lineage"'),
+    "alservice model shadow --campaign C --model N [--json]": (_REGISTRY, '"shadow"'),
+    "alservice model bias --campaign C --out FILE.html": (_REGISTRY, '"bias"'),
+    "alservice gate approve|reject --campaign C --reason TEXT [--actor A] [--number N]": (_REGISTRY, '"approve"'),
+    "alservice prefect automations [--notify TYPE/NAME] [--late-hours HOURS]": (
+        "tests/flows/test_alarms.py",
+        '"automations"',
+    ),
+    "alservice prefect serve": (_DEPLOYMENTS, '"prefect", "serve"'),
+    "alservice prefect serve [--runs N]": (_DEPLOYMENTS, '"prefect", "serve"'),
+    "alservice campaign validate --campaign C": ("tests/e2e/test_reconcile.py", '"validate"'),
+    "alservice serve --port 8080": ("tests/web/test_serve.py", '"serve"'),
+    "alservice serve [--host H] [--port P]": ("tests/web/test_serve.py", '"serve"'),
+    "alservice reconcile --campaign C [--repair] [--json]": ("tests/e2e/test_reconcile.py", '"reconcile"'),
+    "prefect server start": (_SERVER, '"server", "start"'),
+    "prefect worker start --pool cpu": (_SERVER, '"worker", "start"'),
+    "prefect worker start --pool gpu": (_SERVER, '"worker", "start"'),
+    "deploy/register": (_SERVER, '"deploy", "--prefect-file", "deploy/prefect.yaml", "--all"'),
+}
+"""Commands that take minutes, a server or a real rehearsal: the file that runs them at its own size, and its words."""
+
+_BACKFILL = (
+    "alservice backfill --out DIR [--data FILE] [--question smooth|bar|all] [--policies random,power_bald,...] "
+    "[--seeds N] [--rounds N]"
+)
+_STANDIN = (
+    "alservice standin --state DIR [--host H] [--port P] [--user NAME:PASSWORD] [--live-project] [--project N] "
+    "[--workflow N] [--subject-limit N] [--settle-s S]"
+)
+_RULE = (
+    """curl -X POST http://127.0.0.1:8100/standin/faults -d '[{"method": "POST", "path": "/api/subjects$", """
+    """"kind": "status", "status": 504, "when": "after", "count": 1}]'"""
+)
+_CURVE = (
+    "python -m tests.benchmarks.gate_curve --predictions predictions.npz --plot deploy/docs/gate-operating-curve.svg"
+)
+_EXAMPLE = "is run as the example in its own section"
+NOT_RUN = {
+    "alservice session end NUMBER": "needs somebody who is logged in; it ends like the others of its name",
+    "deploy/check": "is what runs this test",
+    "export 'ALSERVICE_HOME=$PWD' PREFECT_API_URL=http://127.0.0.1:4200/api": "a shell's own, for the lines after it",
+    "python -m tests.benchmarks.real_predictions --out predictions.npz": "six minutes; a benchmark",
+    _CURVE: "eleven minutes; a benchmark",
+    "alservice rehearse --data galaxies.parquet --galaxies 4000 --cycles 3 --workdir real-work": (
+        "the better part of an hour; the file is read as `catalogue import` reads it"
+    ),
+    "alservice train --data FILE --tree TREE --network NAME --out DIR": _EXAMPLE,
+    "alservice predict --model DIR --data FILE --out FILE": _EXAMPLE,
+    "alservice evaluate --predictions FILE --votes FILE [--out DIR] [--json]": _EXAMPLE,
+    _BACKFILL: _EXAMPLE,
+    "alservice data fetch gz2 --out DIR": _EXAMPLE,
+    "alservice standin --host 127.0.0.1 --port 8100 --state standin-state --user owner:secret --user visitor:secret2": (
+        "serves until Ctrl-C on a port that may be taken; tests/factory/test_standin.py serves as it does"
+    ),
+    _STANDIN: "serves until Ctrl-C; tests/factory/test_standin.py serves as it does",
+    _RULE: "is asked of that program",
+    "alservice catalogue import FILE --campaign C [--galaxies N] [--layout L] [--images DIR] [--image-name P]": (
+        "the reader's layouts are tested in tests/adapters, the import in tests/services"
+    ),
+    "alservice ingest api --campaign C [--json]": "asks Zooniverse; tests/services/test_ingest.py reads its listing",
+    "alservice ingest export FILE --campaign C [--json]": "tests/services/test_watch_exports.py reads exports",
+    "alservice ingest workflows FILE --campaign C": "tests/adapters/test_workflow_files.py reads each form of the file",
+    "alservice subject ask GALAXY... --campaign C --votes N --reason TEXT": "tests/services/test_ask_votes.py asks",
+}
+"""Commands that no test runs in this form, and why."""
+
+ON_FILES = (
+    "alservice train --data galaxies.parquet --tree gz2 --network compact --out model",
+    "alservice predict --model model --data galaxies.parquet --out predictions.parquet",
+    "alservice evaluate --predictions predictions.parquet --votes galaxies.parquet --evaluation-stream --out evaluation",
+)
+"""The README's three steps without the loop, in this order in one folder."""
+
+FETCH = "alservice data fetch gz2 --out gz2"
+_POLICIES = "--policies random,bald,power_bald,epig,threshold"
+_PROTOCOL = "--seeds 5 --rounds 20 --test 2500"
+_DATA = "alservice backfill --data gz2/galaxies.csv.gz"
+REPLAYED = (
+    f"{_DATA} --question smooth {_POLICIES} {_PROTOCOL} --out smooth",
+    f"{_DATA} --question bar --initial 512 --batch 256 {_POLICIES} {_PROTOCOL} --out bar",
+)
+"""What the README does with the published data: hours of a GPU. tests/e2e/test_backfill.py runs it at a small size."""
+
+VALUES = {
+    "A": "anna",
+    "C": "gz-demo",
+    "D": "7",
+    "DIR": "images",
+    "FILE": "table.csv",
+    "FILE.html": "bias.html",
+    "FILE.yaml": str(ROOT / "deploy" / "campaigns" / "gz2.yaml"),
+    "GALAXY": "sky3-0000014",
+    "H": "127.0.0.1",
+    "HOURS": "1",
+    "ID": "sky3-0000014",
+    "K": "gz_demo",
+    "L": "gz2",
+    "N": "20",
+    "NAME": "anna",
+    "NUMBER": "1",
+    "NAME:PASSWORD": "owner:secret",
+    "P": "8080",
+    "S": "0.5",
+    "TEXT": "looks right",
+    "TREE": "gz2",
+    "TYPE/NAME": "slack-webhook/oncall",
+}
+"""What stands for a placeholder of a table."""
+
+ON_CAMPAIGN: Mapping[str, Mapping[str, str]] = {
+    "alservice db upgrade": {},
+    "alservice token create --scope operate --name anna": {},
+    "alservice db backup --out FILE": {"FILE": "campaigns.dump"},
+    "alservice metrics [--out FILE]": {"FILE": "metrics.prom"},
+    "alservice campaign create --config FILE.yaml": {},
+    "alservice campaign webhook --campaign C [--key K] [--expires-days N]": {},
+    "alservice model list --campaign C [--json]": {},
+    "alservice model promote --campaign C --model N --reason TEXT [--actor A]": {"N": "1"},
+    "alservice model rollback --campaign C --reason TEXT [--actor A]": {},
+    "alservice gate show --campaign C [--number N] [--json]": {"N": "1"},
+    "alservice quarantine list --campaign C [--json]": {},
+    "alservice quarantine replay --campaign C": {},
+    "alservice tally export --campaign C --out FILE": {},
+    "alservice tally weights --campaign C --out FILE": {},
+    "alservice tally compare --campaign C [--json]": {},
+    "alservice tally faults --campaign C [--json]": {},
+    "alservice tally recount --campaign C": {},
+    "alservice forget-user --user-id N --campaign C": {},
+    "alservice forget-expired --all": {},
+    "alservice token create --scope read|operate|ingest [--expires-days N] [--name NAME]": {},
+    "alservice token create --scope ingest --campaign C": {},
+    "alservice token list [--json]": {},
+    "alservice token rotate NAME [--overlap-hours HOURS]": {},
+    "alservice session list": {},
+    "alservice session end --token NAME": {},
+    "alservice session end --all": {},
+    "alservice token revoke NAME": {},
+}
+"""Commands of the README's table that work on a campaign, and their own values."""
+
+DIFFERS = "alservice tally compare --campaign C [--json]"
+"""The command that ends with code 1 on this campaign, whose two feeds are not equal."""
+
+
+def run(words: list[str], code: int = 0) -> Result:
+    """Run a command line in this process, without the program's name; it ends as expected."""
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == code, (words, done.output, done.exception)
+    return done
+
+
+# Nothing is printed that the program does not know
+
+
+def test_every_printed_command_is_run_or_says_why_not() -> None:
+    """Both ways: a new command in a document needs a test or a reason, and none stays behind when it goes."""
+    known = {*ELSEWHERE, *NOT_RUN, *ON_FILES, FETCH, *REPLAYED, *ON_CAMPAIGN}
+    assert set(PRINTED) == known
+
+
+@pytest.mark.parametrize("place", sorted(set(ELSEWHERE.values())))
+def test_what_is_run_elsewhere_is_there(place: tuple[str, str]) -> None:
+    """The file has the words of the command."""
+    path, words = place
+    assert words in (ROOT / path).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("printed", [line for line in PRINTED if line.startswith("alservice ")])
+def test_every_printed_command_parses(printed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With and without what is optional: no unknown command or option, no wrong value, nothing needed left out.
+
+    Kind: a command in a document that the program refuses.
+    """
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "table.csv").touch()
+    for _, *words in spelled_out(printed, VALUES):
+        parse(words)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_command_named_in_a_text_exists(name: str) -> None:
+    """A sentence may name a command in part: what it names is there, and so are the options."""
+    for mention in mentions(DOCUMENTS[name]):
+        options = re.findall(r"--[a-z][a-z-]*", mention)
+        for _, *words in spelled_out(mention, defaultdict(lambda: "1")):
+            assert set(options) <= options_of(command_of(words, part=True)), mention
+
+
+# They do what they say
+
+
+def test_the_three_steps_on_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train, predict and evaluate as printed, on a file of two dozen galaxies."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ALSERVICE_WORKDIR", str(tmp_path / "work"))
+    write_galaxies(tmp_path / "galaxies.parquet", 24)
+    for printed in ON_FILES:
+        run(shlex.split(printed)[1:])
+    assert pq.read_metadata("predictions.parquet").num_rows == 24
+    assert (tmp_path / "model" / "model.safetensors").exists()
+    assert any((tmp_path / "evaluation").iterdir())
+
+
+def test_the_published_data_are_fetched_and_can_be_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `data fetch` leaves is what `backfill --data` takes.
+
+    Kind: two commands that the README prints one after the other, of which the second refuses the first one's file.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ALSERVICE_WORKDIR", str(tmp_path / "work"))
+    with publishers(tmp_path / "published", 60, monkeypatch):
+        assert "60 galaxies of 61 rows" in run(shlex.split(FETCH)[1:]).output
+    read = list(open_catalogue(Path("gz2/galaxies.csv.gz"), TREE).rows())
+    assert [type(row) for row in read] == [CatalogueRow] * 60
+    assert all("--data gz2/galaxies.csv.gz " in printed for printed in REPLAYED)
+
+
+@contextmanager
+def publishers(folder: Path, n: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Serve a release of GZ2's form from this machine, in the place of its publishers; one galaxy has no image."""
+    folder.mkdir()
+    made = write_galaxies(folder / "galaxies.parquet", n + 1)
+    images = pq.read_table(made, columns=["image"])["image"].to_pylist()
+    counts = counts_of(n + 1)
+    votes = {f"{GZ2_COLUMNS[column]}_count": counts[:, index] for index, column in enumerate(TREE.columns)}
+    ids = np.arange(n + 1) + 587722981736120347
+    table = pd.DataFrame({"dr7objid": ids, "ra": 10.0, "dec": -5.0, "sample": "original", **votes})
+    table.to_csv(folder / "gz2_hart16.csv.gz", index=False)
+    mapping = pd.DataFrame({"objid": ids, "sample": "original", "asset_id": np.arange(n + 1)})
+    mapping.to_csv(folder / "gz2_filename_mapping.csv", index=False)
+    with zipfile.ZipFile(folder / "images_gz2.zip", "w") as archive:
+        for number, image in enumerate(images[:n]):
+            archive.writestr(f"images/{number}.jpg", image)
+    with served(folder) as url:
+        files = tuple(
+            RemoteFile(
+                name=file.name,
+                url=f"{url}/{file.name}",
+                md5=file.md5 and hashlib.md5((folder / file.name).read_bytes()).hexdigest(),
+            )
+            for file in published_data.GZ2.files
+        )
+        monkeypatch.setitem(published_data.RELEASES, "gz2", Release(name="gz2", files=files, cite="somebody"))
+        monkeypatch.setitem(fetching.fetch_release.__kwdefaults__, "needed_bytes", 1)  # a test's disk may be small
+        yield
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on this machine."""
+    handler = partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder without a word."""
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+
+def test_commands_on_a_campaign(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each ends well on a campaign of three cycles, with and without what is optional."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ALSERVICE_DATABASE_URL", world.factory.engine.url.render_as_string(hide_password=False))
+    monkeypatch.setenv("ALSERVICE_OBJECT_STORE", str(world.factory.settings.folder / "objects"))
+    monkeypatch.setenv("ALSERVICE_WORKDIR", str(tmp_path / "work"))
+    for printed, values in ON_CAMPAIGN.items():
+        for number, (_, *words) in enumerate(spelled_out(printed, {**VALUES, **values})):
+            # Names of tokens are never used twice.
+            typed = [
+                f"anna-{number}" if word == "anna" and "create --scope read|" in printed else word for word in words
+            ]
+            if typed[:2] == ["model", "rollback"]:
+                run(["model", "promote", "--campaign", "gz-demo", "--model", "1", "--reason", "to go back from"])
+            run(typed, 1 if printed == DIFFERS else 0)
