@@ -111,11 +111,11 @@ def test_predictions_that_repeat_are_told_at_the_second_row(tmp_path: Path):
 
 
 def test_real_files_are_read_as_before(tmp_path: Path):
-    """In whole batches, or nearly: published tables hold nothing long that repeats."""
+    """Whole batches where nothing long may repeat; a dictionary page of 8 MiB of images still leaves 16 rows each."""
     for name in ("gz2_kaggle.parquet", "gz2_hart16_600_424.parquet", "gz2_stripe82_coadd_votes.parquet"):
         path = shared_data() / name
         file = pq.ParquetFile(path)
-        assert batch_rows(path, file.metadata, file.schema.names, most=BATCH_ROWS) >= 32
+        assert batch_rows(path, file.metadata, file.schema.names, most=BATCH_ROWS) >= 16
 
 
 @pytest.mark.parametrize("damage", range(30))
