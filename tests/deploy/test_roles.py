@@ -21,7 +21,7 @@ from alservice.errors import AlserviceError
 from alservice.settings import Settings
 from tests.deploy.test_containers import COMPOSE, containers, manifests
 from tests.support.dashboards import populate
-from tests.support.postgres import run_sql, scratch_server
+from tests.support.postgres import SUPERUSER, run_sql, scratch_server
 from tests.support.shared import ROOT
 
 DATABASE, OWNER, KEY = "the app's database", "the owner's database", "ALSERVICE_USER_HASH_KEY"
@@ -110,8 +110,14 @@ def test_every_role_and_every_secret_setting_is_judged() -> None:
 def roles() -> Iterator[Mapping[str, str]]:
     """Make roles and databases as compose does; yield role to its URL."""
     with scratch_server() as url:
-        server = make_url(url).set(database="postgres")
-        run_sql(server.render_as_string(hide_password=False), "DROP DATABASE IF EXISTS alservice")
+        server = make_url(url).set(username=SUPERUSER, database=SUPERUSER)
+        role = make_url(url).username  # the embedded server's own role and database have the names of compose's
+        run_sql(
+            server.render_as_string(hide_password=False),
+            "DROP DATABASE IF EXISTS alservice",
+            f"DROP OWNED BY {role}",
+            f"DROP ROLE {role}",
+        )
         at = {"PGHOST": server.host or server.query["host"], "PGPORT": server.port, "PGUSER": server.username}
         passwords = {
             "OWNER_PASSWORD": "o",
