@@ -89,8 +89,8 @@ def test_a_generated_client_works(client: httpx.Client, world: World, tmp_path: 
     us = made.APIConfig(base_path=str(client.base_url), access_token=secret)
     reads, acts = made.services.read_service, made.services.operate_service
 
-    (campaign,) = reads.list_campaigns(us, limit=5).items
-    assert (campaign.name, campaign.state) == ("gz-demo", made.CycleState.HELD)
+    campaign = next(found for found in reads.list_campaigns(us, limit=5).items if found.name == "gz-demo")
+    assert campaign.state == made.CycleState.HELD
     page = reads.list_cycles(us, campaign="gz-demo", limit=2)
     assert [cycle.number for cycle in page.items] == [2, 1]
     assert [cycle.number for cycle in reads.list_cycles(us, campaign="gz-demo", before=page.next).items] == [0]
