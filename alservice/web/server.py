@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from uvicorn import Server
 
 from alservice.errors import BadConfig, PortInUse
 from alservice.factory import open_factory
@@ -14,7 +20,7 @@ from alservice.web.connections import SENT_AHEAD, make_server
 
 
 def serve(host: str, port: int, *, started: Callable[[str, int], None] | None = None) -> None:
-    """Serve until SIGINT or SIGTERM; requests at work finish first.
+    """Serve until SIGINT, SIGTERM or SIGHUP; requests at work finish first.
 
     Raises
     ------
@@ -29,7 +35,27 @@ def serve(host: str, port: int, *, started: Callable[[str, int], None] | None = 
         server = make_server(app, proxies=proxies, timeout_graceful_shutdown=10)
         if started is not None:
             started(*listener.getsockname()[:2])
-        server.run(sockets=[listener])
+        with _ended_by_hang_up(server):
+            server.run(sockets=[listener])
+
+
+@contextmanager
+def _ended_by_hang_up(server: Server) -> Iterator[None]:
+    """Let a closed terminal end the service in order, as uvicorn lets SIGTERM; who ignores it goes on ignoring it."""
+    usual = signal.getsignal(signal.SIGHUP)
+    if usual is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(told: int, frame: FrameType | None) -> None:
+        signal.signal(told, usual)  # which uvicorn raises again when all is closed
+        server.handle_exit(told, frame)
+
+    signal.signal(signal.SIGHUP, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, usual)
 
 
 def _listening(host: str, port: int) -> socket.socket:
