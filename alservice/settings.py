@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from alservice.campaigns import explain
-from alservice.core.sent_steps import Bounds
+from alservice.campaigns.campaigns import explain
+from alservice.cycle.sent_steps import Bounds
 from alservice.errors import BadConfig
 
 

@@ -1,4 +1,3 @@
-"""Prefect flows, thin: each task opens the factory, calls one service and returns a small record.
+"""flows."""
 
-The truth about a cycle is in SQL; Prefect's state is only how we got there, so losing its database loses no science.
-"""
+from __future__ import annotations

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from alservice.factory import Finding, open_factory
-from alservice.factory.briefing import brief_cycle, page_url
+from alservice.app.briefing import brief_cycle, page_url
+from alservice.app.opening import open_factory
+from alservice.cycle.readiness import Finding
 from flows.naming import run_url
 from flows.tasks import CycleSummary
 

@@ -16,13 +16,13 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
-from alservice.core.readiness import require_ready
-from alservice.factory.backfill import begin_worker, open_backfill, run_backfill
-from alservice.factory.backfill_asked import Backfill, make_backfill
-from alservice.factory.backfill_report import write_report
-from alservice.factory.context import process_progress
-from alservice.factory.readiness import check_replay
-from alservice.ports import Progress
+from alservice.app.context import process_progress
+from alservice.app.readiness import check_replay
+from alservice.backfill.backfill_asked import Backfill, make_backfill
+from alservice.backfill.backfill_factory import begin_worker, open_backfill, run_backfill
+from alservice.backfill.report import write_report
+from alservice.cycle.readiness import require_ready
+from alservice.process import Progress
 from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 
-from alservice.factory import open_factory
-from alservice.factory.leases import is_free
-from alservice.factory.unattended import cancel_open
+from alservice.app.leases import is_free
+from alservice.app.opening import open_factory
+from alservice.app.unattended import cancel_open
 from flows.signals import tell
 from flows.tasks import CycleSummary, actor_of
 

@@ -21,11 +21,11 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from alservice.core.cycles import CycleKind, CycleState
-from alservice.core.readiness import Flight
+from alservice.app.operations import paused
+from alservice.app.standin import open_zooniverse
+from alservice.campaigns.cycle import CycleKind, CycleState
+from alservice.cycle.readiness import Flight
 from alservice.errors import LeaseHeld, LeaseLost
-from alservice.factory.operations import paused
-from alservice.factory.standin import open_zooniverse
 from flows.artifacts import cycle_artifact
 from flows.cancelling import cancel_cycle
 from flows.elsewhere import HEAVY, send_step

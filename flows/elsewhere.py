@@ -16,10 +16,10 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed
 
-from alservice.core.cycles import CycleState
-from alservice.core.sent_steps import RunState
+from alservice.app.leases import run_elsewhere
+from alservice.campaigns.cycle import CycleState
+from alservice.cycle.sent_steps import RunState
 from alservice.errors import PrefectUnavailable
-from alservice.factory.leases import run_elsewhere
 from flows.leases import held_lease
 from flows.naming import run_name, tags_of
 from flows.tasks import CycleSummary

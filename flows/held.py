@@ -6,9 +6,10 @@ from prefect import task
 from prefect.input import RunInput
 from pydantic import Field
 
-from alservice.core.cycle_table import check_lines
-from alservice.core.gate import Word
-from alservice.factory import open_factory, registry
+from alservice.app import registry
+from alservice.app.opening import open_factory
+from alservice.cycle.table import check_lines
+from alservice.learning.gate import Word
 from flows.tasks import CycleSummary, actor
 
 GRACE_S = 3600

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
+from alservice.app.jobs import Factory
+from alservice.app.leases import hold_lease, open_under, take_step
+from alservice.cycle.hold_lease import HeldLease
 from alservice.errors import LeaseLost
-from alservice.factory import Factory
-from alservice.factory.leases import HeldLease, hold_lease, open_under, take_step
 
 PATIENCE = 120
 """Questions that a week's run asks before it gives up, 5 s apart: longer than any ingest tick between two weeks."""

@@ -11,8 +11,8 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
-from alservice.core.records import CycleRun
-from alservice.factory import open_factory
+from alservice.app.opening import open_factory
+from alservice.campaigns.records import CycleRun
 from flows.tasks import CycleSummary
 
 

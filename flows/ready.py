@@ -7,11 +7,12 @@ from contextlib import ExitStack, contextmanager
 
 from prefect import task
 
-from alservice.core.readiness import Finding, Flight, NotReady, require_ready
+from alservice.app import readiness as checks
+from alservice.app.jobs import Factory
+from alservice.app.opening import open_factory
+from alservice.app.standin import open_zooniverse
+from alservice.cycle.readiness import Finding, Flight, NotReady, require_ready
 from alservice.errors import AlserviceError
-from alservice.factory import Factory, open_factory
-from alservice.factory import readiness as checks
-from alservice.factory.standin import open_zooniverse
 from flows.artifacts import findings_artifact
 from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
 from flows.tasks import actor

@@ -7,12 +7,12 @@ from pathlib import Path
 from prefect import flow, task
 from pydantic import BaseModel, ConfigDict, Field
 
-from alservice.core.cycles import CycleKind, CycleState
-from alservice.core.readiness import Flight
+from alservice.app.opening import open_factory
+from alservice.app.rehearsal import REHEARSAL, cycles_done, prepare_rehearsal
+from alservice.app.standin import open_zooniverse
+from alservice.campaigns.cycle import CycleKind, CycleState
+from alservice.cycle.readiness import Flight
 from alservice.errors import Terminal
-from alservice.factory import open_factory
-from alservice.factory.rehearsal import REHEARSAL, cycles_done, prepare_rehearsal
-from alservice.factory.standin import open_zooniverse
 from flows.artifacts import cycle_artifact
 from flows.cycle import ALL_STEPS, turn
 from flows.leases import working_on

@@ -6,9 +6,9 @@ from prefect import task
 from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict
 
-from alservice.core.cycles import Cycle, CycleState
-from alservice.factory import rehearsal as rehearsals
-from alservice.factory import unattended
+from alservice.app import rehearsal as rehearsals
+from alservice.app import unattended
+from alservice.campaigns.cycle import Cycle, CycleState
 from flows.leases import open_leased
 from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
 

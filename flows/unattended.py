@@ -6,12 +6,14 @@ from prefect import flow, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from alservice.core.cycles import CycleState
-from alservice.core.readiness import NEEDS, Flight, Need
+from alservice.app import feeds
+from alservice.app.doctor import diagnose
+from alservice.app.opening import open_factory
+from alservice.app.standin import open_zooniverse
+from alservice.app.unattended import predict_newest
+from alservice.campaigns.cycle import CycleState
+from alservice.cycle.readiness import NEEDS, Finding, Flight, Need
 from alservice.errors import Terminal
-from alservice.factory import Finding, diagnose, feeds, open_factory
-from alservice.factory.standin import open_zooniverse
-from alservice.factory.unattended import predict_newest
 from flows.artifacts import findings_artifact, reconcile_artifact
 from flows.naming import first_name, labelled
 from flows.parameters import CampaignName

@@ -1,10 +1,10 @@
-"""Run migrations on the connection that `alservice.adapters.sql.engine` hands over, in its transaction."""
+"""Run migrations on the connection that `alservice.storage.postgres` hands over, in its transaction."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from alservice.adapters.sql.schema import metadata
+from alservice.storage.schema import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 with context.begin_transaction():

@@ -29,4 +29,9 @@ sys.addaudithook(stay_here)
 settings.register_profile("alservice", deadline=None)
 settings.load_profile("alservice")
 
-pytest_plugins = ["tests.support.postgres"]
+pytest_plugins = [
+    "tests.support.postgres",
+    "tests.support.factories",
+    "tests.support.stores",
+    "tests.support.object_stores",
+]

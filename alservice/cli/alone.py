@@ -11,8 +11,8 @@ import typer
 from alservice.cli.shell import AsJson, print_json, use
 
 if TYPE_CHECKING:
-    from alservice.factory.alone import Trained
-    from alservice.model.training import FitConfig
+    from alservice.offline.commands import Trained
+
 
 Device = Annotated[
     str | None, typer.Option("--device", help="torch device: cpu, cuda, cuda:1, auto [ALSERVICE_DEVICE; default auto].")
@@ -56,13 +56,13 @@ def train(
     ensemble has such a folder for each member, whose seeds count up from --seed.
     """
     use(None)
-    from alservice.core.tree import load_tree
     from alservice.errors import BadConfig
-    from alservice.factory.alone import train_on_file
-    from alservice.factory.ensembles import train_ensemble
-    from alservice.model.device import precision_name, resolve_device
-    from alservice.model.networks import NetworkConfig, optimiser_of
-    from alservice.model.training import FitConfig, decay_of
+    from alservice.network.architectures import NetworkConfig, optimiser_of
+    from alservice.network.config import FitConfig, decay_of
+    from alservice.network.device import precision_name, resolve_device
+    from alservice.offline.commands import train_on_file
+    from alservice.offline.ensembles import train_ensemble
+    from alservice.science.tree import load_tree
     from alservice.settings import load_settings
 
     if steps is not None and epochs is not None:
@@ -127,7 +127,7 @@ def predict(
     Rows that cannot be predicted are listed in NAME.faults.csv. An interrupted run goes on.
     """
     use(None)
-    from alservice.factory.alone import predict_file
+    from alservice.offline.commands import predict_file
     from alservice.settings import load_settings
 
     predicted = predict_file(
@@ -160,8 +160,8 @@ def evaluate(
 ) -> None:
     """Compare predictions with votes: likelihood, errors, calibration and classification, with intervals."""
     use(None)
-    from alservice.core.scorecard_table import scorecard_tables
-    from alservice.factory.alone import evaluate_file
+    from alservice.offline.commands import evaluate_file
+    from alservice.science.scorecard_table import scorecard_tables
 
     judged = evaluate_file(predictions, votes, tree_name=tree, members_only=members, seed=seed, out=out)
     if as_json:

@@ -15,7 +15,7 @@ database = typer.Typer(help="The database schema.", no_args_is_help=True)
 def doctor(workdir: Workdir = None) -> None:
     """Check every part this process needs; say what to do about each failure."""
     use(workdir)
-    from alservice.factory import diagnose
+    from alservice.app.doctor import diagnose
 
     failed = 0
     for finding in diagnose():
@@ -31,7 +31,7 @@ def doctor(workdir: Workdir = None) -> None:
 def upgrade_database(workdir: Workdir = None) -> None:
     """Bring the database schema to this release's; data stay in place."""
     use(workdir)
-    from alservice.factory import upgrade_schema
+    from alservice.app.context import upgrade_schema
 
     typer.echo(f"schema is at revision {upgrade_schema()}")
 
@@ -43,7 +43,7 @@ def backup(
 ) -> None:
     """Write the whole database to a file, in one snapshot, while everything goes on."""
     use(workdir)
-    from alservice.factory import backup_database
+    from alservice.app.context import backup_database
 
     typer.echo(f"{out}: {backup_database(out):,} bytes")
 
@@ -55,7 +55,7 @@ def restore(
 ) -> None:
     """Bring a backup into an empty database; one that has tables is refused."""
     use(workdir)
-    from alservice.factory import restore_backup
+    from alservice.app.context import restore_backup
 
     revision, needed = restore_backup(file)
     typer.echo(f"restored at revision {revision}")

@@ -19,7 +19,7 @@ def metrics(
 ) -> None:
     """Print the metrics that the database holds, in Prometheus' text format."""
     use(workdir)
-    from alservice.factory.meters import metrics_text
+    from alservice.app.meters import metrics_text
 
     with opened() as factory:
         text = metrics_text(factory)

@@ -25,7 +25,7 @@ def forget_user(
     if (user_id is None) == (user_hash is None):
         raise typer.BadParameter("give either --user-id or --user-hash")
     use(workdir)
-    from alservice.factory import feeds
+    from alservice.app import feeds
 
     with opened_for_files() as factory:
         known = user_hash if user_id is None else feeds.hash_of_user(factory, user_id)
@@ -36,7 +36,7 @@ def forget_expired(campaign: SomeCampaign = None, everywhere: Everywhere = False
     """Make classifications anonymous that are older than `ingest.retention_days` of their campaign."""
     _one_of(campaign, everywhere)
     use(workdir)
-    from alservice.factory import feeds
+    from alservice.app import feeds
 
     with opened_for_files() as factory:
         _show(feeds.forget_expired(factory, campaign, actor="alservice forget-expired"))

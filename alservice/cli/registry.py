@@ -11,7 +11,8 @@ import typer
 from alservice.cli.shell import AsJson, CampaignName, Workdir, opened, print_json, use
 
 if TYPE_CHECKING:
-    from alservice.core.gate import Word
+    from alservice.learning.gate import Word
+
 
 models = typer.Typer(help="The registry of models.", no_args_is_help=True)
 gate = typer.Typer(help="What the gate decided, and a person's decision on a hold.", no_args_is_help=True)
@@ -25,8 +26,8 @@ CycleNumber = Annotated[int | None, typer.Option("--number", min=0, help="Cycle;
 def list_models(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
     """List a campaign's models, oldest first, and every change of the live one."""
     use(workdir)
-    from alservice.core.lineage import model_documents
-    from alservice.factory import registry
+    from alservice.app import registry
+    from alservice.learning.lineage_core import model_documents
 
     with opened() as factory:
         found, promotions = registry.list_models(factory, campaign)
@@ -56,7 +57,7 @@ def promote(
 ) -> None:
     """Make a model the champion, past the gate; the next predictions use it."""
     use(workdir)
-    from alservice.factory import registry
+    from alservice.app import registry
 
     with opened() as factory:
         live = registry.promote(factory, campaign, model, actor=_actor(actor), reason=reason)
@@ -67,7 +68,7 @@ def promote(
 def roll_back(campaign: CampaignName, reason: Reason, actor: Actor = None, workdir: Workdir = None) -> None:
     """Bring back the model that the champion replaced; the next predictions use it."""
     use(workdir)
-    from alservice.factory import registry
+    from alservice.app import registry
 
     with opened() as factory:
         live = registry.roll_back(factory, campaign, actor=_actor(actor), reason=reason)
@@ -85,7 +86,7 @@ def shadow(
     use(workdir)
     from dataclasses import asdict
 
-    from alservice.factory import registry
+    from alservice.app import registry
 
     with opened() as factory:
         overlap = registry.shadow(factory, campaign, model, actor=_actor(None))
@@ -103,7 +104,7 @@ def bias(
 ) -> None:
     """Explain the champion's surprise by properties of galaxies (needs the extra `bias`)."""
     use(workdir)
-    from alservice.factory import registry
+    from alservice.app import registry
 
     with opened() as factory:
         report = registry.write_bias_report(factory, campaign, out)
@@ -124,7 +125,7 @@ def lineage(
 ) -> None:
     """Trace a model, or its prediction of a galaxy, to votes, data, seed and code; every digest is recomputed."""
     use(workdir)
-    from alservice.factory import registry
+    from alservice.app import registry
 
     with opened() as factory:
         traced = registry.trace(factory, campaign, model_id=model, galaxy_id=galaxy)
@@ -140,8 +141,8 @@ def show_gate(
 ) -> None:
     """Show the newest decision: every check with its number, interval and margin."""
     use(workdir)
-    from alservice.core.cycle_table import check_lines
-    from alservice.factory import registry
+    from alservice.app import registry
+    from alservice.cycle.table import check_lines
 
     with opened() as factory:
         cycle, decision = registry.newest_decision(factory, campaign, number)
@@ -180,7 +181,7 @@ def reject(
 
 def _decide(campaign: str, word: Word, reason: str, actor: str | None, number: int | None, workdir: Workdir) -> None:
     use(workdir)
-    from alservice.factory import registry
+    from alservice.app import registry
 
     with opened() as factory:
         cycle = registry.decide_held(factory, campaign, word, actor=_actor(actor), reason=reason, number=number)

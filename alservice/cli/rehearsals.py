@@ -30,7 +30,7 @@ def rehearse(
     A work folder that holds the same rehearsal is continued, whatever stopped it.
     """
     use(workdir, prefect=True)
-    from alservice.factory.rehearsal import REHEARSAL
+    from alservice.app.rehearsal import REHEARSAL
     from flows.rehearse import RehearsalParameters
     from flows.rehearse import rehearse as run
 
@@ -66,7 +66,7 @@ def standin(
     ] = 0.0,
 ) -> None:
     """Serve the local Zooniverse stand-in until interrupted; deploy/docs/standin.md lists its fault hooks."""
-    from alservice.factory.standin import serve_standin
+    from alservice.app.standin import serve_standin
 
     serve_standin(
         state,

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from alservice.access import Scope, Token
 from alservice.cli.shell import AsJson, Workdir, opened, print_json, use
-from alservice.core.access import Scope, Token
 
 tokens = typer.Typer(help="Tokens of the web service.", no_args_is_help=True)
 sessions = typer.Typer(help="Who is logged in at the dashboard.", no_args_is_help=True)
@@ -41,7 +41,7 @@ def create_token(
 ) -> None:
     """Make a token and print it once; it is kept as a hash only."""
     use(workdir)
-    from alservice.factory.access import create_token as create
+    from alservice.app.access import create_token as create
 
     with opened() as factory:
         token, secret = create(factory, scope=scope, expires_days=expires_days, name=name, campaign=campaign)
@@ -59,7 +59,7 @@ def rotate_token(
 ) -> None:
     """Give a token another secret and print it once; the one before is good for the overlap."""
     use(workdir)
-    from alservice.factory.access import rotate_token as rotate
+    from alservice.app.access import rotate_token as rotate
 
     with opened() as factory:
         token, secret = rotate(factory, name, overlap_hours=overlap_hours, expires_days=expires_days)
@@ -73,7 +73,7 @@ def rotate_token(
 def list_tokens(workdir: Workdir = None, as_json: AsJson = False) -> None:
     """List tokens, newest first; their secrets are not kept."""
     use(workdir)
-    from alservice.factory.access import list_tokens as find
+    from alservice.app.access import list_tokens as find
 
     with opened() as factory:
         now, found = factory.clock(), find(factory)
@@ -91,7 +91,7 @@ def list_tokens(workdir: Workdir = None, as_json: AsJson = False) -> None:
 def revoke_token(name: TokenName, workdir: Workdir = None) -> None:
     """End a token now, and every session that was opened with it."""
     use(workdir)
-    from alservice.factory.access import revoke_token as revoke
+    from alservice.app.access import revoke_token as revoke
 
     with opened() as factory:
         token = revoke(factory, name)
@@ -102,7 +102,7 @@ def revoke_token(name: TokenName, workdir: Workdir = None) -> None:
 def list_sessions(workdir: Workdir = None, as_json: AsJson = False) -> None:
     """List who is logged in, newest first."""
     use(workdir)
-    from alservice.factory.access import list_sessions as find
+    from alservice.app.access import list_sessions as find
 
     with opened() as factory:
         found = find(factory)
@@ -129,7 +129,7 @@ def end_session(
     if (number is not None) + (token is not None) + everywhere != 1:
         raise typer.BadParameter("give a session's number, --token or --all")
     use(workdir)
-    from alservice.factory import access
+    from alservice.app import access
 
     with opened() as factory:
         if number is not None:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from alservice.core.checks import MAX_ID, is_storable
+from alservice.checks import MAX_ID, is_storable
 from alservice.errors import AlserviceError, BadInput
 
 if TYPE_CHECKING:
-    from alservice.factory import Factory
-    from alservice.factory.ingest import IngestFactory
-    from alservice.factory.zooniverse import ZooniverseFactory
+    from alservice.app.ingest import IngestFactory
+    from alservice.app.jobs import Factory
+    from alservice.app.zooniverse import ZooniverseFactory
+
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
@@ -92,14 +93,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on standard out
 
 def use(workdir: Path | None, *, prefect: bool = False, count_repeats: bool = False) -> None:
     """Fix the settings of this process before anything reads them; one that serves counts warnings that repeat."""
-    from alservice.adapters.telemetry import configure_logging
     from alservice.settings import load_settings
+    from alservice.telemetry import configure_logging
 
     configure_logging(form=load_settings().log_format, count_repeats=count_repeats)
     if workdir is not None:
         os.environ["ALSERVICE_WORKDIR"] = str(workdir.expanduser().resolve())
     if prefect:
-        from alservice.factory import prefect_environment
+        from alservice.app.context import prefect_environment
 
         for name, value in prefect_environment().items():
             os.environ.setdefault(name, value)
@@ -108,7 +109,7 @@ def use(workdir: Path | None, *, prefect: bool = False, count_repeats: bool = Fa
 @contextmanager
 def opened() -> Iterator[Factory]:
     """Open what the settings name, for as long as a command runs."""
-    from alservice.factory import open_factory
+    from alservice.app.opening import open_factory
 
     with open_factory() as factory:
         yield factory
@@ -117,8 +118,8 @@ def opened() -> Iterator[Factory]:
 @contextmanager
 def opened_for_files() -> Iterator[IngestFactory]:
     """Open what files of votes need: no model is loaded, whose memory and seconds nobody would use."""
-    from alservice.factory.context import open_as
-    from alservice.factory.ingest import IngestFactory
+    from alservice.app.context import open_as
+    from alservice.app.ingest import IngestFactory
 
     with open_as(IngestFactory) as factory:
         yield factory
@@ -127,8 +128,8 @@ def opened_for_files() -> Iterator[IngestFactory]:
 @contextmanager
 def opened_for_zooniverse() -> Iterator[ZooniverseFactory]:
     """Open what talks to Zooniverse, without the models."""
-    from alservice.factory.context import open_as
-    from alservice.factory.zooniverse import ZooniverseFactory
+    from alservice.app.context import open_as
+    from alservice.app.zooniverse import ZooniverseFactory
 
     with open_as(ZooniverseFactory) as factory:
         yield factory

@@ -20,7 +20,7 @@ def reconcile(
 ) -> None:
     """Compare the upload ledger with Zooniverse; fail if anything is off and stays so. Safe at any time."""
     use(workdir)
-    from alservice.factory.standin import open_zooniverse
+    from alservice.app.standin import open_zooniverse
 
     with opened() as factory, open_zooniverse(factory, campaign):
         outcomes = factory.reconcile_campaign(campaign, repair=repair, actor="alservice reconcile")

@@ -21,7 +21,7 @@ def create_campaign(
 ) -> None:
     """Create a campaign, or add a version to it when its decisions changed."""
     use(workdir)
-    from alservice.campaigns import load_campaign_file
+    from alservice.campaigns.campaigns import load_campaign_file
 
     campaign = load_campaign_file(config)
     with opened() as factory:
@@ -33,7 +33,7 @@ def create_campaign(
 def validate_campaign(campaign: CampaignName, workdir: Workdir = None) -> None:
     """Compare the live workflow with the campaign's tree; fail on a mismatch."""
     use(workdir)
-    from alservice.factory.standin import open_zooniverse
+    from alservice.app.standin import open_zooniverse
 
     with opened() as factory, open_zooniverse(factory, campaign):
         answer_maps = factory.validate_campaign(campaign)
@@ -50,7 +50,7 @@ def open_webhook(
 ) -> None:
     """Open the campaign's Caesar webhook with a token of scope ingest, shown once; earlier ones of the campaign end."""
     use(workdir)
-    from alservice.factory.feeds import issue_webhook
+    from alservice.app.feeds import issue_webhook
 
     with opened() as factory:
         login = issue_webhook(factory, campaign, key=key, expires_days=expires_days, actor="alservice campaign webhook")
@@ -82,7 +82,7 @@ def import_catalogue(
     Published vote tables are known: Galaxy Zoo 2, DECaLS, the Kaggle challenge, and those of galaxy-datasets.
     """
     use(workdir)
-    from alservice.factory.catalogues import ImageFiles, import_file
+    from alservice.app.catalogues import ImageFiles, import_file
 
     files = None if images is None else ImageFiles(folder=images, pattern=image_name)
     with opened() as factory:

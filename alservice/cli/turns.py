@@ -68,7 +68,7 @@ def forecast_budget(
     """Propose a cycle's budget and deadline from what volunteers gave per day."""
     use(workdir)
     with opened() as factory:
-        from alservice.factory.forecasts import propose_budget
+        from alservice.app.forecasts import propose_budget
 
         proposal = propose_budget(factory, campaign, days)
     if as_json:

@@ -21,8 +21,9 @@ from alservice.cli.shell import (
 )
 
 if TYPE_CHECKING:
-    from alservice.core.feeds import FeedComparison
-    from alservice.factory import IngestReport
+    from alservice.votes.feeds import FeedComparison
+    from alservice.votes.service import IngestReport
+
 
 ingest = typer.Typer(help="Classifications in, and what their answers mean.", no_args_is_help=True)
 quarantine = typer.Typer(help="What cannot be read yet.", no_args_is_help=True)
@@ -72,7 +73,7 @@ def list_quarantine(
 ) -> None:
     """Show how many rows and reductions wait for which reason, and the first rows."""
     use(workdir)
-    from alservice.factory.feeds import quarantined
+    from alservice.app.feeds import quarantined
 
     with opened_for_files() as factory:
         waiting = quarantined(factory, campaign, limit=limit)
@@ -129,7 +130,7 @@ def weigh_votes(
     Training uses the raw votes.
     """
     use(workdir)
-    from alservice.factory.weights import export_weighted_tallies
+    from alservice.app.weights import export_weighted_tallies
 
     with opened() as factory:
         found = export_weighted_tallies(factory, campaign, out)
@@ -151,7 +152,7 @@ def recount_tallies(campaign: CampaignName, workdir: Workdir = None) -> None:
 def compare_tallies(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
     """Compare the tallies of classifications with those of Caesar's reductions; fail when they differ."""
     use(workdir)
-    from alservice.factory.feeds import compare_feeds
+    from alservice.app.feeds import compare_feeds
 
     with opened_for_files() as factory:
         found = compare_feeds(factory, campaign)
@@ -167,7 +168,7 @@ def compare_tallies(campaign: CampaignName, workdir: Workdir = None, as_json: As
 def list_tally_faults(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
     """List galaxies whose votes no walks through the tree give, and the questions at fault."""
     use(workdir)
-    from alservice.factory.feeds import tally_faults
+    from alservice.app.feeds import tally_faults
 
     with opened_for_files() as factory:
         found = tally_faults(factory, campaign)

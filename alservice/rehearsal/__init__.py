@@ -1,1 +1,3 @@
-"""Offline stand-ins for the world: the Zooniverse stand-in, the volunteers and the synthetic sky."""
+"""alservice.rehearsal."""
+
+from __future__ import annotations

@@ -12,10 +12,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from alservice.core.ids import seed_of
-from alservice.core.tree import Tree
-from alservice.core.votes import totals, walk
 from alservice.errors import BadInput, BadVotes
+from alservice.ids import seed_of
+from alservice.science.tree import Tree
+from alservice.science.votes import totals, walk
 from alservice.shapes import FloatArray
 
 PEOPLE = 2_000

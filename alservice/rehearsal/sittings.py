@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alservice.core.ids import seed_of
-from alservice.core.tree import Tree
-from alservice.core.votes import NOT_ASKED
-from alservice.core.workflows import Workflow, map_answers
 from alservice.errors import BadInput
+from alservice.ids import seed_of
+from alservice.science.tree import Tree
+from alservice.science.votes import NOT_ASKED
+from alservice.zooniverse.workflow import Workflow, map_answers
 
 SITTING_S = (5.0, 30.0)
 """Shortest and longest sitting (s)."""

@@ -15,10 +15,10 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
-from alservice.core.workflows import Workflow
-from alservice.core.zooniverse_target import is_loopback
+from alservice.campaigns.zooniverse_target import is_loopback
 from alservice.errors import Terminal, ZooniverseRefused, ZooniverseUnavailable
-from alservice.rehearsal.standin.config import PUBLIC_CLIENT_ID
+from alservice.standin.config import PUBLIC_CLIENT_ID
+from alservice.zooniverse.workflow import Workflow
 
 API_TYPE = "application/vnd.api+json; version=1"
 

@@ -19,12 +19,12 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from alservice.core.tree import Tree
 from alservice.errors import AlserviceError, BadInput
-from alservice.ports import Clock, Progress
+from alservice.process import Clock, Progress
 from alservice.rehearsal.crowd import Crowd
 from alservice.rehearsal.sittings import Manners, Sending, Sittings
 from alservice.rehearsal.volunteer_client import VolunteerClient, loopback_address
+from alservice.science.tree import Tree
 from alservice.shapes import FloatArray
 
 

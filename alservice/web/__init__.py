@@ -1,1 +1,3 @@
-"""The web service: health, metrics, REST API and ops dashboard; offline, server-rendered, nothing from elsewhere."""
+"""alservice.web."""
+
+from __future__ import annotations

@@ -9,11 +9,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel
 
-from alservice.core.access import Scope, Token
+from alservice.access import Scope, Token
+from alservice.app import operations
+from alservice.app.operations import Done
+from alservice.app.serving import answers
 from alservice.errors import AlserviceError, Retriable
-from alservice.factory import operations
-from alservice.factory.operations import Done
-from alservice.factory.serving import Answer, answers
+from alservice.ops.tokens import Answer
 from alservice.web.guards import token_with
 from alservice.web.problems import problem_response, responses
 from alservice.web.schemas import ActOut, CampaignName, CycleNumber, DecideIn, Reason, RollBackIn

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Request
 
-from alservice.core.access import Scope
-from alservice.core.cycles import Cycle, CycleState
-from alservice.core.operations import CampaignFigures
-from alservice.core.records import CampaignRow
-from alservice.core.states import ModelState
-from alservice.core.timeline import timeline
+from alservice.access import Scope
+from alservice.campaigns.cycle import Cycle, CycleState
+from alservice.campaigns.records import CampaignRow
+from alservice.cycle.timeline import timeline
 from alservice.errors import NotFound
+from alservice.ops.operations import CampaignFigures
+from alservice.states import ModelState
 from alservice.web.guards import token_with
 from alservice.web.problems import responses
 from alservice.web.schemas import (

@@ -7,13 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
-from alservice.core.access import Scope
-from alservice.core.ids import check_galaxy_id
-from alservice.core.records import CampaignRow
-from alservice.core.states import SubjectState
-from alservice.core.tree import load_tree
+from alservice.access import Scope
+from alservice.app.serving import EXPORTS, bars_of, export_lines, predicted
+from alservice.campaigns.records import CampaignRow
 from alservice.errors import NotFound
-from alservice.factory.serving import EXPORTS, bars_of, export_lines, predicted
+from alservice.ids import check_galaxy_id
+from alservice.science.tree import load_tree
+from alservice.states import SubjectState
 from alservice.web.guards import token_with
 from alservice.web.problems import responses
 from alservice.web.schemas import (

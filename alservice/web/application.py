@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import alservice
-from alservice.factory import Factory
+from alservice.app.jobs import Factory
 from alservice.web import acts, api, api_galaxies, caesar, formats, health, pages, person_acts, problems
 from alservice.web.limits import BodyLimit, Limits, SecureHeaders
 from alservice.web.problems import Described

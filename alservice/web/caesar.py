@@ -12,9 +12,9 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from alservice.core.access import Scope, Token
+from alservice.access import Scope, Token
+from alservice.app.feeds import receive_reductions
 from alservice.errors import TooLarge
-from alservice.factory.feeds import receive_reductions
 from alservice.web.guards import token_with
 from alservice.web.problems import responses
 from alservice.web.service import service_of

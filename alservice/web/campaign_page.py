@@ -6,8 +6,8 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from alservice.core.records import CampaignRow
-from alservice.factory.operations import paused
+from alservice.app.operations import paused
+from alservice.campaigns.records import CampaignRow
 from alservice.web.service import Service
 
 TABS = (

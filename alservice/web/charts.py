@@ -8,11 +8,11 @@ from datetime import datetime
 
 from markupsafe import Markup
 
-from alservice.core.batch_records import Arm
-from alservice.core.drift import CycleDrift, DriftFigure
-from alservice.core.gate import Check
-from alservice.core.operations import ArmFigures, CandidateFigures
-from alservice.core.report import AnswerBar
+from alservice.acquisition.batch_records import Arm
+from alservice.cycle.report_core import AnswerBar
+from alservice.learning.drift import CycleDrift, DriftFigure
+from alservice.learning.gate import Check
+from alservice.ops.operations import ArmFigures, CandidateFigures
 from alservice.web.svg import (
     HEIGHT,
     LEFT,

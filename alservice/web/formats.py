@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from alservice.core.texts import visible
-from alservice.core.timeline import StepState
+from alservice.cycle.timeline import StepState
+from alservice.texts import visible
 
 NONE = "–"
 

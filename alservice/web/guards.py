@@ -12,9 +12,9 @@ from fastapi import Request, Security
 from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPBase
 
-from alservice.core.access import Scope, Token, check_scope
+from alservice.access import Scope, Token, check_scope
+from alservice.app.access import recognise, recognise_session
 from alservice.errors import NotAllowed, NotAuthenticated
-from alservice.factory.access import recognise, recognise_session
 from alservice.web.service import Service, service_of
 from alservice.web.sessions import COOKIE, Session
 

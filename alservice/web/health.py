@@ -9,9 +9,9 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
-from alservice.core.access import Scope, Token
-from alservice.factory.meters import metrics_text
-from alservice.factory.serving import OK, check_parts
+from alservice.access import Scope, Token
+from alservice.app.meters import metrics_text
+from alservice.app.serving import OK, check_parts
 from alservice.web.guards import token_with
 from alservice.web.problems import responses
 from alservice.web.service import service_of

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 from markupsafe import Markup
 
-from alservice.core.cycles import Cycle, CycleState
-from alservice.core.drift import DriftFigure
-from alservice.core.records import CampaignRow
-from alservice.factory.serving import bars_of, predicted_in
+from alservice.app.serving import bars_of, predicted_in
+from alservice.campaigns.cycle import Cycle, CycleState
+from alservice.campaigns.records import CampaignRow
+from alservice.learning.drift import DriftFigure
 from alservice.web import charts
 from alservice.web.service import Service
 

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from alservice.core.cycles import Cycle, CycleState
-from alservice.core.operations import CampaignFigures
-from alservice.core.records import CampaignRow
-from alservice.core.states import ModelState, SubjectState
-from alservice.core.timeline import timeline
-from alservice.core.tree_information import score_note
+from alservice.app.serving import compare_arms, image_of
+from alservice.campaigns.cycle import Cycle, CycleState
+from alservice.campaigns.records import CampaignRow
+from alservice.cycle.timeline import timeline
 from alservice.errors import NotFound
-from alservice.factory.serving import compare_arms, image_of
+from alservice.ops.operations import CampaignFigures
+from alservice.science.tree_information import score_note
+from alservice.states import ModelState, SubjectState
 from alservice.web import charts
 from alservice.web.api_galaxies import csv_response
 from alservice.web.campaign_page import show

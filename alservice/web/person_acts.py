@@ -10,11 +10,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from alservice.core.access import Scope, check_scope
+from alservice.access import Scope, check_scope
+from alservice.app import operations
+from alservice.app.access import end_cookie, end_session, end_sessions, list_sessions, open_session
+from alservice.app.operations import Act, Done
 from alservice.errors import AlserviceError, BadInput, NotAuthenticated, NotFound
-from alservice.factory import operations
-from alservice.factory.access import end_cookie, end_session, end_sessions, list_sessions, open_session
-from alservice.factory.operations import Act, Done
 from alservice.web.forms import form_of
 from alservice.web.guards import check_same_origin, client_of, log_in, person
 from alservice.web.problems import status_of

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Generic, TypeVar
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from alservice.core.cycles import CycleState
-from alservice.core.gate import Verdict, Word
-from alservice.core.ids import CAMPAIGN_NAME
-from alservice.core.states import ModelState, SubjectState
+from alservice.campaigns.cycle import CycleState
+from alservice.ids import CAMPAIGN_NAME
+from alservice.learning.gate import Verdict, Word
+from alservice.states import ModelState, SubjectState
 
 Item = TypeVar("Item")
 

@@ -13,8 +13,8 @@ from types import FrameType
 
 from uvicorn import Server
 
+from alservice.app.opening import open_factory
 from alservice.errors import BadConfig, PortInUse
-from alservice.factory import open_factory
 from alservice.web.application import create_app
 from alservice.web.connections import SENT_AHEAD, make_server
 

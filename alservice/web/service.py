@@ -13,11 +13,12 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment
 
-from alservice.core.cycles import Cycle
-from alservice.core.records import CampaignRow
+from alservice.app.jobs import Factory
+from alservice.app.serving import figures
+from alservice.campaigns.cycle import Cycle
+from alservice.campaigns.records import CampaignRow
 from alservice.errors import NotFound
-from alservice.factory import Factory
-from alservice.factory.serving import SqlFigures, figures
+from alservice.ops.figures import SqlFigures
 from alservice.web.limits import Limits, RateLimiter
 from alservice.web.telemetry import WebMetrics
 

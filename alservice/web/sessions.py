@@ -9,9 +9,9 @@ from typing import Final
 
 from fastapi import Request, Response
 
-from alservice.core.access import Scope, Token, WebSession
+from alservice.access import Scope, Token, WebSession
+from alservice.app.access import SESSION_LIFE
 from alservice.errors import NotAllowed
-from alservice.factory.access import SESSION_LIFE
 
 COOKIE: Final = "alservice_session"
 

@@ -10,12 +10,12 @@ import yaml
 
 import alservice
 import flows
-from alservice.adapters.exposition import FAMILIES
-from alservice.core.classifications import Verdict
-from alservice.core.cycles import CycleKind, CycleState
-from alservice.core.states import ModelState, SubjectState
+from alservice.campaigns.cycle import CycleKind, CycleState
 from alservice.errors import AlserviceError, Retriable, Terminal
+from alservice.ops.metrics import FAMILIES
 from alservice.settings import Settings
+from alservice.states import ModelState, SubjectState
+from alservice.votes.classification import Verdict
 from tests.support.shared import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ SITE = "https://www.zooniverse.org"
 
 IN_A_NEW_THREAD = """
 import os, threading
-from alservice.factory import open_factory
+from alservice.app.opening import open_factory
 
 with open_factory():
     from panoptes_client.panoptes import Panoptes

@@ -47,11 +47,11 @@ def case(door: str) -> Callable[[Make], Make]:
 
 
 def _catalogue() -> Callable[[Path], str]:
-    from alservice.adapters.catalogue_files import open_catalogue
-    from alservice.adapters.images import for_volunteers
-    from alservice.core.catalogues import CatalogueRow
-    from alservice.core.tree import load_tree
+    from alservice.catalogue.catalogue_files import open_catalogue
+    from alservice.catalogue.galaxies import CatalogueRow
     from alservice.errors import BadImage
+    from alservice.science.tree import load_tree
+    from alservice.storage.images import for_volunteers
 
     def read(path: Path) -> str:
         good = bad = 0
@@ -67,8 +67,8 @@ def _catalogue() -> Callable[[Path], str]:
 
 
 def _predictions() -> Callable[[Path], str]:
-    from alservice.adapters.prediction_files import read_predictions
-    from alservice.core.tree import load_tree
+    from alservice.offline.prediction import read_predictions
+    from alservice.science.tree import load_tree
 
     return lambda path: f"{len(read_predictions(path, load_tree('gz-rings')).galaxy_ids)} predictions"
 
@@ -76,7 +76,7 @@ def _predictions() -> Callable[[Path], str]:
 def _export() -> Callable[[Path], str]:
     from datetime import UTC, datetime
 
-    from alservice.adapters.export_files import ExportFile
+    from alservice.votes.exports import ExportFile
 
     def read(path: Path) -> str:
         late = datetime(2030, 1, 1, tzinfo=UTC)
@@ -90,19 +90,19 @@ def _export() -> Callable[[Path], str]:
 
 
 def _workflows() -> Callable[[Path], str]:
-    from alservice.adapters.workflow_files import read_workflows
+    from alservice.votes.workflow_files import read_workflows
 
     return lambda path: f"{len(read_workflows(path))} versions"
 
 
 def _campaign() -> Callable[[Path], str]:
-    from alservice.campaigns import load_campaign_file
+    from alservice.campaigns.campaigns import load_campaign_file
 
     return lambda path: f"campaign {load_campaign_file(path).name}"
 
 
 def _model() -> Callable[[Path], str]:
-    from alservice.factory.model_files import load_models
+    from alservice.offline.model_files import load_models
 
     return lambda path: f"{len(load_models([path], device='cpu')[0])} networks"
 
@@ -242,7 +242,7 @@ def predictions_that_repeat(folder: Path) -> Path:
     import numpy as np
 
     n = 3_000_000
-    from alservice.core.tree import load_tree
+    from alservice.science.tree import load_tree
 
     tree = load_tree("gz-rings")
     names = [f"{column}_{what}" for column in tree.columns for what in ("mean", "p05", "p95")]
@@ -252,7 +252,7 @@ def predictions_that_repeat(folder: Path) -> Path:
 
 
 def _export_of(folder: Path, annotations: str, n_rows: int) -> Path:
-    from alservice.adapters.export_files import REQUIRED
+    from alservice.votes.exports import REQUIRED
 
     path = folder / "e.csv.gz"
     with gzip.open(path, "wt", encoding="utf-8") as file:
@@ -330,10 +330,10 @@ def campaign_that_is_a_device(folder: Path) -> Path:
 @case("model")
 def card_of_many_heads(folder: Path) -> Path:
     """A billion, with weights for five."""
-    from alservice.core.tree import load_tree
-    from alservice.model.card import ModelCard, to_bytes
-    from alservice.model.networks import NetworkConfig, build_network
-    from alservice.model.tensors import tensors_from_bytes, tensors_to_bytes
+    from alservice.network.architectures import NetworkConfig, build_network
+    from alservice.network.files import ModelCard, to_bytes
+    from alservice.network.tensors import tensors_from_bytes, tensors_to_bytes
+    from alservice.science.tree import load_tree
 
     tree, config = load_tree("gz-rings"), NetworkConfig(name="small", image_px=16)
     card = ModelCard(

@@ -12,10 +12,10 @@ from tests.support.shared import ROOT
 
 SUITES: Mapping[str, Sequence[str]] = {
     "hostile files": (
-        "tests/adapters/test_hostile_catalogues.py",
-        "tests/adapters/test_hostile_votes.py",
-        "tests/core/test_hostile_campaigns.py",
-        "tests/model/test_hostile_models.py",
+        "tests/catalogue/test_hostile_catalogues.py",
+        "tests/votes/test_hostile_votes.py",
+        "tests/checks/test_hostile_campaigns.py",
+        "tests/network/test_hostile_models.py",
     ),
     "hostile arguments": ("tests/cli/test_hostile_arguments.py",),
     "canary in the environment": ("tests/e2e/test_canary.py",),

@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 from fastapi import FastAPI
 
-from alservice.adapters.sql.engine import make_engine
-from alservice.core.access import Scope
-from alservice.factory.access import create_token, revoke_token
+from alservice.access import Scope
+from alservice.app.access import create_token, revoke_token
+from alservice.storage.postgres import make_engine
 from alservice.web.application import create_app
 from alservice.web.limits import Limits
 from tests.support.dashboards import ODD, World, populate

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from alservice.core.assessment import assess
-from alservice.core.batches import BatchPolicy, draw_batch
-from alservice.core.lure import inclusion_ratio, lure, step_probabilities
-from alservice.core.tree_information import tree_information
+from alservice.acquisition.batch import draw_batch
+from alservice.acquisition.batch_records import BatchPolicy
+from alservice.science.evaluation import assess
+from alservice.science.reweighting import inclusion_ratio, lure, step_probabilities
+from alservice.science.tree_information import tree_information
 from tests.benchmarks.real_predictions import SMOOTH, TREE, Population, population
 
 

@@ -16,17 +16,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from alservice.adapters.catalogue_files import open_catalogue
-from alservice.adapters.revision import code_revision
-from alservice.adapters.run_folder import write_whole
-from alservice.core.backfill import target_of
-from alservice.core.tree import load_tree
-from alservice.factory.alone import reader
-from alservice.factory.context import process_progress
-from alservice.model.device import precision_name, use_threads
-from alservice.model.networks import NetworkConfig
-from alservice.model.training import FitConfig, decay_of
-from alservice.services.train_alone import TrainAlone
+from alservice.app.context import process_progress
+from alservice.backfill.plan import target_of
+from alservice.catalogue.catalogue_files import open_catalogue
+from alservice.network.architectures import NetworkConfig
+from alservice.network.config import FitConfig, decay_of
+from alservice.network.device import precision_name, use_threads
+from alservice.offline.commands import reader
+from alservice.offline.training import TrainAlone
+from alservice.revision import code_revision
+from alservice.science.tree import load_tree
+from alservice.storage.run_folder import write_whole
 from tests.support.shared import shared_data
 
 TREE = load_tree("gz2")

@@ -19,10 +19,10 @@ import httpx
 import numpy as np
 from sqlalchemy import Engine, text
 
-from alservice.adapters.sql.engine import make_engine, transaction
-from alservice.core.access import Scope
-from alservice.factory import Factory
-from alservice.factory.access import create_token
+from alservice.access import Scope
+from alservice.app.access import create_token
+from alservice.app.jobs import Factory
+from alservice.storage.postgres import make_engine, transaction
 from alservice.web.application import create_app
 from alservice.web.limits import Limits
 from tests.support.dashboards import World, populate

@@ -26,14 +26,15 @@ from typing import Any
 
 import requests
 
-from alservice.adapters.objects.local import LocalObjects
-from alservice.adapters.sql.engine import make_engine
-from alservice.adapters.sql.subjects import SqlSubjectLedger
-from alservice.core.states import SubjectState
-from alservice.core.subjects import KEY_FIELD
-from alservice.rehearsal.standin import Standin, StandinConfig
-from alservice.services.one_subject import is_image_of, zooniverse_id_of
-from alservice.services.reconcile_subjects import ReconcileSubjects
+from alservice.standin.config import StandinConfig
+from alservice.standin.server import Standin
+from alservice.states import SubjectState
+from alservice.storage.objects import LocalObjects
+from alservice.storage.postgres import make_engine
+from alservice.subjects.ledger import SqlSubjectLedger
+from alservice.subjects.one_subject import is_image_of, zooniverse_id_of
+from alservice.subjects.reconcile import ReconcileSubjects
+from alservice.subjects.subject import KEY_FIELD
 from tests.benchmarks.publisher_process import (
     DONE,
     UNFINISHED,

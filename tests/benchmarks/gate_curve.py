@@ -21,9 +21,9 @@ from typing import Final
 
 import numpy as np
 
-from alservice.core.assessment import Assessment, assess, mixture_nll
-from alservice.core.gate import GateDecision, GatePolicy, decide
-from alservice.core.posteriors import Posterior, answer_probabilities, question_totals
+from alservice.learning.gate import GateDecision, GatePolicy, decide
+from alservice.science.evaluation import Assessment, assess, mixture_nll
+from alservice.science.posterior import Posterior, answer_probabilities, question_totals
 from alservice.shapes import IntArray
 from tests.benchmarks.real_predictions import TREE, Population, population
 

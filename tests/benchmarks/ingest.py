@@ -23,12 +23,12 @@ from pathlib import Path
 import yaml
 from sqlalchemy import text
 
-from alservice.adapters.sql.embedded import EmbeddedPostgres
-from alservice.adapters.sql.engine import make_engine, transaction, upgrade
-from alservice.campaigns import parse_campaign
-from alservice.core.campaign import Campaign
-from alservice.core.records import CampaignRow
-from alservice.factory import Factory
+from alservice.app.jobs import Factory
+from alservice.campaigns.campaign import Campaign
+from alservice.campaigns.campaigns import parse_campaign
+from alservice.campaigns.records import CampaignRow
+from alservice.storage.embedded import EmbeddedPostgres
+from alservice.storage.postgres import make_engine, transaction, upgrade
 from tests.benchmarks import ingest_baseline, ingest_polling
 from tests.benchmarks.ingest_files import ACTIVE, TREE, VOTES, make_file, rows_for
 from tests.benchmarks.ingest_watch import Watched, watch

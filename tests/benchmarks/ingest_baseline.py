@@ -17,8 +17,8 @@ from typing import Any
 
 import pandas as pd
 
-from alservice.adapters.sql.engine import make_engine
-from alservice.core.tree import Tree
+from alservice.science.tree import Tree
+from alservice.storage.postgres import make_engine
 
 _IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
 CHUNK = 10_000

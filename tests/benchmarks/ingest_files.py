@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from alservice.adapters.workflow_files import read_workflows
-from alservice.core.tree import load_tree
-from alservice.core.workflows import Workflow
+from alservice.science.tree import load_tree
+from alservice.votes.workflow_files import read_workflows
+from alservice.zooniverse.workflow import Workflow
 from tests.support.shared import shared_data
 
 TREE = load_tree("gz-decals-dr5")

@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from alservice.app.jobs import Factory
+from alservice.app.standin import STANDIN_USER
 from alservice.constants import INGEST_PAGE
-from alservice.core.workflows import tasks_of
-from alservice.factory import Factory
-from alservice.factory.standin import STANDIN_USER
-from alservice.rehearsal.standin import Standin, StandinConfig
+from alservice.standin.config import StandinConfig
+from alservice.standin.server import Standin
+from alservice.zooniverse.workflow import tasks_of
 from tests.support.processes import free_port, process, wait_for
 from tests.support.shared import ROOT
 from tests.support.worlds import TREE

@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 import torch
 
-from alservice.core.question import Question
-from alservice.core.tree import Tree
-from alservice.model.likelihood import dirichlet_multinomial_nll
+from alservice.network.likelihood import dirichlet_multinomial_nll
+from alservice.science.question import Question
+from alservice.science.tree import Tree
 from tests.benchmarks.predict import best_seconds
 
 

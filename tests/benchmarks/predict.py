@@ -22,12 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from alservice.core.tree import load_tree
-from alservice.model.device import resolve_device, resolve_precision
-from alservice.model.networks import Network, NetworkConfig, build_network
-from alservice.model.sample import sample_posterior
-from alservice.model.trainer import Trainer
-from alservice.model.training import FitConfig
+from alservice.network.architectures import Network, NetworkConfig, build_network
+from alservice.network.config import FitConfig
+from alservice.network.device import resolve_device, resolve_precision
+from alservice.network.sampling import sample_posterior
+from alservice.network.trainer import Trainer
+from alservice.science.tree import load_tree
 from alservice.shapes import UInt8Array
 
 VIEWS = 8

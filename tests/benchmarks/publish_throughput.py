@@ -27,13 +27,13 @@ from urllib.parse import urlsplit
 
 import requests
 
-from alservice.adapters.images import sniff
-from alservice.adapters.objects.local import LocalObjects
-from alservice.adapters.progress import NoProgress
-from alservice.adapters.sql.engine import make_engine
-from alservice.adapters.sql.subjects import SqlSubjectLedger
-from alservice.services.publish_subjects import PublishSubjects
-from alservice.services.publishing import PublishPolicy
+from alservice.progress import NoProgress
+from alservice.storage.images import sniff
+from alservice.storage.objects import LocalObjects
+from alservice.storage.postgres import make_engine
+from alservice.subjects.ledger import SqlSubjectLedger
+from alservice.subjects.publish_subjects import PublishSubjects
+from alservice.subjects.publishing import PublishPolicy
 from tests.benchmarks.publisher_process import connect, open_campaign, utc_now
 from tests.support.postgres import migrated_database, scratch_folder
 from tests.support.processes import free_port, process, wait_for

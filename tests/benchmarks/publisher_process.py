@@ -17,23 +17,23 @@ from typing import Any, Literal
 
 from sqlalchemy import Engine
 
-from alservice.adapters.images import sniff
-from alservice.adapters.objects.local import LocalObjects
-from alservice.adapters.panoptes import Credentials
-from alservice.adapters.panoptes_http import Timeouts
-from alservice.adapters.panoptes_zooniverse import PanoptesZooniverse
-from alservice.adapters.progress import NoProgress
-from alservice.adapters.sql.campaigns import SqlCampaignStore
-from alservice.adapters.sql.catalogues import SqlCatalogueStore
-from alservice.adapters.sql.cycles import SqlCycleStore
-from alservice.adapters.sql.engine import make_engine
-from alservice.adapters.sql.subjects import SqlSubjectLedger
-from alservice.core.campaign import Campaign
-from alservice.core.cycles import Cycle
-from alservice.core.retry import RetryPolicy
+from alservice.campaigns.campaign import Campaign
+from alservice.campaigns.cycle import Cycle
+from alservice.campaigns.cycles import SqlCycleStore
+from alservice.campaigns.store import SqlCampaignStore
+from alservice.catalogue.store import SqlCatalogueStore
 from alservice.errors import AlserviceError
-from alservice.services.publish_subjects import PublishSubjects
-from alservice.services.publishing import PublishPolicy, PublishReport
+from alservice.progress import NoProgress
+from alservice.retry import RetryPolicy
+from alservice.storage.images import sniff
+from alservice.storage.objects import LocalObjects
+from alservice.storage.postgres import make_engine
+from alservice.subjects.ledger import SqlSubjectLedger
+from alservice.subjects.publish_subjects import PublishSubjects
+from alservice.subjects.publishing import PublishPolicy, PublishReport
+from alservice.zooniverse.client import PanoptesZooniverse
+from alservice.zooniverse.http import Timeouts
+from alservice.zooniverse.panoptes import Credentials
 from tests.support.publishing import CAMPAIGN, drafts_of
 
 DONE, UNFINISHED = 0, 3

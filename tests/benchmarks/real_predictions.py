@@ -14,17 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
-from alservice.adapters.catalogue_files import open_catalogue
-from alservice.adapters.images import decode
-from alservice.core.catalogues import CatalogueRow
-from alservice.core.ids import seed_of, stable_fraction
-from alservice.core.posteriors import Posterior
-from alservice.core.tree import load_tree
-from alservice.core.votes import count_walks, walk
-from alservice.model.fit import FitConfig, fit
-from alservice.model.networks import NetworkConfig, build_network
-from alservice.model.sample import sample_posterior
+from alservice.catalogue.catalogue_files import open_catalogue
+from alservice.catalogue.galaxies import CatalogueRow
+from alservice.ids import seed_of, stable_fraction
+from alservice.network.architectures import NetworkConfig, build_network
+from alservice.network.config import FitConfig
+from alservice.network.sampling import sample_posterior
+from alservice.network.training import fit
+from alservice.science.posterior import Posterior
+from alservice.science.tree import load_tree
+from alservice.science.votes import count_walks, walk
 from alservice.shapes import IntArray, UInt8Array
+from alservice.storage.images import decode
 from tests.support.shared import shared_data
 
 TREE = load_tree("gz2")

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from alservice.core.policies import PolicyName
-from alservice.core.posteriors import Posterior, answer_probabilities
-from alservice.factory.model_files import load_model
+from alservice.acquisition.policies import PolicyName
+from alservice.offline.model_files import load_model
+from alservice.science.posterior import Posterior, answer_probabilities
 from tests.benchmarks import likelihood, predict
 from tests.benchmarks.acquisition import compare, streamed
 from tests.benchmarks.active_bias import main as active_bias

@@ -21,21 +21,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from alservice.adapters import images
-from alservice.adapters.catalogue_files import open_catalogue
-from alservice.core.batches import BatchPolicy, Rule, draw_batch
-from alservice.core.catalogues import CatalogueRow
-from alservice.core.diversity import survey_distance
-from alservice.core.ids import seed_of
-from alservice.core.policies import RULES, PolicyName, policy_scores
-from alservice.core.posteriors import Posterior
-from alservice.core.survey import SurveySample
-from alservice.core.tree import load_tree
-from alservice.core.votes import count_walks, walk
-from alservice.model.fit import FitConfig, fit
-from alservice.model.networks import NetworkConfig, build_network
-from alservice.model.sample import sample_posterior
+from alservice.acquisition.batch import draw_batch
+from alservice.acquisition.batch_records import BatchPolicy, Rule
+from alservice.acquisition.diversity import survey_distance
+from alservice.acquisition.policies import RULES, PolicyName, policy_scores
+from alservice.acquisition.survey import SurveySample
+from alservice.catalogue.catalogue_files import open_catalogue
+from alservice.catalogue.galaxies import CatalogueRow
+from alservice.ids import seed_of
+from alservice.network.architectures import NetworkConfig, build_network
+from alservice.network.config import FitConfig
+from alservice.network.sampling import sample_posterior
+from alservice.network.training import fit
+from alservice.science.posterior import Posterior
+from alservice.science.tree import load_tree
+from alservice.science.votes import count_walks, walk
 from alservice.shapes import FloatArray, UInt8Array
+from alservice.storage import images
 from tests.support.shared import shared_data
 
 TREE: Final = load_tree("gz2")

@@ -29,18 +29,18 @@ import psutil
 import uvicorn
 from sqlalchemy import text
 
-from alservice.adapters.sql.embedded import EmbeddedPostgres
-from alservice.adapters.sql.engine import make_engine, transaction, upgrade
+from alservice.app.feeds import WebhookLogin, issue_webhook
 from alservice.constants import INGEST_PAGE
-from alservice.core.classifications import RawClassification
-from alservice.factory.feeds import WebhookLogin, issue_webhook
-from alservice.services.collect_classifications import CollectClassifications
+from alservice.storage.embedded import EmbeddedPostgres
+from alservice.storage.postgres import make_engine, transaction, upgrade
+from alservice.votes.classification import RawClassification
+from alservice.votes.collect_classifications import CollectClassifications
 from alservice.web.application import create_app
 from alservice.web.limits import Limits
-from tests.core.test_classifications import raw
-from tests.core.test_reductions import payload
-from tests.services.test_collect_classifications import Listing
 from tests.support.worlds import NOON, TREE, make_campaign, make_factory
+from tests.votes.test_classifications import raw
+from tests.votes.test_collect_classifications import Listing
+from tests.votes.test_reductions import payload
 
 SUBJECTS = 5_000
 """Subjects of a weekly batch, 10 tasks each."""

@@ -11,10 +11,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, expect
 from sqlalchemy import Engine
 
-from alservice.core.access import Scope
-from alservice.core.cycles import CycleState
-from alservice.factory import Factory
-from alservice.factory.operations import paused
+from alservice.access import Scope
+from alservice.app.jobs import Factory
+from alservice.app.operations import paused
+from alservice.campaigns.cycle import CycleState
 from alservice.web.application import create_app
 from tests.browser.conftest import Visit
 from tests.support.dashboards import World, ask_again, fail_cycle, moving_factory

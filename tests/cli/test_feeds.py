@@ -10,17 +10,17 @@ import pytest
 from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
+from alservice.app.access import recognise
+from alservice.app.feeds import hash_of_user, receive_reductions
 from alservice.cli import app
-from alservice.core.decoding import LabelRule
-from alservice.core.workflows import Workflow, tasks_of
 from alservice.errors import NotAuthenticated
-from alservice.factory.access import recognise
-from alservice.factory.feeds import hash_of_user, receive_reductions
-from tests.core.test_classifications import raw
-from tests.core.test_reductions import payload
-from tests.services.test_collect_classifications import START, World
+from alservice.votes.decoding import LabelRule
+from alservice.zooniverse.workflow import Workflow, tasks_of
 from tests.support.exports import export_cells, write_export
 from tests.support.worlds import TREE, make_factory
+from tests.votes.test_classifications import raw
+from tests.votes.test_collect_classifications import START, World
+from tests.votes.test_reductions import payload
 
 
 @pytest.fixture

@@ -23,13 +23,13 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
-from alservice.adapters.catalogue_files import open_catalogue
+from alservice.app import data as fetching
+from alservice.catalogue import published_data
+from alservice.catalogue.catalogue_files import open_catalogue
+from alservice.catalogue.galaxies import CatalogueRow
+from alservice.catalogue.published import GZ2_COLUMNS
+from alservice.catalogue.published_data import Release, RemoteFile
 from alservice.cli import app
-from alservice.core import published_data
-from alservice.core.catalogues import CatalogueRow
-from alservice.core.published import GZ2_COLUMNS
-from alservice.core.published_data import Release, RemoteFile
-from alservice.factory import data as fetching
 from tests.support.dashboards import World
 from tests.support.files import TREE, counts_of, write_galaxies
 from tests.support.printed import (
@@ -57,9 +57,9 @@ ELSEWHERE = {
     "alservice cycle start|resume --campaign C [--json]": (_DEPLOYMENTS, '"cycle", "resume"'),
     "alservice cycle list --campaign C [--json]": ("tests/e2e/test_rehearse.py", '"cycle", "list"'),
     "alservice cycle show --campaign C [--number N] [--json]": ("tests/e2e/test_rehearse.py", '"cycle", "show"'),
-    "alservice cycle forecast --campaign C [--days D] [--json]": ("tests/factory/test_forecasts.py", '"forecast"'),
+    "alservice cycle forecast --campaign C [--days D] [--json]": ("tests/app/test_forecasts.py", '"forecast"'),
     "alservice doctor": ("tests/e2e/test_rehearse.py", '"doctor"'),
-    "alservice db restore FILE": ("tests/adapters/sql/test_backup.py", "deploy/restore"),
+    "alservice db restore FILE": ("tests/storage/test_backup.py", "deploy/restore"),
     "alservice model lineage --campaign C [--model N] [--galaxy ID] [--json]": (_REGISTRY, '"lineage"'),
     "alservice model shadow --campaign C --model N [--json]": (_REGISTRY, '"shadow"'),
     "alservice model bias --campaign C --out FILE.html": (_REGISTRY, '"bias"'),
@@ -112,17 +112,17 @@ NOT_RUN = {
     _BACKFILL: _EXAMPLE,
     "alservice data fetch gz2 --out DIR": _EXAMPLE,
     "alservice standin --host 127.0.0.1 --port 8100 --state standin-state --user owner:secret --user visitor:secret2": (
-        "serves until Ctrl-C on a port that may be taken; tests/factory/test_standin.py serves as it does"
+        "serves until Ctrl-C on a port that may be taken; tests/app/test_standin.py serves as it does"
     ),
-    _STANDIN: "serves until Ctrl-C; tests/factory/test_standin.py serves as it does",
+    _STANDIN: "serves until Ctrl-C; tests/app/test_standin.py serves as it does",
     _RULE: "is asked of that program",
     "alservice catalogue import FILE --campaign C [--galaxies N] [--layout L] [--images DIR] [--image-name P]": (
         "the reader's layouts are tested in tests/adapters, the import in tests/services"
     ),
-    "alservice ingest api --campaign C [--json]": "asks Zooniverse; tests/services/test_ingest.py reads its listing",
-    "alservice ingest export FILE --campaign C [--json]": "tests/services/test_watch_exports.py reads exports",
-    "alservice ingest workflows FILE --campaign C": "tests/adapters/test_workflow_files.py reads each form of the file",
-    "alservice subject ask GALAXY... --campaign C --votes N --reason TEXT": "tests/services/test_ask_votes.py asks",
+    "alservice ingest api --campaign C [--json]": "asks Zooniverse; tests/votes/test_ingest.py reads its listing",
+    "alservice ingest export FILE --campaign C [--json]": "tests/votes/test_watch_exports.py reads exports",
+    "alservice ingest workflows FILE --campaign C": "tests/votes/test_workflow_files.py reads each form of the file",
+    "alservice subject ask GALAXY... --campaign C --votes N --reason TEXT": "tests/subjects/test_ask_votes.py asks",
 }
 """Commands that no test runs in this form, and why."""
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from alservice.adapters.exposition import FAMILIES
-from alservice.core.cycles import CycleState
+from alservice.campaigns.cycle import CycleState
+from alservice.ops.metrics import FAMILIES
 from tests.support.shared import ROOT
 
 FOLDER = ROOT / "deploy" / "monitoring"

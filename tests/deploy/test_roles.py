@@ -14,11 +14,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ProgrammingError
 from typer.testing import CliRunner
 
-from alservice.adapters.sql.engine import make_engine, transaction
-from alservice.adapters.sql.programs import newest
 from alservice.cli import app
 from alservice.errors import AlserviceError
 from alservice.settings import Settings
+from alservice.storage.postgres import make_engine, transaction
+from alservice.storage.programs import newest
 from tests.deploy.test_containers import COMPOSE, containers, manifests
 from tests.support.dashboards import populate
 from tests.support.postgres import SUPERUSER, run_sql, scratch_server

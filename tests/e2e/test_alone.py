@@ -9,7 +9,7 @@ from tests.support.rehearsals import run_alservice, run_killed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-WRITE = "alservice.adapters.run_folder:RunFolder.write"
+WRITE = "alservice.storage.run_folder:RunFolder.write"
 
 
 def test_killed_commands_end_as_unkilled_ones(tmp_path: Path) -> None:

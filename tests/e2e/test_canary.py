@@ -21,8 +21,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from alservice.adapters.sql.embedded import EmbeddedPostgres
 from alservice.cli import app
+from alservice.storage.embedded import EmbeddedPostgres
 from tests.support.canary import Canary
 from tests.support.postgres import scratch_folder
 from tests.support.processes import process

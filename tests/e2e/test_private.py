@@ -15,7 +15,7 @@ pytestmark = pytest.mark.e2e
 IN_A_FLOW = """
 import os
 os.umask(0o022)
-from alservice.factory import open_factory
+from alservice.app.opening import open_factory
 with open_factory() as factory:
     factory.secret("some")
     (factory.settings.folder / "report.html").touch()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from alservice.core.subjects import draft_subject
-from alservice.factory import open_factory
-from alservice.factory.standin import open_standin
+from alservice.app.opening import open_factory
+from alservice.app.standin import open_standin
 from alservice.settings import Settings
+from alservice.subjects.subject import draft_subject
 from tests.support.rehearsals import lines_of, run_alservice
 from tests.support.worlds import import_rows, make_campaign, make_row
 

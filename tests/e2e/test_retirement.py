@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from alservice.core.campaign import ZooniverseTarget
-from alservice.core.cycles import CycleState
-from alservice.core.states import SubjectState
-from alservice.factory import open_factory
-from alservice.factory.rehearsal import ask_volunteers
-from alservice.factory.standin import open_standin
+from alservice.app.opening import open_factory
+from alservice.app.rehearsal import ask_volunteers
+from alservice.app.standin import open_standin
+from alservice.campaigns.cycle import CycleState
+from alservice.campaigns.zooniverse_target import ZooniverseTarget
 from alservice.settings import Settings
+from alservice.states import SubjectState
 from tests.support.worlds import import_rows, make_campaign, make_row
 
 pytestmark = pytest.mark.e2e

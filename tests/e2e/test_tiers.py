@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from alservice.core.campaign import Tier, ZooniverseTarget
-from alservice.core.cycles import CycleState
-from alservice.core.workflows import RetirementRule
-from alservice.factory import open_factory
-from alservice.factory.rehearsal import ask_volunteers
-from alservice.factory.standin import open_standin
+from alservice.app.opening import open_factory
+from alservice.app.rehearsal import ask_volunteers
+from alservice.app.standin import open_standin
+from alservice.campaigns.cycle import CycleState
+from alservice.campaigns.zooniverse_target import Tier, ZooniverseTarget
 from alservice.settings import Settings
+from alservice.zooniverse.workflow import RetirementRule
 from tests.support.worlds import import_rows, make_campaign, make_row
 
 pytestmark = pytest.mark.e2e

@@ -11,12 +11,12 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 from sqlalchemy import Engine
 
-from alservice.adapters.sql.leases import SqlLeaseStore
-from alservice.adapters.sql.sent_steps import SqlSentStepStore
-from alservice.core.cycles import Cycle, CycleState
-from alservice.core.leases import Holder
+from alservice.app.jobs import Factory
+from alservice.campaigns.cycle import Cycle, CycleState
+from alservice.cycle.lease import SqlLeaseStore
+from alservice.cycle.leases import Holder
+from alservice.cycle.sent_step_store import SqlSentStepStore
 from alservice.errors import LeaseLost
-from alservice.factory import Factory
 from flows import cancelling
 from flows.cycle import advance
 from tests.support.worlds import import_rows, make_campaign, make_factory, make_row

@@ -14,8 +14,8 @@ from prefect.flow_engine import MINIMUM_HEARTBEAT_INTERVAL
 from prefect.states import Completed
 from prefect.utilities.callables import parameter_schema
 
-from alservice.core.cycles import CYCLES, CycleState
-from alservice.core.readiness import Flight
+from alservice.campaigns.cycle import CYCLES, CycleState
+from alservice.cycle.readiness import Flight
 from alservice.errors import BadInput, DatabaseUnavailable, LeaseHeld, StorageFull
 from flows import cycle as flow
 from flows.automations import read_automations, register_automations

@@ -11,8 +11,8 @@ import pytest
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from alservice.core.cycles import CycleState
-from alservice.core.sent_steps import RunState
+from alservice.campaigns.cycle import CycleState
+from alservice.cycle.sent_steps import RunState
 from alservice.errors import PrefectUnavailable
 from flows import elsewhere
 from flows.elsewhere import PrefectRuns

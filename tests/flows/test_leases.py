@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from alservice.adapters.sql.leases import SqlLeaseStore
-from alservice.adapters.sql.sent_steps import SqlSentStepStore
-from alservice.core.cycles import Cycle, CycleState
+from alservice.app.jobs import Factory
+from alservice.campaigns.cycle import Cycle, CycleState
+from alservice.cycle.lease import SqlLeaseStore
+from alservice.cycle.sent_step_store import SqlSentStepStore
 from alservice.errors import LeaseLost
-from alservice.factory import Factory
 from flows.cycle import run_steps
 from flows.leases import check_lease, held_lease, open_leased, working_on
 from flows.tasks import CycleSummary, fail
-from tests.adapters.sql.test_leases import holder
+from tests.cycle.test_lease_store import holder
 from tests.support.worlds import import_rows, make_campaign, make_factory, make_row
 
 

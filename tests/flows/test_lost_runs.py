@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import text
 
-from alservice.core.gate import GatePolicy
-from alservice.factory.context import database_url
+from alservice.app.context import database_url
+from alservice.learning.gate import GatePolicy
 from alservice.settings import Settings
 from tests.support.prefect_server import CAMPAIGN, SPLIT, Server
 from tests.support.proxy import Proxy, tcp, unix

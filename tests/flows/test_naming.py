@@ -13,11 +13,12 @@ from prefect.settings import PREFECT_UI_URL, temporary_settings
 from prefect.states import Completed
 from sqlalchemy import Engine
 
-from alservice.core.cycles import CycleState
-from alservice.factory import Factory
+from alservice.app.jobs import Factory
+from alservice.campaigns.cycle import CycleState
 from flows import cycle as flow
 from flows import elsewhere
-from flows.cycle import HEAVY, Dispatch, resume_cycle, run_steps, start_cycle
+from flows.cycle import Dispatch, resume_cycle, run_steps, start_cycle
+from flows.elsewhere import HEAVY
 from flows.naming import run_name, tags_of
 from flows.serve import flow_at, read_deployments
 from flows.tasks import CycleSummary

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from alservice.core.readiness import Flight
-from alservice.factory.operations import pause
+from alservice.app.operations import pause
+from alservice.cycle.readiness import Flight
 from flows import cycle as cycles
 from tests.support.worlds import make_campaign, make_factory
 

@@ -10,13 +10,15 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from sqlalchemy import Engine
 
-from alservice.core.campaign import ZooniverseTarget
-from alservice.core.cycles import CycleState
-from alservice.core.readiness import NotReady
-from alservice.core.states import SubjectState
-from alservice.factory import Factory, zooniverse
-from alservice.factory.readiness import REFUSED
-from alservice.rehearsal.standin import Standin, StandinConfig
+from alservice.app import zooniverse
+from alservice.app.jobs import Factory
+from alservice.app.readiness import REFUSED
+from alservice.campaigns.cycle import CycleState
+from alservice.campaigns.zooniverse_target import ZooniverseTarget
+from alservice.cycle.readiness import NotReady
+from alservice.standin.config import StandinConfig
+from alservice.standin.server import Standin
+from alservice.states import SubjectState
 from flows import ready
 from flows.cycle import ingest, weekly_cycle
 from flows.unattended import predict_only, reconcile

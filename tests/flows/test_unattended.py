@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from alservice.core.ingest_policy import IngestPolicy
+from alservice.campaigns.ingest_policy import IngestPolicy
 from flows.unattended import forget_in_every_campaign
-from tests.core.test_classifications import raw
-from tests.services.test_collect_classifications import START, World
 from tests.support.worlds import make_campaign, make_factory
+from tests.votes.test_classifications import raw
+from tests.votes.test_collect_classifications import START, World
 
 
 def test_what_expired_is_forgotten_in_every_campaign_that_says_so(

@@ -9,27 +9,20 @@ from alembic import command
 from sqlalchemy import Engine, inspect, text
 from typer.testing import CliRunner
 
-from alservice.adapters.sql.campaigns import SqlCampaignStore
-from alservice.adapters.sql.classifications import SqlClassificationStore
-from alservice.adapters.sql.cycles import SqlCycleStore
-from alservice.adapters.sql.engine import (
-    alembic_config,
-    check_schema,
-    make_engine,
-    schema_state,
-    transaction,
-    upgrade,
-)
-from alservice.adapters.sql.events import SqlEventLog
-from alservice.adapters.sql.models import SqlModelStore
-from alservice.adapters.sql.schema import metadata
-from alservice.adapters.sql.snapshots import SqlSnapshotStore
-from alservice.adapters.sql.subjects import SqlSubjectLedger
-from alservice.adapters.sql.tokens import SqlTokenStore
-from alservice.core.access import digest_of_secret
-from alservice.core.cycles import CycleKind, CycleState
-from alservice.core.tree import load_tree
+from alservice.access import digest_of_secret
+from alservice.campaigns.cycle import CycleKind, CycleState
+from alservice.campaigns.cycles import SqlCycleStore
+from alservice.campaigns.events import SqlEventLog
+from alservice.campaigns.store import SqlCampaignStore
 from alservice.errors import SchemaMismatch
+from alservice.ops.tokens import SqlTokenStore
+from alservice.registry.snapshots import SqlSnapshotStore
+from alservice.registry.store import SqlModelStore
+from alservice.science.tree import load_tree
+from alservice.storage.postgres import alembic_config, check_schema, make_engine, schema_state, transaction, upgrade
+from alservice.storage.schema import metadata
+from alservice.subjects.ledger import SqlSubjectLedger
+from alservice.votes.classifications import SqlClassificationStore
 from tests.support.shared import ROOT
 from tests.support.worlds import NOON
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alservice.core.tree import Tree, load_tree
-from alservice.core.votes import count_walks
 from alservice.errors import BadInput, BadVotes
 from alservice.rehearsal.crowd import PEOPLE, Crowd
+from alservice.science.tree import Tree, load_tree
+from alservice.science.votes import count_walks
 
 TREE = load_tree("gz2")
 SMOOTH = TREE.column("smooth-or-featured_smooth")

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from alservice.core.tree import load_tree
-from alservice.core.workflows import Workflow, WorkflowMismatch, map_answers, tasks_of
 from alservice.errors import BadInput
 from alservice.rehearsal.sittings import IDLE_S, SITTING_S, Manners, Sending, Sittings
+from alservice.science.tree import load_tree
+from alservice.zooniverse.workflow import Workflow, WorkflowMismatch, map_answers, tasks_of
 
 TREE = load_tree("gz2")
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -15,14 +15,15 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from alservice.core.tree import load_tree
-from alservice.core.votes import count_walks
-from alservice.core.workflows import Workflow, WorkflowMismatch, map_answers, tasks_of
 from alservice.errors import BadInput, BadVotes, Terminal, ZooniverseRefused, ZooniverseUnavailable
 from alservice.rehearsal.sittings import Manners
-from alservice.rehearsal.standin import Standin, StandinConfig
 from alservice.rehearsal.volunteer_client import API_TYPE, RealSiteRefused, VolunteerClient
 from alservice.rehearsal.volunteers import Assignment, VolunteerReport, Volunteers
+from alservice.science.tree import load_tree
+from alservice.science.votes import count_walks
+from alservice.standin.config import StandinConfig
+from alservice.standin.server import Standin
+from alservice.zooniverse.workflow import Workflow, WorkflowMismatch, map_answers, tasks_of
 
 TREE = load_tree("gz2")
 N_GALAXIES = 6

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from alservice.core.backfill import BackfillPlan, Choice, Round, Target
+from alservice.backfill.plan import BackfillPlan, Choice, Round, Target
 from alservice.errors import NotFound
-from alservice.services.read_galaxies import VotedGalaxies
+from alservice.offline.galaxies import VotedGalaxies
 
 
 def a_round(**changes: Any) -> Round:

@@ -12,28 +12,27 @@ from uuid import NAMESPACE_URL, uuid5
 import numpy as np
 from sqlalchemy import Engine, insert
 
-from alservice.adapters import packs
-from alservice.adapters.sql import schema
-from alservice.adapters.sql.engine import transaction
-from alservice.core.batch_records import Acquired, AcquisitionBatch, Arm, BatchPolicy
-from alservice.core.bootstrap import Estimate
-from alservice.core.catalogues import CatalogueRow, Shard
-from alservice.core.cycles import Cycle, CycleKind, CycleState
-from alservice.core.drift import DriftFigure, DriftSample
-from alservice.core.evaluation import Metrics
-from alservice.core.gate import Check, GateDecision, GatePolicy
-from alservice.core.metrics import AnswerMetrics, QuestionMetrics
-from alservice.core.posteriors import Posterior
-from alservice.core.records import CampaignRow, CycleRun, CycleStatistics, Evaluation, Model
-from alservice.core.selections import SelectionOverlap
-from alservice.core.states import SubjectState
-from alservice.core.subjects import draft_subject
-from alservice.core.training_sets import TallySet, tally_set
-from alservice.core.zooniverse_target import Tier, ZooniverseTarget
-from alservice.factory import Factory
-from alservice.model.card import ModelCard, to_bytes
-from alservice.model.networks import NetworkConfig, build_network
-from alservice.rehearsal.sky import synthetic_sky
+from alservice.acquisition.batch_records import Acquired, AcquisitionBatch, Arm, BatchPolicy
+from alservice.acquisition.selections import SelectionOverlap
+from alservice.app.jobs import Factory
+from alservice.campaigns.cycle import Cycle, CycleKind, CycleState
+from alservice.campaigns.records import CampaignRow, CycleRun, CycleStatistics, Evaluation, Model
+from alservice.campaigns.zooniverse_target import Tier, ZooniverseTarget
+from alservice.catalogue.galaxies import CatalogueRow, Shard
+from alservice.learning.drift import DriftFigure, DriftSample
+from alservice.learning.gate import Check, GateDecision, GatePolicy
+from alservice.network.architectures import NetworkConfig, build_network
+from alservice.network.files import ModelCard, to_bytes
+from alservice.science.bootstrap import Estimate
+from alservice.science.metrics import AnswerMetrics, Metrics, QuestionMetrics
+from alservice.science.posterior import Posterior
+from alservice.science.training_sets import TallySet, tally_set
+from alservice.sky.sky import synthetic_sky
+from alservice.states import SubjectState
+from alservice.storage import arrays as packs
+from alservice.storage import schema
+from alservice.storage.postgres import transaction
+from alservice.subjects.subject import draft_subject
 from tests.support.worlds import NOON, TREE, import_rows, make_campaign, make_factory
 
 HOSTILE = "<script>alert(1)</script>"

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from alservice.core.classifications import RawClassification
+from alservice.votes.classification import RawClassification
 
 COLUMNS = [
     "classification_id",

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from alservice.core.cycles import Cycle, CycleState
-from alservice.core.states import SUBJECTS, SubjectState
-from alservice.core.subjects import Subject, SubjectDraft, VotesAsked, votes_of
+from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.errors import Conflict, DatabaseUnavailable
+from alservice.states import SUBJECTS, SubjectState
+from alservice.subjects.subject import Subject, SubjectDraft, VotesAsked, votes_of
 from tests.support.fake_zooniverse import Weather
 
 NEEDS_ID = (SubjectState.CREATED, SubjectState.VERIFIED, SubjectState.LIVE, SubjectState.RETIRED)

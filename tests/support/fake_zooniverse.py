@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from alservice.core.accounts import Account, Rights
-from alservice.core.classifications import RawClassification
-from alservice.core.subjects import KEY_FIELD, CreatedSubject, RemoteSubject, SubjectDraft, SubjectStatus
-from alservice.core.workflows import RetirementRule, Workflow
 from alservice.errors import AllowanceExhausted, NotFound, OutcomeUnknown, ZooniverseRefused, ZooniverseUnavailable
+from alservice.subjects.subject import KEY_FIELD, CreatedSubject, RemoteSubject, SubjectDraft, SubjectStatus
+from alservice.votes.classification import RawClassification
+from alservice.zooniverse.accounts import Account, Rights
+from alservice.zooniverse.workflow import RetirementRule, Workflow
 
 
 class Crash(BaseException):

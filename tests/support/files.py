@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from alservice.adapters.images import encode_png
-from alservice.core.tree import load_tree
-from alservice.core.votes import walked_counts
+from alservice.science.tree import load_tree
+from alservice.science.votes import walked_counts
+from alservice.storage.images import encode_png
 
 TREE = load_tree("gz2")
 

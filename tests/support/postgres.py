@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
-from alservice.adapters.sql.cluster import SUPERUSER
-from alservice.adapters.sql.embedded import EmbeddedPostgres
-from alservice.adapters.sql.engine import make_engine, transaction, upgrade
+from alservice.storage.embedded import EmbeddedPostgres
+from alservice.storage.embedded_postgres import SUPERUSER
+from alservice.storage.postgres import make_engine, transaction, upgrade
 
 TEMPLATE = f"alservice_template_{os.getpid()}"
 GIVEN = os.environ.get("ALSERVICE_TEST_DATABASE_URL")

@@ -17,10 +17,10 @@ import psutil
 import requests
 from sqlalchemy import Connection, text
 
-from alservice.adapters.sql.campaigns import SqlCampaignStore
-from alservice.adapters.sql.engine import make_engine, transaction
-from alservice.factory.context import database_url
+from alservice.app.context import database_url
+from alservice.campaigns.store import SqlCampaignStore
 from alservice.settings import Settings
+from alservice.storage.postgres import make_engine, transaction
 from tests.support.postgres import scratch_folder
 from tests.support.processes import free_port, process, wait_for
 from tests.support.rehearsals import environment, lines_of, run_alservice

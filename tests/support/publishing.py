@@ -5,20 +5,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from alservice.adapters.images import sniff
-from alservice.adapters.progress import NoProgress
-from alservice.core.campaign import Campaign
-from alservice.core.catalogues import Galaxy
-from alservice.core.ids import digest_of_bytes
-from alservice.core.objects import digest_of_key
-from alservice.core.states import SubjectState
-from alservice.core.subjects import SubjectDraft, draft_subject
+from alservice.campaigns.campaign import Campaign
+from alservice.campaigns.cycle_store import SubjectLedger
+from alservice.catalogue.galaxies import Galaxy
 from alservice.errors import Retriable
-from alservice.ports import ObjectStore, SubjectLedger, Zooniverse
-from alservice.services.one_subject import zooniverse_id_of
-from alservice.services.publish_subjects import PublishSubjects
-from alservice.services.publishing import PublishPolicy, PublishReport
-from alservice.services.reconcile_subjects import ReconcileReport, ReconcileSubjects
+from alservice.ids import digest_of_bytes
+from alservice.objects import digest_of_key
+from alservice.progress import NoProgress
+from alservice.states import SubjectState
+from alservice.storage import ObjectStore
+from alservice.storage.images import sniff
+from alservice.subjects.one_subject import zooniverse_id_of
+from alservice.subjects.publish_subjects import PublishSubjects
+from alservice.subjects.publishing import PublishPolicy, PublishReport
+from alservice.subjects.reconcile import ReconcileReport, ReconcileSubjects
+from alservice.subjects.subject import SubjectDraft, draft_subject
+from alservice.zooniverse import Zooniverse
 from tests.support.fake_ledger import FakeLedger, a_cycle
 from tests.support.fake_zooniverse import Crash, FakeZooniverse, Forecast, Mishap, Weather
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import text
 
-from alservice.adapters.sql.engine import make_engine
-from alservice.factory.context import database_url
+from alservice.app.context import database_url
 from alservice.settings import Settings
+from alservice.storage.postgres import make_engine
 from tests.support.shared import ROOT
 
 SMALL = ("rehearse", "--galaxies", "60", "--cycles", "1", "--seed", "3", "--json")

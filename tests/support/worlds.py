@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Engine
 
-from alservice.adapters.images import encode_png
-from alservice.adapters.objects import open_objects
-from alservice.adapters.progress import NoProgress
-from alservice.core.campaign import AcquisitionPolicy, Campaign, EvaluationPolicy, ImagePolicy, TrainingPolicy
-from alservice.core.catalogues import CatalogueFault, CatalogueRow
-from alservice.core.records import CampaignRow
-from alservice.core.tree import load_tree
-from alservice.factory import Factory
+from alservice.app.jobs import Factory
+from alservice.campaigns.acquisition_policy import AcquisitionPolicy
+from alservice.campaigns.campaign import Campaign, EvaluationPolicy, ImagePolicy, TrainingPolicy
+from alservice.campaigns.records import CampaignRow
+from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow
+from alservice.progress import NoProgress
+from alservice.science.tree import load_tree
 from alservice.settings import Settings
+from alservice.storage.images import encode_png
+from alservice.storage.objects_adapters import open_objects
 
 TREE = load_tree("gz2")
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -12,10 +12,10 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
-from alservice.adapters.sql.engine import make_engine
-from alservice.core.access import Scope
-from alservice.factory import Factory
-from alservice.factory.access import create_token
+from alservice.access import Scope
+from alservice.app.access import create_token
+from alservice.app.jobs import Factory
+from alservice.storage.postgres import make_engine
 from alservice.web.application import create_app
 from tests.support.dashboards import Hands, World, moving_factory, populate, populate_beside
 from tests.support.postgres import scratch_database

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from sqlalchemy import event, text
 
-from alservice.adapters.sql.engine import transaction
-from alservice.core.access import Scope
-from alservice.factory.access import revoke_token
+from alservice.access import Scope
+from alservice.app.access import revoke_token
+from alservice.storage.postgres import transaction
 from alservice.web.application import create_app
 from alservice.web.limits import Limits
 from tests.support.dashboards import World

@@ -10,11 +10,11 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from alservice.adapters.exposition import FAMILIES
-from alservice.core.access import Scope
-from alservice.core.cycles import CycleState
-from alservice.core.states import ModelState
-from alservice.factory.operations import paused
+from alservice.access import Scope
+from alservice.app.operations import paused
+from alservice.campaigns.cycle import CycleState
+from alservice.ops.metrics import FAMILIES
+from alservice.states import ModelState
 from tests.support.dashboards import FORMULA, World
 from tests.web.conftest import secret_of
 

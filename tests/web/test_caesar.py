@@ -14,20 +14,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from alservice.adapters.sql.engine import transaction
-from alservice.core.access import Scope
-from alservice.core.ingest_policy import IngestPolicy
+from alservice.access import Scope
+from alservice.app.access import create_token, rotate_token
+from alservice.app.feeds import WebhookLogin, compare_feeds, issue_webhook
+from alservice.app.jobs import Factory
+from alservice.campaigns.ingest_policy import IngestPolicy
 from alservice.errors import BadInput, Conflict, DatabaseUnavailable
-from alservice.factory import Factory
-from alservice.factory.access import create_token, rotate_token
-from alservice.factory.feeds import WebhookLogin, compare_feeds, issue_webhook
+from alservice.storage.postgres import transaction
 from alservice.web.application import create_app
 from alservice.web.caesar import MAX_BODY_BYTES
 from alservice.web.limits import Limits
-from tests.core.test_reductions import payload
-from tests.services.test_collect_classifications import World
 from tests.support.web_server import served
 from tests.support.worlds import TREE, make_factory
+from tests.votes.test_collect_classifications import World
+from tests.votes.test_reductions import payload
 from tests.web.conftest import stopped
 
 PATH = "/caesar/reductions/test_t0"

@@ -9,8 +9,8 @@ import time
 import httpx
 import pytest
 
-from alservice.core.access import Scope
-from alservice.factory.feeds import issue_webhook
+from alservice.access import Scope
+from alservice.app.feeds import issue_webhook
 from tests.support.dashboards import World
 from tests.web.conftest import PATIENCE_S, secret_of
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from alservice.adapters.sql.engine import transaction
-from alservice.core.access import Scope
+from alservice.access import Scope
+from alservice.storage.postgres import transaction
 from tests.support.dashboards import HOSTILE, World, fail_cycle
 from tests.web.conftest import log_in, secret_of
 

@@ -8,14 +8,14 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from alservice.adapters.sql.engine import transaction
-from alservice.core.access import Scope
-from alservice.core.batch_records import Arm
-from alservice.core.classifications import Verdict
-from alservice.core.cycles import CycleKind, CycleState
-from alservice.core.gate import Verdict as GateVerdict
-from alservice.core.records import PromotionKind
-from alservice.core.states import ModelState, SubjectState
+from alservice.access import Scope
+from alservice.acquisition.batch_records import Arm
+from alservice.campaigns.cycle import CycleKind, CycleState
+from alservice.campaigns.records import PromotionKind
+from alservice.learning.gate import Verdict as GateVerdict
+from alservice.states import ModelState, SubjectState
+from alservice.storage.postgres import transaction
+from alservice.votes.classification import Verdict
 from tests.support.dashboards import World
 from tests.web.conftest import log_in, secret_of
 

@@ -17,7 +17,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.specs.openapi import checks
 
-from alservice.core.access import Scope
+from alservice.access import Scope
 from alservice.web.application import create_app
 from alservice.web.limits import Limits
 from tests.support.dashboards import World

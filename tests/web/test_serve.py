@@ -18,10 +18,10 @@ import pytest
 from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
-from alservice.adapters.sql.engine import transaction
+from alservice.app.access import open_session, recognise
+from alservice.app.opening import open_factory
 from alservice.cli import app
-from alservice.factory import open_factory
-from alservice.factory.access import open_session, recognise
+from alservice.storage.postgres import transaction
 
 START_S = 60
 """Longest wait for a service to listen."""

@@ -9,11 +9,8 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from alservice.adapters.sql.engine import transaction
-from alservice.adapters.sql.sessions import MAX_SESSIONS
-from alservice.core.access import Scope
-from alservice.errors import NotAuthenticated
-from alservice.factory.access import (
+from alservice.access import Scope
+from alservice.app.access import (
     create_token,
     end_sessions,
     list_sessions,
@@ -23,7 +20,10 @@ from alservice.factory.access import (
     revoke_token,
     rotate_token,
 )
-from alservice.factory.operations import paused
+from alservice.app.operations import paused
+from alservice.errors import NotAuthenticated
+from alservice.ops.sessions import MAX_SESSIONS
+from alservice.storage.postgres import transaction
 from alservice.web.application import create_app
 from tests.support.dashboards import World
 from tests.support.web_server import served

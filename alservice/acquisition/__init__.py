@@ -1,0 +1,1 @@
+"""Acquisition: score the pool, draw a batch with recorded inclusion probabilities, allot votes."""

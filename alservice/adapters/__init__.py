@@ -1,1 +1,0 @@
-"""Adapters: the only modules that touch the world; each gives back core records and raises typed errors."""

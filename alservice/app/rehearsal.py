@@ -1,0 +1,199 @@
+"""A rehearsal on one machine: its campaign, its catalogue, its local Zooniverse and its volunteers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from itertools import chain
+from pathlib import Path
+
+from alservice.app.jobs import Factory
+from alservice.app.standin import standin_endpoint
+from alservice.campaigns.acquisition_policy import AcquisitionPolicy
+from alservice.campaigns.campaign import Campaign, CollectingPolicy, EvaluationPolicy, ImagePolicy, TrainingPolicy
+from alservice.campaigns.cycle import Cycle, CycleState
+from alservice.catalogue.catalogue_files import open_catalogue
+from alservice.catalogue.files import CatalogueFile
+from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow, evaluation_fraction
+from alservice.constants import API
+from alservice.errors import Conflict, NotFound
+from alservice.files import sha256_of_file
+from alservice.rehearsal.volunteers import Assignment, Volunteers
+from alservice.science.tree import Tree, load_tree
+from alservice.sky.sky import synthetic_sky
+from alservice.states import SubjectState
+from alservice.storage import arrays as packs
+from alservice.zooniverse import Zooniverse
+
+REHEARSAL = "rehearsal"
+"""Name of every rehearsal's campaign."""
+
+SYNTHETIC_GALAXIES = 1500
+"""Galaxies of the synthetic sky unless told otherwise: three cycles in minutes on two cores."""
+
+SYNTHETIC = "synthetic sky"
+"""How the source of a synthetic catalogue begins; its volunteers are over-dispersed, recorded ones are replayed."""
+
+OVERDISPERSION, VOLUNTEER_BIAS = 30.0, 0.2
+"""How far synthetic volunteers disagree: Dirichlet precision of a galaxy's crowd, and spread of personal leanings."""
+
+KAGGLE_FIELD = 0.5
+"""Part of the side of a Kaggle image that the network sees: the central 160 of 320 px, where the galaxy is. On 2,500
+galaxies the error of the Smooth fraction fell from 0.213 to 0.183, in 60 % of the time."""
+
+
+def prepare_rehearsal(factory: Factory, *, data: Path | None, galaxies: int | None, seed: int) -> None:
+    """Make the rehearsal's campaign and catalogue, unless the work folder has them already.
+
+    Raises
+    ------
+    Conflict
+        The folder holds another rehearsal; its name and what it was made from are in the message.
+    BadInput
+        The file cannot be a catalogue.
+    """
+    tree = load_tree("gz2")
+    file = None if data is None else open_catalogue(data, tree, roots=factory.settings.image_folders)
+    n = min(galaxies or file.n_rows, file.n_rows) if file is not None else galaxies or SYNTHETIC_GALAXIES
+    source = _source(data, n, seed)
+    campaign = _campaign(tree, file, n, seed)
+    _refuse_another(factory, campaign, source)
+    row = factory.campaigns.save(campaign)
+    if factory.catalogues.newest(row.id) is None:
+        rows = synthetic_rows(tree, n, seed) if file is None else _voted(file.rows(n, seed))
+        factory.import_catalogue().run(row, rows, source=source, total=n)
+
+
+def _refuse_another(factory: Factory, campaign: Campaign, source: str) -> None:
+    try:
+        row = factory.campaigns.get(campaign.name)
+    except NotFound:
+        return
+    catalogue = factory.catalogues.newest(row.id)
+    there = catalogue.source if catalogue is not None else source
+    if there != source or row.campaign != campaign:
+        raise Conflict(
+            f"{factory.settings.folder} holds another rehearsal, {there}; this one is {source}: "
+            "choose another --workdir, or repeat the first one's options",
+            there=there,
+            asked=source,
+        )
+
+
+def _source(data: Path | None, n: int, seed: int) -> str:
+    if data is None:
+        return f"{SYNTHETIC}, {n} galaxies, seed {seed}"
+    return f"{data.name} (sha256 {sha256_of_file(data)[:16]}), {n} galaxies, seed {seed}"
+
+
+def _campaign(tree: Tree, file: CatalogueFile | None, n: int, seed: int) -> Campaign:
+    """Return decisions that suit the number of galaxies: a tenth to learn from first, a twentieth a cycle."""
+    batch = max(8, min(256, n // 16))
+    return Campaign(
+        name=REHEARSAL,
+        tree=tree.name,
+        seed=seed,
+        hold_hours=0.0,  # nobody is asked in a rehearsal: a held gate keeps the champion
+        images=ImagePolicy(field=1.0 if not _unbiased(file) else KAGGLE_FIELD),
+        evaluation=EvaluationPolicy(fraction=_evaluation_fraction(file, seed)),
+        acquisition=AcquisitionPolicy(
+            initial_galaxies=2 * batch,
+            initial_evaluation_galaxies=n,
+            batch_galaxies=batch,
+            votes_per_galaxy=20 if file is None else 44,
+        ),
+        training=TrainingPolicy(network="small", steps=max(40, min(800, n * 4 // 15)), min_new_votes=batch),
+        collecting=CollectingPolicy(deadline_hours=24.0),
+    )
+
+
+def _evaluation_fraction(file: CatalogueFile | None, seed: int) -> float:
+    """Return the share that leaves a whole Kaggle file with its 1,500 members; a fifth of any other catalogue."""
+    return evaluation_fraction(_unbiased(file), seed=seed, otherwise=EvaluationPolicy().fraction)
+
+
+def _unbiased(file: CatalogueFile | None) -> Sequence[str]:
+    """Return the ids of the unbiased part of a Kaggle file; no other file names one."""
+    return () if file is None else file.unbiased_ids()
+
+
+def synthetic_rows(tree: Tree, n: int, seed: int) -> Iterator[CatalogueRow | CatalogueFault]:
+    """Yield galaxies of the synthetic sky with the votes' true probabilities."""
+    for number, galaxy in enumerate(synthetic_sky(tree, n=n, seed=seed), start=1):
+        yield CatalogueRow(
+            row=number,
+            galaxy_id=galaxy.galaxy_id,
+            ra_deg=galaxy.ra_deg,
+            dec_deg=galaxy.dec_deg,
+            image=galaxy.image,
+            unbiased=True,
+            fractions=galaxy.probabilities,
+            n_votes=None,
+        )
+
+
+def _voted(rows: Iterable[CatalogueRow | CatalogueFault]) -> Iterator[CatalogueRow | CatalogueFault]:
+    """Yield rows; one without recorded votes is a fault, since no volunteer could replay it."""
+    for row in rows:
+        if isinstance(row, CatalogueRow) and row.fractions is None:
+            yield CatalogueFault(row=row.row, galaxy_id=row.galaxy_id, field="votes", reason="none recorded to replay")
+        else:
+            yield row
+
+
+def ask_volunteers(factory: Factory, cycle_id: int) -> int:
+    """Let simulated volunteers classify a rehearsal cycle's live subjects; return how many classifications there are.
+
+    A live campaign has real volunteers: nothing is sent. Sessions that the stand-in has already are not sent again.
+    """
+    cycle = factory.cycles.get(cycle_id)
+    campaign = factory.campaigns.get_version(cycle.campaign_id, cycle.campaign_version)
+    catalogue = factory.catalogues.get(cycle.catalogue_id)
+    if not campaign.zooniverse.is_standin or catalogue.votes_key is None or cycle.deadline is None:
+        return 0
+    ids, fractions, _ = packs.decode_fractions(factory.objects.get(catalogue.votes_key))
+    row_of = {galaxy_id: row for row, galaxy_id in enumerate(ids)}
+    assignments = [
+        Assignment(
+            subject_id=subject.zooniverse_id,
+            galaxy_id=subject.galaxy_id,
+            n_votes=subject.n_votes,
+            probabilities=fractions[row_of[subject.galaxy_id]],
+        )
+        for subject in factory.ledger.of_cycle(cycle.id, (SubjectState.LIVE,))
+        if subject.zooniverse_id is not None and subject.galaxy_id in row_of
+    ]
+    posted = _sessions(factory, factory.zooniverse(campaign), cycle, [a.galaxy_id for a in assignments])
+    began = cycle.deadline - timedelta(hours=campaign.collecting.deadline_hours)
+    is_synthetic = catalogue.source.startswith(SYNTHETIC)
+    sent = 0
+    for votes, tier in campaign.by_tier().items():
+        volunteers = Volunteers(
+            endpoint=standin_endpoint(factory),
+            project_id=tier.zooniverse.project_id,
+            workflow_id=tier.zooniverse.workflow_id,
+            tree=load_tree(campaign.tree),
+            seed=campaign.seed,
+            clock=lambda: began,  # not now: what is sent again after a kill must be the same sitting
+            precision=OVERDISPERSION if is_synthetic else None,
+            bias=VOLUNTEER_BIAS if is_synthetic else 0.0,
+        )
+        own = [a for a in assignments if not campaign.zooniverse.tiers or a.n_votes == votes]
+        outcome = volunteers.classify(own, cycle.number, progress=factory.progress, posted=posted)
+        sent += outcome.posted + outcome.skipped
+    return sent
+
+
+def _sessions(factory: Factory, zooniverse: Zooniverse, cycle: Cycle, galaxy_ids: Sequence[str]) -> set[str]:
+    """Return the sittings that are there already: landed in our tables, or waiting above the cursor."""
+    with factory.classifications.landing(cycle.campaign_id) as landing:
+        landed = [row.raw for rows in landing.rows_of(galaxy_ids).values() for row in rows]
+    cursor = factory.classifications.cursor(cycle.campaign_id, API)
+    waiting = chain.from_iterable(zooniverse.classifications(cursor))
+    return {raw.session for raw in chain(landed, waiting) if raw.session is not None}
+
+
+def cycles_done(factory: Factory) -> int:
+    """Return how many cycles of the rehearsal are done."""
+    row = factory.campaigns.get(REHEARSAL)
+    return sum(cycle.state is CycleState.DONE for cycle in factory.cycles.list(row.id))

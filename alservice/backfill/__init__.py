@@ -1,0 +1,1 @@
+"""Backfill: replay the loop over recorded votes and measure what each policy saves."""

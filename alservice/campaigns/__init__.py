@@ -1,0 +1,1 @@
+"""Campaigns and cycles: documents, policies, states, transitions and events."""

@@ -1,0 +1,1 @@
+"""Catalogues: read files of galaxies, images and recorded votes; pack images."""

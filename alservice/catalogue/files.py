@@ -1,0 +1,221 @@
+"""A catalogue file row by row: each is a galaxy or a fault."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from alservice.catalogue.catalogue_images import ImageSource
+from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow
+from alservice.catalogue.published import Layout
+from alservice.catalogue.tables import Table, numbers, texts
+from alservice.catalogue.vote_columns import Faults, RecordedVotes, VoteBlock, add_faults
+from alservice.constants import MAX_IMAGE_BYTES
+from alservice.errors import BadImage, BadInput
+from alservice.ids import check_galaxy_id, stable_fraction
+from alservice.shapes import FloatArray
+
+UNBIASED: Final = "random_block"
+"""Column that marks the unbiased part."""
+
+MAX_FAULTS: Final = 1_000_000
+"""Faults that are kept, some hundred bytes each; a file with more is not the one that was meant."""
+
+_FLAGS: Final[Mapping[str | None, bool]] = {"true": True, "1": True, "false": False, "0": False}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CatalogueFile:
+    """A catalogue file whose columns are known to fit; `rows` reads it.
+
+    Parameters
+    ----------
+    layout
+        Which of the layouts of `alservice.catalogue.catalogue_files`.
+    images
+        Where its images are; None where none are asked for.
+    votes
+        How it records votes, None where it records none or none are asked for.
+    """
+
+    layout: Layout
+    table: Table
+    id_column: str
+    images: ImageSource | None
+    votes: RecordedVotes | None
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the file."""
+        return self.table.n_rows
+
+    def rows(self, galaxies: int | None = None, seed: int = 0) -> Iterator[CatalogueRow | CatalogueFault]:
+        """Yield every requested row, in order of the file, as a galaxy or as a fault.
+
+        Memory is flat but for the ids, which are kept to find duplicates; the first row of an id counts.
+
+        Parameters
+        ----------
+        galaxies
+            Read only so many: those whose ids hash smallest, so that every part of the catalogue keeps its
+            share and a larger number adds to a smaller one. No image of another row is read from its file.
+        seed
+            Which subset.
+
+        Raises
+        ------
+        BadInput
+            If fewer rows have an id than were asked for, the file can no longer be read, or more rows than
+            `MAX_FAULTS` have failed.
+        """
+        wanted = None if galaxies is None else self._subset(galaxies, seed)
+        seen: set[str] = set()
+        end = failed = 0
+        for batch in self.table.batches(self._columns):
+            start, end = end, end + len(batch)
+            places = [i for i in range(len(batch)) if wanted is None or start + i in wanted]
+            if places:
+                asked = batch if len(places) == len(batch) else batch.take(pa.array(places))
+                for row in self._read(asked, [start + i + 1 for i in places], seen):
+                    failed += isinstance(row, CatalogueFault)
+                    if failed > MAX_FAULTS:
+                        raise self._refused(row)
+                    yield row
+
+    def unbiased_ids(self) -> list[str]:
+        """Return the ids of the unbiased part; none where the file does not mark one."""
+        if UNBIASED not in self.table.columns:
+            return []
+        return [
+            galaxy_id
+            for batch in self.table.batches([self.id_column, UNBIASED])
+            for galaxy_id, unbiased in zip(texts(batch[self.id_column]), self._unbiased(batch, {}), strict=True)
+            if unbiased and galaxy_id is not None
+        ]
+
+    def _refused(self, row: CatalogueRow | CatalogueFault) -> BadInput:
+        reason = row.reason if isinstance(row, CatalogueFault) else ""
+        return BadInput(
+            f"{self.table.path.name}: more than {MAX_FAULTS:,} rows failed, the last is row {row.row}: {reason}",
+            file=str(self.table.path),
+        )
+
+    @property
+    def _columns(self) -> list[str]:
+        optional = [name for name in ("ra", "dec", UNBIASED) if name in self.table.columns]
+        votes = () if self.votes is None else self.votes.columns
+        images = () if self.images is None or self.images.column is None else (self.images.column,)
+        return list(dict.fromkeys([self.id_column, *images, *votes, *optional]))
+
+    def _subset(self, galaxies: int, seed: int) -> Collection[int]:
+        """Return the places (0-based) of the rows whose ids hash smallest."""
+        ids = (galaxy_id for batch in self.table.batches([self.id_column]) for galaxy_id in texts(batch[0]))
+        ranks = (
+            (stable_fraction(f"subset:{seed}", galaxy_id), place)
+            for place, galaxy_id in enumerate(ids)
+            if galaxy_id is not None
+        )
+        smallest = heapq.nsmallest(galaxies, ranks)
+        if galaxies < 1 or len(smallest) < galaxies:
+            raise BadInput(
+                f"{self.table.path.name}: cannot take {galaxies} galaxies of {self.n_rows} rows",
+                file=str(self.table.path),
+            )
+        return frozenset(place for _, place in smallest)
+
+    def _read(
+        self, batch: pa.RecordBatch, rows: Sequence[int], seen: set[str]
+    ) -> Iterator[CatalogueRow | CatalogueFault]:
+        faults: Faults = {}
+        galaxy_ids = self._galaxy_ids(batch, seen, faults)
+        votes = self._votes(batch, faults)
+        fractions, asked = votes.fractions, votes.asked
+        ra, dec = self._position(batch, faults)
+        unbiased = self._unbiased(batch, faults)
+        for i, (row, galaxy_id) in enumerate(zip(rows, galaxy_ids, strict=True)):
+            image = b"" if i in faults else self._image(batch, i, galaxy_id or "", faults)
+            if i in faults or galaxy_id is None:
+                field, reason = faults[i]
+                yield CatalogueFault(row=row, galaxy_id=galaxy_id, field=field, reason=reason)
+                continue
+            yield CatalogueRow(
+                row=row,
+                galaxy_id=galaxy_id,
+                ra_deg=_known(ra[i]),
+                dec_deg=_known(dec[i]),
+                image=image,
+                unbiased=unbiased[i],
+                fractions=None if np.isnan(fractions[i]).all() else fractions[i],
+                n_votes=None if np.isnan(asked[i]) else int(asked[i]),
+                consistent=not votes.inconsistent[i],
+                counts=None if votes.counts is None or not votes.counts[i].any() else votes.counts[i],
+                cumulative=None if votes.cumulative is None else votes.cumulative[i],
+            )
+
+    def _galaxy_ids(self, batch: pa.RecordBatch, seen: set[str], faults: Faults) -> list[str | None]:
+        galaxy_ids = texts(batch[self.id_column])
+        for i, galaxy_id in enumerate(galaxy_ids):
+            try:
+                name = check_galaxy_id(galaxy_id or "", where=self.id_column)
+            except BadInput as error:
+                faults[i] = (self.id_column, error.message)
+                continue
+            if name in seen:
+                faults[i] = (self.id_column, f"galaxy {name!r} was given by an earlier row")
+            seen.add(name)
+        return galaxy_ids
+
+    def _votes(self, batch: pa.RecordBatch, faults: Faults) -> VoteBlock:
+        if self.votes is None:
+            n = len(batch)
+            nothing = np.zeros(n, dtype=np.bool_)
+            return VoteBlock(fractions=np.full((n, 1), np.nan), asked=np.full(n, np.nan), inconsistent=nothing)
+        return self.votes.read(batch, faults)
+
+    def _position(self, batch: pa.RecordBatch, faults: Faults) -> tuple[FloatArray, FloatArray]:
+        if "ra" not in self.table.columns:
+            return np.full(len(batch), np.nan), np.full(len(batch), np.nan)
+        (ra, bad_ra), (dec, bad_dec) = numbers(batch["ra"]), numbers(batch["dec"])
+        add_faults(faults, bad_ra | (ra < 0) | (ra >= 360), "ra", "not within [0, 360) degrees")
+        add_faults(faults, bad_dec | (np.abs(dec) > 90), "dec", "not within [-90, 90] degrees")
+        add_faults(faults, np.isnan(ra) != np.isnan(dec), "ra", "only one of ra and dec is given")
+        return ra, dec
+
+    def _unbiased(self, batch: pa.RecordBatch, faults: Faults) -> list[bool]:
+        if UNBIASED not in self.table.columns:
+            return [True] * len(batch)
+        flags = [_FLAGS.get((text or "").strip().lower()) for text in texts(batch[UNBIASED])]
+        add_faults(faults, np.array([flag is None for flag in flags]), UNBIASED, "neither true nor false")
+        return [flag is True for flag in flags]
+
+    def _image(self, batch: pa.RecordBatch, place: int, galaxy_id: str, faults: Faults) -> bytes:
+        """Return the original bytes, if asked for; what volunteers could not be shown is added to the faults."""
+        if self.images is None:
+            return b""
+        column = self.images.column
+        try:
+            return self.images.read(None if column is None else _cell(batch[column][place]), galaxy_id)
+        except BadImage as error:
+            faults[place] = (self.images.field, error.message)
+        except UnicodeDecodeError as error:
+            faults[place] = (self.images.field, f"byte {error.start} is not UTF-8")
+        return b""
+
+
+def _cell(scalar: pa.Scalar) -> bytes | str | None:
+    """Return what a cell holds: of bytes no more than one beyond the largest image."""
+    held = scalar.as_buffer() if isinstance(scalar, pa.BinaryScalar | pa.LargeBinaryScalar) else None
+    if held is not None and held.size > MAX_IMAGE_BYTES:
+        beginning: bytes = held[: MAX_IMAGE_BYTES + 1].to_pybytes()
+        return beginning
+    value: bytes | str | None = scalar.as_py()
+    return value
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,122 @@
+"""Catalogues, their galaxies, the rows that failed, and the packed shards of their images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from sqlalchemy import Engine, func, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from alservice.catalogue.galaxies import Catalogue, CatalogueFault, Galaxy, Shard
+from alservice.catalogue.shards import list_shards, save_shard
+from alservice.errors import NotFound
+from alservice.process import Clock
+from alservice.storage import schema
+from alservice.storage.postgres import transaction
+from alservice.storage.rows import among, columns_of, insert_rows
+
+_CATALOGUES = select(*columns_of(schema.catalogues, Catalogue))
+_GALAXIES = select(*columns_of(schema.galaxies, Galaxy)).order_by(schema.galaxies.c.row)
+
+
+class SqlCatalogueStore:
+    """Catalogues in Postgres: immutable once saved."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def save(
+        self,
+        campaign_id: int,
+        *,
+        source: str,
+        digest: str,
+        votes_key: str | None,
+        galaxies: Sequence[Galaxy],
+        faults: Sequence[CatalogueFault],
+    ) -> Catalogue:
+        """Store a catalogue in one transaction; the same digest again returns the one there is."""
+        table = schema.catalogues
+        with transaction(self._engine) as connection:
+            new = connection.scalar(
+                upsert(table)
+                .values(
+                    campaign_id=campaign_id,
+                    source=source,
+                    digest=digest,
+                    n_galaxies=len(galaxies),
+                    n_failed=len(faults),
+                    votes_key=votes_key,
+                    created_at=self._clock(),
+                )
+                .on_conflict_do_nothing()
+                .returning(table.c.id)
+            )
+            if new is not None:
+                insert_rows(connection, schema.galaxies, ({"catalogue_id": new, **asdict(g)} for g in galaxies))
+                insert_rows(connection, schema.catalogue_faults, ({"catalogue_id": new, **asdict(f)} for f in faults))
+            known = table.c.campaign_id == campaign_id, table.c.digest == digest
+            return Catalogue(**connection.execute(_CATALOGUES.where(*known)).mappings().one())
+
+    def newest(self, campaign_id: int) -> Catalogue | None:
+        """Return the newest catalogue of a campaign."""
+        table = schema.catalogues
+        newest = _CATALOGUES.where(table.c.campaign_id == campaign_id).order_by(table.c.id.desc()).limit(1)
+        with transaction(self._engine) as connection:
+            row = connection.execute(newest).mappings().one_or_none()
+        return None if row is None else Catalogue(**row)
+
+    def get(self, catalogue_id: int) -> Catalogue:
+        """Return one; raises `NotFound`."""
+        with transaction(self._engine) as connection:
+            wanted = _CATALOGUES.where(schema.catalogues.c.id == catalogue_id)
+            row = connection.execute(wanted).mappings().one_or_none()
+        if row is None:
+            raise NotFound(f"there is no catalogue {catalogue_id}", catalogue=catalogue_id)
+        return Catalogue(**row)
+
+    def n_members(self, catalogue_id: int) -> int:
+        """Return how many of a catalogue's galaxies are in the evaluation stream."""
+        table = schema.galaxies
+        wanted = select(func.count()).select_from(table).where(table.c.catalogue_id == catalogue_id, table.c.evaluation)
+        with transaction(self._engine) as connection:
+            return int(connection.execute(wanted).scalar_one())
+
+    def galaxies(self, catalogue_id: int, *, first_row: int = 0, limit: int | None = None) -> Sequence[Galaxy]:
+        """Return galaxies in catalogue order, from a row on."""
+        table = schema.galaxies
+        wanted = table.c.catalogue_id == catalogue_id, table.c.row >= first_row
+        with transaction(self._engine) as connection:
+            return [Galaxy(**row) for row in connection.execute(_GALAXIES.where(*wanted).limit(limit)).mappings()]
+
+    def by_id(self, catalogue_id: int, galaxy_ids: Sequence[str]) -> Sequence[Galaxy]:
+        """Return named galaxies in catalogue order; raises `NotFound` naming the first that is absent."""
+        table = schema.galaxies
+        wanted = table.c.catalogue_id == catalogue_id, among(table.c.galaxy_id, galaxy_ids)
+        with transaction(self._engine) as connection:
+            found = [Galaxy(**row) for row in connection.execute(_GALAXIES.where(*wanted)).mappings()]
+        present = {galaxy.galaxy_id for galaxy in found}
+        absent = next((galaxy_id for galaxy_id in galaxy_ids if galaxy_id not in present), None)
+        if absent is not None:
+            raise NotFound(f"catalogue {catalogue_id} has no galaxy {absent!r}", catalogue=catalogue_id, galaxy=absent)
+        return found
+
+    def faults(self, catalogue_id: int) -> Sequence[CatalogueFault]:
+        """Return the rows that could not become galaxies."""
+        table = schema.catalogue_faults
+        wanted = select(*columns_of(table, CatalogueFault)).where(table.c.catalogue_id == catalogue_id)
+        with transaction(self._engine) as connection:
+            rows = connection.execute(wanted.order_by(table.c.row, table.c.id)).mappings()
+            return [CatalogueFault(**row) for row in rows]
+
+    def image_shards(self, catalogue_id: int, pack: str) -> Sequence[Shard]:
+        """Return the finished image shards of one packing, in order."""
+        with transaction(self._engine) as connection:
+            return list_shards(connection, schema.image_shards, catalogue_id=catalogue_id, pack=pack)
+
+    def save_image_shard(self, catalogue_id: int, pack: str, shard: Shard) -> None:
+        """List a shard once it is complete; one that is listed stays as it is."""
+        with transaction(self._engine) as connection:
+            save_shard(connection, schema.image_shards, shard, catalogue_id=catalogue_id, pack=pack)

@@ -1,0 +1,248 @@
+"""Parquet and CSV files, gzip or not, as streams of record batches: flat memory, whatever the number of rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+
+from alservice.errors import BadInput
+from alservice.files import open_regular
+from alservice.ids import ROUNDED_REMEDY, RoundedId
+from alservice.shapes import BoolArray, FloatArray
+from alservice.storage.csv import open_bytes
+from alservice.storage.parquet_pages import batch_rows, refuse_many_rows
+
+BATCH_ROWS: Final = 128
+"""Rows of Parquet in memory at once, or fewer where cells may be long: with images of at most 1000 KiB, 128 MB."""
+
+MAX_COLUMNS: Final = 10_000
+"""Ten times those of the widest published table."""
+
+_BUFFER_BYTES: Final = 1024 * 1024
+"""Bytes read ahead of one column; without it pyarrow holds a whole row group and not only its pages."""
+
+
+_FREE_BYTES: Final = 64 * 1024 * 1024
+_MOST_TIMES: Final = 200
+"""A zipped table may be so many times as long as its file, and `_FREE_BYTES` in any case: tables of votes are 3 to 30
+times as long, while a file made to fill a disk or a night is up to 1000 times."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """A file of rows with named columns.
+
+    Parameters
+    ----------
+    path
+        Where it is.
+    columns
+        Type of each column by name, in the order of the file.
+    n_rows
+        Rows, at least one.
+    stream
+        Yields the rows in order with some of the columns.
+    """
+
+    path: Path
+    columns: Mapping[str, pa.DataType]
+    n_rows: int
+    stream: Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in order, in batches of any size, with these columns."""
+        with _read_errors(self.path):
+            yield from self.stream(columns)
+
+
+def open_table(path: Path) -> Table:
+    """Return the table in a file.
+
+    Raises
+    ------
+    BadInput
+        Naming the file, if it does not exist, has an unknown ending, cannot be read, repeats a column, is empty,
+        or is a zipped one far longer than any table.
+    """
+    kinds = {".parquet": _open_parquet, ".csv": _open_csv, ".csv.gz": _open_zipped_csv}
+    kind = next((ending for ending in kinds if path.name.endswith(ending)), None)
+    if kind is None:
+        raise BadInput(f"{path.name}: a catalogue ends in {' or '.join(kinds)}", file=str(path))
+    if not path.exists():
+        raise BadInput(f"{path}: no such file", file=str(path))
+    open_regular(path).close()
+    with _read_errors(path):
+        table = kinds[kind](path)
+    if table.n_rows == 0:
+        raise BadInput(f"{path.name}: the catalogue is empty", file=str(path))
+    return table
+
+
+def require(table: Table, columns: Collection[str], holds: Callable[[pa.DataType], bool], what: str) -> None:
+    """Refuse a table that lacks one of some columns, or whose column does not hold `what`."""
+    for column in columns:
+        if column not in table.columns:
+            raise BadInput(f"{table.path.name}: column {column!r} is missing", file=str(table.path), column=column)
+    for column in columns:
+        if not holds(table.columns[column]):
+            raise BadInput(
+                f"{table.path.name}: column {column!r} must hold {what}, not {table.columns[column]}",
+                file=str(table.path),
+                column=column,
+            )
+
+
+def require_ids(table: Table, column: str) -> None:
+    """Refuse a table whose column of ids is missing, or holds neither text nor integers.
+
+    Raises
+    ------
+    RoundedId
+        The ids are floats.
+    """
+    if column in table.columns and pa.types.is_floating(table.columns[column]):
+        name = table.path.name
+        text = f"{name}: column {column!r} of ids holds floats ({table.columns[column]}), some digits may be lost"
+        raise RoundedId(f"{text}: {ROUNDED_REMEDY}", file=str(table.path), column=column)
+    require(table, [column], is_name, "text or integers")
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether a type is text, in any of its encodings."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def is_name(kind: pa.DataType) -> bool:
+    """Return whether a type can name something: text or integers; floats would change how ids are written."""
+    return is_text(kind) or bool(pa.types.is_integer(kind))
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Return whether a type is a number, or text that may hold one."""
+    return is_name(kind) or bool(pa.types.is_floating(kind))
+
+
+def is_flag(kind: pa.DataType) -> bool:
+    """Return whether a type is a boolean, or text or an integer that may stand for one."""
+    return is_name(kind) or bool(pa.types.is_boolean(kind))
+
+
+def texts(column: pa.Array) -> list[str | None]:
+    """Return a column of text, integers or booleans as text, None where it is null.
+
+    Bytes that are not UTF-8 become U+FFFD, so that the cell is the fault and not the file.
+    """
+    if pa.types.is_dictionary(column.type):
+        used = column.indices.unique().drop_null()
+        words = dict(zip(used.to_pylist(), texts(column.dictionary.take(used)), strict=True))
+        return [None if place is None else words[place] for place in column.indices.to_pylist()]
+    values = column.cast(pa.string())
+    try:
+        decoded: list[str | None] = values.to_pylist()
+    except UnicodeDecodeError:
+        cells = values.cast(pa.binary()).to_pylist()
+        decoded = [None if cell is None else cell.decode("utf-8", "replace") for cell in cells]
+    return decoded
+
+
+def numbers(column: pa.Array) -> tuple[FloatArray, BoolArray]:
+    """Return a column (N,) as float64 with NaN where null, and where its text was not a number."""
+    if not is_text(column.type):
+        values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        return values, np.zeros(len(values), dtype=np.bool_)
+    parsed = [_number(text) for text in texts(column)]
+    bad = np.array([value is None for value in parsed], dtype=np.bool_)
+    return np.array([np.nan if value is None else value for value in parsed], dtype=np.float64), bad
+
+
+def _number(text: str | None) -> float | None:
+    if text is None:
+        return float("nan")
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _open_parquet(path: Path) -> Table:
+    def stream(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        with opened() as file:
+            rows = batch_rows(path, file.metadata, columns, most=BATCH_ROWS)
+            yield from file.iter_batches(rows, columns=list(columns))
+
+    def opened() -> pq.ParquetFile:
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES)
+
+    with opened() as file:
+        columns = _unique(path, file.schema_arrow.names, file.schema_arrow.types)
+        refuse_many_rows(path, file.metadata)
+        return Table(path=path, columns=columns, n_rows=file.metadata.num_rows, stream=stream)
+
+
+def _open_zipped_csv(path: Path) -> Table:
+    """Open a CSV table in gzip, which is unzipped as it is read, after a look at how long it is."""
+    most = max(_FREE_BYTES, _MOST_TIMES * path.stat().st_size)
+    length = 0
+    with pa.input_stream(path, compression="gzip") as unzipped:
+        while chunk := unzipped.read(_BUFFER_BYTES):
+            length += len(chunk)
+            if length > most:
+                text = f"{path.name}: more than {_MOST_TIMES} times as long as its file when unzipped; no table is"
+                raise BadInput(text, file=str(path))
+    return _open_csv(path)
+
+
+def _open_csv(path: Path) -> Table:
+    """Open a table whose columns are all text; an empty cell is null. By its ending, pyarrow unzips it."""
+
+    def stream(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        parse = pc.ParseOptions(newlines_in_values=True)
+        convert = pc.ConvertOptions(
+            column_types=dict(types),
+            include_columns=list(columns),
+            strings_can_be_null=True,
+            null_values=[""],
+            check_utf8=False,  # `texts` does, cell by cell
+        )
+        with pc.open_csv(path, parse_options=parse, convert_options=convert) as reader:
+            yield from reader
+
+    with open_bytes(path) as file:
+        header = file.readline(_BUFFER_BYTES)  # before pyarrow, which takes 9 kB for each column
+    if header.count(b",") >= MAX_COLUMNS:
+        raise BadInput(
+            f"{path.name}: has {header.count(b',') + 1:,} columns, more than {MAX_COLUMNS:,}", file=str(path)
+        )
+    with pc.open_csv(path) as reader:
+        names = reader.schema.names
+    types = _unique(path, names, [pa.string()] * len(names))
+    # Read to the end: a malformed line is found before any row is used.
+    return Table(path=path, columns=types, n_rows=sum(map(len, stream(names))), stream=stream)
+
+
+def _unique(path: Path, names: Sequence[str], types: Sequence[pa.DataType]) -> Mapping[str, pa.DataType]:
+    if len(names) > MAX_COLUMNS:
+        raise BadInput(f"{path.name}: has {len(names):,} columns, more than {MAX_COLUMNS:,}", file=str(path))
+    twice = next((name for name, n in Counter(names).items() if n > 1), None)
+    if twice is not None:
+        raise BadInput(f"{path.name}: column {twice!r} is given twice", file=str(path), column=twice)
+    return dict(zip(names, types, strict=True))
+
+
+@contextmanager
+def _read_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeError) as error:
+        raise BadInput(f"{path.name} cannot be read: {error}", file=str(path)) from error

@@ -1,0 +1,213 @@
+"""Whether what a run needs is there: each part tried through its adapter, all of them told, nothing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+
+from alservice.acquisition.acquire_batch import batch_policy
+from alservice.campaigns.campaign import Campaign
+from alservice.campaigns.cycle import Cycle
+from alservice.campaigns.cycle_store import AcquisitionStore, CatalogueStore, ModelStore, SubjectLedger
+from alservice.campaigns.records import CampaignRow, Model
+from alservice.cycle.readiness import Finding, Need, RightsMissing
+from alservice.errors import AllowanceExhausted, AlserviceError, NotFound, Retriable
+from alservice.registry.load_model import LoadModel
+from alservice.science.tree import load_tree
+from alservice.subjects.one_subject import EXISTING
+from alservice.subjects.validate import ValidateCampaign
+from alservice.zooniverse import Zooniverse
+from alservice.zooniverse.accounts import Account
+
+CHECK_S = 120.0
+"""Longest wait (s) for all checks together; a part that has not answered then is told as one that does not."""
+
+Part = Callable[[], str]
+"""Tries one part: returns what was seen, or raises what is wrong."""
+
+
+def seen(part: str, check: Part) -> Finding:
+    """Return what a check saw of a part, or what is wrong with it."""
+    try:
+        message = check()
+    except AlserviceError as error:
+        return failed(part, error)
+    return Finding(part=part, ok=True, message=message)
+
+
+def failed(part: str, error: AlserviceError) -> Finding:
+    """Return a part that does not work."""
+    return Finding(
+        part=part,
+        ok=False,
+        message=error.message,
+        remedy=error.remedy,
+        code=error.code,
+        may_pass=isinstance(error, Retriable),
+    )
+
+
+Group = Callable[[], Iterable[Finding]]
+"""Checks that go one after the other, for each needs what the one before found."""
+
+
+def within(seconds: float, groups: Mapping[str, Group]) -> list[Finding]:
+    """Return what groups of checks find, side by side; a group that takes longer is told, and not waited for."""
+    found: Mapping[str, list[Finding]] = {part: [] for part in groups}
+    pool = ThreadPoolExecutor(max(len(groups), 1), thread_name_prefix="check")
+    try:
+        futures = {part: pool.submit(_collect, checks, found[part]) for part, checks in groups.items()}
+        waiting = wait(futures.values(), timeout=seconds).not_done
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    findings: list[Finding] = []
+    for part, future in futures.items():
+        findings += found[part]
+        if future in waiting:
+            findings.append(_silent(part, seconds))
+        else:
+            future.result()  # raises what is no error of a part
+    return findings
+
+
+def side_by_side(parts: Mapping[str, Part]) -> dict[str, Group]:
+    """Return parts as groups of one check each."""
+    return {part: partial(_alone, part, check) for part, check in parts.items()}
+
+
+def _alone(part: str, check: Part) -> Sequence[Finding]:
+    return [seen(part, check)]
+
+
+def _collect(checks: Group, found: list[Finding]) -> None:
+    found.extend(checks())  # one by one: what was found before a check hangs is told
+
+
+def _silent(part: str, seconds: float) -> Finding:
+    remedy = "See whether it is overloaded or cut off from this machine; the check is tried again."
+    message = f"no answer within {seconds:g} s"
+    return Finding(part=part, ok=False, message=message, remedy=remedy, code="no-answer", may_pass=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReadiness:
+    """Try what a campaign's run needs.
+
+    Parameters
+    ----------
+    machine
+        How parts are tried that belong to no campaign: disk, object store, device.
+    allowance
+        Creates that a campaign may ever send by our own count; None where only Zooniverse counts.
+    """
+
+    catalogues: CatalogueStore
+    models: ModelStore
+    acquisitions: AcquisitionStore
+    ledger: SubjectLedger
+    load: LoadModel
+    machine: Mapping[str, Part]
+    zooniverse: Callable[[Campaign], Zooniverse]
+    allowance: Callable[[Campaign], int | None]
+    seconds: float = CHECK_S
+
+    def run(self, row: CampaignRow, cycle: Cycle | None, needs: Collection[Need]) -> Sequence[Finding]:
+        """Return a finding per need, in their order; those of Zooniverse after a failed login are left out.
+
+        Parameters
+        ----------
+        cycle
+            The open one, None where the run would start one.
+        """
+        alone: dict[str, Part] = {
+            **self.machine,
+            Need.CATALOGUE: lambda: self._catalogue(row),
+            Need.CHAMPION: lambda: self._champion(row, cycle),
+        }
+        groups = side_by_side({part: check for part, check in alone.items() if part in needs})
+        if Need.LOGIN in needs:
+            groups["zooniverse"] = lambda: self._zooniverse(row, cycle, needs)
+        return within(self.seconds, groups)
+
+    def _catalogue(self, row: CampaignRow) -> str:
+        catalogue = self.catalogues.newest(row.id)
+        if catalogue is None:
+            raise NotFound(f"campaign {row.campaign.name} has no catalogue: run `alservice catalogue import`")
+        return f"{catalogue.n_galaxies:,} galaxies"
+
+    def _model(self, row: CampaignRow, cycle: Cycle | None) -> Model | None:
+        if cycle is None:
+            return self.models.champion(row.id)
+        return None if cycle.champion_id is None else self.models.get(cycle.champion_id)
+
+    def _champion(self, row: CampaignRow, cycle: Cycle | None) -> str:
+        model = self._model(row, cycle)
+        if model is None:
+            raise NotFound(f"campaign {row.campaign.name} has no champion yet")
+        self.load.run(model, load_tree(row.campaign.tree))
+        return f"weights of model {model.id} are loaded"
+
+    def _zooniverse(self, row: CampaignRow, cycle: Cycle | None, needs: Collection[Need]) -> Iterator[Finding]:
+        campaign = row.campaign
+        try:
+            sites = [(tier, self.zooniverse(tier)) for tier in campaign.by_tier().values()]
+            account = sites[0][1].account()
+        except AlserviceError as error:
+            yield failed(Need.LOGIN, error)
+            return
+        yield Finding(part=Need.LOGIN, ok=True, message=f"logged in as {account.login}")
+        if Need.ALLOWANCE in needs:
+            yield seen(Need.ALLOWANCE, lambda: self._allowance(row, cycle, account))
+        pool = campaign.zooniverse.pool_subject_set
+        if Need.POOL in needs and pool is not None:
+            yield seen(Need.POOL, lambda: f"subject set {sites[0][1].find_subject_set(pool)}")
+        for tier, site in sites:
+            if Need.RIGHTS in needs:
+                yield seen(Need.RIGHTS, partial(_rights, site, account))
+            if Need.WORKFLOW in needs:
+                yield seen(Need.WORKFLOW, partial(_workflow, tier, site))
+
+    def _allowance(self, row: CampaignRow, cycle: Cycle | None, account: Account) -> str:
+        due, own = self._due(row, cycle), self.allowance(row.campaign)
+        used = self.ledger.creates(row.id)
+        bounds = {f"the account {account.login}, which uploaded {account.uploaded:,}": account.left}
+        if own is not None:
+            bounds[f"the campaign, which created {used:,} of {own:,}"] = own - used
+        for whose, left in bounds.items():
+            if left is not None and due > left:
+                raise AllowanceExhausted(
+                    f"{due:,} uploads are due and {left:,} are left to {whose}", due=due, left=left
+                )
+        least = min((left for left in bounds.values() if left is not None), default=None)
+        return f"{due:,} uploads are due at most, {'any number' if least is None else f'{least:,}'} left"
+
+    def _due(self, row: CampaignRow, cycle: Cycle | None) -> int:
+        """Return how many subjects the cycle has yet to create: of its batch, or of the largest it may draw."""
+        acquired = None if cycle is None else self.acquisitions.get(cycle.id)
+        if acquired is not None:
+            there = {s.galaxy_id for s in self.ledger.of_campaign(row.id) if s.state in EXISTING}
+            return len({galaxy.galaxy_id for galaxy in acquired} - there)
+        policy = batch_policy(row.campaign.acquisition, first=self._model(row, cycle) is None)
+        catalogue = self.catalogues.newest(row.id)
+        if catalogue is None:
+            return policy.requested
+        members = self.catalogues.n_members(catalogue.id)
+        wanted = policy.requested - policy.evaluation + min(policy.evaluation, members)
+        return min(wanted, catalogue.n_galaxies)
+
+
+def _rights(site: Zooniverse, account: Account) -> str:
+    rights = site.rights(account.user_id)
+    missing = rights.missing(account.login)
+    if missing:
+        raise RightsMissing("; ".join(missing.values()), project=rights.project_id, workflow=rights.workflow_id)
+    return f"{', '.join(sorted(rights.roles))} of project {rights.project_id}, whose workflow {rights.workflow_id} is"
+
+
+def _workflow(campaign: Campaign, site: Zooniverse) -> str:
+    found = ValidateCampaign(zooniverse=site).look(campaign, load_tree(campaign.tree))
+    if found is None:
+        return f"workflow {campaign.zooniverse.workflow_id} is empty: publishing gives it the tree's questions"
+    return f"version {found.version} asks the tree's {len(found.columns)} questions"

@@ -1,0 +1,1 @@
+"""Learning: snapshot, training, evaluation, drift, bias and the gate."""

@@ -1,0 +1,219 @@
+"""Tallies -> frozen training set -> candidate model, registered with its lineage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from alservice.campaigns.campaign import Campaign
+from alservice.campaigns.cycle import Cycle
+from alservice.campaigns.cycle_store import CatalogueStore, ModelStore, SnapshotStore
+from alservice.campaigns.records import CampaignRow, Model, TrainingSnapshot
+from alservice.catalogue.gather_images import GatherImages
+from alservice.catalogue.pack_images import pack_name
+from alservice.errors import BadVotes, NotFound
+from alservice.ids import seed_of
+from alservice.learning.keep_checkpoints import KeepCheckpoints, due_every
+from alservice.network.architectures import NetworkConfig
+from alservice.network.config import FitConfig, decay_of
+from alservice.network.device import precision_name
+from alservice.network.files import ModelCard, to_bytes
+from alservice.network.training import fit, origin_of, run_digest
+from alservice.process import Clock, Progress
+from alservice.registry.load_model import LoadModel
+from alservice.science.training_sets import TallySet
+from alservice.science.tree import Tree, load_tree
+from alservice.science.votes import inconsistent
+from alservice.storage import ArrayCodec, ObjectStore
+from alservice.votes.counting import reducer_version
+from alservice.votes.reductions_ports import TallySource
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotTallies:
+    """Freeze the tallies when collecting ends: a vote that comes later counts for the next cycle."""
+
+    votes: Callable[[Campaign], TallySource]
+    snapshots: SnapshotStore
+    objects: ObjectStore
+    arrays: ArrayCodec
+
+    def run(self, campaign: CampaignRow, cycle: Cycle) -> TrainingSnapshot:
+        """Return the cycle's snapshot, made now if it has none yet."""
+        existing = self.snapshots.of_cycle(cycle.id)
+        if existing is not None:
+            return existing
+        tree = load_tree(campaign.campaign.tree)
+        tallies = self.votes(campaign.campaign).tallies(campaign.id, tree.n_answers)
+        data = self.arrays.encode_counts(tallies.galaxy_ids, tallies.counts, tree.columns)
+        stored = self.objects.put(data, kind="tallies", suffix=".parquet")
+        return self.snapshots.save(
+            cycle,
+            key=stored.key,
+            tallies=tallies,
+            reducer=reducer_version(campaign.campaign, tree),
+            n_inconsistent=int(inconsistent(tree, tallies.counts).any(axis=-1).sum()),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadSnapshot:
+    """Bring a cycle's frozen tallies back."""
+
+    snapshots: SnapshotStore
+    objects: ObjectStore
+    arrays: ArrayCodec
+
+    def run(self, cycle: Cycle, tree: Tree) -> TallySet:
+        """Return the tallies that the cycle trains on and is judged with.
+
+        Raises
+        ------
+        NotFound
+            The cycle has not ended collecting.
+        BadVotes
+            The snapshot follows another tree.
+        """
+        snapshot = self.snapshots.of_cycle(cycle.id)
+        if snapshot is None:
+            raise NotFound(f"cycle {cycle.number} has no tally snapshot yet", cycle=cycle.number)
+        ids, counts, columns = self.arrays.decode_counts(self.objects.get(snapshot.key))
+        if columns != tree.columns or counts.dtype.kind != "i":
+            raise BadVotes(f"the tally snapshot of cycle {cycle.number} does not hold votes on tree {tree.name}")
+        return TallySet(galaxy_ids=ids, counts=counts.astype(np.int64))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainCandidate:
+    """Train on every voted galaxy outside the evaluation stream."""
+
+    catalogues: CatalogueStore
+    models: ModelStore
+    snapshots: SnapshotStore
+    objects: ObjectStore
+    arrays: ArrayCodec
+    device: str
+    code_revision: str
+    progress: Progress
+    clock: Clock
+    checkpoint_every: timedelta = timedelta(minutes=1)
+
+    def run(self, campaign: CampaignRow, cycle: Cycle) -> Model:
+        """Return the cycle's candidate, trained now unless it is registered already.
+
+        Same snapshot, seed, code and thread count give the same bytes, also when training was killed on the way: it
+        goes on from its newest checkpoint.
+
+        Raises
+        ------
+        BadVotes
+            No galaxy outside the evaluation stream has a vote.
+        """
+        if cycle.candidate_id is not None:
+            return self.models.get(cycle.candidate_id)
+        tree = load_tree(campaign.campaign.tree)
+        snapshot = self.snapshots.of_cycle(cycle.id)
+        tallies = self._training_set(cycle, tree)
+        if snapshot is None or not tallies.galaxy_ids:
+            raise BadVotes(f"cycle {cycle.number} has no voted galaxy to train on", cycle=cycle.number)
+        checkpoints = KeepCheckpoints(objects=self.objects, run=f"{campaign.campaign.name}-{cycle.number}")
+        card, data = self._fit(campaign, cycle, tree, tallies, snapshot, checkpoints)
+        stored = self.objects.put(data, kind="models", suffix=".safetensors")
+        model = self.models.save(
+            cycle, key=stored.key, digest=stored.digest, snapshot_id=snapshot.id, card=card.document()
+        )
+        checkpoints.forget()
+        return model
+
+    def _training_set(self, cycle: Cycle, tree: Tree) -> TallySet:
+        read = ReadSnapshot(snapshots=self.snapshots, objects=self.objects, arrays=self.arrays)
+        tallies = read.run(cycle, tree)
+        galaxies = self.catalogues.by_id(cycle.catalogue_id, tallies.galaxy_ids)
+        return tallies.only([not galaxy.evaluation for galaxy in galaxies])
+
+    def _fit(
+        self,
+        campaign: CampaignRow,
+        cycle: Cycle,
+        tree: Tree,
+        tallies: TallySet,
+        snapshot: TrainingSnapshot,
+        checkpoints: KeepCheckpoints,
+    ) -> tuple[ModelCard, bytes]:
+        decisions = campaign.campaign
+        shards = self.catalogues.image_shards(cycle.catalogue_id, pack_name(decisions.images))
+        gather = GatherImages(objects=self.objects, arrays=self.arrays)
+        images = gather.all(shards, tallies.galaxy_ids)
+        config = FitConfig(
+            network=NetworkConfig.of(
+                decisions.training.network,
+                channels=decisions.images.channels,
+                image_px=decisions.images.size_px,
+                field=decisions.images.field,
+            ),
+            steps=decisions.training.steps,
+            weight_decay=decay_of(decisions.training.steps),
+            batch=decisions.training.batch_galaxies,
+            threads=decisions.training.threads,
+            precision=precision_name("auto", self.device),
+            seed=seed_of(decisions.seed, "training", cycle.number),
+        )
+        parent = self._parent(campaign, cycle)
+        self.progress.start(f"train on {len(images)} galaxies", config.steps)
+        initial = None if parent is None else self._weights(parent, tree)
+        checkpoint = self._resumable(checkpoints, run_digest(images, tallies.counts, tree, config, initial))
+        result = fit(
+            images,
+            tallies.counts,
+            tree,
+            config,
+            device=self.device,
+            progress=self._say,
+            initial=initial,
+            checkpoint=checkpoint,
+            on_checkpoint=checkpoints.keep,
+            is_due=due_every(self.checkpoint_every, self.clock),
+        )
+        self.progress.finish()
+        card = ModelCard.of(
+            tallies,
+            config,
+            tree,
+            network=config.network,
+            code_revision=self.code_revision,
+            history=result.history,
+            reducer=snapshot.reducer,
+            n_inconsistent=snapshot.n_inconsistent,
+            parent=None if parent is None else parent.digest,
+        )
+        return card, to_bytes(result.state, card)
+
+    def _parent(self, campaign: CampaignRow, cycle: Cycle) -> Model | None:
+        """Return the champion to start from, when the campaign's policy is a warm start."""
+        if not campaign.campaign.training.warm_start or cycle.champion_id is None:
+            return None
+        return self.models.get(cycle.champion_id)
+
+    def _weights(self, parent: Model, tree: Tree) -> Mapping[str, Any]:
+        network, _ = LoadModel(objects=self.objects).run(parent, tree)
+        return network.state_dict()
+
+    def _resumable(self, checkpoints: KeepCheckpoints, run: str) -> bytes | None:
+        """Return the newest checkpoint of this very run; one of other votes, seed or settings is of no use and goes."""
+        checkpoint = checkpoints.newest()
+        if checkpoint is None:
+            return None
+        step, digest = origin_of(checkpoint)
+        if digest != run:
+            checkpoints.forget()
+            return None
+        self.progress.advance(step)
+        return checkpoint
+
+    def _say(self, loss: float) -> None:
+        self.progress.advance()
+        self.progress.note(f"NLL {loss:.2f} nats per galaxy")

@@ -1,0 +1,132 @@
+"""What this process's calls to the world cost: counted here, and added to the database's totals at the end.
+
+Workers live for one run, so nobody could scrape them. Their counts go where the rest of a campaign's state is, and
+the service shows the totals (deploy/decisions/0013-metrics-from-the-database.md).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from alservice.errors import AlserviceError
+from alservice.objects import StoredObject
+from alservice.storage import ObjectStore
+
+OK = "ok"
+"""Outcome of a call that returned; any other is an error's code, or ``error`` for one that has none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallKey:
+    """Which calls are counted together: few, whatever a run does."""
+
+    adapter: str
+    call: str
+    outcome: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallCount:
+    """How many calls, and how many seconds they took together."""
+
+    calls: int
+    seconds: float
+
+    def plus(self, other: CallCount) -> CallCount:
+        """Return both together."""
+        return CallCount(calls=self.calls + other.calls, seconds=self.seconds + other.seconds)
+
+
+class Meter:
+    """Counts of one process, since they were last taken; safe from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[CallKey, CallCount] = {}
+
+    @contextmanager
+    def measured(
+        self, adapter: str, call: str, *, faults: tuple[type[BaseException], ...] = (BaseException,)
+    ) -> Iterator[None]:
+        """Count one call with its outcome and its time.
+
+        Parameters
+        ----------
+        faults
+            Errors that are the adapter's; others, such as a refused transition within a transaction, count as ok.
+        """
+        began = time.perf_counter()
+        outcome = OK
+        try:
+            yield
+        except faults as error:
+            outcome = error.code if isinstance(error, AlserviceError) else "error"
+            raise
+        finally:
+            seconds = time.perf_counter() - began
+            self.add({CallKey(adapter=adapter, call=call, outcome=outcome): CallCount(calls=1, seconds=seconds)})
+
+    def add(self, counts: Mapping[CallKey, CallCount]) -> None:
+        """Add counts, such as those that could not be written."""
+        with self._lock:
+            for key, count in counts.items():
+                known = self._counts.get(key)
+                self._counts[key] = count if known is None else known.plus(count)
+
+    def take(self) -> Mapping[CallKey, CallCount]:
+        """Return what was counted, and begin anew."""
+        with self._lock:
+            counts, self._counts = self._counts, {}
+        return counts
+
+
+METER = Meter()
+"""The meter of this process."""
+
+measured = METER.measured
+
+
+class MeasuredObjects:
+    """An object store whose reads and writes are counted."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+
+    def put(self, data: bytes, *, kind: str, suffix: str) -> StoredObject:
+        """Store bytes."""
+        with measured("objects", "put"):
+            return self._objects.put(data, kind=kind, suffix=suffix)
+
+    def put_file(self, path: Path, *, kind: str, suffix: str) -> StoredObject:
+        """Store a file."""
+        with measured("objects", "put"):
+            return self._objects.put_file(path, kind=kind, suffix=suffix)
+
+    def get(self, key: str) -> bytes:
+        """Return the bytes."""
+        with measured("objects", "get"):
+            return self._objects.get(key)
+
+    def exists(self, key: str) -> bool:
+        """Return whether the key is published."""
+        with measured("objects", "exists"):
+            return self._objects.exists(key)
+
+    def delete(self, key: str) -> None:
+        """Remove the key."""
+        with measured("objects", "delete"):
+            self._objects.delete(key)
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Yield published keys; a listing takes as long as its reader, so it is not counted."""
+        return self._objects.keys(prefix)
+
+    def check(self) -> None:
+        """Write, read back and delete a probe."""
+        with measured("objects", "check"):
+            self._objects.check()

@@ -1,0 +1,3 @@
+"""alservice.network."""
+
+from __future__ import annotations

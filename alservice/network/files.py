@@ -1,0 +1,140 @@
+"""Weights and their lineage as bytes: safetensors with the card in its header; never pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from torch import Tensor
+
+from alservice.checks import MAX_ID
+from alservice.errors import BadConfig, BadInput
+from alservice.network.architectures import NetworkConfig
+from alservice.network.config import FitConfig
+from alservice.network.tensors import tensors_from_bytes, tensors_to_bytes
+from alservice.science.training_sets import TallySet
+from alservice.science.tree import Tree
+
+_NUMBERS: Final = ("n_galaxies", "n_votes", "seed", "n_inconsistent")
+_TEXTS: Final = ("tree", "tree_hash", "data_digest", "code_revision", "reducer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """Where a model comes from; with the data behind `data_digest`, enough to train it again.
+
+    Parameters
+    ----------
+    training
+        The training configuration as a document, seed and threads included.
+    tree, tree_hash
+        Name of the question tree, and the label-schema version its A columns follow.
+    data_digest
+        Digest of the tallies it was trained on.
+    n_galaxies, n_votes
+        Size of that training set.
+    code_revision
+        Code that trained it.
+    history
+        Training curve: step, loss on the training batches and on the hold-out (nats per galaxy).
+    reducer
+        Version of code and rules that made the tallies; empty in models of releases that did not record it.
+    n_inconsistent
+        Galaxies of the snapshot whose votes no walks through the tree give.
+    parent
+        Digest of the model that training started from; None for a cold start.
+    """
+
+    network: NetworkConfig
+    training: Mapping[str, Any]
+    tree: str
+    tree_hash: str
+    data_digest: str
+    n_galaxies: int
+    n_votes: int
+    seed: int
+    code_revision: str
+    history: Sequence[Mapping[str, float]]
+    reducer: str = ""
+    n_inconsistent: int = 0
+    parent: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        tallies: TallySet,
+        config: FitConfig,
+        tree: Tree,
+        *,
+        network: NetworkConfig,
+        code_revision: str,
+        history: Sequence[Mapping[str, float]],
+        reducer: str = "",
+        n_inconsistent: int = 0,
+        parent: str | None = None,
+    ) -> ModelCard:
+        """Return the card of a model that a configuration made of tallies; `network` is what it became."""
+        return cls(
+            network=network,
+            training=config.document(),
+            tree=tree.name,
+            tree_hash=tree.hash,
+            data_digest=tallies.digest,
+            n_galaxies=len(tallies.galaxy_ids),
+            n_votes=tallies.n_votes,
+            seed=config.seed,
+            code_revision=code_revision,
+            history=history,
+            reducer=reducer,
+            n_inconsistent=n_inconsistent,
+            parent=parent,
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return the card as a JSON document."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> ModelCard:
+        """Return the card that `document` was made from; raises `BadInput` for a document of another kind."""
+        try:
+            card = cls(**{**document, "network": NetworkConfig(**document["network"])})
+        except (KeyError, TypeError, BadConfig) as error:
+            said = error.message if isinstance(error, BadConfig) else error
+            raise BadInput(f"not a model card of this release: {said}") from error
+        for name in _NUMBERS:
+            value = getattr(card, name)
+            if type(value) is not int or abs(value) > MAX_ID:
+                raise BadInput(f"not a model card of this release: {name} is no whole number of 63 bits")
+        for name in _TEXTS:
+            if not isinstance(getattr(card, name), str):
+                raise BadInput(f"not a model card of this release: {name} is no text")
+        return card
+
+
+def to_bytes(state: Mapping[str, Tensor], card: ModelCard) -> bytes:
+    """Return weights and card as safetensors; equal weights and cards give equal bytes."""
+    return tensors_to_bytes(state, card.document())
+
+
+def from_bytes(data: bytes, *, tree: Tree) -> tuple[dict[str, Tensor], ModelCard]:
+    """Return the weights and the card.
+
+    Raises
+    ------
+    BadInput
+        The bytes are no model of ours, or it was trained on another tree.
+    DigestMismatch
+        They were one, and have been damaged.
+    """
+    state, document = tensors_from_bytes(data, what="a model")
+    card = ModelCard.from_document(document)
+    if card.tree_hash != tree.hash:
+        raise BadInput(
+            f"the model was trained on tree {card.tree} ({card.tree_hash[:12]}), not on {tree.name} ({tree.hash[:12]})",
+            model_tree=card.tree_hash,
+            tree=tree.hash,
+        )
+    return state, card

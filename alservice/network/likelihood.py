@@ -1,0 +1,216 @@
+"""How likely the votes are: Dirichlet-multinomial per question, and binomial on one answer.
+
+All questions of the tree are scored in one pass, value and slope together. What cancels between answers and total is
+float64, because differences of a few nats between values of thousands are lost in float32. Sums over the answers of a
+question have one order of additions: on a GPU they are products with the 0/1 membership matrix (A, Q), since scatter
+operations do not promise it there.
+
+Sources: Walmsley 2020 (MNRAS 491, 1554) eq. 1-6 for the binomial; Walmsley 2022 (MNRAS 509, 3966) for a
+Dirichlet-multinomial per question. There concentrations are capped at 1..101; here they are a mean and a precision
+without a cap, so that a unanimous vote and a split that is wider than uniform can both be expressed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from alservice.errors import BadVotes, NumericalFault
+from alservice.network.log_gamma import LogFactorials, log_rising
+from alservice.science.tree import Tree
+
+
+def concentrations_from(
+    logits: Tensor, log_precision: Tensor, tree: Tree, *, temperature: Tensor | None = None
+) -> Tensor:
+    """Return Dirichlet concentrations: per question, precision times softmax of the logits.
+
+    Parameters
+    ----------
+    logits
+        (..., A) in tree order; only differences within a question matter.
+    log_precision
+        (..., Q) natural logarithm of the precision, the sum of a question's concentrations.
+    temperature
+        (Q,) factor tau on the precision of each question; it leaves the means alone.
+
+    Returns
+    -------
+    Tensor
+        (..., A), strictly positive. There is no cap: what float32 cannot hold raises in the likelihood.
+    """
+    member = _membership(tree, logits)
+    question = torch.tensor(tree.question_of_answer, device=logits.device)
+    peak = torch.full_like(log_precision, -math.inf)
+    # The shift only keeps exp() in range: the result does not depend on it, so it carries no gradient.
+    peak = peak.scatter_reduce(-1, question.expand(logits.shape), logits.detach(), "amax")
+    shifted = logits - peak @ member.T
+    scale = log_precision - torch.log(torch.exp(shifted) @ member)
+    if temperature is not None:
+        scale = scale + torch.log(temperature)
+    # The smallest normal float32 keeps lgamma finite where softmax underflows; it moves nothing above 1e-31.
+    return torch.exp(shifted + scale @ member.T) + torch.finfo(torch.float32).tiny
+
+
+def dirichlet_multinomial_nll(concentrations: Tensor, counts: Tensor, tree: Tree) -> Tensor:
+    """Return the negative log-likelihood of every question's votes.
+
+    Parameters
+    ----------
+    concentrations
+        (..., A) positive, in tree order; float32 or float64.
+    counts
+        (..., A) votes, not negative, whole or not; broadcast against the concentrations.
+
+    Returns
+    -------
+    Tensor
+        (..., Q) nats, multinomial coefficient included, exactly 0 where nothing was asked; the dtype of the
+        concentrations.
+
+    Raises
+    ------
+    NumericalFault
+        If a value is not finite, a concentration not positive, or a count negative.
+    BadVotes
+        If the last axis is not the tree's A answers.
+    """
+    _check(concentrations, counts, tree)
+    return cast("Tensor", _apply(concentrations, counts, tree))
+
+
+def mixture_nll(concentrations: Tensor, counts: Tensor, tree: Tree) -> Tensor:
+    """Return the negative log-likelihood of votes under the mean over posterior draws.
+
+    Parameters
+    ----------
+    concentrations
+        (B, T, A) draws.
+    counts
+        (B, A) votes.
+
+    Returns
+    -------
+    Tensor
+        (B, Q) nats: -ln (1/T) sum_t p_t(votes of the question). Walmsley 2020 eq. 10.
+    """
+    nll = dirichlet_multinomial_nll(concentrations, counts.unsqueeze(1), tree)
+    return math.log(concentrations.shape[1]) - torch.logsumexp(-nll, dim=1)
+
+
+def binomial_nll(logits: Tensor, k: Tensor, n: Tensor) -> Tensor:
+    """Return the negative log-likelihood of k votes for one answer out of n, Walmsley 2020 eq. 1-6.
+
+    Parameters
+    ----------
+    logits
+        (B,) log-odds of the answer: ln rho / (1 - rho). For a softmax over the answer and the rest this is the
+        difference of its two inputs, and it keeps rho = 0 and rho = 1 within reach.
+    k, n
+        (B,) votes for the answer, and all votes on its question; whole or not, 0 <= k <= n.
+
+    Returns
+    -------
+    Tensor
+        (B,) nats. The binomial coefficient is included (the paper drops it: it does not depend on rho).
+
+    Raises
+    ------
+    NumericalFault
+        If a value is not finite or k is outside 0..n.
+    """
+    z, k64, n64 = logits.double(), k.double(), n.double()
+    if not bool(torch.isfinite(z).all() & torch.isfinite(n64).all() & ((k64 >= 0) & (k64 <= n64)).all()):
+        raise NumericalFault("binomial likelihood: log-odds must be finite and 0 <= k <= n")
+    softplus = torch.nn.functional.softplus
+    coefficient = torch.lgamma(n64 + 1) - torch.lgamma(k64 + 1) - torch.lgamma(n64 - k64 + 1)
+    return (k64 * softplus(-z) + (n64 - k64) * softplus(z) - coefficient).to(logits.dtype)
+
+
+class _DirichletMultinomial(torch.autograd.Function):
+    """Value and slope in one go: left to autograd, every log-gamma would cost a digamma and a graph of its own.
+
+    Inside, arrays stand on end, (A, R) for the R rows of a batch, so that what happens to an answer or to a question
+    happens to a stretch of memory; answers and, below them, the totals of questions are one array (A + Q, R).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, concentrations: Tensor, counts: Tensor, tree: Tree) -> Tensor:
+        """Return (..., Q) nats, and keep the derivative by the concentrations."""
+        shape = np.broadcast_shapes(concentrations.shape, counts.shape)
+        alpha, k = concentrations.expand(shape), counts.expand(shape)
+        question = torch.tensor(tree.question_of_answer, device=alpha.device)
+        a, n = (_with_totals(x.reshape(-1, tree.n_answers).T, question, tree.n_questions) for x in (alpha, k))
+        dtype = torch.float64 if alpha.dtype == torch.float64 else torch.float32
+        value, slope = log_rising(a, n, dtype=dtype, slope=ctx.needs_input_grad[0])
+        value.sub_(LogFactorials(counts).of(n))
+        nll = _add_answers(value[tree.n_answers :], question, value[: tree.n_answers].neg_())
+        if ctx.needs_input_grad[0]:
+            ctx.question, ctx.shape = question, concentrations.shape
+            of_totals = slope[tree.n_answers :].index_select(0, question)
+            ctx.save_for_backward(of_totals.sub_(slope[: tree.n_answers]))
+        return nll.to(concentrations.dtype).T.reshape(*alpha.shape[:-1], tree.n_questions)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient by the concentrations; counts are data and have none."""
+        (slope,) = ctx.saved_tensors
+        of_questions = gradient.reshape(-1, gradient.shape[-1]).T
+        of_answers = of_questions.index_select(0, ctx.question).mul_(slope).T
+        return of_answers.reshape(*gradient.shape[:-1], -1).sum_to_size(ctx.shape), None, None
+
+
+_apply: Callable[..., Any] = _DirichletMultinomial.apply
+
+
+def _with_totals(values: Tensor, question: Tensor, n_questions: int) -> Tensor:
+    """Return values (A, R) and below them their sums over the answers of each question: float64 (A + Q, R)."""
+    n_answers, rows = values.shape
+    both = torch.zeros(n_answers + n_questions, rows, dtype=torch.float64, device=values.device)
+    both[:n_answers] = values
+    both[n_answers:] = _add_answers(both[n_answers:], question, both[:n_answers])
+    return both
+
+
+def _add_answers(totals: Tensor, question: Tensor, values: Tensor) -> Tensor:
+    """Return totals (Q, R) plus the sums of values (A, R) over the answers of each question."""
+    if not values.is_cuda:
+        return totals.index_add_(0, question, values)
+    member = torch.nn.functional.one_hot(question, len(totals)).to(values.dtype)
+    return totals + member.T @ values
+
+
+def _membership(tree: Tree, like: Tensor) -> Tensor:
+    """Return the matrix (A, Q) that is 1 where an answer belongs to a question, on the device and dtype of another."""
+    matrix = np.eye(tree.n_questions)[tree.question_of_answer]
+    return torch.as_tensor(matrix, dtype=like.dtype, device=like.device)
+
+
+def _check(concentrations: Tensor, counts: Tensor, tree: Tree) -> None:
+    for name, values in (("concentrations", concentrations), ("counts", counts)):
+        if values.shape[-1:] != (tree.n_answers,):
+            raise BadVotes(
+                f"{name} {tuple(values.shape)} do not end in the {tree.n_answers} answers of tree {tree.name!r}",
+                tree=tree.name,
+            )
+    low, high = _range(concentrations)
+    if not (low > 0 and high < math.inf):
+        raise NumericalFault("Dirichlet-multinomial likelihood: concentrations must be finite and positive")
+    low, high = _range(counts)
+    if not (low >= 0 and high < math.inf):
+        raise NumericalFault("Dirichlet-multinomial likelihood: counts must be finite and not negative")
+
+
+def _range(values: Tensor) -> tuple[float, float]:
+    """Return the smallest and largest value, NaN if any is; of none, a number that is fine."""
+    if not values.numel():
+        return 1.0, 1.0
+    low, high = torch.aminmax(values.detach())
+    return low.item(), high.item()

@@ -1,0 +1,1 @@
+"""Offline use: train, predict and evaluate on files alone."""

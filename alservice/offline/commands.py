@@ -1,0 +1,300 @@
+"""Training, predicting and judging on files alone: no campaign, no database, no Zooniverse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from alservice.app.context import process_progress, utc_now
+from alservice.campaigns.campaign import EvaluationPolicy
+from alservice.catalogue.catalogue_files import open_catalogue
+from alservice.catalogue.files import CatalogueFile
+from alservice.catalogue.galaxies import CatalogueFault, evaluation_fraction
+from alservice.errors import BadConfig, BadInput, BadVotes
+from alservice.files import sha256_of_file
+from alservice.ids import digest_of_bytes
+from alservice.learning.keep_checkpoints import due_every
+from alservice.network.config import FitConfig
+from alservice.network.device import resolve_device
+from alservice.offline.evaluation import JudgedPredictions, judge_predictions
+from alservice.offline.galaxies import ReadGalaxies, VotedGalaxies
+from alservice.offline.model_files import MODEL, load_models
+from alservice.offline.predict_rows import PredictRows
+from alservice.offline.prediction import fault_sheet, faults_path, open_shards, read_predictions, tree_of_predictions
+from alservice.offline.training import TrainAlone, judge, revive
+from alservice.process import Progress
+from alservice.revision import code_revision
+from alservice.science.scorecard import Scorecard
+from alservice.science.scorecard_table import scorecard_tables
+from alservice.science.tree import Tree, load_tree
+from alservice.settings import load_settings
+from alservice.storage import images
+from alservice.storage import plots as figures
+from alservice.storage.run_folder import RunFolder, cannot_write, claim_folder, write_whole
+
+EVALUATION_SEED: Final = 0
+"""Seed of the evaluation stream: not that of training, so that all runs are judged on the same galaxies."""
+
+DRAWS: Final = 30
+"""Posterior draws unless told otherwise, as in the papers."""
+
+_CARD, _CHECKPOINT, _FAULTS = "card.json", "checkpoint.safetensors", "faults.csv"
+
+_CHECKPOINT_EVERY: Final = timedelta(minutes=1)
+"""Training that a kill can cost; looks at the hold-out, which are checkpoints too, can be further apart."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trained:
+    """What a training folder holds: the card as it was written, and how many rows failed."""
+
+    folder: Path
+    card: dict[str, Any]
+    faults: tuple[CatalogueFault, ...]
+    was_there: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Predicted:
+    """What a prediction left: requested = done + failed."""
+
+    out: Path
+    faults: Path
+    n_done: int
+    n_failed: int
+
+
+def train_on_file(
+    data: Path,
+    out: Path,
+    *,
+    tree: Tree,
+    config: Callable[[int], FitConfig],
+    galaxies: int | None,
+    device: str,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train on every voted galaxy of a file outside its evaluation stream, and judge the model on the stream.
+
+    Parameters
+    ----------
+    out
+        Folder of the model; the same call goes on with what an earlier one left there.
+    config
+        The training configuration for a number of rows.
+    galaxies
+        Use so many rows of the file: those whose ids hash smallest.
+
+    Raises
+    ------
+    BadInput, BadVotes, BadConfig, BadTree
+        The file, a column, the network or the device is wrong; or no galaxy is left to train on.
+    Conflict
+        The folder holds another run.
+    """
+    progress = progress or process_progress()
+    resolved = resolve_device(device)
+    source = _with_votes(open_catalogue(data, tree, roots=load_settings().image_folders), tree)
+    n_rows = source.n_rows if galaxies is None else galaxies
+    fit_config = config(n_rows)
+    asked = {
+        "command": "train",
+        "data": sha256_of_file(data),
+        "galaxies": galaxies,
+        "tree": tree.hash,
+        "training": fit_config.document(),
+    }
+    with claim_folder(out, asked) as folder:
+        finished = folder.read(_CARD)
+        if finished is not None:
+            return Trained(folder=out, card=json.loads(finished), faults=(), was_there=True)
+        read = reader(
+            source, tree, size_px=fit_config.network.image_px, channels=fit_config.network.channels, progress=progress
+        )
+        voted, faults = read.run(source.rows(galaxies, EVALUATION_SEED), total=n_rows)
+        folder.write(_FAULTS, fault_sheet((f.row, f.galaxy_id, f.field, f.reason) for f in faults))
+        card = _train(folder, voted, tree, fit_config, resolved, progress)
+        return Trained(folder=out, card=card, faults=faults, was_there=False)
+
+
+def reader(
+    source: CatalogueFile, tree: Tree, *, size_px: int | None, channels: int, progress: Progress
+) -> ReadGalaxies:
+    """Return a reader of a file's galaxies that knows the members of its evaluation stream."""
+    return ReadGalaxies(
+        tree=tree,
+        codec=images,
+        progress=progress,
+        size_px=size_px,
+        channels=3 if channels == 3 else 1,
+        evaluation_fraction=evaluation_fraction(
+            source.unbiased_ids(), seed=EVALUATION_SEED, otherwise=EvaluationPolicy().fraction
+        ),
+        evaluation_seed=EVALUATION_SEED,
+    )
+
+
+def predict_file(
+    models: Sequence[Path],
+    data: Path,
+    out: Path,
+    *,
+    draws: int,
+    keep_draws: bool,
+    device: str,
+    galaxies: int | None = None,
+    progress: Progress | None = None,
+) -> Predicted:
+    """Predict every galaxy of a file into a table; the same call goes on with what an earlier one left.
+
+    Parameters
+    ----------
+    models
+        Training folders, ensembles or files of weights: of several networks each gives its share of the draws.
+
+    Raises
+    ------
+    NotFound, BadInput, DigestMismatch
+        A model or the data is not there, is none, or is damaged.
+    BadConfig
+        The models cannot predict together, or are more than draws.
+    Conflict
+        Another prediction to the same file was left unfinished.
+    """
+    if keep_draws and out.suffix != ".parquet":
+        raise BadInput(f"{out}: draws are lists, which only .parquet holds", path=str(out))
+    networks, digest = load_models(models, device=device)
+    if len(networks) > draws:
+        raise BadConfig(f"{len(networks)} networks need a draw each, not {draws} in all", draws=draws)
+    tree = networks[0].tree
+    source = open_catalogue(data, tree, roots=load_settings().image_folders, with_votes=False)
+    asked = {
+        "command": "predict",
+        "model": digest,
+        "data": sha256_of_file(data),
+        "galaxies": galaxies,
+        "draws": draws,
+        "keep_draws": keep_draws,
+    }
+    service = PredictRows(
+        networks=networks,
+        model=digest,
+        codec=images,
+        device=str(networks[0].temperature.device),
+        draws=draws,
+        keep_draws=keep_draws,
+        progress=progress or process_progress(),
+    )
+    with open_shards(out, tree, asked) as shards:
+        rows = source.rows(galaxies, EVALUATION_SEED)
+        n_shards, done, failed = service.run(rows, shards, total=source.n_rows if galaxies is None else galaxies)
+        shards.join(out, n_shards)
+    return Predicted(out=out, faults=faults_path(out), n_done=done, n_failed=failed)
+
+
+def evaluate_file(
+    predictions: Path,
+    votes: Path,
+    *,
+    tree_name: str | None,
+    members_only: bool,
+    seed: int,
+    out: Path | None,
+    progress: Progress | None = None,
+) -> JudgedPredictions:
+    """Judge a table of predictions by a file of votes; with a folder, write figures and plots there.
+
+    Parameters
+    ----------
+    members_only
+        Judge the evaluation stream of the file of votes, not the galaxies that `train_on_file` trains on.
+
+    Raises
+    ------
+    BadInput, BadVotes, BadTree
+        A file, a column or a row is wrong, or no galaxy is in both files.
+    """
+    tree = tree_of_predictions(predictions) if tree_name is None else load_tree(tree_name)
+    table = read_predictions(predictions, tree)
+    source = open_catalogue(votes, tree, with_images=False)
+    if source.votes is None:
+        raise BadVotes(
+            f"{votes.name}: no votes: neither 'Class1.1' .. 'Class11.6' nor columns like {tree.columns[0]!r}"
+        )
+    read = reader(source, tree, size_px=None, channels=1, progress=progress or process_progress())
+    voted, faults = read.run(source.rows(), total=source.n_rows)
+    if members_only:
+        voted = voted.only(voted.evaluation)
+    judged = judge_predictions(tree, table, voted, seed=seed)
+    if out is not None:
+        _write_evaluation(out, tree, judged, faults)
+    return judged
+
+
+def _with_votes(source: CatalogueFile, tree: Tree) -> CatalogueFile:
+    if source.votes is None:
+        name, like = source.table.path.name, tree.columns[0]
+        raise BadVotes(f"{name}: no column of votes: neither 'Class1.1' .. 'Class11.6' nor any like {like!r}")
+    return source
+
+
+def _train(
+    folder: RunFolder, voted: VotedGalaxies, tree: Tree, config: FitConfig, device: str, progress: Progress
+) -> dict[str, Any]:
+    learn, members = voted.only(~voted.evaluation), voted.only(voted.evaluation)
+    if len(learn.galaxy_ids) < 2:
+        raise BadVotes(f"{len(learn.galaxy_ids)} galaxies are left to train on: all others are the evaluation stream")
+    train = TrainAlone(tree=tree, device=device, code_revision=code_revision(), progress=progress, as_surveyed=True)
+    card, data = train.run(
+        learn,
+        config,
+        checkpoint=folder.read(_CHECKPOINT),
+        on_checkpoint=lambda state: folder.write(_CHECKPOINT, state),
+        is_due=due_every(_CHECKPOINT_EVERY, utc_now),
+    )
+    document = card.document() | {"weights": digest_of_bytes(data), "metrics": None}
+    plots = figures.training_curve(card.history)
+    if len(members.galaxy_ids):
+        network, _, digest = revive(data, tree, device=device)
+        score, _ = judge(network, members, model=digest, draws=DRAWS, device=device)
+        document["metrics"] = score.document()
+        plots |= score_files(tree, score)
+    for name, content in plots.items():
+        folder.write(name, content)
+    folder.write(MODEL, data)
+    folder.write(_CARD, _json(document))  # last: a folder with a card is complete
+    folder.remove(_CHECKPOINT)
+    return document
+
+
+def score_files(tree: Tree, score: Scorecard) -> figures.Files:
+    """Return the plots and the tables of a scorecard by file name."""
+    text = "\n\n".join(table.text() for table in scorecard_tables(score)) + "\n"
+    return {
+        **figures.reliability(tree, score),
+        **figures.coverage(tree, score),
+        "metrics.json": _json(score.document()),
+        "metrics.txt": text.encode(),
+    }
+
+
+def _write_evaluation(out: Path, tree: Tree, judged: JudgedPredictions, faults: Sequence[CatalogueFault]) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    files = score_files(tree, judged.scorecard)
+    unmatched = [(None, name, "votes", "a prediction without votes") for name in judged.without_votes]
+    unmatched += [(None, name, "prediction", "votes without a prediction") for name in judged.without_prediction]
+    rows = [(f.row, f.galaxy_id, f.field, f.reason) for f in faults]
+    files["unmatched.csv"] = fault_sheet(iter([*rows, *unmatched]))
+    for name, content in files.items():
+        write_whole(out / name, content)
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"

@@ -1,0 +1,226 @@
+"""Predictions as tables: written in shards that survive a kill, joined at the end; read back to be judged.
+
+Columns, one row per galaxy: ``galaxy_id``; for every answer ``question_answer_mean``, ``question_answer_p05`` and
+``question_answer_p95``, the mean and the 5 and 95 % quantiles of its fraction among those asked; for every question
+``question_precision`` (see `core.predictions`); and in Parquet on request ``question_answer_draws``, a list of T
+draws of the fraction. Beside ``NAME.parquet`` or ``NAME.csv``, ``NAME.faults.csv`` lists the rows that failed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+from pyarrow import parquet
+
+from alservice.catalogue.galaxies import CatalogueFault
+from alservice.catalogue.tables import Table, is_number, numbers, open_table, require, require_ids, texts
+from alservice.errors import BadInput
+from alservice.ids import MAX_ID_CHARS, RoundedId, rounded
+from alservice.science.predictions import PredictionTable
+from alservice.science.tree import Tree, load_tree, tree_names
+from alservice.shapes import FloatArray
+from alservice.storage.csv import plain_cell, safe_cell
+from alservice.storage.run_folder import RunFolder, cannot_write, claim_folder, write_whole
+
+MEAN, LOW, HIGH, DRAWS, PRECISION = "mean", "p05", "p95", "draws", "precision"
+_ID: Final = "galaxy_id"
+_FAULT_FIELDS: Final = ("row", "galaxy_id", "field", "reason")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PredictionShards:
+    """Finished shards of one prediction, in a folder beside the file that they will become.
+
+    Parameters
+    ----------
+    asked
+        What was predicted, of which model: kept in the schema of a Parquet file under ``alservice``.
+    """
+
+    tree: Tree
+    folder: RunFolder
+    asked: Mapping[str, Any]
+
+    def finished(self, index: int) -> tuple[int, int] | None:
+        """Return how many galaxies and how many faults a shard holds, None if it is not finished."""
+        path = self._table(index)
+        if not path.exists():
+            return None
+        return parquet.read_metadata(path).num_rows, len(self._faults(index))
+
+    def save(self, index: int, table: PredictionTable, faults: Sequence[CatalogueFault]) -> None:
+        """Keep a shard; its table comes last, so that a shard with a table is complete."""
+        rows = [[fault.row, fault.galaxy_id, fault.field, fault.reason] for fault in faults]
+        self.folder.write(f"{index:06}.faults.json", json.dumps(rows).encode())
+        sink = pa.BufferOutputStream()
+        about = json.dumps({"content": "predictions", "tree": self.tree.name, **self.asked}, sort_keys=True)
+        rows_of = _arrow(self.tree, table).replace_schema_metadata({b"alservice": about.encode()})
+        parquet.write_table(rows_of, sink, compression="zstd")
+        self.folder.write(self._table(index).name, bytes(sink.getvalue()))
+
+    def join(self, out: Path, n_shards: int) -> Path:
+        """Write all shards to `out` and the faults beside it; return the path of the faults."""
+        part = out.with_name(f"{out.name}.part")
+        schema = parquet.read_schema(self._table(0))
+        try:
+            if out.suffix == ".csv":
+                with pc.CSVWriter(part, schema) as sheet:
+                    for table in self._tables(n_shards):
+                        sheet.write_table(_safe(table))
+            else:
+                with parquet.ParquetWriter(part, schema, compression="zstd") as writer:
+                    for table in self._tables(n_shards):
+                        writer.write_table(table)
+            faults = faults_path(out)
+            write_whole(faults, fault_sheet(f for i in range(n_shards) for f in self._faults(i)))
+            part.replace(out)
+        except OSError as error:
+            raise cannot_write(out, error) from error
+        return faults
+
+    def _table(self, index: int) -> Path:
+        return self.folder.path / f"{index:06}.parquet"
+
+    def _tables(self, n_shards: int) -> Iterator[pa.Table]:
+        return (parquet.read_table(self._table(index)) for index in range(n_shards))
+
+    def _faults(self, index: int) -> list[list[Any]]:
+        rows: list[list[Any]] = json.loads(self.folder.read(f"{index:06}.faults.json") or b"[]")
+        return rows
+
+
+@contextmanager
+def open_shards(out: Path, tree: Tree, asked: Mapping[str, Any]) -> Iterator[PredictionShards]:
+    """Hold the shards of the prediction that becomes `out`; they go when the block ends without an error.
+
+    Raises
+    ------
+    BadInput
+        The name ends in neither ``.parquet`` nor ``.csv``, or its folder does not exist.
+    Conflict
+        Another prediction to the same file is under way, or was left unfinished.
+    """
+    if out.suffix not in {".parquet", ".csv"}:
+        raise BadInput(f"{out}: predictions are .parquet or .csv", path=str(out))
+    if not out.parent.is_dir():
+        raise BadInput(f"{out.parent}: no such folder", path=str(out.parent))
+    path = out.with_name(f"{out.name}.shards")
+    with claim_folder(path, asked) as folder:
+        yield PredictionShards(tree=tree, folder=folder, asked=asked)
+    shutil.rmtree(path)
+
+
+def faults_path(out: Path) -> Path:
+    """Return where the faults of a table are."""
+    return out.with_suffix(".faults.csv")
+
+
+def fault_sheet(rows: Iterator[Sequence[Any]]) -> bytes:
+    """Return faults, (row, galaxy id, field, reason) each, as CSV that a spreadsheet cannot run."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_FAULT_FIELDS)
+    writer.writerows([safe_cell(str("" if cell is None else cell)) for cell in row] for row in rows)
+    return text.getvalue().encode()
+
+
+def read_predictions(path: Path, tree: Tree) -> PredictionTable:
+    """Return means, quantiles and precisions of a prediction file, without draws.
+
+    Raises
+    ------
+    RoundedId
+        Its ids are floats.
+    BadInput
+        Naming the file, and the column that is missing or holds no numbers, or the galaxy that occurs twice, has no
+        number or one out of range.
+    """
+    table = open_table(path)
+    require_ids(table, _ID)
+    groups = {suffix: [f"{column}_{suffix}" for column in tree.columns] for suffix in (MEAN, LOW, HIGH)}
+    groups[PRECISION] = [f"{question.name}_{PRECISION}" for question in tree.questions]
+    for columns in groups.values():
+        require(table, columns, is_number, "numbers")
+    ids: dict[str, None] = {}
+    blocks: dict[str, list[FloatArray]] = {suffix: [] for suffix in groups}
+    for batch in table.batches([_ID, *(column for columns in groups.values() for column in columns)]):
+        for cell in texts(batch[_ID]):
+            name = plain_cell(cell or "")
+            if (reason := rounded(name)) is not None:
+                raise RoundedId(f"{table.path.name}: galaxy {reason}", file=str(table.path))
+            if not name or name in ids:  # told at once: before rows that repeat fill the memory
+                what = f"galaxy {name[:MAX_ID_CHARS]!r} occurs twice" if name else "a row has no galaxy id"
+                raise BadInput(f"{table.path.name}: {what}", file=str(table.path))
+            ids[name] = None
+        for suffix, columns in groups.items():
+            blocks[suffix].append(np.stack([numbers(batch[c])[0] for c in columns], axis=1).astype(np.float32))
+    values = {suffix: np.concatenate(parts) for suffix, parts in blocks.items()}
+    _check(table, tuple(ids), values)
+    return PredictionTable(
+        galaxy_ids=tuple(ids), mean=values[MEAN], low=values[LOW], high=values[HIGH], precision=values[PRECISION]
+    )
+
+
+def tree_of_predictions(path: Path) -> Tree:
+    """Return the packaged tree whose answers a prediction file has: of several the largest.
+
+    Raises
+    ------
+    BadInput
+        No tree's columns are all there; the nearest tree and a missing column are named.
+    """
+    columns = open_table(path).columns
+    trees = sorted((load_tree(name) for name in tree_names()), key=lambda tree: -tree.n_answers)
+    lacking = {tree.name: [c for c in tree.columns if f"{c}_{MEAN}" not in columns] for tree in trees}
+    for tree in trees:
+        if not lacking[tree.name]:
+            return tree
+    nearest = min(trees, key=lambda tree: len(lacking[tree.name]) / tree.n_answers)
+    raise BadInput(
+        f"{path.name}: no predictions of a known tree: of {nearest.name!r}, column "
+        f"'{lacking[nearest.name][0]}_{MEAN}' is missing",
+        file=str(path),
+    )
+
+
+def _check(table: Table, ids: Sequence[str], values: Mapping[str, FloatArray]) -> None:
+    for suffix, block in values.items():
+        top = np.inf if suffix == PRECISION else 1
+        bad = np.flatnonzero(~((block > 0) & (block <= top) & np.isfinite(block)).all(axis=1))
+        if suffix in {MEAN, PRECISION} and len(bad):
+            raise BadInput(
+                f"{table.path.name}: galaxy {ids[bad[0]]!r} has a {suffix} that is no number or out of range",
+                file=str(table.path),
+                galaxies=[ids[row] for row in bad[:20]],
+            )
+
+
+def _arrow(tree: Tree, table: PredictionTable) -> pa.Table:
+    columns: dict[str, pa.Array] = {_ID: pa.array(table.galaxy_ids, pa.string())}
+    for index, column in enumerate(tree.columns):
+        for suffix, values in ((MEAN, table.mean), (LOW, table.low), (HIGH, table.high)):
+            columns[f"{column}_{suffix}"] = pa.array(values[:, index], pa.float32())
+    for index, question in enumerate(tree.questions):
+        columns[f"{question.name}_{PRECISION}"] = pa.array(table.precision[:, index], pa.float32())
+    if table.draws is not None:
+        for index, column in enumerate(tree.columns):
+            flat = pa.array(np.ascontiguousarray(table.draws[:, :, index]).reshape(-1), pa.float32())
+            ends = pa.array(np.arange(len(table.draws) + 1) * table.draws.shape[1], pa.int32())
+            columns[f"{column}_{DRAWS}"] = pa.ListArray.from_arrays(ends, flat)
+    return pa.table(columns)
+
+
+def _safe(table: pa.Table) -> pa.Table:
+    ids = pa.array([safe_cell(name) for name in table[_ID].to_pylist()], pa.string())
+    return table.set_column(0, _ID, ids)

@@ -1,0 +1,1 @@
+"""Operation: dashboard figures, metrics, tokens and operators' acts."""

@@ -1,0 +1,1 @@
+"""Prediction: posteriors of every galaxy of a catalogue."""

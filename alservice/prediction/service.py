@@ -1,0 +1,102 @@
+"""Image shards x model -> posterior shards: flat memory, finished shards skipped, any executor may run any twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from alservice.campaigns.campaign import Campaign
+from alservice.campaigns.cycle_store import CatalogueStore, ModelStore
+from alservice.campaigns.records import Model
+from alservice.catalogue.galaxies import Shard
+from alservice.catalogue.gather_images import GatherImages
+from alservice.catalogue.pack_images import pack_name
+from alservice.ids import seed_of
+from alservice.network.architectures import Network
+from alservice.network.sampling import sample_posterior
+from alservice.process import Progress
+from alservice.registry.load_model import LoadModel
+from alservice.science.posterior import Posterior
+from alservice.science.tree import Tree, load_tree
+from alservice.storage import ArrayCodec, ObjectStore
+
+
+class Scope(StrEnum):
+    """Which galaxies a posterior covers."""
+
+    CATALOGUE = "catalogue"
+    EVALUATION = "evaluation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictCatalogue:
+    """Sample a model's posterior for every galaxy of a scope."""
+
+    catalogues: CatalogueStore
+    models: ModelStore
+    objects: ObjectStore
+    arrays: ArrayCodec
+    device: str
+    progress: Progress
+
+    def run(self, campaign: Campaign, catalogue_id: int, model: Model, scope: Scope) -> tuple[Shard, ...]:
+        """Return all posterior shards of a model, in catalogue order; those that exist are not computed again."""
+        packs = self.catalogues.image_shards(catalogue_id, pack_name(campaign.images))
+        finished = {s.index: s for s in self.models.posterior_shards(model.id, catalogue_id, scope)}
+        todo = [pack for pack in packs if pack.index not in finished]
+        if todo:
+            self.progress.start(f"predict {scope}", len(packs))
+            self.progress.advance(len(finished))
+            tree = load_tree(campaign.tree)
+            network, _ = LoadModel(objects=self.objects).run(model, tree)
+            network.to(self.device)
+            for pack in todo:
+                shard = self._predict(campaign, catalogue_id, model, scope, tree, network, pack)
+                self.models.save_posterior_shard(model.id, catalogue_id, scope, shard)
+                finished[pack.index] = shard
+                self.progress.advance()
+            self.progress.finish()
+        return tuple(finished[pack.index] for pack in packs)
+
+    def posteriors(self, shards: Sequence[Shard]) -> Iterator[Posterior]:
+        """Yield stored posteriors one shard at a time; shards without galaxies are passed over."""
+        for shard in shards:
+            if shard.n_galaxies:
+                yield self.arrays.decode_posterior(self.objects.get(shard.key))
+
+    def _predict(
+        self,
+        campaign: Campaign,
+        catalogue_id: int,
+        model: Model,
+        scope: Scope,
+        tree: Tree,
+        network: Network,
+        pack: Shard,
+    ) -> Shard:
+        galaxies = self.catalogues.galaxies(
+            catalogue_id,
+            first_row=pack.index * campaign.images.shard_galaxies,
+            limit=campaign.images.shard_galaxies,
+        )
+        wanted = frozenset(g.galaxy_id for g in galaxies if scope is Scope.CATALOGUE or g.evaluation)
+        gather = GatherImages(objects=self.objects, arrays=self.arrays)
+        _, ids, images = next(gather.shards([pack], wanted))
+        concentrations, embeddings = sample_posterior(
+            network,
+            images,
+            draws=campaign.prediction.draws,
+            seed=seed_of(campaign.seed, "draws"),
+            device=self.device,
+            precision=campaign.prediction.precision,
+        )
+        posterior = Posterior(
+            galaxy_ids=ids,
+            concentrations=concentrations,
+            embeddings=embeddings,
+            tree_hash=tree.hash,
+            model=model.digest,
+        )
+        stored = self.objects.put(self.arrays.encode_posterior(posterior), kind="posteriors", suffix=".parquet")
+        return Shard(index=pack.index, key=stored.key, n_galaxies=len(ids), n_failed=len(wanted) - len(ids))

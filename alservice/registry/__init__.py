@@ -1,0 +1,1 @@
+"""Registry: models, snapshots, promotions and their lineage."""

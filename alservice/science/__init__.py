@@ -1,0 +1,3 @@
+"""alservice.science."""
+
+from __future__ import annotations

@@ -1,0 +1,294 @@
+"""Question trees: which question is asked after which answer, as validated data.
+
+A tree is packaged as ``core/trees/<name>.json`` and becomes a `Tree` only if parents exist, come before their
+children and form no cycle, and if the parents of one question are mutually exclusive or nested: then nobody
+is asked twice, and P(asked) is a plain sum. Questions with several parents are common: "anything odd?"
+follows *smooth* and *featured*, never *artifact*.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from graphlib import CycleError, TopologicalSorter
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alservice.errors import BadTree, BadVotes, NotFound
+from alservice.science.question import (
+    Question,
+    check_fields,
+    check_name,
+    check_unique,
+    parse_objects,
+    parse_question,
+    parse_string,
+    parse_strings,
+)
+from alservice.shapes import FloatArray, IntArray
+
+_FIELDS = frozenset({"name", "source", "notes", "questions"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """A valid question tree; making an invalid one raises `BadTree`.
+
+    Parameters
+    ----------
+    name
+        The name `load_tree` knows it by.
+    questions
+        Q questions, parents before children.
+    """
+
+    name: str
+    questions: tuple[Question, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a tree that is empty, orphaned, cyclic, out of order or ambiguous."""
+        check_name(self.name, "tree")
+        if not self.questions:
+            raise BadTree(f"tree {self.name!r} is empty: it has no questions")
+        check_unique([question.name for question in self.questions], "question")
+        check_unique([question.task for question in self.questions if not question.superseded], "Panoptes task")
+        self._check_order()
+        self._check_unambiguous()
+        self._check_superseded()
+
+    @property
+    def n_questions(self) -> int:
+        """Q, the number of questions."""
+        return len(self.questions)
+
+    @property
+    def n_answers(self) -> int:
+        """A, the number of answers of all questions."""
+        return len(self.columns)
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The A answer columns, ``question_answer``, in tree order."""
+        return tuple(column for question in self.questions for column in question.columns)
+
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        """Where each question's answers stand among the A columns."""
+        ends = itertools.accumulate((len(question.answers) for question in self.questions), initial=0)
+        return tuple(itertools.starmap(slice, itertools.pairwise(ends)))
+
+    @cached_property
+    def question_of_answer(self) -> IntArray:
+        """Question index of each answer column: int64 (A,), read-only."""
+        sizes = [len(question.answers) for question in self.questions]
+        indices = np.repeat(np.arange(self.n_questions, dtype=np.int64), sizes)
+        indices.flags.writeable = False
+        return indices
+
+    @cached_property
+    def parents_of(self) -> tuple[tuple[int, ...], ...]:
+        """Per question, the parent columns whose disjoint events together mean "asked"; () for everyone.
+
+        A parent nested in another parent of the same question adds no walk and is left out, so a sum over
+        these columns is exact, for counts as for probabilities.
+        """
+        return tuple(
+            tuple(a for a in parents if not any(a != b and self._implies(a, b) for b in parents))
+            for parents in self._written_parents
+        )
+
+    @cached_property
+    def hash(self) -> str:
+        """Version of the label schema: sha256 (hex) of question and answer names, their order, and parents.
+
+        Texts, labels, Panoptes keys and the tree's own name do not count: they change what people read, not
+        what a column means. Two surveys that ask the same questions share a hash.
+        """
+        schema = [[question.name, list(question.answers), sorted(question.parents)] for question in self.questions]
+        return hashlib.sha256(json.dumps(schema, separators=(",", ":")).encode()).hexdigest()
+
+    def index(self, question_name: str) -> int:
+        """Return the position of a question; `NotFound` names an unknown one."""
+        return self._lookup(self._question_indices, question_name, "question")
+
+    def question(self, name: str) -> Question:
+        """Return a question by name; `NotFound` names an unknown one."""
+        return self.questions[self.index(name)]
+
+    def column(self, name: str) -> int:
+        """Return the position of an answer column; `NotFound` names an unknown one."""
+        return self._lookup(self._column_indices, name, "answer column")
+
+    def check_columns(self, values: npt.NDArray[Any]) -> None:
+        """Raise `BadVotes` unless the last axis of an array is this tree's A answer columns."""
+        if values.shape[-1:] != (self.n_answers,):
+            raise BadVotes(
+                f"tree {self.name!r} has {self.n_answers} answer columns; an array {values.shape} does not",
+                tree=self.name,
+                shape=list(values.shape),
+            )
+
+    def asked_probability(self, probabilities: FloatArray) -> FloatArray:
+        """Return the exact probability that each question is asked.
+
+        Parameters
+        ----------
+        probabilities
+            (..., A) probability of each answer among those asked its question.
+
+        Returns
+        -------
+        FloatArray
+            (..., Q) probability of the union of the parent events; 1 for a question asked of everyone. NaN
+            where it depends on an answer probability that is NaN (not recorded), which below an answer of
+            probability zero it does not.
+
+        Raises
+        ------
+        BadVotes
+            If the last axis is not A.
+        """
+        probabilities = np.asarray(probabilities)
+        self.check_columns(probabilities)
+        dtype = np.result_type(probabilities, np.float32)
+        asked = np.ones((*probabilities.shape[:-1], self.n_questions), dtype=dtype)
+        for index, parents in enumerate(self.parents_of):
+            if parents:
+                parent_asked = asked[..., self.question_of_answer[list(parents)]]
+                chosen = np.where(parent_asked == 0, 0, parent_asked * probabilities[..., parents])
+                asked[..., index] = chosen.sum(axis=-1)
+        return asked
+
+    @cached_property
+    def _question_indices(self) -> dict[str, int]:
+        return {question.name: index for index, question in enumerate(self.questions)}
+
+    @cached_property
+    def _column_indices(self) -> dict[str, int]:
+        return {column: index for index, column in enumerate(self.columns)}
+
+    @cached_property
+    def _written_parents(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(tuple(map(self.column, question.parents)) for question in self.questions)
+
+    def _lookup(self, indices: Mapping[str, int], name: str, kind: str) -> int:
+        if name not in indices:
+            raise NotFound(f"tree {self.name!r} has no {kind} {name!r}", tree=self.name, name=name)
+        return indices[name]
+
+    def _check_order(self) -> None:
+        owner = {column: question.name for question in self.questions for column in question.columns}
+        for question in self.questions:
+            for parent in question.parents:
+                if parent not in owner:
+                    raise BadTree(f"question {question.name!r} is orphaned: there is no answer {parent!r}")
+        graph = {question.name: [owner[parent] for parent in question.parents] for question in self.questions}
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            raise BadTree(f"the tree is cyclic: {' -> '.join(error.args[1])}") from error
+        order = list(graph)
+        for child, parents in graph.items():
+            for parent in parents:
+                if order.index(parent) > order.index(child):
+                    raise BadTree(f"question {child!r} stands before its parent {parent!r}")
+
+    def _check_unambiguous(self) -> None:
+        for question, parents in zip(self.questions, self._written_parents, strict=True):
+            for a, b in itertools.combinations(parents, 2):
+                if not (self._excludes(a, b) or self._implies(a, b) or self._implies(b, a)):
+                    raise BadTree(
+                        f"question {question.name!r} is ambiguous: a volunteer can choose both, or only one, "
+                        f"of its parents {self.columns[a]!r} and {self.columns[b]!r}"
+                    )
+
+    def _check_superseded(self) -> None:
+        """Refuse questions of one task that read alike, and a question that only superseded ones lead to."""
+        superseded = {column for question in self.questions if question.superseded for column in question.columns}
+        for question in self.questions:
+            if question.parents and superseded.issuperset(question.parents) and not question.superseded:
+                raise BadTree(f"question {question.name!r} is asked after superseded questions only")
+        for a, b in itertools.combinations(self.questions, 2):
+            words = frozenset(map(str.casefold, a.labels)), frozenset(map(str.casefold, b.labels))
+            if a.task == b.task and (words[0] <= words[1] or words[1] <= words[0]):
+                raise BadTree(f"ambiguous: questions {a.name!r} and {b.name!r} of task {a.task} have the same labels")
+
+    def _excludes(self, a: int, b: int) -> bool:
+        """Tell whether no walk chooses both columns; only the later one's ancestors can decide it."""
+        if self.question_of_answer[a] == self.question_of_answer[b]:
+            return a != b
+        earlier, later = sorted((a, b))
+        parents = self._written_parents[self.question_of_answer[later]]
+        return bool(parents) and all(self._excludes(parent, earlier) for parent in parents)
+
+    def _implies(self, a: int, b: int) -> bool:
+        """Tell whether every walk that chooses column `a` also chooses `b`."""
+        if a <= b:
+            return a == b
+        parents = self._written_parents[self.question_of_answer[a]]
+        return bool(parents) and all(self._implies(parent, b) for parent in parents)
+
+
+def tree_names() -> tuple[str, ...]:
+    """Return the names of the packaged trees, sorted."""
+    names = (file.name for file in _folder().iterdir())
+    return tuple(sorted(name.removesuffix(".json") for name in names if name.endswith(".json")))
+
+
+@cache
+def load_tree(name: str) -> Tree:
+    """Return a packaged tree.
+
+    Raises
+    ------
+    BadTree
+        If no tree has this name (the message lists those that do), or its file is invalid.
+    """
+    if name not in tree_names():
+        raise BadTree(f"unknown tree {name!r}; known trees: {', '.join(tree_names())}", tree=name)
+    text = _folder().joinpath(f"{name}.json").read_text(encoding="utf-8")
+    return parse_tree(json.loads(text), source=f"{name}.json")
+
+
+def _folder() -> Traversable:
+    return resources.files("alservice.science").joinpath("trees")
+
+
+def parse_tree(document: Mapping[str, object], *, source: str) -> Tree:
+    """Turn a tree document into a valid tree.
+
+    Parameters
+    ----------
+    document
+        The JSON object of a tree file: ``name``, ``source`` and ``notes`` (for people), and ``questions``,
+        each with ``name``, ``text``, ``task``, ``parents``, ``answers`` (objects with ``name`` and ``label``)
+        and ``task_answers``.
+    source
+        What to call the document in errors, such as its file name.
+
+    Raises
+    ------
+    BadTree
+        Naming the source and the question: a missing, unknown or mistyped field, or a broken rule.
+    """
+    try:
+        check_fields(document, _FIELDS, "tree")
+        parse_string(document["source"], "source")
+        parse_strings(document["notes"], "notes")
+        questions = parse_objects(document["questions"], "questions")
+        return Tree(
+            name=parse_string(document["name"], "name"),
+            questions=tuple(
+                parse_question(item, where=f"question {position}") for position, item in enumerate(questions)
+            ),
+        )
+    except BadTree as error:
+        raise BadTree(f"{source}: {error.message}", source=source, **error.evidence) from error

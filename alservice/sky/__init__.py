@@ -1,0 +1,1 @@
+"""Synthetic sky: galaxies with known truth, and their images."""

@@ -1,0 +1,3 @@
+"""alservice.standin."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""alservice.storage.adapters."""
+
+from __future__ import annotations

@@ -1,0 +1,98 @@
+"""Plots as files: training curves, reliability, coverage; the same figures give the same SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from alservice.science.scorecard import AnswerFigures, Scorecard
+from alservice.science.tree import Tree
+from alservice.storage.plot_style import ACCENT, INK, OTHERS, PALE, WARM, canvas, plain, png, svg
+
+Files = dict[str, bytes]
+"""Contents by file name."""
+
+_COLOURS: Final = (ACCENT, WARM, *OTHERS, INK)
+_COLUMNS: Final = 4
+
+
+def training_curve(history: Sequence[Mapping[str, float]]) -> Files:
+    """Return ``training-curve.svg`` and ``.png``: loss on training batches and on the hold-out, by step."""
+    figure, axes = canvas()
+    steps = [point["step"] for point in history]
+    axes.plot(steps, [point["train"] for point in history], color=WARM, label="training batches")
+    axes.plot(steps, [point["hold_out"] for point in history], color=ACCENT, marker="o", label="hold-out (posterior)")
+    axes.set_xlabel("gradient step")
+    axes.set_ylabel("NLL per galaxy [nats]")
+    axes.legend(frameon=False)
+    return rendered("training-curve", figure)
+
+
+def reliability(tree: Tree, card: Scorecard) -> Files:
+    """Return ``reliability.svg`` and ``.png``: observed against predicted vote fractions, a panel per question."""
+    rows = math.ceil(tree.n_questions / _COLUMNS)
+    figure = Figure(figsize=(3 * _COLUMNS, 2.8 * rows), layout="constrained")
+    panels = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    for axes, question, answers in zip(panels, tree.questions, tree.slices, strict=False):
+        plain(axes)
+        axes.plot([0, 1], [0, 1], color=PALE, linewidth=0.8)
+        for number, answer in enumerate(card.answers[answers]):
+            _curve(axes, answer, question.answers[number], _COLOURS[number % len(_COLOURS)])
+        axes.set(title=f"{question.name} ({card.answers[answers.start].fractions.n_judged})", xlim=(0, 1), ylim=(0, 1))
+        if any(answer.reliability for answer in card.answers[answers]):
+            axes.legend(frameon=False, fontsize=6)
+    for axes in panels[tree.n_questions :]:
+        axes.set_visible(False)
+    figure.supxlabel("predicted fraction")
+    figure.supylabel("volunteers' fraction")
+    return rendered("reliability", figure)
+
+
+def coverage(tree: Tree, card: Scorecard) -> Files:
+    """Return ``coverage.svg`` and ``.png``: coverage error by tolerance, of each question's first answer."""
+    figure, axes = canvas()
+    axes.axhline(0, color=INK, linewidth=0.8)
+    for number, answers in enumerate(tree.slices):
+        figures = card.answers[answers.start].fractions
+        known = [(t, e) for t, e in zip(card.tolerances, figures.coverage_error, strict=True) if e is not None]
+        if figures.n_judged and known:
+            axes.errorbar(
+                [t + 0.0008 * (number - tree.n_questions / 2) for t, _ in known],
+                [100 * e.value for _, e in known],
+                yerr=[[100 * (e.value - e.low) for _, e in known], [100 * (e.high - e.value) for _, e in known]],
+                color=_COLOURS[number % len(_COLOURS)],
+                linestyle="-" if number < len(_COLOURS) else "--",
+                marker="o",
+                markersize=3,
+                capsize=2,
+                linewidth=0.8,
+                label=f"{figures.name} ({figures.n_judged})",
+            )
+    axes.set_xticks(card.tolerances)
+    axes.set_xlabel("tolerance on the vote fraction")
+    axes.set_ylabel("coverage error [%], above 0 overconfident")
+    axes.legend(frameon=False, fontsize=6)
+    return rendered("coverage", figure)
+
+
+def _curve(axes: Axes, answer: AnswerFigures, label: str, colour: str) -> None:
+    bins = answer.reliability
+    axes.errorbar(
+        [b.predicted for b in bins],
+        [b.observed for b in bins],
+        yerr=[b.error for b in bins],
+        color=colour,
+        marker="o",
+        markersize=3,
+        linewidth=0.8,
+        label=label,
+    )
+
+
+def rendered(name: str, figure: Figure) -> Files:
+    """Return a figure as ``NAME.svg`` and ``NAME.png``."""
+    return {f"{name}.svg": svg(figure, transparent=False).encode(), f"{name}.png": png(figure)}

@@ -1,0 +1,3 @@
+"""alservice.storage.ports."""
+
+from __future__ import annotations

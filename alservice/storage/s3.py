@@ -1,0 +1,154 @@
+"""Objects in a bucket, over the S3 API."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+from uuid import uuid4
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+
+from alservice.errors import NotFound
+from alservice.objects import StoredObject, digest_of_key, is_object_key
+from alservice.storage.content import TEMPORARY, check_store, checked, describe
+from alservice.storage.s3_faults import s3_faults
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+CONNECT_TIMEOUT_S: Final = 5.0
+"""Seconds to wait for a connection: a store that is down is named quickly."""
+
+READ_TIMEOUT_S: Final = 60.0
+"""Seconds to wait for the next bytes of an answer."""
+
+MAX_ATTEMPTS: Final = 5
+"""Tries of one request, the first included; boto3 waits between them."""
+
+PART_BYTES: Final = 8 * 1024 * 1024
+"""Bytes per part; larger objects go up in parts, of which about ten are in memory at once."""
+
+
+class S3Objects:
+    """An `ObjectStore` under a prefix of a bucket; safe to share between threads.
+
+    An object goes up under ``.tmp/`` and is copied to its key by the server, so correctness never rests on
+    conditional writes, which S3 servers treat differently. A killed upload leaves a temporary object behind:
+    give the bucket a lifecycle rule that expires ``.tmp/`` and unfinished multipart uploads. One server-side
+    copy bounds an object to 5 GiB.
+
+    Parameters
+    ----------
+    bucket, prefix
+        Where the objects live; the prefix may be empty.
+    endpoint_url
+        Address of the server; None asks AWS.
+    region
+        Region to sign for; None leaves it to the AWS environment. Credentials always come from there.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str = "",
+        *,
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
+        max_attempts: int = MAX_ATTEMPTS,
+        part_bytes: int = PART_BYTES,
+    ) -> None:
+        self._bucket = bucket
+        self._base = "".join(f"{folder}/" for folder in prefix.split("/") if folder)
+        self._transfer = TransferConfig(multipart_threshold=part_bytes, multipart_chunksize=part_bytes)
+        self._client: S3Client = boto3.session.Session().client(
+            "s3",
+            endpoint_url=endpoint_url,
+            region_name=region,
+            config=Config(
+                connect_timeout=connect_timeout_s,
+                read_timeout=read_timeout_s,
+                retries={"mode": "standard", "total_max_attempts": max_attempts},
+                s3={"addressing_style": "path"},
+                # Only AWS itself understands the newer default checksums; the digest in the key checks more.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    def put(self, data: bytes, *, kind: str, suffix: str) -> StoredObject:
+        """Store bytes; see `ObjectStore.put`."""
+        return self._store(io.BytesIO(data), kind=kind, suffix=suffix)
+
+    def put_file(self, path: Path, *, kind: str, suffix: str) -> StoredObject:
+        """Store a file's content in flat memory, in parts when it is large; see `ObjectStore.put_file`."""
+        with path.open("rb") as source:
+            return self._store(source, kind=kind, suffix=suffix)
+
+    def get(self, key: str) -> bytes:
+        """Return checked bytes; see `ObjectStore.get`."""
+        digest_of_key(key)
+        with s3_faults(self._what(key)):
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._base + key)
+            with closing(answer["Body"]) as body:
+                return checked(key, body.read())
+
+    def exists(self, key: str) -> bool:
+        """Return whether a key is published."""
+        return self._size(key) is not None
+
+    def delete(self, key: str) -> None:
+        """Remove a key; an absent one is fine."""
+        digest_of_key(key)
+        with s3_faults(self._what(key)):
+            self._client.delete_object(Bucket=self._bucket, Key=self._base + key)
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Yield the published keys that start with a prefix, sorted."""
+        pages = self._client.get_paginator("list_objects_v2")
+        with s3_faults(self._what(f"{prefix}*")):
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._base + prefix):
+                names = (item["Key"].removeprefix(self._base) for item in page.get("Contents", ()))
+                yield from filter(is_object_key, names)
+
+    def check(self) -> None:
+        """Write, read back and delete a probe; raises what is wrong."""
+        check_store(self)
+
+    def _store(self, source: BinaryIO, *, kind: str, suffix: str) -> StoredObject:
+        stored = describe(source, kind=kind, suffix=suffix)
+        if self._size(stored.key) != stored.size_bytes:
+            source.seek(0)
+            self._publish(source, stored.key)
+        return stored
+
+    def _publish(self, source: BinaryIO, key: str) -> None:
+        temporary = f"{self._base}{TEMPORARY}/{uuid4().hex}"
+        with s3_faults(self._what(key)):
+            self._client.upload_fileobj(source, self._bucket, temporary, Config=self._transfer)
+            try:
+                self._client.copy_object(
+                    Bucket=self._bucket,
+                    Key=self._base + key,
+                    CopySource={"Bucket": self._bucket, "Key": temporary},
+                )
+            finally:
+                self._client.delete_object(Bucket=self._bucket, Key=temporary)
+
+    def _size(self, key: str) -> int | None:
+        digest_of_key(key)
+        try:
+            with s3_faults(self._what(key)):
+                return self._client.head_object(Bucket=self._bucket, Key=self._base + key)["ContentLength"]
+        except NotFound:
+            return None
+
+    def _what(self, name: str) -> str:
+        return f"object {name} in s3://{self._bucket}/{self._base}"

@@ -1,0 +1,3 @@
+"""alservice.storage.services."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""alservice.storage.sql."""
+
+from __future__ import annotations

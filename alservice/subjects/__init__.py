@@ -1,0 +1,1 @@
+"""Subjects: publish, move, retire and reconcile galaxies on Zooniverse."""

@@ -1,0 +1,155 @@
+"""Votes per galaxy: each subject retires when its own counted classifications reach the votes asked for it.
+
+Panoptes retires per workflow, by its own count, which lags and counts other rows than we do. So our tallies decide and
+Panoptes is told: retire what has its votes, bring back what was retired without them (more votes asked for since, votes
+that no longer count, or a rule of the workflow that was faster). It answers at once and acts later; the ledger follows
+what its counters are then seen to say, in this run or the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Final
+
+from alservice.campaigns.cycle_store import EventLog, SubjectLedger
+from alservice.campaigns.records import Event
+from alservice.process import Clock
+from alservice.states import SubjectState
+from alservice.subjects.one_subject import hundreds, zooniverse_id_of
+from alservice.subjects.subject import Subject, SubjectStatus
+from alservice.votes.reductions_ports import TallySource
+from alservice.zooniverse import Zooniverse
+
+REASON: Final = "other"
+"""Panoptes' word for our rule; its own rule writes ``classification_count``, so the two can be told apart."""
+
+_UNDONE: Final = frozenset({REASON, "classification_count", None})
+"""Retirements for want of votes; what a person or a flag retired stays retired."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetireReport:
+    """What one run did.
+
+    Parameters
+    ----------
+    retired, unretired
+        Rows that became retired, and rows that are live again or still, seen in Panoptes' counters.
+    waiting
+        Subjects whose change was asked for and is not seen yet.
+    miscounted
+        Live subjects that Panoptes counts fewer or more classifications of than we do.
+    """
+
+    retired: int
+    unretired: int
+    waiting: int
+    miscounted: int
+
+
+@dataclass(frozen=True)
+class RetireSubjects:
+    """Make a workflow's retirements what our tallies say; safe to repeat at any time.
+
+    Parameters
+    ----------
+    settle_s
+        Wait (seconds) between telling Panoptes and looking.
+    """
+
+    ledger: SubjectLedger
+    zooniverse: Zooniverse
+    tallies: TallySource
+    events: EventLog
+    clock: Clock
+    _: KW_ONLY
+    settle_s: float
+    sleep: Callable[[float], None]
+    actor: str
+
+    def run(self, campaign_id: int) -> RetireReport:
+        """Retire and bring back, look, and move the rows; every row that changes has its why and when in the audit."""
+        counted = self.tallies.counted_of_galaxies(campaign_id)
+        rows = self._rows_to_judge(campaign_id, counted)
+        before = self.zooniverse.statuses(list(rows))
+        full = {i for i, row in rows.items() if _has_votes(row, counted) or _is_final(before, i)}
+        retire = sorted(i for i in full if not _is_retired(before, i))
+        unretire = sorted(i for i in rows.keys() - full if _is_retired(before, i))
+        for batch in hundreds(unretire):
+            # Told before it is asked for: a live row stays live, so nothing else would tell of it.
+            self._record(campaign_id, "subjects.unretired", [rows[i] for i in batch], counted, before)
+            self.zooniverse.unretire(batch)
+        for batch in hundreds(retire):
+            self.zooniverse.retire(batch, REASON)
+        asked = [*retire, *unretire]
+        if asked:
+            self.sleep(self.settle_s)
+        after = {**before, **self.zooniverse.statuses(asked)}
+        live = (row for row in rows.values() if row.state is SubjectState.LIVE)
+        retired = [row for row in live if (i := zooniverse_id_of(row)) in full and _is_retired(after, i)]
+        for rows_of_event in hundreds(retired):
+            self._record(campaign_id, "subjects.retired", rows_of_event, counted, after)
+            self.ledger.mark(rows_of_event, SubjectState.RETIRED)
+        back = [rows[i] for i in rows.keys() - full if not _is_retired(after, i)]
+        self.ledger.mark([row for row in back if row.state is SubjectState.RETIRED], SubjectState.LIVE)
+        return RetireReport(
+            retired=len(retired),
+            unretired=sum(not _is_retired(after, i) for i in unretire),
+            waiting=sum(_is_retired(after, i) != (i in full) for i in asked),
+            miscounted=sum(_counts(after, i) != counted.get(row.galaxy_id, 0) for i, row in rows.items()),
+        )
+
+    def _rows_to_judge(self, campaign_id: int, counted: Mapping[str, int]) -> Mapping[int, Subject]:
+        """Return live rows, and retired ones that lack votes, by Zooniverse id."""
+        return {
+            zooniverse_id_of(row): row
+            for row in self.ledger.of_campaign(campaign_id)
+            if row.state is SubjectState.LIVE or (row.state is SubjectState.RETIRED and not _has_votes(row, counted))
+        }
+
+    def _record(
+        self,
+        campaign_id: int,
+        kind: str,
+        rows: Sequence[Subject],
+        counted: Mapping[str, int],
+        statuses: Mapping[int, SubjectStatus],
+    ) -> None:
+        subjects = [
+            {
+                "galaxy": row.galaxy_id,
+                "subject": row.zooniverse_id,
+                "counted": counted.get(row.galaxy_id, 0),
+                "asked": row.n_votes,
+                "panoptes": _counts(statuses, zooniverse_id_of(row)),
+                "reason": status.reason if (status := statuses.get(zooniverse_id_of(row))) else None,
+            }
+            for row in rows
+        ]
+        self.events.record(
+            Event(
+                campaign_id=campaign_id,
+                cycle_id=None,
+                at=self.clock(),
+                actor=self.actor,
+                kind=kind,
+                detail={"subjects": subjects},
+            )
+        )
+
+
+def _has_votes(row: Subject, counted: Mapping[str, int]) -> bool:
+    return counted.get(row.galaxy_id, 0) >= row.n_votes
+
+
+def _is_retired(statuses: Mapping[int, SubjectStatus], zooniverse_id: int) -> bool:
+    return zooniverse_id in statuses and statuses[zooniverse_id].is_retired
+
+
+def _is_final(statuses: Mapping[int, SubjectStatus], zooniverse_id: int) -> bool:
+    return _is_retired(statuses, zooniverse_id) and statuses[zooniverse_id].reason not in _UNDONE
+
+
+def _counts(statuses: Mapping[int, SubjectStatus], zooniverse_id: int) -> int:
+    return statuses[zooniverse_id].classifications if zooniverse_id in statuses else 0

@@ -1,0 +1,1 @@
+"""Votes: read classifications and reductions, count them into tallies."""

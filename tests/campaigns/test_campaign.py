@@ -1,0 +1,140 @@
+"""Campaigns: one set of rules, whatever document they came from."""
+
+from pathlib import Path
+
+import pytest
+
+from alservice.campaigns.campaign import Campaign
+from alservice.campaigns.campaigns import load_campaign_file, parse_campaign
+from alservice.errors import BadConfig, BadTree
+from tests.support.shared import ROOT
+
+GOOD = {"name": "gz2", "tree": "gz2"}
+OWN = {"zooniverse": {"retirement": "own"}}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "deploy" / "campaigns").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_example_is_a_legal_campaign(path: Path) -> None:
+    """What the README points at can be created."""
+    assert load_campaign_file(path).name == path.stem
+
+
+def test_a_document_round_trips() -> None:
+    """What SQL stores is what was decided."""
+    acquisition = {"question_weights": {"bar": 2}, "policy": "epig", "allocated": {"tiers": [3, 9]}}
+    campaign = parse_campaign({**GOOD, **OWN, "acquisition": acquisition}, source="test")
+    again = parse_campaign(campaign.document(), source="row")
+    assert again == campaign
+    assert again.digest == campaign.digest
+
+
+def test_every_decision_changes_the_digest() -> None:
+    """A cycle can tell which decisions it ran under."""
+    assert Campaign(**GOOD).digest != Campaign(**GOOD, hold_hours=1).digest
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"acquisition": {"batch_galaxies": 0}}, "acquisition"),
+        ({"acquisition": {"batch_galaxie": 5}}, "acquisition.batch_galaxie"),
+        ({"acquisition": {"random_share": "most"}}, "acquisition.random_share"),
+        ({"acquisition": {"question_weights": {"bars": 1}}}, "bars"),
+        ({"evaluation": {"fraction": 1.5}}, "evaluation"),
+        ({"evaluation": {"answer": "smooth"}}, "evaluation.answer"),
+        (
+            {"acquisition": {"policy": "badge"}},
+            r"acquisition\.policy: .*'bald', 'epig', 'power_bald', 'softmax_bald', 'random'",
+        ),
+        ({"acquisition": {"random_share": 0.6, "easy_share": 0.5}}, "easy_share"),
+        ({"acquisition": {"policy": "threshold", "threshold_answer": "fuzzy"}}, "threshold_answer.*fuzzy"),
+        ({"acquisition": {"allocated": {"tiers": [10, 5]}}, **OWN}, "tiers"),
+        ({"acquisition": {"allocated": {"budget": 100}}, **OWN}, "budget is below the 1515 votes"),
+        ({"acquisition": {"allocated": {}}}, "retirement"),
+        ({"images": {"channels": 2}}, "images.channels"),
+        ({"zooniverse": {"endpoint": "ftp://x"}}, "zooniverse"),
+        ({"zooniverse": {"endpoint": "http://x/"}}, "zooniverse"),
+        ({"zooniverse": {"endpoint": "https://x/path"}}, r"zooniverse\.endpoint must be"),
+        ({"zooniverse": {"endpoint": "https://x?a=b"}}, r"zooniverse\.endpoint must be"),
+        ({"zooniverse": {"endpoint": "https://www.zooniverse.org\\.example.org"}}, r"zooniverse\.endpoint must be"),
+        ({"name": "My Survey"}, "name"),
+        ({"seeds": 3}, "seeds"),
+    ],
+)
+def test_a_bad_field_is_named(change: dict[str, object], named: str) -> None:
+    """The message leads to the field, and to the source."""
+    with pytest.raises(BadConfig, match=rf"test\.yaml.*{named}"):
+        parse_campaign({**GOOD, **change}, source="test.yaml")
+
+
+def test_an_unknown_tree_is_refused() -> None:
+    """The message lists the trees there are."""
+    with pytest.raises(BadTree, match="gz-decals-dr5"):
+        parse_campaign({**GOOD, "tree": "gz3"}, source="test")
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "name: [", ""])
+def test_a_file_that_is_no_mapping_is_named(tmp_path: Path, text: str) -> None:
+    """Not YAML, or not a campaign: the file is named."""
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(BadConfig, match=r"bad\.yaml"):
+        load_campaign_file(path)
+
+
+def test_a_path_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A folder in place of a file is no accident of Python's, and neither is a file that is not there."""
+    with pytest.raises(BadConfig, match=f"{tmp_path}: cannot be read"):
+        load_campaign_file(tmp_path)
+    with pytest.raises(BadConfig, match="no such file"):
+        load_campaign_file(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize("change", [{"name": "a b"}, {"acquisition": {"batch_galaxies": 0}}])
+def test_a_rule_of_ours_is_said_once(change: dict[str, object]) -> None:
+    """The message has our sentence, without the words that pydantic and a nested error put before it."""
+    with pytest.raises(BadConfig) as caught:
+        parse_campaign({**GOOD, **change}, source="test")
+    assert "Value error" not in str(caught.value)
+    assert str(caught.value).count("[bad-config]") == 1
+
+
+def test_a_whole_number_for_a_fraction_is_the_same_decision() -> None:
+    """A campaign read back from SQL has the digest it was stored under, however its numbers were spelled."""
+    spelled = Campaign(**GOOD, hold_hours=0)
+    assert parse_campaign(spelled.document(), source="row").digest == spelled.digest
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["https://me:mine@www.zooniverse.org", "https://www.zooniverse.org@example.org", "http://:mine@[::1]:80"],
+)
+def test_a_login_in_an_endpoint_is_refused_and_not_repeated(endpoint: str) -> None:
+    """An address is stored, shown and logged; the kind: a secret where no secret belongs."""
+    with pytest.raises(BadConfig, match="must not contain a login") as refusal:
+        parse_campaign({**GOOD, "zooniverse": {"endpoint": endpoint}}, source="test.yaml")
+    assert "mine" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "needs"),
+    [
+        ("standin", False),
+        ("https://www.zooniverse.org", False),
+        ("https://panoptes-staging.zooniverse.org", False),
+        ("http://127.0.0.1:8100", False),
+        ("http://[::1]:8100", False),
+        ("http://localhost:8100", False),
+        ("http://www.zooniverse.org", True),
+        ("https://www.zooniverse.org:8443", True),
+        ("https://www.zooniverse.org.example.org", True),
+        ("https://panoptes.example.org", True),
+        ("http://127.0.0.1.example.org", True),
+        ("http://0.0.0.0:8100", True),
+        ("http://10.0.0.1", True),
+    ],
+)
+def test_which_endpoints_need_a_permission(endpoint: str, needs: bool) -> None:
+    """Zooniverse's two sites, as they are written, and this machine do not; whatever else looks like them does."""
+    campaign = parse_campaign({**GOOD, "zooniverse": {"endpoint": endpoint}}, source="test.yaml")
+    assert campaign.zooniverse.needs_permission is needs

@@ -1,0 +1,157 @@
+"""What is measured of a cycle beside its models: drift, the loss on what was selected, a shadow's choice."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from alservice.app import registry
+from alservice.campaigns.acquisition_policy import AcquisitionPolicy
+from alservice.campaigns.campaign import TrainingPolicy
+from alservice.campaigns.cycle import CycleState
+from alservice.errors import BadInput, NotFound
+from alservice.learning.bias_core import Explanation
+from alservice.learning.drift import DriftPolicy
+from alservice.learning.report_bias import ReportBias
+from alservice.science.image_properties import MEASURED
+from tests.cycle.test_cycle import Loop
+
+ASKING = AcquisitionPolicy(initial_galaxies=6, initial_evaluation_galaxies=4, batch_galaxies=9, votes_per_galaxy=3)
+
+
+def make_loop(engine: Engine, folder: Path, **changes: object) -> Loop:
+    """Return a campaign that compares every cycle with its first, and a shadow with every champion."""
+    drift = DriftPolicy(reference_cycles=1)
+    return Loop(engine, folder, **{"drift": drift, "shadow": True, "acquisition": ASKING, **changes})
+
+
+def statistics(loop: Loop) -> dict[tuple[int, str], dict]:
+    """Return what was measured, by cycle and kind."""
+    found = loop.factory.snapshots.statistics(loop.campaign.id)
+    return {(s.cycle_number, s.kind): dict(s.document) for s in found}
+
+
+@pytest.fixture
+def loop(engine: Engine, tmp_path: Path) -> Loop:
+    """Two cycles done."""
+    loop = make_loop(engine, tmp_path)
+    loop.run(loop.start())
+    loop.run(loop.start())
+    return loop
+
+
+def test_a_cycle_is_measured_once(loop: Loop) -> None:
+    """The first cycle has no champion to shadow or to estimate; the second has everything, and shows it."""
+    found = statistics(loop)
+    assert set(found) == {(0, "drift"), (1, "drift"), (1, "selected"), (1, "shadow")}
+    assert found[0, "drift"]["figures"] == []
+    names = {figure["name"] for figure in found[1, "drift"]["figures"]}
+    assert {"ks brightness", "ks expected information [nats]", "abstention"} <= names
+    selected = found[1, "selected"]
+    assert selected["low"] < selected["weighted"] < selected["high"]
+    assert 5 <= selected["voted"] <= selected["drawn"]
+    assert found[1, "shadow"]["top"] == ASKING.batch_galaxies
+    text = loop.factory.cycle_view("test", 1).text()
+    assert "drift ok    ks brightness" in text
+    assert "shadow 2 beside 1" in text
+    assert "on their pool" in text
+
+
+def test_the_same_images_do_not_drift(loop: Loop) -> None:
+    """The catalogue is the same, so are the sampled images: the distance is 0."""
+    figures = {f["name"]: f["value"] for f in statistics(loop)[1, "drift"]["figures"]}
+    assert figures["ks brightness"] == figures["ks axis ratio"] == 0.0
+
+
+def test_measuring_again_changes_nothing(loop: Loop) -> None:
+    """A step that runs twice leaves one record and no second alarm."""
+    before = (statistics(loop), loop.factory.events.list(loop.campaign.id))
+    cycle = loop.factory.cycles.list(loop.campaign.id)[-1]
+    loop.factory.watch_drift("again").run(loop.campaign, cycle)
+    loop.factory.estimate_selected().run(loop.campaign, cycle)
+    registry.shadow(loop.factory, "test", 1 if loop.factory.models.champion(1).id == 2 else 2, actor="again")
+    assert (statistics(loop), loop.factory.events.list(loop.campaign.id)) == before
+
+
+def test_a_slow_crowd_is_an_alarm(engine: Engine, tmp_path: Path) -> None:
+    """Votes that take a hundred times as long raise one alarm of a stable kind, in a cycle kept for want of votes too."""
+    loop = make_loop(engine, tmp_path, shadow=False)
+    for hours in (1, 100, 100):
+        cycle = loop.run(loop.start(), until=CycleState.COLLECTING)
+        loop.ask(cycle)
+        loop.advance = replace(loop.factory, clock=_later(loop, hours)).advance_cycle("test")
+        loop.run(cycle)
+        loop.campaign = loop.factory.campaigns.save(
+            replace(loop.campaign.campaign, training=TrainingPolicy(steps=2, batch_galaxies=4, min_new_votes=10**6))
+            if hours == 100
+            else loop.campaign.campaign
+        )
+        loop.advance = loop.factory.advance_cycle("test")
+    alarms = [e for e in loop.factory.events.list(loop.campaign.id) if e.kind == "drift.alarm"]
+    assert {e.detail["name"] for e in alarms if e.detail["name"] == "vote-rate"} == {"vote-rate"}
+    cycles = {c.id: c for c in loop.factory.cycles.list(loop.campaign.id)}
+    slow = [cycles[e.cycle_id] for e in alarms if e.detail["name"] == "vote-rate"]
+    assert sorted(c.number for c in slow) == [1, 2]
+    assert [c.candidate_id is None for c in sorted(slow, key=lambda c: c.number)] == [False, True]
+    assert "drift ALARM vote-rate" in loop.factory.cycle_view("test", 1).text()
+
+
+def _later(loop: Loop, hours: float):
+    """Return a clock that stands some hours after the campaign's."""
+    return lambda: loop.factory.clock() + timedelta(hours=hours)
+
+
+def test_a_shadow_is_another_model_beside_a_champion(loop: Loop) -> None:
+    """The champion is not its own shadow; a campaign without one has nothing to compare."""
+    champion = loop.factory.models.champion(loop.campaign.id)
+    with pytest.raises(BadInput, match="shadow"):
+        registry.shadow(loop.factory, "test", champion.id, actor="ann")
+    loop.factory.campaigns.save(replace(loop.campaign.campaign, name="other"))
+    with pytest.raises(NotFound, match="no champion"):
+        registry.shadow(loop.factory, "other", champion.id, actor="ann")
+
+
+def test_a_bias_report_is_about_the_champion_and_the_newest_votes(loop: Loop) -> None:
+    """One surprise per voted member, beside its properties; their vote-weighted mean is the recorded metric."""
+    asked = {}
+
+    def explain(properties, surprise, *, seed):
+        asked.update(properties=properties, surprise=surprise)
+        return Explanation(explained=0.0, mean=float(surprise.mean()), n_galaxies=len(surprise), terms=())
+
+    factory = loop.factory
+    report = ReportBias(
+        cycles=factory.cycles,
+        models=factory.models,
+        snapshots=factory.snapshots,
+        judge=factory.judge(),
+        measure=factory.measure(),
+        explain=explain,
+    ).run(loop.campaign)
+    champion = factory.models.champion(loop.campaign.id)
+    recorded = next(
+        e.metrics
+        for e in factory.snapshots.evaluations(loop.campaign.id)
+        if (e.cycle_number, e.model_id) == (1, champion.id)
+    )
+    assert (report.model, report.cycle) == (champion.digest, 1)
+    assert report.explanation.n_galaxies == recorded.n_galaxies
+    assert {len(values) for values in asked["properties"].values()} == {recorded.n_galaxies}
+    assert set(MEASURED) < set(asked["properties"])
+    assert asked["surprise"].min() <= recorded.nll_per_vote.value <= asked["surprise"].max()
+    assert [(s.name, s.n_galaxies) for s in report.slices] == [(s.name, s.n_galaxies) for s in recorded.slices]
+
+
+def test_a_shadow_changes_nothing_that_is_live(engine: Engine, tmp_path: Path) -> None:
+    """Weights, decisions and batches are those of the campaign without a shadow."""
+    made = []
+    for shadow in (True, False):
+        loop = make_loop(engine, tmp_path, name=f"shadow-{shadow}".lower(), shadow=shadow)
+        loop.run(loop.start())
+        loop.run(loop.start())
+        models = [(m.digest, m.state) for m in loop.factory.models.list(loop.campaign.id)]
+        cycles = loop.factory.cycles.list(loop.campaign.id)
+        made.append((models, [loop.factory.models.decision(c.id) for c in cycles]))
+    assert made[0] == made[1]
