@@ -11,11 +11,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from alservice.errors import AlserviceError
-from alservice.objects import StoredObject
-from alservice.storage import ObjectStore
 
 OK = "ok"
 """Outcome of a call that returned; any other is an error's code, or ``error`` for one that has none."""
@@ -89,44 +86,3 @@ METER = Meter()
 """The meter of this process."""
 
 measured = METER.measured
-
-
-class MeasuredObjects:
-    """An object store whose reads and writes are counted."""
-
-    def __init__(self, objects: ObjectStore) -> None:
-        self._objects = objects
-
-    def put(self, data: bytes, *, kind: str, suffix: str) -> StoredObject:
-        """Store bytes."""
-        with measured("objects", "put"):
-            return self._objects.put(data, kind=kind, suffix=suffix)
-
-    def put_file(self, path: Path, *, kind: str, suffix: str) -> StoredObject:
-        """Store a file."""
-        with measured("objects", "put"):
-            return self._objects.put_file(path, kind=kind, suffix=suffix)
-
-    def get(self, key: str) -> bytes:
-        """Return the bytes."""
-        with measured("objects", "get"):
-            return self._objects.get(key)
-
-    def exists(self, key: str) -> bool:
-        """Return whether the key is published."""
-        with measured("objects", "exists"):
-            return self._objects.exists(key)
-
-    def delete(self, key: str) -> None:
-        """Remove the key."""
-        with measured("objects", "delete"):
-            self._objects.delete(key)
-
-    def keys(self, prefix: str = "") -> Iterator[str]:
-        """Yield published keys; a listing takes as long as its reader, so it is not counted."""
-        return self._objects.keys(prefix)
-
-    def check(self) -> None:
-        """Write, read back and delete a probe."""
-        with measured("objects", "check"):
-            self._objects.check()

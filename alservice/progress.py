@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from time import monotonic
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
-
-from alservice.process import Progress
 
 _LOG_SECONDS = 15.0
 
@@ -152,3 +153,35 @@ class CheckedProgress:
     def finish(self) -> None:
         """End."""
         self.shown.finish()
+
+
+def utc_now() -> datetime:
+    """Return the time (UTC)."""
+    return datetime.now(tz=UTC)
+
+
+def process_progress() -> Progress:
+    """Return bars at a terminal, log lines elsewhere."""
+    if sys.stderr.isatty():
+        return BarProgress(Console(stderr=True))
+    return LogProgress(logging.getLogger("alservice.progress"))
+
+
+Clock = Callable[[], datetime]
+"""Returns now, in UTC."""
+
+
+class Progress(Protocol):
+    """Where long work says how far it is; must be cheap and safe from any thread."""
+
+    def start(self, what: str, total: int | None) -> None:
+        """Begin a bar; `total` is None where it is not known."""
+
+    def advance(self, n: int = 1) -> None:
+        """Move the bar by `n`."""
+
+    def note(self, text: str) -> None:
+        """Show a short live figure, such as a loss."""
+
+    def finish(self) -> None:
+        """End the bar."""

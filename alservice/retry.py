@@ -2,13 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from itertools import islice
+from types import TracebackType
+from typing import Final, Self, TypeVar, cast
 
-from alservice.errors import BadConfig, Retriable
+from alservice.errors import AlserviceError, BadConfig, Retriable, Terminal, ZooniverseUnavailable
 
 T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Workers:
+    """A pool of threads as a context; leaving it waits for the calls that run and starts no others.
+
+    Parameters
+    ----------
+    threads
+        How many. At most four times as many items are taken from their source before results are given back, so
+        memory does not grow with the work.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads)
+        self._in_flight = 4 * threads
+
+    def __enter__(self) -> Self:
+        """Return the pool."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for what runs."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Yield what `work` makes of each item as it comes; an error in `work` is raised and ends it."""
+        source = iter(items)
+        pending: set[Future[R]] = set()
+        while True:
+            room = self._in_flight - len(pending)
+            pending.update(self._pool.submit(work, item) for item in islice(source, room))
+            if not pending:
+                return
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+
+
+def one_ahead(items: Iterable[T]) -> Iterator[T]:
+    """Yield items, making the next one in a thread meanwhile: reading goes on while the database works."""
+    source = iter(items)
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        coming: Future[T | object] = pool.submit(next, source, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, source, end)
+            yield cast("T", item)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,3 +142,83 @@ class Breaker:
     def is_open(self) -> bool:
         """Whether to stop sending."""
         return self.failures >= self.limit
+
+
+BEATS_PER_SILENCE: Final = 10
+"""Signs of life within the longest silence: nine may be lost before a run is given up."""
+
+LONGEST_BEAT_S: Final = 30.0
+"""Seconds between signs of life at most, however long a silence is borne."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bounds:
+    """How long a sender waits (s).
+
+    Parameters
+    ----------
+    start_s
+        For a worker to take the run.
+    pending_s
+        From then until its process runs.
+    silence_s
+        Between two signs of life.
+    outage_s
+        For a database, or an orchestrator that is needed, to answer again.
+    """
+
+    start_s: float
+    pending_s: float
+    silence_s: float
+    outage_s: float
+
+    @property
+    def beat_s(self) -> float:
+        """Seconds between two signs of life."""
+        return min(self.silence_s / BEATS_PER_SILENCE, LONGEST_BEAT_S)
+
+    @property
+    def crashed_s(self) -> float:
+        """Silence after which a run is over that the orchestrator believes dead: it may only be cut off from there."""
+        return min(3 * self.beat_s, self.silence_s)
+
+
+class Circuit:
+    """Counts failures in a row where they happen, so that a thread that comes later sends nothing more.
+
+    Parameters
+    ----------
+    limit
+        Failures in a row that open it. Once open it stays so, and says what opened it.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._breaker = Breaker(limit=limit)
+        self._last: AlserviceError | None = None
+        self._lock = threading.Lock()
+
+    def note(self, fault: AlserviceError | None) -> None:
+        """Note what a call came to: a fault of the other side, or none."""
+        with self._lock:
+            if not self._breaker.is_open:
+                self._breaker = self._breaker.after(failed=fault is not None)
+                self._last = fault
+
+    def check(self) -> None:
+        """Raise what opened the circuit, if it is open.
+
+        Raises
+        ------
+        ZooniverseUnavailable
+            So many calls failed one after the other.
+        Terminal
+            They did, and the last fault is one that only a person can end.
+        """
+        with self._lock:
+            if not self._breaker.is_open or self._last is None:
+                return
+            failures, last = self._breaker.failures, self._last
+        if isinstance(last, Terminal):
+            raise last
+        text = f"{failures} failures in a row, the last: {last.message}"
+        raise ZooniverseUnavailable(text, failures=failures) from last

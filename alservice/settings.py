@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,9 +11,20 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from alservice.campaigns.campaigns import explain
-from alservice.cycle.sent_steps import Bounds
 from alservice.errors import BadConfig
+from alservice.retry import Bounds
+
+_OWN_WORDS = re.compile(r"^Value error, (\[[a-z-]+\] )?")
+"""What pydantic and a typed error put before a sentence of ours, which the caller's own error says again."""
+
+
+def explain(error: ValidationError, *, prefix: str = "") -> str:
+    """Return what is wrong with each field, by name and without the value, which may be a secret."""
+    faults = error.errors(include_input=False, include_url=False, include_context=False)
+    names = (".".join(str(part) for part in fault["loc"]) for fault in faults)
+    shown = (f"{prefix}{name.upper()}" if prefix else name for name in names)
+    reasons = (_OWN_WORDS.sub("", fault["msg"]) for fault in faults)
+    return "; ".join(f"{name}: {reason}" if name else reason for name, reason in zip(shown, reasons, strict=True))
 
 
 class Settings(BaseSettings):

@@ -16,13 +16,12 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
-from alservice.app.context import process_progress
 from alservice.app.readiness import check_replay
-from alservice.backfill.backfill_asked import Backfill, make_backfill
-from alservice.backfill.backfill_factory import begin_worker, open_backfill, run_backfill
+from alservice.backfill.plan import Backfill, make_backfill
 from alservice.backfill.report import write_report
+from alservice.backfill.run import begin_worker, open_backfill, run_backfill
 from alservice.cycle.readiness import require_ready
-from alservice.process import Progress
+from alservice.progress import Progress, process_progress
 from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
 
 

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 
 from alservice.app.jobs import Factory
 from alservice.app.leases import hold_lease, open_under, take_step
-from alservice.cycle.hold_lease import HeldLease
+from alservice.cycle.lease import HeldLease
 from alservice.errors import LeaseLost
 
 PATIENCE = 120

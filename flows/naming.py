@@ -12,7 +12,7 @@ from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
 from alservice.app.opening import open_factory
-from alservice.campaigns.records import CycleRun
+from alservice.campaigns.store import CycleRun
 from flows.tasks import CycleSummary
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from alservice.circuit import Circuit
 from alservice.errors import AllowanceExhausted, ZooniverseUnavailable
+from alservice.retry import Circuit
 
 DOWN = ZooniverseUnavailable("502")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from alservice.errors import NotFound, StorageFull
-from alservice.meters import METER, CallCount, CallKey, MeasuredObjects, Meter
-from alservice.storage.objects_adapters import open_objects
+from alservice.meters import METER, CallCount, CallKey, Meter
+from alservice.storage.objects import MeasuredObjects, open_objects
 
 
 def counts(meter: Meter) -> dict[tuple[str, str, str], int]:

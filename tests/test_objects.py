@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alservice.errors import BadInput
-from alservice.objects import StoredObject, digest_of_key, is_object_key, object_key
+from alservice.ids import StoredObject, digest_of_key, is_object_key, object_key
 
 DIGEST = sha256(b"galaxy").hexdigest()
 

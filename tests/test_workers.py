@@ -4,7 +4,7 @@ from itertools import count
 
 import pytest
 
-from alservice.workers import Workers
+from alservice.retry import Workers
 
 
 def test_each_item_is_worked_on_once():

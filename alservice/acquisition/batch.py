@@ -17,23 +17,152 @@ keys. So a batch does not depend on the order or the sharding of the pool, and a
 the memory it takes. Uniform keys give a simple random sample. Keys ln w + Gumbel noise sample without
 replacement in proportion to w (Gumbel top-k; Kirsch et al., arXiv:2106.12059): w = score^beta for ``power``,
 w = exp(beta score) for ``softmax``. ``top`` takes the best scores, without noise. Where the policy asks for a
-distance, near-copies of what the informative arm took are passed over (`alservice.acquisition.diversity`).
+distance, near-copies of what the informative arm took are passed over (`alservice.acquisition.batch`).
 """
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from alservice.acquisition.batch_records import Acquired, AcquisitionBatch, Arm, BatchPolicy
-from alservice.acquisition.diversity import thin
-from alservice.acquisition.reservoir import Candidate, Reservoir
-from alservice.errors import BadInput, NumericalFault
+from alservice.campaigns.policies import Arm
+from alservice.errors import BadConfig, BadInput, NotFound, NumericalFault
 from alservice.ids import stable_fraction
-from alservice.shapes import BoolArray, FloatArray
+from alservice.science.posterior import Posterior, concat, take
+from alservice.shapes import BoolArray, FloatArray, IntArray
+
+Rule: TypeAlias = Literal["top", "power", "softmax"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchPolicy:
+    """How many galaxies to draw, and how.
+
+    Parameters
+    ----------
+    rule
+        How scores become chances in the informative arm.
+    beta
+        Sharpness: dimensionless for ``power``, per nat for ``softmax``, unused for ``top``.
+    informative, random, evaluation, easy
+        Galaxies per arm.
+    members_in_random
+        Whether the random arm may draw members of the evaluation stream, which adds votes to them.
+    min_distance
+        Two galaxies of the informative arm lie further apart than this (Euclidean, embedding units of the model);
+        None lets them be copies.
+    candidates
+        Best candidates kept per informative galaxy, for the distance to choose from.
+    """
+
+    rule: Rule
+    beta: float = 1.0
+    informative: int
+    random: int
+    evaluation: int = 0
+    easy: int = 0
+    members_in_random: bool = True
+    min_distance: float | None = None
+    candidates: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse sizes and sharpness that no draw can have."""
+        if min(self.informative, self.random, self.evaluation, self.easy) < 0 or self.requested == 0:
+            raise BadConfig(f"a batch needs at least one galaxy and no negative arm, not {self}")
+        if not 0 < self.beta < math.inf:
+            raise BadConfig(f"beta must be positive and finite, not {self.beta}")
+        if self.candidates < 1 or (self.min_distance is not None and not 0 <= self.min_distance < math.inf):
+            raise BadConfig(f"a distance must be finite and not negative, and candidates at least 1, not {self}")
+        if self.evaluation and self.members_in_random:
+            raise BadConfig("with an evaluation arm, the random arm must leave members out: else they have two chances")
+
+    @property
+    def requested(self) -> int:
+        """Galaxies of all arms together."""
+        return self.informative + self.random + self.evaluation + self.easy
+
+    @property
+    def n_candidates(self) -> int:
+        """Galaxies that compete for the informative arm: more than it draws only where distance matters."""
+        return self.informative * (1 if self.min_distance is None else self.candidates)
+
+    def log_weights(self, scores_nats: FloatArray) -> FloatArray:
+        """Return ln w of scores; -inf, which is never drawn, for a score of 0 under ``power``."""
+        if self.rule == "softmax":
+            return self.beta * scores_nats
+        log_scores = np.full(scores_nats.shape, -np.inf)
+        return self.beta * np.log(scores_nats, out=log_scores, where=scores_nats > 0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Acquired:
+    """One drawn galaxy.
+
+    Parameters
+    ----------
+    arm
+        The arm that drew it.
+    score_nats
+        Its score in the informative arm (nats, where its policy scores information: a sum over questions, which may
+        exceed ln T); None in the others, which do not look at scores.
+    inclusion_probability
+        Probability that this arm draws this galaxy. Exact in the evaluation and random arms: arm size over
+        eligible galaxies. In the easy arm (1 - p) q, with p the random arm's probability and q the arm's size
+        over the easy galaxies that the random arm left. In the informative arm
+        (1 - p) (1 - q) (1 - exp(-exp(ln w - kappa))), q counting for easy galaxies only, with kappa the best
+        key that was not drawn: given all other galaxies' keys, the galaxy is drawn if and only if its own
+        exceeds kappa, so weighting by the inverse is unbiased (priority sampling). With a distance kappa is the
+        galaxy's own threshold, see `alservice.acquisition.batch`. For ``top`` the last factor is 1. The chance to
+        be in the batch at all is the sum over arms, since a galaxy enters by one arm only.
+    rank
+        Place in its arm, from 1.
+    """
+
+    galaxy_id: str
+    arm: Arm
+    score_nats: float | None
+    inclusion_probability: float
+    rank: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AcquisitionBatch:
+    """A drawn batch with all that is needed to draw it again, or to weight it.
+
+    Parameters
+    ----------
+    galaxies
+        Drawn galaxies: evaluation, random, easy, informative arm, each by rank.
+    policy, seed
+        What drew them.
+    offered
+        Galaxies seen: eligible and excluded.
+    eligible
+        Not excluded, evaluation members included.
+    eligible_members
+        Members of the evaluation stream among the eligible.
+    excluded
+        Galaxies per reason of exclusion.
+    """
+
+    galaxies: tuple[Acquired, ...]
+    policy: BatchPolicy
+    seed: int
+    offered: int
+    eligible: int
+    eligible_members: int
+    excluded: Mapping[str, int]
+
+    @property
+    def short(self) -> int:
+        """Galaxies requested but not drawn, because an arm ran out of eligible ones."""
+        return self.policy.requested - len(self.galaxies)
 
 
 class BatchDrawer:
@@ -253,3 +382,182 @@ def _acquired(arm: Arm, candidates: Sequence[Candidate], probabilities: Sequence
         )
         for rank, (candidate, probability) in enumerate(zip(candidates, probabilities, strict=True), start=1)
     ]
+
+
+_NOBODY, _SEVERAL = -1, -2
+
+
+def thin(keys: FloatArray, embeddings: FloatArray, *, size: int, min_distance: float) -> tuple[IntArray, FloatArray]:
+    """Walk candidates by falling key and take up to `size` of which no two are near.
+
+    Parameters
+    ----------
+    keys
+        (M + 1,) keys, falling; the last is of the best galaxy that is no candidate, or -inf if there is none.
+    embeddings
+        (M, E) of the candidates.
+    size
+        Galaxies wanted.
+    min_distance
+        Two taken galaxies lie further apart than this (Euclidean, embedding units).
+
+    Returns
+    -------
+    tuple
+        Places (n,) of the galaxies taken, in order, and the threshold (n,) that each one's key had to exceed; n is
+        smaller than `size` where the candidates run out.
+    """
+    vectors = np.asarray(embeddings, dtype=np.float32)
+    squares = np.vecdot(vectors, vectors)
+    keeper = np.full(len(vectors), _NOBODY)
+    taken: list[int] = []
+    thresholds: list[float] = []
+    floor = float(keys[len(vectors)])
+    for place in range(len(vectors)):
+        if keeper[place] >= 0:
+            alone = int(keeper[place])
+            thresholds[alone] = max(thresholds[alone], float(keys[place]))
+        if keeper[place] != _NOBODY:
+            continue
+        if len(taken) == size:
+            floor = float(keys[place])
+            break
+        below = slice(place + 1, None)
+        near = _is_near(vectors[below], squares[below], vectors[place], squares[place], min_distance)
+        view = keeper[below]
+        view[near] = np.where(view[near] == _NOBODY, len(taken), _SEVERAL)
+        taken.append(place)
+        thresholds.append(-math.inf)
+    return np.array(taken, dtype=np.int64), np.maximum(np.array(thresholds), floor)
+
+
+def survey_distance(embeddings: FloatArray, share: float) -> float:
+    """Return the distance within which a galaxy has about this share of the survey.
+
+    It depends on a sample of the survey alone and not on the draw, which inclusion probabilities rest on.
+
+    Parameters
+    ----------
+    embeddings
+        (M, E) of a uniform sample of the survey, M >= 2.
+    share
+        Quantile of the distances between its galaxies, within (0, 1).
+
+    Raises
+    ------
+    BadInput
+        If the sample has fewer than two galaxies.
+    """
+    if len(embeddings) < 2:
+        raise BadInput(f"a sample of {len(embeddings)} galaxies has no distances")
+    vectors = np.asarray(embeddings, dtype=np.float64)
+    pairs = [np.linalg.norm(vectors[i + 1 :] - vector, axis=1) for i, vector in enumerate(vectors)]
+    return float(np.quantile(np.concatenate(pairs), share))
+
+
+def _is_near(
+    vectors: FloatArray, squares: FloatArray, centre: FloatArray, square: FloatArray, min_distance: float
+) -> IntArray:
+    """Return the rows within the distance of a centre.
+
+    The quick form of the distance loses digits to cancellation: rows that it puts near or close to near are looked
+    at again, so that copies are at distance 0 exactly.
+    """
+    quick = squares + square - 2 * (vectors @ centre)
+    rows = np.flatnonzero(quick <= min_distance**2 + 1e-4 * (squares + square))
+    near: IntArray = rows[np.linalg.norm(vectors[rows] - centre, axis=1) <= min_distance]
+    return near
+
+
+class Candidate(NamedTuple):
+    """A galaxy in the running for one arm of a batch.
+
+    Parameters
+    ----------
+    key, noise
+        What it competes with, and what breaks ties.
+    score_nats
+        NaN where the arm has none.
+    is_easy
+        Whether the easy arm could draw it.
+    """
+
+    key: float
+    noise: float
+    galaxy_id: str
+    score_nats: float
+    is_easy: bool
+
+
+class Reservoir:
+    """The `size` candidates with the largest keys so far, with their embeddings where there are any."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._heap: list[Candidate] = []
+        self._embeddings: dict[str, FloatArray] = {}
+
+    def offer(
+        self,
+        keys: FloatArray,
+        noise: FloatArray,
+        galaxy_ids: Sequence[str],
+        scores_nats: FloatArray,
+        easy: BoolArray,
+        embeddings: FloatArray | None = None,
+    ) -> None:
+        """Keep what is among the best; a key of -inf never is."""
+        if self.size == 0:
+            return
+        floor = self._heap[0].key if len(self._heap) == self.size else -math.inf
+        for i in np.flatnonzero((keys >= floor) & (keys > -np.inf)).tolist():
+            new = Candidate(float(keys[i]), float(noise[i]), galaxy_ids[i], float(scores_nats[i]), bool(easy[i]))
+            if embeddings is not None:
+                self._embeddings[new.galaxy_id] = embeddings[i].copy()  # a view would keep its shard in memory
+            if len(self._heap) < self.size:
+                heapq.heappush(self._heap, new)
+            else:
+                self._embeddings.pop(heapq.heappushpop(self._heap, new).galaxy_id, None)
+
+    def ranked(self) -> list[Candidate]:
+        """Return what was kept, best first."""
+        return sorted(self._heap, reverse=True)
+
+    def embeddings_of(self, candidates: Sequence[Candidate]) -> FloatArray:
+        """Return the embeddings (n, E) of candidates that were kept."""
+        return np.stack([self._embeddings[candidate.galaxy_id] for candidate in candidates])
+
+
+class SurveySample:
+    """Draws the same galaxies whatever the order and the shards they are offered in.
+
+    Parameters
+    ----------
+    size
+        Galaxies wanted; memory is bounded by them.
+    seed
+        Of the sample.
+    """
+
+    def __init__(self, size: int, *, seed: int) -> None:
+        self._size = size
+        self._seed = seed
+        self._kept: Posterior | None = None
+
+    def offer(self, posterior: Posterior, unbiased: BoolArray) -> None:
+        """Take one shard, of which only the unbiased galaxies (n,) can be drawn; each galaxy is offered once."""
+        rows = np.flatnonzero(unbiased)
+        if len(rows):
+            # Of this shard first: only what can still win is joined to what is kept.
+            best = self._best(take(posterior, rows))
+            self._kept = best if self._kept is None else self._best(concat([self._kept, best]))
+
+    def draw(self) -> Posterior:
+        """Return the sample, fewer galaxies than wanted where the survey has no more; raises `NotFound` for none."""
+        if self._kept is None:
+            raise NotFound("no unbiased galaxy of the survey has a posterior to sample")
+        return self._kept
+
+    def _best(self, posterior: Posterior) -> Posterior:
+        keys = [stable_fraction(f"{self._seed}:survey", galaxy_id) for galaxy_id in posterior.galaxy_ids]
+        return take(posterior, np.argsort(keys, kind="stable")[: self._size])

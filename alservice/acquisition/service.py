@@ -4,24 +4,178 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
 
 import numpy as np
 
-from alservice.acquisition.policies import easy_galaxies, policy_scores
-from alservice.acquisition.survey import SurveySample
-from alservice.campaigns.acquisition_policy import AcquisitionPolicy
+from alservice.acquisition.batch import (
+    Acquired,
+    AcquisitionBatch,
+    BatchDrawer,
+    BatchPolicy,
+    SurveySample,
+    survey_distance,
+)
+from alservice.acquisition.policies import RULES, easy_galaxies, policy_scores
+from alservice.acquisition.store import AcquisitionStore
+from alservice.acquisition.votes import HISTORY_DAYS, MIN_DAYS, VoteForecast, allocate_votes, forecast_votes
+from alservice.campaigns.campaign import AcquisitionPolicy
 from alservice.campaigns.cycle import Cycle
-from alservice.campaigns.cycle_store import CatalogueStore, ModelStore
-from alservice.campaigns.records import CampaignRow
+from alservice.campaigns.policies import Arm
+from alservice.campaigns.store import CampaignRow
 from alservice.catalogue.galaxies import Galaxy
+from alservice.catalogue.store import CatalogueStore
 from alservice.errors import NotFound
 from alservice.ids import seed_of
 from alservice.prediction.service import Scope
+from alservice.progress import Progress
+from alservice.registry.store import ModelStore
+from alservice.science.information import tree_information
 from alservice.science.posterior import Posterior
 from alservice.science.tree import Tree, load_tree
-from alservice.science.tree_information import tree_information
-from alservice.shapes import BoolArray, FloatArray
+from alservice.shapes import BoolArray, FloatArray, IntArray
+from alservice.states import SubjectState
 from alservice.storage import ArrayCodec, ObjectStore
+from alservice.subjects.subject import Subject, SubjectLedger, VotesAsked
+from alservice.votes.store import ClassificationStore
+
+
+def batch_policy(policy: AcquisitionPolicy, *, first: bool, min_distance: float | None = None) -> BatchPolicy:
+    """Return the arms of a cycle: a first one draws at random, to train on and to judge with."""
+    if first:
+        return BatchPolicy(
+            rule="top",
+            informative=0,
+            random=policy.initial_galaxies,
+            evaluation=policy.initial_evaluation_galaxies,
+            members_in_random=policy.initial_evaluation_galaxies == 0,
+        )
+    return BatchPolicy(
+        rule=RULES[policy.policy],
+        beta=policy.beta,
+        informative=policy.informative_galaxies,
+        random=policy.random_galaxies,
+        easy=policy.easy_galaxies,
+        min_distance=min_distance,
+    )
+
+
+def exclusion_reason(row: Subject) -> str | None:
+    """Return why a galaxy of the ledger may not be drawn, None if it may."""
+    if row.may_return:
+        return None
+    match row.state:
+        case SubjectState.WITHDRAWN:
+            return (row.error or "withdrawn").split(":")[0]
+        case SubjectState.RETIRED | SubjectState.FAILED:
+            return str(row.state)
+        case _:
+            return "in flight"
+
+
+def _distance(policy: AcquisitionPolicy, survey: Posterior | None) -> float | None:
+    if survey is None or policy.diversity_share == 0:
+        return None
+    return survey_distance(survey.embeddings, policy.diversity_share)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcquireBatch:
+    """Draw a cycle's batch from the whole catalogue, one shard in memory at a time."""
+
+    catalogues: CatalogueStore
+    acquisitions: AcquisitionStore
+    ledger: SubjectLedger
+    scores: ScorePool
+    forecast: ForecastVotes
+    progress: Progress
+
+    def run(self, campaign: CampaignRow, cycle: Cycle) -> Sequence[Acquired]:
+        """Return what the cycle drew, drawn and recorded now unless it was before."""
+        drawn = self.acquisitions.get(cycle.id)
+        if drawn is not None:
+            return drawn
+        batch = self._draw(campaign, cycle)
+        self.acquisitions.save(cycle.id, batch, n_votes=self._votes(campaign, cycle, batch))
+        return batch.galaxies
+
+    def _draw(self, campaign: CampaignRow, cycle: Cycle) -> AcquisitionBatch:
+        policy, first = campaign.campaign.acquisition, cycle.champion_id is None
+        survey = None if first else self._survey(campaign, cycle)
+        drawer = BatchDrawer(
+            batch_policy(policy, first=first, min_distance=_distance(policy, survey)),
+            seed=seed_of(campaign.campaign.seed, "acquisition", cycle.number),
+        )
+        rows = self.ledger.of_campaign(campaign.id)
+        excluded = {row.galaxy_id: why for row in rows if (why := exclusion_reason(row)) is not None}
+        self.progress.start("score the pool", self.catalogues.get(cycle.catalogue_id).n_galaxies)
+        for shard in self.scores.pool(campaign, cycle, survey):
+            reasons = {g.galaxy_id: excluded[g.galaxy_id] for g in shard.galaxies if g.galaxy_id in excluded}
+            drawer.offer(
+                [g.galaxy_id for g in shard.galaxies],
+                shard.scores,
+                members=np.array([g.evaluation for g in shard.galaxies]),
+                easy=shard.easy,
+                embeddings=shard.embeddings,
+                excluded=dict.fromkeys(shard.failed, FAILED_IMAGE) | reasons,
+            )
+            self.progress.advance(len(shard.galaxies))
+        self.progress.finish()
+        return drawer.draw()
+
+    def _survey(self, campaign: CampaignRow, cycle: Cycle) -> Posterior | None:
+        """Return a sample of the survey where the policy needs one."""
+        policy = campaign.campaign.acquisition
+        needed = policy.policy == "epig" or (policy.diversity_share > 0 and policy.informative_galaxies > 0)
+        return self.scores.survey(campaign, cycle) if needed else None
+
+    def _votes(self, campaign: CampaignRow, cycle: Cycle, batch: AcquisitionBatch) -> VotesAsked:
+        """Return the votes to ask: a fixed number, or what the budget buys for each galaxy drawn for information."""
+        policy = campaign.campaign.acquisition
+        chosen = [galaxy.galaxy_id for galaxy in batch.galaxies if galaxy.arm == Arm.INFORMATIVE]
+        if policy.allocated is None or not chosen:
+            return policy.votes_per_galaxy
+        others = {g.galaxy_id: policy.votes_per_galaxy for g in batch.galaxies if g.arm != Arm.INFORMATIVE}
+        budget = policy.allocated.budget or self._forecast(campaign, cycle)
+        tiers = policy.allocated.tiers
+        information = self.scores.information(campaign, cycle, chosen, tiers)
+        votes = allocate_votes(information, tiers, budget - sum(others.values()))
+        return others | dict(zip(chosen, votes.tolist(), strict=True))
+
+    def _forecast(self, campaign: CampaignRow, cycle: Cycle) -> int:
+        """Return the classifications that volunteers will very likely give until the deadline.
+
+        Seen from the start of the cycle, so that a cycle that is resumed another day asks for the same.
+        """
+        horizon = timedelta(hours=campaign.campaign.collecting.deadline_hours) / timedelta(days=1)
+        forecast = self.forecast.run(campaign.id, at=cycle.created_at, horizon_days=horizon)
+        policy = campaign.campaign.acquisition
+        return policy.batch_galaxies * policy.votes_per_galaxy if forecast is None else int(forecast.low)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastVotes:
+    """Measure what a campaign's volunteers gave per day, and say what they will give."""
+
+    classifications: ClassificationStore
+
+    def run(self, campaign_id: int, *, at: datetime, horizon_days: float) -> VoteForecast | None:
+        """Return the forecast from a moment (UTC) on; None with less than a week of history."""
+        daily = self.history(campaign_id, at=at)
+        return None if len(daily) < MIN_DAYS else forecast_votes(daily, horizon_days)
+
+    def history(self, campaign_id: int, *, at: datetime) -> IntArray:
+        """Return counted classifications of up to 28 whole days (UTC) before a moment, oldest first.
+
+        It begins with the first day that has any. Later days without any count as 0: whether volunteers stayed away
+        or had nothing to classify cannot be told from the ledger.
+        """
+        today = datetime.combine(at.astimezone(UTC).date(), time(), UTC)
+        since = today - timedelta(days=HISTORY_DAYS)
+        counted = self.classifications.counted_per_day(campaign_id, since=since, until=today)
+        days = [(since + timedelta(days=day)).date() for day in range(HISTORY_DAYS)]
+        return np.array([counted.get(day, 0) for day in days if counted and day >= min(counted)], dtype=np.int64)
+
 
 PAGE = 5_000
 """Galaxies read from SQL at a time."""

@@ -8,15 +8,14 @@ from dataclasses import asdict
 from sqlalchemy import Engine, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from alservice.acquisition.batch_records import Acquired, AcquisitionBatch
-from alservice.process import Clock
-from alservice.storage import schema
-from alservice.storage.postgres import transaction
-from alservice.storage.rows import columns_of, insert_rows
+from alservice.acquisition import schema
+from alservice.acquisition.batch import Acquired, AcquisitionBatch
+from alservice.progress import Clock
+from alservice.storage.postgres import columns_of, insert_rows, transaction
 from alservice.subjects.subject import VotesAsked, votes_of
 
 
-class SqlAcquisitionStore:
+class AcquisitionStore:
     """Batches in Postgres: written once."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:

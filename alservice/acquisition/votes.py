@@ -11,14 +11,60 @@ too short to see how far such a level may still drift.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 
-from alservice.errors import BadInput
+from alservice.errors import BadConfig, BadInput, NumericalFault
 from alservice.shapes import FloatArray, IntArray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CostModel:
+    """Rates that turn labels into time.
+
+    Parameters
+    ----------
+    votes_per_galaxy
+        Classifications asked for each labelled galaxy.
+    classifications_per_day
+        What volunteers give the project; measured from the ledger, or assumed and said so.
+    training_s, predicted_per_s
+        Seconds of one training, and galaxies predicted per second, on the machine that did the measuring.
+    trainings
+        Trainings in all.
+    """
+
+    votes_per_galaxy: float
+    classifications_per_day: float
+    training_s: float
+    predicted_per_s: float
+    trainings: int
+
+    def __post_init__(self) -> None:
+        rates = (self.votes_per_galaxy, self.classifications_per_day, self.training_s, self.predicted_per_s)
+        if min(rates) <= 0 or self.trainings < 1:
+            raise BadConfig(f"a cost needs positive rates and at least one training: {self}")
+
+    def cost(self, *, labels: float, survey: int) -> Cost:
+        """Return the cost of labelling so many galaxies of a survey and predicting all of it after each training."""
+        votes = labels * self.votes_per_galaxy
+        machine_s = self.trainings * (self.training_s + survey / self.predicted_per_s)
+        return Cost(votes=votes, volunteer_days=votes / self.classifications_per_day, machine_hours=machine_s / 3600)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """Votes (classifications), days of all volunteers together, and hours of the machine."""
+
+    votes: float
+    volunteer_days: float
+    machine_hours: float
+
 
 MIN_DAYS: Final = 7
 """Days of history below which nothing is forecast: a week has quiet and busy days."""
@@ -152,3 +198,65 @@ def _interval(mean: float, variance: float, confidence: float) -> tuple[float, f
     spread = math.log1p(variance / mean**2)
     centre, reach = math.log(mean) - spread / 2, NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(spread)
     return math.exp(centre - reach), math.exp(centre + reach)
+
+
+def allocate_votes(information_nats: FloatArray, tiers: Sequence[int], budget: int) -> IntArray:
+    """Return the votes to ask of each galaxy: one of the tiers.
+
+    Parameters
+    ----------
+    information_nats
+        (N, K) what each number of votes would teach about each galaxy.
+    tiers
+        K numbers of votes to choose from, growing; the first is asked of every galaxy, whatever the budget.
+    budget
+        Votes to spend on all galaxies together. What teaches nothing is not bought, so votes may be left over.
+
+    Returns
+    -------
+    IntArray
+        (N,) votes; ties go to the galaxy that comes first.
+
+    Raises
+    ------
+    BadInput
+        If tiers are not growing integers from 0 up, or shapes do not fit.
+    NumericalFault
+        If a galaxy's information is not finite; rows are named.
+    """
+    information, steps = np.asarray(information_nats, dtype=np.float64), np.asarray(tiers)
+    if steps.ndim != 1 or not len(steps) or steps.dtype.kind not in "iu" or steps[0] < 0 or (np.diff(steps) <= 0).any():
+        raise BadInput(f"tiers must be growing numbers of votes, not {list(tiers)}")
+    if information.ndim != 2 or information.shape[1] != len(steps):
+        raise BadInput(f"{len(steps)} tiers need information of (galaxies, {len(steps)}), not {information.shape}")
+    bad = np.flatnonzero(~np.isfinite(information).all(axis=1))
+    if len(bad):
+        raise NumericalFault(f"information of row {bad[0]} is not finite", rows=bad[:20].tolist())
+    votes = np.full(len(information), steps[0], dtype=np.int64)
+    left = budget - int(votes.sum())
+    climbs = [(-rate, row, tier) for row, curve in enumerate(information) for rate, tier in _hull(curve, steps)]
+    for _, row, tier in sorted(climbs):
+        # What did not fit leaves its galaxy where it stood: a higher climb from there costs more and fits no better.
+        cost = int(steps[tier] - votes[row])
+        if cost <= left:
+            votes[row] = steps[tier]
+            left -= cost
+    return votes
+
+
+def _hull(curve: FloatArray, steps: IntArray) -> list[tuple[float, int]]:
+    """Return the climbs of a curve's concave hull that teach something: nats per vote, falling, and tier reached."""
+    corners = [0]
+    for tier in range(1, len(steps)):
+        # A corner below the line from the one before it to the new one is no corner of the hull.
+        while len(corners) > 1 and _rate(curve, steps, corners[-2], corners[-1]) <= _rate(
+            curve, steps, corners[-1], tier
+        ):
+            corners.pop()
+        corners.append(tier)
+    climbs = [(_rate(curve, steps, a, b), b) for a, b in pairwise(corners)]
+    return [(rate, tier) for rate, tier in climbs if rate > 0]
+
+
+def _rate(curve: FloatArray, steps: IntArray, a: int, b: int) -> float:
+    return float((curve[b] - curve[a]) / (steps[b] - steps[a]))

@@ -6,13 +6,13 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alservice.acquisition.batch_records import Acquired
+from alservice.acquisition.batch import Acquired
 from alservice.app.jobs import Factory
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle
-from alservice.cycle.plots import learning
+from alservice.cycle.report import learning
 from alservice.cycle.table import CycleTable, CycleView
-from alservice.science.tree_information import score_note
+from alservice.science.information import score_note
 from alservice.storage import images
 
 PICTURES = 12

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alservice.app.jobs import Factory
-from alservice.catalogue import catalogue_files
-from alservice.catalogue.catalogue_images import ImageSource
+from alservice.catalogue import files as catalogue_files
 from alservice.catalogue.galaxies import Catalogue, CatalogueFault, CatalogueRow
-from alservice.catalogue.published import Layout
+from alservice.catalogue.tables import ImageSource
+from alservice.catalogue.vote_columns import Layout
 from alservice.checks import storable
 from alservice.ids import MAX_ID_CHARS
 from alservice.science.tree import load_tree

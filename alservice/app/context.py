@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import secrets
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 import psutil
-from rich.console import Console
 
 from alservice.app.meters import write_calls
 from alservice.app.stores import Stores
-from alservice.cycle.leases import Fence
 from alservice.errors import BadConfig, StorageFull
-from alservice.meters import MeasuredObjects
-from alservice.process import Progress
-from alservice.progress import BarProgress, LogProgress
+from alservice.progress import Progress, process_progress, utc_now
 from alservice.settings import Settings, load_settings
-from alservice.storage.backup import dump_database, restore_database
-from alservice.storage.embedded import EmbeddedPostgres
-from alservice.storage.objects_adapters import open_objects
-from alservice.storage.postgres import check_schema, fenced, make_engine, schema_state, upgrade
+from alservice.storage.embedded_postgres import EmbeddedPostgres, dump_database, restore_database
+from alservice.storage.objects import MeasuredObjects, open_objects
+from alservice.storage.postgres import Fence, check_schema, fenced, make_engine, schema_state, upgrade
 
 S = TypeVar("S", bound=Stores)
 
@@ -45,11 +37,6 @@ ENDPOINT = "PANOPTES_ENDPOINT"
 
 NOWHERE = "http://127.0.0.1:9"
 """Endpoint of a client that was told none: the discard port of this machine, never the real site."""
-
-
-def utc_now() -> datetime:
-    """Return the time (UTC)."""
-    return datetime.now(tz=UTC)
 
 
 @contextmanager
@@ -205,10 +192,3 @@ def end_orphaned_servers(home: Path) -> None:
             ours = process.environ().get("PREFECT_HOME") == str(home)
             if ours and process.ppid() == ORPHANED:
                 process.terminate()
-
-
-def process_progress() -> Progress:
-    """Return bars at a terminal, log lines elsewhere."""
-    if sys.stderr.isatty():
-        return BarProgress(Console(stderr=True))
-    return LogProgress(logging.getLogger("alservice.progress"))

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from alservice.catalogue.downloads import download
-from alservice.catalogue.gz2 import TABLE, unpack_images, write_table
-from alservice.catalogue.published_data import RELEASES, Joined, Release
+from alservice.catalogue.gz2 import RELEASES, TABLE, Joined, Release, download, unpack_images, write_table
 from alservice.errors import NotFound, StorageFull
-from alservice.process import Progress
+from alservice.progress import Progress
 
 GIGABYTE = 1 << 30
 NEEDED_BYTES = 8 * GIGABYTE

@@ -9,15 +9,14 @@ from dataclasses import dataclass, field, replace
 from alservice.access import MAX_NAME, Scope, Token
 from alservice.app.access import create_token
 from alservice.app.stores import Stores
-from alservice.campaigns.records import Event
+from alservice.campaigns.policies import check_webhook_key
+from alservice.campaigns.store import Event
 from alservice.ids import hash_user
 from alservice.science.tree import load_tree
-from alservice.votes.caesar import check_webhook_key
-from alservice.votes.feeds import FeedComparison
+from alservice.votes.caesar import CompareFeeds, ReceiveReductions
+from alservice.votes.classification import Quarantine
+from alservice.votes.counting import FeedComparison
 from alservice.votes.privacy import ForgetPeople
-from alservice.votes.quarantine import Quarantine
-from alservice.votes.receive_reductions import ReceiveReductions
-from alservice.votes.reduced_tallies import CompareFeeds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

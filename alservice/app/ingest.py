@@ -9,11 +9,9 @@ from pathlib import Path
 from alservice.app.stores import Stores
 from alservice.constants import CLOCK_SLACK
 from alservice.science.tree import load_tree
-from alservice.votes.export_process import read_export
-from alservice.votes.exports import ExportFile
-from alservice.votes.service import Ingest, IngestReport
-from alservice.votes.watch_exports import ExportWatch, JudgeExport
-from alservice.votes.workflow_files import read_workflows
+from alservice.votes.decoding import read_workflows
+from alservice.votes.exports import ExportFile, read_export
+from alservice.votes.service import ExportWatch, Ingest, IngestReport, JudgeExport
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,8 @@ from pathlib import Path
 
 from alservice.app.wiring import Wiring
 from alservice.campaigns.cycle import Cycle
-from alservice.cycle.report import GatherReport
-from alservice.cycle.report_adapters import render_report
-from alservice.cycle.table import CycleTable, CycleView
-from alservice.cycle.view_cycle import ViewCycle
+from alservice.cycle.report import GatherReport, render_report
+from alservice.cycle.table import CycleTable, CycleView, ViewCycle
 from alservice.science.tree import load_tree
 from alservice.science.votes import inconsistent
 from alservice.storage import images

@@ -6,17 +6,23 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from alservice.app.context import process_progress
 from alservice.app.jobs import Factory
 from alservice.app.opening import open_factory
 from alservice.cycle.elsewhere import RunElsewhere
-from alservice.cycle.hold_lease import HeldLease, HoldLease, TakeStep
-from alservice.cycle.lease import SqlLeaseStore
-from alservice.cycle.leases import Lease, in_the_way
-from alservice.cycle.processes import is_gone, place_of_processes, this_process
+from alservice.cycle.lease import (
+    HeldLease,
+    HoldLease,
+    Lease,
+    SqlLeaseStore,
+    TakeStep,
+    in_the_way,
+    is_gone,
+    place_of_processes,
+    this_process,
+)
 from alservice.cycle.sent_step_store import SqlSentStepStore
-from alservice.cycle.sent_steps_ports import Runs
-from alservice.progress import CheckedProgress
+from alservice.cycle.sent_steps import Runs
+from alservice.progress import CheckedProgress, process_progress
 
 
 @contextmanager

@@ -9,8 +9,7 @@ from sqlalchemy import Engine
 from alservice.app.stores import Stores
 from alservice.errors import AlserviceError
 from alservice.meters import METER
-from alservice.ops.measures import SqlMeasures
-from alservice.ops.metrics import expose
+from alservice.ops.metrics import SqlMeasures, expose
 
 _log = logging.getLogger(__name__)
 

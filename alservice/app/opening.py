@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager
 
 from alservice.app.context import open_as
 from alservice.app.jobs import Factory
-from alservice.cycle.leases import Fence
-from alservice.process import Progress
+from alservice.progress import Progress
 from alservice.settings import Settings
+from alservice.storage.postgres import Fence
 
 
 def open_factory(

@@ -7,10 +7,9 @@ from typing import Literal, TypeAlias
 
 from alservice.app import registry
 from alservice.app.jobs import Factory
-from alservice.campaigns.operations import SqlOperations
-from alservice.campaigns.records import CampaignRow
+from alservice.campaigns.cycle import Pause
+from alservice.campaigns.store import CampaignRow, SqlOperations
 from alservice.errors import IllegalTransition
-from alservice.ops.operations import Pause
 from alservice.states import ModelState
 from alservice.texts import check_reason
 

@@ -16,16 +16,16 @@ from alservice.app.context import database_url, make_folder
 from alservice.app.jobs import Factory
 from alservice.app.zooniverse import publish_policy
 from alservice.campaigns.cycle import Cycle
-from alservice.campaigns.records import CampaignRow, Event
-from alservice.catalogue.catalogue_files import open_catalogue
+from alservice.campaigns.store import CampaignRow, Event
+from alservice.catalogue.files import open_catalogue
 from alservice.cycle.check_readiness import CHECK_S, CheckReadiness, Part, failed, seen, side_by_side, within
 from alservice.cycle.readiness import Finding, Flight, Need
 from alservice.errors import AlserviceError, BadConfig, StorageFull
-from alservice.network.device import resolve_device
-from alservice.registry.load_model import LoadModel
+from alservice.network.config import resolve_device
+from alservice.registry.promotion import LoadModel
 from alservice.science.tree import load_tree
 from alservice.settings import Settings, load_settings
-from alservice.storage.objects_adapters import open_objects
+from alservice.storage.objects import open_objects
 from alservice.storage.postgres import check_schema, make_engine, schema_state, upgrade
 
 MIN_FREE_BYTES = 2 * 1024**3

@@ -6,22 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from alservice.acquisition.selections import SelectionOverlap
+from alservice.acquisition.policies import SelectionOverlap
 from alservice.app.wiring import Wiring
 from alservice.campaigns.cycle import Cycle
-from alservice.campaigns.records import Model, Promotion
 from alservice.errors import NotFound
 from alservice.learning import bias as surprise
-from alservice.learning.bias_adapters import render_bias
-from alservice.learning.bias_core import BiasReport
-from alservice.learning.decide_held import DecideHeld, hold_deadline
-from alservice.learning.gate import GateDecision, Word
-from alservice.learning.lineage import TraceLineage
-from alservice.learning.lineage_core import Lineage
-from alservice.learning.report_bias import ReportBias
+from alservice.learning.bias import BiasReport, ReportBias, render_bias
+from alservice.learning.gate import DecideHeld, Word, hold_deadline
+from alservice.learning.lineage import Lineage, TraceLineage
 from alservice.learning.training import ReadSnapshot
-from alservice.registry.load_model import LoadModel
-from alservice.registry.promotion import ChangeChampion
+from alservice.registry.promotion import ChangeChampion, LoadModel
+from alservice.registry.records import GateDecision, Model, Promotion
 from alservice.storage import arrays as packs
 
 

@@ -9,18 +9,23 @@ from pathlib import Path
 
 from alservice.app.jobs import Factory
 from alservice.app.standin import standin_endpoint
-from alservice.campaigns.acquisition_policy import AcquisitionPolicy
-from alservice.campaigns.campaign import Campaign, CollectingPolicy, EvaluationPolicy, ImagePolicy, TrainingPolicy
+from alservice.campaigns.campaign import (
+    AcquisitionPolicy,
+    Campaign,
+    CollectingPolicy,
+    EvaluationPolicy,
+    ImagePolicy,
+    TrainingPolicy,
+)
 from alservice.campaigns.cycle import Cycle, CycleState
-from alservice.catalogue.catalogue_files import open_catalogue
-from alservice.catalogue.files import CatalogueFile
+from alservice.catalogue.files import CatalogueFile, open_catalogue
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow, evaluation_fraction
 from alservice.constants import API
 from alservice.errors import Conflict, NotFound
 from alservice.files import sha256_of_file
 from alservice.rehearsal.volunteers import Assignment, Volunteers
 from alservice.science.tree import Tree, load_tree
-from alservice.sky.sky import synthetic_sky
+from alservice.sky.galaxies import synthetic_rows
 from alservice.states import SubjectState
 from alservice.storage import arrays as packs
 from alservice.zooniverse import Zooniverse
@@ -115,21 +120,6 @@ def _evaluation_fraction(file: CatalogueFile | None, seed: int) -> float:
 def _unbiased(file: CatalogueFile | None) -> Sequence[str]:
     """Return the ids of the unbiased part of a Kaggle file; no other file names one."""
     return () if file is None else file.unbiased_ids()
-
-
-def synthetic_rows(tree: Tree, n: int, seed: int) -> Iterator[CatalogueRow | CatalogueFault]:
-    """Yield galaxies of the synthetic sky with the votes' true probabilities."""
-    for number, galaxy in enumerate(synthetic_sky(tree, n=n, seed=seed), start=1):
-        yield CatalogueRow(
-            row=number,
-            galaxy_id=galaxy.galaxy_id,
-            ra_deg=galaxy.ra_deg,
-            dec_deg=galaxy.dec_deg,
-            image=galaxy.image,
-            unbiased=True,
-            fractions=galaxy.probabilities,
-            n_votes=None,
-        )
 
 
 def _voted(rows: Iterable[CatalogueRow | CatalogueFault]) -> Iterator[CatalogueRow | CatalogueFault]:

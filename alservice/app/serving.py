@@ -8,21 +8,20 @@ import numpy as np
 
 from alservice.app.jobs import Factory
 from alservice.campaigns.cycle import Cycle
-from alservice.campaigns.records import CampaignRow, Model
+from alservice.campaigns.store import CampaignRow
 from alservice.catalogue.galaxies import Galaxy
-from alservice.cycle.report import answer_bars
-from alservice.cycle.report_core import AnswerBar
+from alservice.cycle.report import AnswerBar, answer_bars
 from alservice.errors import AlserviceError, BadInput
-from alservice.ops.figures import SqlFigures
-from alservice.ops.operations import ArmFigures, arm_figures
+from alservice.ops.figures import ArmFigures, SqlFigures, arm_figures
 from alservice.ops.tokens import SqlAnswers
 from alservice.prediction.service import Scope
+from alservice.registry.records import Model
 from alservice.science.posterior import Posterior, concat, take
 from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import conditional_fractions
 from alservice.shapes import FloatArray
 from alservice.storage import images
-from alservice.storage.csv_lines import csv_lines
+from alservice.storage.csv import csv_lines
 from alservice.storage.postgres import check_schema, schema_state
 
 EXPORTS = ("tallies", "subjects")

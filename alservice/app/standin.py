@@ -14,7 +14,7 @@ from pathlib import Path
 
 from alservice.app.stores import Stores
 from alservice.errors import BadConfig, ZooniverseUnavailable
-from alservice.rehearsal.volunteer_client import loopback_address
+from alservice.rehearsal.volunteers import loopback_address
 from alservice.standin.config import StandinConfig, generate_credentials
 from alservice.standin.server import Standin, known_logins
 

@@ -8,25 +8,21 @@ from functools import cached_property
 
 from sqlalchemy import Engine
 
-from alservice.acquisition.store import SqlAcquisitionStore
+from alservice.acquisition.store import AcquisitionStore
 from alservice.campaigns.campaign import Campaign
-from alservice.campaigns.cycles import SqlCycleStore
-from alservice.campaigns.events import SqlEventLog
-from alservice.campaigns.store import SqlCampaignStore
-from alservice.catalogue.store import SqlCatalogueStore
+from alservice.campaigns.cycle_store import CycleStore
+from alservice.campaigns.store import CampaignStore, EventLog
+from alservice.catalogue.store import CatalogueStore
 from alservice.cycle.runs import SqlRunLog
-from alservice.process import Clock, Progress
-from alservice.registry.snapshots import SqlSnapshotStore
-from alservice.registry.store import SqlModelStore
+from alservice.progress import Clock, Progress
+from alservice.registry.store import ModelStore, SnapshotStore
 from alservice.settings import Settings
 from alservice.storage import ObjectStore
 from alservice.subjects.ledger import SqlSubjectLedger
-from alservice.votes.classifications import SqlClassificationStore
-from alservice.votes.export_store import SqlExportStore
-from alservice.votes.reduced_tallies import ReducedFeed
-from alservice.votes.reductions import SqlReductionStore, SqlWebhookStore
-from alservice.votes.reductions_ports import TallySource
-from alservice.votes.workflows import SqlWorkflowStore
+from alservice.subjects.subject import TallySource
+from alservice.votes.caesar import ReducedFeed, ReductionStore, WebhookStore
+from alservice.votes.export_store import ExportStore
+from alservice.votes.store import ClassificationStore, WorkflowStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,29 +43,29 @@ class Stores:
     secret: Callable[[str], str]
 
     @cached_property
-    def campaigns(self) -> SqlCampaignStore:
+    def campaigns(self) -> CampaignStore:
         """Campaigns and their versions."""
-        return SqlCampaignStore(self.engine, self.clock)
+        return CampaignStore(self.engine, self.clock)
 
     @cached_property
-    def catalogues(self) -> SqlCatalogueStore:
+    def catalogues(self) -> CatalogueStore:
         """Catalogues, galaxies and image shards."""
-        return SqlCatalogueStore(self.engine, self.clock)
+        return CatalogueStore(self.engine, self.clock)
 
     @cached_property
-    def cycles(self) -> SqlCycleStore:
+    def cycles(self) -> CycleStore:
         """Cycles and their transitions."""
-        return SqlCycleStore(self.engine, self.clock)
+        return CycleStore(self.engine, self.clock)
 
     @cached_property
-    def models(self) -> SqlModelStore:
+    def models(self) -> ModelStore:
         """The model registry."""
-        return SqlModelStore(self.engine, self.clock)
+        return ModelStore(self.engine, self.clock)
 
     @cached_property
-    def acquisitions(self) -> SqlAcquisitionStore:
+    def acquisitions(self) -> AcquisitionStore:
         """Batches drawn."""
-        return SqlAcquisitionStore(self.engine, self.clock)
+        return AcquisitionStore(self.engine, self.clock)
 
     @cached_property
     def ledger(self) -> SqlSubjectLedger:
@@ -77,34 +73,34 @@ class Stores:
         return SqlSubjectLedger(self.engine, self.clock)
 
     @cached_property
-    def classifications(self) -> SqlClassificationStore:
+    def classifications(self) -> ClassificationStore:
         """Classifications and tallies."""
-        return SqlClassificationStore(self.engine, self.clock)
+        return ClassificationStore(self.engine, self.clock)
 
     @cached_property
-    def workflows(self) -> SqlWorkflowStore:
+    def workflows(self) -> WorkflowStore:
         """Known workflow versions."""
-        return SqlWorkflowStore(self.engine, self.clock)
+        return WorkflowStore(self.engine, self.clock)
 
     @cached_property
-    def webhooks(self) -> SqlWebhookStore:
+    def webhooks(self) -> WebhookStore:
         """Doors of Caesar's effects."""
-        return SqlWebhookStore(self.engine, self.clock)
+        return WebhookStore(self.engine, self.clock)
 
     @cached_property
-    def reductions(self) -> SqlReductionStore:
+    def reductions(self) -> ReductionStore:
         """What Caesar sent."""
-        return SqlReductionStore(self.engine)
+        return ReductionStore(self.engine)
 
     @cached_property
-    def exports(self) -> SqlExportStore:
+    def exports(self) -> ExportStore:
         """Export files that were read."""
-        return SqlExportStore(self.engine, self.clock)
+        return ExportStore(self.engine, self.clock)
 
     @cached_property
-    def snapshots(self) -> SqlSnapshotStore:
+    def snapshots(self) -> SnapshotStore:
         """Tally snapshots and evaluations."""
-        return SqlSnapshotStore(self.engine, self.clock)
+        return SnapshotStore(self.engine, self.clock)
 
     @cached_property
     def runs(self) -> SqlRunLog:
@@ -112,9 +108,9 @@ class Stores:
         return SqlRunLog(self.engine)
 
     @cached_property
-    def events(self) -> SqlEventLog:
+    def events(self) -> EventLog:
         """The audit."""
-        return SqlEventLog(self.engine)
+        return EventLog(self.engine)
 
     def reduced(self, campaign: Campaign) -> ReducedFeed:
         """Reductions -> tallies."""

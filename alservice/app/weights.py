@@ -6,8 +6,8 @@ from pathlib import Path
 
 from alservice.app.jobs import Factory
 from alservice.science.tree import load_tree
+from alservice.votes.service import WeighVotes
 from alservice.votes.tables import write_weighted_tallies
-from alservice.votes.weigh_votes import WeighVotes
 from alservice.votes.weights import Sensitivity
 
 

@@ -6,29 +6,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-from alservice.acquisition.acquire_batch import AcquireBatch
-from alservice.acquisition.forecast_votes import ForecastVotes
-from alservice.acquisition.service import ScorePool
+from alservice.acquisition.service import AcquireBatch, ForecastVotes, ScorePool
 from alservice.app.zooniverse import ZooniverseFactory
 from alservice.campaigns.cycle import CycleState
-from alservice.catalogue.measure_galaxies import MeasureGalaxies
-from alservice.catalogue.pack_images import PackImages
-from alservice.catalogue.service import ImportCatalogue
+from alservice.catalogue.service import ImportCatalogue, MeasureGalaxies, PackImages
 from alservice.cycle import steps
-from alservice.cycle.advance_cycle import AdvanceCycle, Step
-from alservice.cycle.start_cycle import StartCycle
-from alservice.cycle.summarise_campaign import SummariseCampaign
-from alservice.learning.compare_shadow import CompareShadow
-from alservice.learning.decide_gate import DecideGate
-from alservice.learning.estimate_selected import EstimateSelected
-from alservice.learning.evaluation import EvaluateModel, JudgeModel
+from alservice.cycle.steps import AdvanceCycle, StartCycle, Step
+from alservice.cycle.table import SummariseCampaign
+from alservice.learning.drift import WatchDrift
+from alservice.learning.evaluation import CompareShadow, EstimateSelected, EvaluateModel, JudgeModel
+from alservice.learning.gate import DecideGate
 from alservice.learning.training import ReadSnapshot, SnapshotTallies, TrainCandidate
-from alservice.learning.watch_drift import WatchDrift
-from alservice.network.device import resolve_device
+from alservice.network.config import resolve_device
 from alservice.prediction.service import PredictCatalogue
-from alservice.revision import code_revision
 from alservice.storage import arrays as packs
 from alservice.storage import images
+from alservice.telemetry import code_revision
 
 
 @dataclass(frozen=True, kw_only=True)

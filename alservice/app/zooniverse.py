@@ -9,27 +9,21 @@ from dataclasses import dataclass, replace
 
 from alservice.app.ingest import IngestFactory
 from alservice.app.standin import STANDIN_USER, open_zooniverse, standin_endpoint
-from alservice.campaigns.campaign import Campaign
-from alservice.campaigns.records import CampaignRow
-from alservice.campaigns.zooniverse_target import ZooniverseTarget
+from alservice.campaigns.campaign import Campaign, ZooniverseTarget
+from alservice.campaigns.store import CampaignRow
 from alservice.errors import BadConfig, Terminal
 from alservice.retry import RetryPolicy
 from alservice.science.tree import load_tree
 from alservice.storage import images
-from alservice.subjects.ask_votes import AskVotes
 from alservice.subjects.move import MoveSubjects
-from alservice.subjects.publish_subjects import PublishSubjects
-from alservice.subjects.publishing import PublishPolicy
-from alservice.subjects.reconcile import ReconcileSubjects
-from alservice.subjects.reconcile_campaign import ReconcileCampaign, Reconciled
-from alservice.subjects.retire import RetireSubjects
+from alservice.subjects.publish import PublishPolicy, PublishSubjects
+from alservice.subjects.reconcile import ReconcileCampaign, Reconciled, ReconcileSubjects
+from alservice.subjects.retire import AskVotes, RetireSubjects
 from alservice.subjects.validate import ValidateCampaign
-from alservice.votes.collect_classifications import CollectClassifications
-from alservice.votes.service import IngestReport
+from alservice.votes.service import CollectClassifications, IngestReport
 from alservice.zooniverse import Zooniverse
 from alservice.zooniverse.client import PanoptesZooniverse
-from alservice.zooniverse.http import Timeouts
-from alservice.zooniverse.panoptes import Credentials
+from alservice.zooniverse.http import Credentials, Timeouts
 from alservice.zooniverse.workflow import AnswerMap
 
 STANDIN_POLICY = PublishPolicy(connections=8, settle_s=0.2, allowance=None)

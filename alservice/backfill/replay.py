@@ -11,22 +11,34 @@ from typing import Protocol
 
 import numpy as np
 
-from alservice.acquisition.batch import draw_batch
-from alservice.acquisition.batch_records import BatchPolicy
-from alservice.acquisition.policies import RULES, PolicyName, policy_scores
+from alservice.acquisition.batch import BatchPolicy, draw_batch
+from alservice.acquisition.policies import RULES, policy_scores
 from alservice.backfill.plan import BackfillPlan, Choice, Round, Target, expected_votes, policy_named
-from alservice.backfill.rounds import RoundStore
+from alservice.campaigns.policies import GatePolicy, PolicyName
 from alservice.ids import seed_of
-from alservice.learning.gate import GatePolicy, decide
+from alservice.learning.gate import decide
 from alservice.network.architectures import Network
 from alservice.network.config import FitConfig, decay_of
 from alservice.network.files import ModelCard
 from alservice.offline.galaxies import VotedGalaxies
 from alservice.offline.training import revive
-from alservice.science.evaluation import Assessment, assess
-from alservice.science.evaluation_core import summarise
+from alservice.science.evaluation import Assessment, assess, summarise
 from alservice.science.posterior import Posterior
 from alservice.shapes import FloatArray
+
+
+class RoundStore(Protocol):
+    """Rounds of a backfill's runs, each whole or not there; several processes may write, none the same run."""
+
+    def get(self, policy: str, seed: int, number: int) -> Round | None:
+        """Return a finished round."""
+
+    def save(self, done: Round, model: bytes) -> None:
+        """Keep a round and its model."""
+
+    def model(self, policy: str, seed: int, number: int) -> bytes:
+        """Return the model of a round; raises `NotFound`."""
+
 
 INITIAL = "initial"
 """Under this name the first round of a seed is kept, for all policies."""

@@ -3,33 +3,184 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 
-from alservice.app.rehearsal import synthetic_rows
-from alservice.backfill.backfill_asked import Backfill
-from alservice.backfill.plan import Target, eligible, target_of
+from alservice.backfill.plan import Backfill, Round, Target, eligible, target_of
+from alservice.backfill.replay import INITIAL, Learner, Replay
 from alservice.campaigns.campaign import EvaluationPolicy
-from alservice.catalogue.catalogue_files import open_catalogue
+from alservice.campaigns.policies import GatePolicy
+from alservice.catalogue.files import open_catalogue
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow, evaluation_fraction
-from alservice.errors import BadConfig, BadVotes
+from alservice.errors import BadConfig, BadInput, BadVotes, NotFound
 from alservice.ids import stable_fraction
 from alservice.network.architectures import check_images
-from alservice.network.device import resolve_device, resolve_precision
-from alservice.network.embed import Embedder
+from alservice.network.config import resolve_device, resolve_precision, use_threads
+from alservice.network.sampling import Embedder
 from alservice.offline.commands import EVALUATION_SEED
 from alservice.offline.galaxies import ReadGalaxies, VotedGalaxies
-from alservice.offline.model_files import load_model
-from alservice.process import Progress
+from alservice.offline.training import RefitHeads, TrainAlone, load_model
+from alservice.progress import NoProgress, Progress
 from alservice.science.tree import Tree, load_tree
 from alservice.settings import load_settings
 from alservice.shapes import BoolArray, FloatArray
+from alservice.sky.galaxies import synthetic_rows
 from alservice.storage import images
-from alservice.storage.run_folder import RunFolder
+from alservice.storage.run_folder import RunFolder, claim_folder, write_whole
+from alservice.telemetry import code_revision, configure_logging
+
+
+class RoundFolder:
+    """Keeps rounds as ``POLICY-SEED-ROUND.npz`` and the models that still choose beside them.
+
+    Parameters
+    ----------
+    path
+        A folder that is there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get(self, policy: str, seed: int, number: int) -> Round | None:
+        """Return a finished round; `BadInput` names a damaged file."""
+        path = self._path / f"{_name(policy, seed, number)}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return Round.from_document(json.loads(file["document"].tobytes()), file["terms"])
+        except FileNotFoundError:
+            return None
+        except (KeyError, ValueError, TypeError, OSError) as error:
+            raise BadInput(
+                f"{path}: no round of a backfill; remove it to do the round again", path=str(path)
+            ) from error
+
+    def save(self, done: Round, model: bytes) -> None:
+        """Keep a round; of models only the one that chooses next is kept."""
+        write_whole(self._model(done.policy, done.seed, done.number), model)
+        buffer = io.BytesIO()
+        document = np.frombuffer(json.dumps(done.document(), allow_nan=False).encode(), dtype=np.uint8)
+        np.savez_compressed(buffer, document=document, terms=done.terms)
+        write_whole(self._path / f"{_name(done.policy, done.seed, done.number)}.npz", buffer.getvalue())
+        for number in range(done.number + 1):
+            if number != done.champion_round:
+                self._model(done.policy, done.seed, number).unlink(missing_ok=True)
+
+    def model(self, policy: str, seed: int, number: int) -> bytes:
+        """Return the model of a round that may still choose; raises `NotFound`."""
+        path = self._model(policy, seed, number)
+        try:
+            return path.read_bytes()
+        except FileNotFoundError as error:
+            raise NotFound(f"{path}: the model of round {number} is not there", path=str(path)) from error
+
+    def count(self) -> int:
+        """Return how many rounds are finished."""
+        return sum(1 for _ in self._path.glob("*.npz"))
+
+    def _model(self, policy: str, seed: int, number: int) -> Path:
+        return self._path / f"{_name(policy, seed, number)}.safetensors"
+
+
+def _name(policy: str, seed: int, number: int) -> str:
+    return f"{policy}-{seed:03}-{number:03}"
+
+
+_ROUNDS: Final = "rounds"
+
+
+@contextmanager
+def open_backfill(asked: Backfill, out: Path, progress: Progress) -> Iterator[RoundFolder]:
+    """Claim the folder and have the galaxies in it; the same backfill, also with other policies or seeds, goes on.
+
+    Raises
+    ------
+    BadInput, BadVotes
+        The data cannot be read, or too few galaxies can be asked about.
+    Conflict
+        The folder holds another backfill, or another process is at work in it.
+    """
+    with claim_folder(out, asked.document()) as folder:
+        keep_galaxies(asked, folder, progress)
+        if asked.encoder is not None:
+            keep_embeddings(out, folder, asked.encoder, asked.device)
+        (out / _ROUNDS).mkdir(exist_ok=True)
+        yield RoundFolder(out / _ROUNDS)
+
+
+def begin_worker() -> None:
+    """Prepare a process that runs backfills: logs as everywhere else."""
+    configure_logging()
+
+
+def run_backfill(asked: Backfill, out: Path, policy: str, seed: int) -> int:
+    """Do all rounds of a policy and a seed, or of ``initial`` the first of a seed; return how many there are."""
+    use_threads(asked.training.threads)
+    replay = open_replay(asked, out)
+    if policy == INITIAL:
+        replay.initial(seed)
+        return 1
+    return len(replay.run(policy, seed))
+
+
+def open_replay(asked: Backfill, out: Path) -> Replay:
+    """Return the runs of a backfill whose folder has its galaxies; processes share the images in memory."""
+    target = target_of(load_tree(asked.tree), asked.plan.question)
+    galaxies, tests = read_galaxies(out, target)
+    return Replay(
+        target=target,
+        plan=asked.plan,
+        pool=galaxies.only(~tests),
+        test=galaxies.only(tests),
+        training=asked.training,
+        gate=GatePolicy(),
+        learner=_learner(asked, out, target, galaxies.galaxy_ids),
+        rounds=RoundFolder(out / _ROUNDS),
+    )
+
+
+def _learner(asked: Backfill, out: Path, target: Target, galaxy_ids: Sequence[str]) -> Learner:
+    device, revision = resolve_device(asked.device), code_revision()
+    if asked.encoder is None:
+        return TrainAlone(tree=target.tree, device=device, code_revision=revision, progress=NoProgress())
+    encoder, digest = load_model(asked.encoder, device="cpu")
+    return RefitHeads(
+        tree=target.tree,
+        device=device,
+        code_revision=revision,
+        encoder=encoder,
+        digest=digest,
+        embeddings=dict(zip(galaxy_ids, read_embeddings(out), strict=True)),
+    )
+
+
+def rounds_of(asked: Backfill, folder: RoundFolder) -> Sequence[tuple[str, Sequence[Sequence[Round]]]]:
+    """Return the rounds of every policy, seed by seed; each begins with its seed's first round."""
+    initial = [_done(folder, INITIAL, seed, 0) for seed in range(asked.seeds)]
+    return [
+        (
+            policy,
+            [
+                [initial[seed], *(_done(folder, policy, seed, n) for n in range(1, asked.plan.rounds + 1))]
+                for seed in range(asked.seeds)
+            ],
+        )
+        for policy in asked.policies
+    ]
+
+
+def _done(folder: RoundFolder, policy: str, seed: int, number: int) -> Round:
+    found = folder.get(policy, seed, number)
+    if found is None:
+        raise BadConfig(f"round {number} of {policy}, seed {seed}, is not done yet: run the backfill again")
+    return found
+
 
 _IMAGES: Final = "images.npy"
 _GALAXIES: Final = "galaxies.npz"

@@ -1,7 +1,7 @@
 """What a survey decides once: tree, budgets and policies of one campaign.
 
-The classes are plain frozen records; the edge validates documents into them (`alservice.campaigns.campaigns`). Ranges are
-checked here, so that a record that exists is a legal one.
+The classes are plain frozen records; the edge validates documents into them. Ranges are checked
+here, so that a record that exists is a legal one.
 """
 
 from __future__ import annotations
@@ -10,17 +10,334 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
 
-from alservice.campaigns.acquisition_policy import AcquisitionPolicy
-from alservice.campaigns.ingest_policy import IngestPolicy
-from alservice.campaigns.zooniverse_target import Tier, ZooniverseTarget
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from alservice.campaigns.policies import (
+    IGNORE,
+    CountingPolicy,
+    DriftPolicy,
+    GatePolicy,
+    LabelRule,
+    PolicyName,
+    version_key,
+)
 from alservice.checks import MAX_HOURS, STRICT, require, require_recordable
+from alservice.errors import BadConfig, BadInput
+from alservice.files import read_regular
 from alservice.ids import CAMPAIGN_NAME, digest_of_document
-from alservice.learning.drift import DriftPolicy
-from alservice.learning.gate import GatePolicy
-from alservice.votes.classification import CountingPolicy
-from alservice.votes.decoding import LabelRule
+from alservice.science.tree import load_tree
+from alservice.settings import explain
+from alservice.zooniverse.endpoint import check_endpoint, is_loopback
+
+MAX_FILE_BYTES: Final = 1 << 20
+MAX_DEPTH: Final = 32
+MAX_EVENTS: Final = 20_000
+"""Bounds of a campaign's file: a hundred times of what the longest needs."""
+
+
+def parse_campaign(document: Mapping[str, Any], *, source: str) -> Campaign:
+    """Return a legal campaign, or say which field of which source is wrong.
+
+    Raises
+    ------
+    BadConfig
+        A field is missing, unknown or out of range, or names a question or answer that the tree lacks.
+    BadTree
+        The tree is not a packaged one.
+    """
+    try:
+        campaign = TypeAdapter(Campaign).validate_python(document)
+    except ValidationError as error:
+        raise BadConfig(f"{source}: {explain(error)}", source=source) from None
+    _check_names(campaign, source)
+    return campaign
+
+
+def load_campaign_file(path: Path) -> Campaign:
+    """Read a campaign from a YAML file; raises `BadConfig` naming the file and field."""
+    if not path.exists():
+        raise BadConfig(f"{path}: no such file", path=str(path))
+    try:
+        text = read_regular(path, max_bytes=MAX_FILE_BYTES).decode("utf-8")
+        _refuse_bombs(text)
+        document = yaml.safe_load(text)
+    except BadInput as error:
+        raise BadConfig(f"{path}: cannot be read: {error.message.removeprefix(f'{path}: ')}", path=str(path)) from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise BadConfig(f"{path}: not YAML: {' '.join(str(error).split())}", path=str(path)) from error
+    if not isinstance(document, dict):
+        raise BadConfig(f"{path}: a campaign is a mapping of fields", path=str(path))
+    return parse_campaign(document, source=str(path))
+
+
+def _refuse_bombs(text: str) -> None:
+    """Raise `BadInput` for YAML that takes more to read than it says; nothing is built yet, and nothing is nested."""
+    depth = 0
+    for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise BadInput(f"it is nested more than {MAX_DEPTH} deep")
+        if number > MAX_EVENTS:
+            raise BadInput(f"it holds more than {MAX_EVENTS:,} values")
+        if isinstance(event, yaml.AliasEvent):
+            raise BadInput("it has an alias; write out what that stands for")
+
+
+def _check_names(campaign: Campaign, source: str) -> None:
+    tree = load_tree(campaign.tree)
+    unknown = sorted(set(campaign.acquisition.question_weights) - {q.name for q in tree.questions})
+    if unknown:
+        raise BadConfig(f"{source}: acquisition.question_weights: tree {tree.name} has no question {unknown[0]}")
+    if campaign.evaluation.answer not in tree.columns:
+        raise BadConfig(f"{source}: evaluation.answer: tree {tree.name} has no answer {campaign.evaluation.answer}")
+    wanted = campaign.acquisition.threshold_answer
+    if campaign.acquisition.policy == "threshold" and wanted not in tree.columns:
+        raise BadConfig(f"{source}: acquisition.threshold_answer: tree {tree.name} has no answer {wanted}")
+    meant = {column for rule in campaign.decoding for column in rule.labels.values()} - {IGNORE}
+    unknown = sorted(meant - set(tree.columns))
+    if unknown:
+        raise BadConfig(f"{source}: decoding: tree {tree.name} has no answer {unknown[0]}")
+
+
+MAX_VOTES = 1000
+"""Most votes asked of one galaxy: what scores are tested for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AllocatedVotes:
+    """Votes per galaxy by what they would teach, for the informative arm; the other arms get `votes_per_galaxy`.
+
+    Parameters
+    ----------
+    tiers
+        Numbers of votes to choose from, growing. Zooniverse shows a few tiers more easily than any number.
+    budget
+        Classifications of a cycle, all arms together; None for what volunteers are forecast to give until the
+        deadline (`alservice.acquisition.votes`), or, without a week of history, what fixed votes would cost.
+        Every galaxy gets the first tier, whatever the forecast.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    tiers: tuple[int, ...] = (5, 10, 20, 40)
+    budget: int | None = None
+
+    def __post_init__(self) -> None:
+        growing = all(a < b for a, b in pairwise(self.tiers))
+        ok = bool(self.tiers) and growing and self.tiers[0] >= 1 and self.tiers[-1] <= MAX_VOTES
+        require(ok, f"acquisition.allocated.tiers must grow from 1 to {MAX_VOTES} votes at most, not {self.tiers}")
+        require(self.budget is None or self.budget >= 1, "acquisition.allocated.budget must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AcquisitionPolicy:
+    """How a cycle's votes are spent.
+
+    Parameters
+    ----------
+    initial_galaxies, initial_evaluation_galaxies
+        Galaxies drawn at random in cycle 0 to train on, and from the evaluation stream.
+    batch_galaxies
+        Galaxies per later cycle, all arms together.
+    random_share
+        Share of the batch drawn uniformly at random; it keeps the evaluation unbiased.
+    easy_share
+        Share of the batch drawn among galaxies that volunteers should find easy: a floor beside the random share.
+    votes_per_galaxy
+        Volunteers asked per galaxy.
+    allocated
+        Votes by information instead, in the informative arm.
+    policy, beta
+        How galaxies are scored and drawn (`alservice.acquisition.policies`), and the sharpness (per nat for
+        softmax_bald).
+    threshold_answer
+        Answer column that policy ``threshold`` looks for.
+    survey_galaxies
+        Size of the uniform survey sample that ``epig`` predicts and that distances are measured on.
+    diversity_share
+        Share of the survey that a drawn galaxy keeps out of the informative arm as too like it; 0 for none.
+    question_weights
+        Science weight per question; 1 where not named.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    initial_galaxies: int = 256
+    initial_evaluation_galaxies: int = 256
+    batch_galaxies: int = 128
+    random_share: float = 0.15
+    easy_share: float = 0.05
+    votes_per_galaxy: int = 40
+    allocated: AllocatedVotes | None = None
+    policy: PolicyName = "power_bald"
+    beta: float = 1.0
+    threshold_answer: str = "smooth-or-featured_featured-or-disk"
+    survey_galaxies: int = 200
+    diversity_share: float = 0.0
+    question_weights: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(self.initial_galaxies >= 1, "acquisition.initial_galaxies must be at least 1")
+        require(self.initial_evaluation_galaxies >= 0, "acquisition.initial_evaluation_galaxies is negative")
+        require(self.batch_galaxies >= 1, "acquisition.batch_galaxies must be at least 1")
+        for name in ("random_share", "easy_share"):
+            share = getattr(self, name)
+            require(0 <= share <= 1, f"acquisition.{name} must lie in [0, 1], not {share}")
+        require(self.random_share + self.easy_share <= 1, "acquisition.random_share and easy_share exceed the batch")
+        require(1 <= self.votes_per_galaxy <= MAX_VOTES, f"acquisition.votes_per_galaxy must be 1 to {MAX_VOTES}")
+        require(0 < self.beta < float("inf"), "acquisition.beta must be positive and finite")
+        require(self.survey_galaxies >= 2, "acquisition.survey_galaxies must be at least 2")
+        require(0 <= self.diversity_share < 1, "acquisition.diversity_share must lie in [0, 1)")
+        bad = sorted(q for q, w in self.question_weights.items() if not 0 <= w < float("inf"))
+        require(not bad, f"acquisition.question_weights of {', '.join(bad)} must be finite and not negative")
+        if self.allocated is not None and self.allocated.budget is not None:
+            least = self.other_galaxies * self.votes_per_galaxy + self.informative_galaxies * self.allocated.tiers[0]
+            require(
+                self.allocated.budget >= least,
+                f"acquisition.allocated.budget is below the {least} votes of the first tier",
+            )
+
+    @property
+    def random_galaxies(self) -> int:
+        """Size of the random arm."""
+        return self.batch_galaxies if self.policy == "random" else round(self.random_share * self.batch_galaxies)
+
+    @property
+    def easy_galaxies(self) -> int:
+        """Size of the easy arm."""
+        wanted = round(self.easy_share * self.batch_galaxies)
+        return min(wanted, self.batch_galaxies - self.random_galaxies)
+
+    @property
+    def other_galaxies(self) -> int:
+        """Galaxies of the arms that look at no score."""
+        return self.random_galaxies + self.easy_galaxies
+
+    @property
+    def informative_galaxies(self) -> int:
+        """Size of the informative arm."""
+        return self.batch_galaxies - self.other_galaxies
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IngestPolicy:
+    """Where tallies come from, and how long it is kept who gave which vote.
+
+    Parameters
+    ----------
+    tallies_from
+        ``classifications``, or ``reductions`` that Caesar sends; the other feed is compared and never added.
+    reducers
+        Caesar reducer keys that count; empty for all.
+    reductions_since
+        First workflow version whose classifications the reducers see; None for every known one.
+    retention_days
+        Days after which user hash and session of a classification are forgotten; None keeps them.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+    tallies_from: Literal["classifications", "reductions"] = "classifications"
+    reducers: tuple[str, ...] = ()
+    reductions_since: str | None = None
+    retention_days: float | None = None
+
+    def __post_init__(self) -> None:
+        since = self.reductions_since
+        if since is not None and version_key(since) is None:
+            raise BadConfig(f"ingest.reductions_since {since!r} is no workflow version")
+        days = self.retention_days
+        if days is not None and not 0 < days <= MAX_HOURS / 24:
+            raise BadConfig(f"ingest.retention_days must be positive, at most {MAX_HOURS / 24:.0f}, not {days}")
+
+
+SITES: Final = ("https://www.zooniverse.org", "https://panoptes-staging.zooniverse.org")
+"""The real Zooniverse, and the site on which its changes are tried."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tier:
+    """Galaxies that are to have so many votes, in a subject set and workflow of their own.
+
+    Panoptes retires per workflow, by one count: where its rule decides, votes per galaxy need a workflow for each
+    number, and a subject set that only this workflow serves.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    votes: int
+    subject_set: str
+    workflow_id: int
+
+    def __post_init__(self) -> None:
+        require(1 <= self.votes <= 1000, f"zooniverse.tiers.votes must be 1 to 1000, not {self.votes}")
+        require(self.workflow_id > 0, "zooniverse.tiers.workflow_id must be positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ZooniverseTarget:
+    """Where volunteers are asked.
+
+    Parameters
+    ----------
+    endpoint
+        ``standin`` for the work folder's own stand-in; else one of `SITES`, or of a stand-in on this machine's
+        loopback. Any other needs the permission of the setting ``zooniverse_endpoint``.
+    subject_set
+        Display name of the set that cycles link their subjects to.
+    mode
+        ``upload`` creates a subject per galaxy; ``move`` links subjects that are there already.
+    retirement
+        ``panoptes``: the workflow's own rule, one count for all. ``own``: each subject when its counted classifications
+        reach its votes asked for; the workflow's rule must then be ``never_retire``.
+    tiers
+        Workflows by votes per galaxy, in place of `workflow_id` and `subject_set`; only ``upload`` and ``panoptes``.
+    pool_subject_set, pool_id_field
+        With ``move``: display name of the set that holds those subjects, and the metadata field with their survey id.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    endpoint: str = "standin"
+    project_id: int = 1
+    workflow_id: int = 10
+    subject_set: str = "alservice active"
+    mode: Literal["upload", "move"] = "upload"
+    retirement: Literal["panoptes", "own"] = "panoptes"
+    tiers: tuple[Tier, ...] = ()
+    pool_subject_set: str | None = None
+    pool_id_field: str = "#survey_id"
+
+    def __post_init__(self) -> None:
+        if not self.is_standin:
+            check_endpoint(self.endpoint)
+        require(self.project_id > 0 and self.workflow_id > 0, "zooniverse ids must be positive")
+        has_pool = bool(self.pool_subject_set)
+        require(
+            has_pool == (self.mode == "move"), "zooniverse.pool_subject_set goes with mode 'move', and only with it"
+        )
+        sets = [self.subject_set] if not self.tiers else [tier.subject_set for tier in self.tiers]
+        require(self.pool_subject_set not in sets, "zooniverse.pool_subject_set must not be the subject_set")
+        tiered = self.retirement == "panoptes" and self.mode == "upload"
+        require(not self.tiers or tiered, "zooniverse.tiers go with mode 'upload' and retirement 'panoptes'")
+        for name in ("votes", "subject_set", "workflow_id"):
+            distinct = {getattr(tier, name) for tier in self.tiers}
+            require(len(distinct) == len(self.tiers), f"zooniverse.tiers have one {name} twice")
+
+    @property
+    def workflow_ids(self) -> frozenset[int]:
+        """The workflows whose classifications count."""
+        return frozenset(tier.workflow_id for tier in self.tiers) or frozenset({self.workflow_id})
+
+    @property
+    def is_standin(self) -> bool:
+        """Whether this is a rehearsal on the local stand-in."""
+        return self.endpoint == "standin"
+
+    @property
+    def needs_permission(self) -> bool:
+        """Whether the endpoint is neither Zooniverse's nor on this machine."""
+        return not (self.is_standin or self.endpoint in SITES or is_loopback(self.endpoint))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -119,3 +119,12 @@ class Cycle:
     def step(self) -> CycleState:
         """The working state to run next, also for a cycle that failed or was cancelled."""
         return self.left_from if self.left_from is not None else self.state
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pause:
+    """Why nothing of a campaign starts or advances: who stopped it, and when (UTC)."""
+
+    reason: str
+    actor: str
+    at: datetime

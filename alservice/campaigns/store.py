@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Engine, Row, insert, select
+from sqlalchemy import Connection, Engine, Row, delete, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from alservice.campaigns import schema
 from alservice.campaigns.campaign import Campaign
-from alservice.campaigns.records import CampaignRow
-from alservice.errors import BadConfig, NotFound
-from alservice.process import Clock
-from alservice.storage.postgres import transaction
-from alservice.storage.schema.catalogues import campaign_versions, campaigns
+from alservice.campaigns.cycle import Cycle, Pause
+from alservice.campaigns.schema import campaign_versions, campaigns
+from alservice.errors import BadConfig, Conflict, NotFound
+from alservice.progress import Clock
+from alservice.storage.postgres import columns_of, transaction
 
 _NEWEST = (
     select(campaigns.c.id, campaigns.c.name, *(campaign_versions.c[c] for c in ("version", "digest", "document")))
@@ -25,7 +28,7 @@ _NEWEST = (
 )
 
 
-class SqlCampaignStore:
+class CampaignStore:
     """Campaigns in Postgres; a version never changes, since cycles may have run under it."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
@@ -91,3 +94,129 @@ def _campaign_row(row: Row[Any]) -> CampaignRow:
         stored = f"campaign {row.name} version {row.version} as stored"
         raise BadConfig(f"{stored} is not one this release understands: {names}") from error
     return CampaignRow(id=row.id, version=row.version, campaign=campaign)
+
+
+def write_event(
+    connection: Connection, cycle: Cycle, *, at: datetime, actor: str, kind: str, detail: Mapping[str, Any]
+) -> None:
+    """Append an event of a cycle in the transaction of what it tells."""
+    event = Event(campaign_id=cycle.campaign_id, cycle_id=cycle.id, at=at, actor=actor, kind=kind, detail=detail)
+    append(connection, event)
+
+
+def append(connection: Connection, event: Event) -> None:
+    """Append an event in a transaction."""
+    connection.execute(insert(schema.events).values(**asdict(event)))
+
+
+class EventLog:
+    """The audit in Postgres."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def record(self, event: Event) -> None:
+        """Append one event."""
+        with transaction(self._engine) as connection:
+            append(connection, event)
+
+    def list(self, campaign_id: int, *, limit: int = 200) -> Sequence[Event]:
+        """Return the newest events, newest first."""
+        table = schema.events
+        wanted = select(*columns_of(table, Event)).where(table.c.campaign_id == campaign_id)
+        with transaction(self._engine) as connection:
+            rows = connection.execute(wanted.order_by(table.c.id.desc()).limit(limit)).mappings()
+            return [Event(**row) for row in rows]
+
+
+_PAUSES = schema.campaign_pauses
+
+
+class SqlOperations:
+    """Acts of operators in Postgres, each with its event in one transaction."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def paused(self, campaign_id: int) -> Pause | None:
+        """Return the pause of a campaign, if it is paused."""
+        wanted = select(_PAUSES.c.reason, _PAUSES.c.actor, _PAUSES.c.at).where(_PAUSES.c.campaign_id == campaign_id)
+        with transaction(self._engine) as connection:
+            row = connection.execute(wanted).mappings().one_or_none()
+        return None if row is None else Pause(**row)
+
+    def pause(self, campaign_id: int, *, actor: str, reason: str) -> Pause:
+        """Pause a campaign; raises `Conflict` if it is paused already."""
+        now = self._clock()
+        with transaction(self._engine) as connection:
+            _lock_campaign(connection, campaign_id)
+            if connection.scalar(select(_PAUSES.c.actor).where(_PAUSES.c.campaign_id == campaign_id)) is not None:
+                raise Conflict("the campaign is paused already")
+            connection.execute(insert(_PAUSES).values(campaign_id=campaign_id, reason=reason, actor=actor, at=now))
+            _tell(connection, campaign_id, now, actor, "campaign.paused", {"reason": reason})
+        return Pause(reason=reason, actor=actor, at=now)
+
+    def unpause(self, campaign_id: int, *, actor: str, reason: str) -> bool:
+        """End a campaign's pause; return whether there was one."""
+        with transaction(self._engine) as connection:
+            _lock_campaign(connection, campaign_id)
+            ended = connection.execute(delete(_PAUSES).where(_PAUSES.c.campaign_id == campaign_id)).rowcount
+            if ended:
+                _tell(connection, campaign_id, self._clock(), actor, "campaign.resumed", {"reason": reason})
+        return bool(ended)
+
+
+def _lock_campaign(connection: Connection, campaign_id: int) -> None:
+    table = schema.campaigns
+    connection.execute(select(table.c.id).where(table.c.id == campaign_id).with_for_update(key_share=True))
+
+
+def _tell(
+    connection: Connection, campaign_id: int, at: datetime, actor: str, kind: str, detail: Mapping[str, Any]
+) -> None:
+    append(connection, Event(campaign_id=campaign_id, cycle_id=None, at=at, actor=actor, kind=kind, detail=detail))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CampaignRow:
+    """A campaign with the version of its decisions."""
+
+    id: int
+    version: int
+    campaign: Campaign
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CycleRun:
+    """An orchestrated run that works, or worked, on a cycle.
+
+    Parameters
+    ----------
+    run_id
+        The orchestrator's id of it.
+    flow, name
+        Which flow it runs, and what it is called.
+    """
+
+    cycle_id: int
+    run_id: str
+    flow: str
+    name: str
+    began_at: datetime
+
+
+StatisticsKind: TypeAlias = Literal["drift", "shadow", "selected"]
+"""What a cycle's statistics are about: its data, a shadow candidate's selection, the loss on what was selected."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """One line of the audit: who did what, when (UTC), and on what evidence."""
+
+    campaign_id: int
+    cycle_id: int | None
+    at: datetime
+    actor: str
+    kind: str
+    detail: Mapping[str, Any]

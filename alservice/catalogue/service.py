@@ -2,27 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
-from alservice.campaigns.cycle_store import CatalogueStore
-from alservice.campaigns.records import CampaignRow
+from alservice.campaigns.campaign import Campaign, ImagePolicy
+from alservice.campaigns.store import CampaignRow
 from alservice.catalogue.galaxies import (
     Catalogue,
     CatalogueFault,
     CatalogueRow,
     Galaxy,
+    Shard,
     catalogue_digest,
     is_evaluation_member,
 )
-from alservice.errors import BadImage, BadInput
+from alservice.catalogue.store import CatalogueStore
+from alservice.errors import BadImage, BadInput, NotFound
 from alservice.ids import check_galaxy_id
-from alservice.process import Progress
-from alservice.science.tree import load_tree
-from alservice.shapes import FloatArray
+from alservice.progress import Progress
+from alservice.science.image_properties import Properties, measure_images
+from alservice.science.tree import Tree, load_tree
+from alservice.science.votes import TallySet, totals
+from alservice.shapes import FloatArray, UInt8Array
 from alservice.storage import ArrayCodec, ImageCodec, ObjectStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatherImages:
+    """Read images back from their packs."""
+
+    objects: ObjectStore
+    arrays: ArrayCodec
+
+    def shards(
+        self, shards: Sequence[Shard], wanted: Collection[str]
+    ) -> Iterator[tuple[Shard, tuple[str, ...], UInt8Array]]:
+        """Yield each shard with the wanted galaxies in it: ids and images (N, C, H, W); N may be 0."""
+        for shard in shards:
+            ids, images = self.arrays.unpack_images(self.objects.get(shard.key))
+            rows = [row for row, galaxy_id in enumerate(ids) if galaxy_id in wanted]
+            yield shard, tuple(ids[row] for row in rows), images[rows]
+
+    def all(self, shards: Sequence[Shard], galaxy_ids: Sequence[str]) -> UInt8Array:
+        """Return images (N, C, H, W) in the order of the ids; raises `NotFound` naming the first that is absent."""
+        found: dict[str, UInt8Array] = {}
+        for _, ids, images in self.shards(shards, frozenset(galaxy_ids)):
+            found |= dict(zip(ids, images, strict=True))
+        absent = next((galaxy_id for galaxy_id in galaxy_ids if galaxy_id not in found), None)
+        if absent is not None:
+            raise NotFound(f"galaxy {absent} is in no image shard", galaxy_id=absent)
+        return np.stack([found[galaxy_id] for galaxy_id in galaxy_ids])
+
 
 _SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/gif": ".gif"}
 
@@ -134,3 +167,76 @@ class ImportCatalogue:
             galaxies=ordered,
             faults=faults,
         )
+
+
+VOTES: Final = "votes on the first question"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureGalaxies:
+    """Measure galaxies on the packed images that the network sees."""
+
+    catalogues: CatalogueStore
+    objects: ObjectStore
+    arrays: ArrayCodec
+
+    def run(self, campaign: Campaign, catalogue_id: int, tallies: TallySet, tree: Tree) -> Properties:
+        """Return measured properties and the number of votes, in the order of the tallies.
+
+        Raises
+        ------
+        NotFound
+            A galaxy has no packed image.
+        """
+        measured = self.images(campaign, catalogue_id, tallies.galaxy_ids)
+        return {**measured, VOTES: totals(tree, tallies.counts)[:, 0].astype(np.float64)}
+
+    def images(self, campaign: Campaign, catalogue_id: int, galaxy_ids: tuple[str, ...]) -> Properties:
+        """Return what can be measured on the images of some galaxies, in the order of the ids."""
+        packs = self.catalogues.image_shards(catalogue_id, pack_name(campaign.images))
+        gather = GatherImages(objects=self.objects, arrays=self.arrays)
+        return measure_images(gather.all(packs, galaxy_ids))
+
+
+def pack_name(policy: ImagePolicy) -> str:
+    """Return the name of a packing: shards of one name hold the same galaxies at the same size and channels."""
+    return f"{policy.size_px}px-{policy.channels}c-{policy.shard_galaxies}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackImages:
+    """Pack a catalogue's images; memory holds one shard, and finished shards are skipped."""
+
+    catalogues: CatalogueStore
+    objects: ObjectStore
+    images: ImageCodec
+    arrays: ArrayCodec
+    progress: Progress
+
+    def run(self, catalogue: Catalogue, policy: ImagePolicy) -> tuple[Shard, ...]:
+        """Return all shards of the packing, in catalogue order."""
+        pack = pack_name(policy)
+        finished = {shard.index: shard for shard in self.catalogues.image_shards(catalogue.id, pack)}
+        n_shards = -(-catalogue.n_galaxies // policy.shard_galaxies)
+        self.progress.start("pack images", n_shards)
+        for index in range(n_shards):
+            if index not in finished:
+                finished[index] = self._pack(catalogue, policy, index)
+                self.catalogues.save_image_shard(catalogue.id, pack, finished[index])
+            self.progress.advance()
+        self.progress.finish()
+        return tuple(finished[i] for i in range(n_shards))
+
+    def _pack(self, catalogue: Catalogue, policy: ImagePolicy, index: int) -> Shard:
+        galaxies = self.catalogues.galaxies(
+            catalogue.id, first_row=index * policy.shard_galaxies, limit=policy.shard_galaxies
+        )
+        images = np.stack([self._decode(galaxy, policy) for galaxy in galaxies])
+        data = self.arrays.pack_images(tuple(g.galaxy_id for g in galaxies), images)
+        stored = self.objects.put(data, kind="packs", suffix=".safetensors")
+        return Shard(index=index, key=stored.key, n_galaxies=len(galaxies), n_failed=0)
+
+    def _decode(self, galaxy: Galaxy, policy: ImagePolicy) -> UInt8Array:
+        """Return one image; every image of a catalogue decoded when it was imported, so a failure is corruption."""
+        data = self.objects.get(galaxy.image_key)
+        return self.images.decode(data, size_px=policy.size_px, channels=policy.channels)

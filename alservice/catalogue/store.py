@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, Table, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from alservice.catalogue import schema
 from alservice.catalogue.galaxies import Catalogue, CatalogueFault, Galaxy, Shard
-from alservice.catalogue.shards import list_shards, save_shard
 from alservice.errors import NotFound
-from alservice.process import Clock
-from alservice.storage import schema
-from alservice.storage.postgres import transaction
-from alservice.storage.rows import among, columns_of, insert_rows
+from alservice.progress import Clock
+from alservice.storage.postgres import among, columns_of, insert_rows, transaction
 
 _CATALOGUES = select(*columns_of(schema.catalogues, Catalogue))
 _GALAXIES = select(*columns_of(schema.galaxies, Galaxy)).order_by(schema.galaxies.c.row)
 
 
-class SqlCatalogueStore:
+class CatalogueStore:
     """Catalogues in Postgres: immutable once saved."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
@@ -120,3 +118,14 @@ class SqlCatalogueStore:
         """List a shard once it is complete; one that is listed stays as it is."""
         with transaction(self._engine) as connection:
             save_shard(connection, schema.image_shards, shard, catalogue_id=catalogue_id, pack=pack)
+
+
+def list_shards(connection: Connection, table: Table, **owner: int | str) -> Sequence[Shard]:
+    """Return the shards of one owner, in order."""
+    wanted = select(*columns_of(table, Shard)).filter_by(**owner).order_by(table.c.index)
+    return [Shard(**row) for row in connection.execute(wanted).mappings()]
+
+
+def save_shard(connection: Connection, table: Table, shard: Shard, **owner: int | str) -> None:
+    """List a finished shard; of two executors that made the same one, the first is kept."""
+    connection.execute(upsert(table).values(**owner, **asdict(shard)).on_conflict_do_nothing())

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from types import MappingProxyType
+from typing import Final, Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 import pyarrow as pa
 
-from alservice.catalogue.kaggle import KAGGLE_COLUMNS, conditional_from_cumulative
-from alservice.catalogue.published import TOTAL, VoteColumns
 from alservice.catalogue.tables import Table, is_number, numbers, require, texts
 from alservice.checks import MAX_COUNT
-from alservice.errors import BadInput, BadVotes
+from alservice.errors import BadInput, BadTree, BadVotes
 from alservice.science.tree import Tree
 from alservice.science.votes import any_answer, conditional_fractions, inconsistent, totals
 from alservice.shapes import BoolArray, FloatArray, IntArray
@@ -259,3 +258,374 @@ def add_faults(faults: Faults, rows: BoolArray, field: str, reason: str, *seen: 
     """Add the marked rows to the faults unless they have one; `reason` is formatted with what was seen."""
     for row in np.flatnonzero(rows).tolist():
         faults.setdefault(row, (field, reason.format(*(values[row] for values in seen))))
+
+
+KAGGLE_COLUMNS: Mapping[str, str] = MappingProxyType(
+    {
+        "Class1.1": "smooth-or-featured_smooth",
+        "Class1.2": "smooth-or-featured_featured-or-disk",
+        "Class1.3": "smooth-or-featured_artifact",
+        "Class2.1": "disk-edge-on_yes",
+        "Class2.2": "disk-edge-on_no",
+        "Class3.1": "bar_yes",
+        "Class3.2": "bar_no",
+        "Class4.1": "has-spiral-arms_yes",
+        "Class4.2": "has-spiral-arms_no",
+        "Class5.1": "bulge-size_no",
+        "Class5.2": "bulge-size_just-noticeable",
+        "Class5.3": "bulge-size_obvious",
+        "Class5.4": "bulge-size_dominant",
+        "Class6.1": "something-odd_yes",
+        "Class6.2": "something-odd_no",
+        "Class7.1": "how-rounded_round",
+        "Class7.2": "how-rounded_in-between",
+        "Class7.3": "how-rounded_cigar-shaped",
+        "Class8.1": "odd-feature_ring",
+        "Class8.2": "odd-feature_lens-or-arc",
+        "Class8.3": "odd-feature_disturbed",
+        "Class8.4": "odd-feature_irregular",
+        "Class8.5": "odd-feature_other",
+        "Class8.6": "odd-feature_merger",
+        "Class8.7": "odd-feature_dust-lane",
+        "Class9.1": "edge-on-bulge_rounded",
+        "Class9.2": "edge-on-bulge_boxy",
+        "Class9.3": "edge-on-bulge_none",
+        "Class10.1": "spiral-winding_tight",
+        "Class10.2": "spiral-winding_medium",
+        "Class10.3": "spiral-winding_loose",
+        "Class11.1": "spiral-arm-count_1",
+        "Class11.2": "spiral-arm-count_2",
+        "Class11.3": "spiral-arm-count_3",
+        "Class11.4": "spiral-arm-count_4",
+        "Class11.5": "spiral-arm-count_more-than-4",
+        "Class11.6": "spiral-arm-count_cant-tell",
+    }
+)
+"""Column of the Kaggle file to answer column of the `gz2` tree; file and tree have the same order."""
+
+ALWAYS_RECORDED = frozenset({"smooth-or-featured", "disk-edge-on", "something-odd", "how-rounded", "odd-feature"})
+"""Questions of the rows with 17 answers; a row records these or all."""
+
+VOLUNTEERS = 44
+"""Volunteers who walk the tree for a galaxy of the file: about as many as classified each galaxy of GZ2."""
+
+KAGGLE_TOLERANCE = 1e-4
+"""How far answers may sum from their parent; the real file, rounded to six decimals, is within 2.1e-6."""
+
+
+def conditional_from_cumulative(tree: Tree, cumulative: FloatArray, ids: Sequence[object]) -> FloatArray:
+    """Return the share of each answer among the volunteers asked its question.
+
+    Parameters
+    ----------
+    tree
+        The `gz2` tree.
+    cumulative
+        (N, A) fractions of the file, in tree order.
+    ids
+        N galaxy ids, for errors.
+
+    Returns
+    -------
+    FloatArray
+        (N, A) float64; the answers of a question sum to 1, or are NaN where nobody was asked (the parent
+        fraction is zero) or the row does not record the question.
+
+    Raises
+    ------
+    BadTree
+        If the tree is not the one of the file.
+    BadVotes
+        Naming the first galaxy with a NaN where its row should have a fraction, a fraction outside [0, 1], or
+        answers that do not sum to their parent within `SUM_TOLERANCE`.
+    """
+    _check_tree(tree)
+    cumulative = np.asarray(cumulative, dtype=np.float64)
+    tree.check_columns(cumulative)
+
+    def refuse(faults: BoolArray, fault: str) -> None:
+        if faults.any():
+            row, index = np.argwhere(faults)[0]
+            part, question = tree.slices[index], tree.questions[index].name
+            seen = dict(zip(list(KAGGLE_COLUMNS)[part], cumulative[row, part].tolist(), strict=True))
+            raise BadVotes(
+                f"galaxy {ids[row]}: question {question!r} has {fault}: {seen}",
+                galaxy=str(ids[row]),
+                question=question,
+                galaxies_at_fault=int(faults.any(axis=-1).sum()),
+            )
+
+    refuse(_misplaced_nan(tree, cumulative), "a NaN where its row should have a fraction")
+    refuse(any_answer(tree, (cumulative < 0) | (cumulative > 1)), "a fraction outside [0, 1]")
+    asked = totals(tree, cumulative)
+    parent = np.stack([_parent(tree, cumulative, index) for index in range(tree.n_questions)], axis=-1)
+    refuse(np.abs(asked - parent) > KAGGLE_TOLERANCE, "answers that do not sum to their parent")
+    # Over the siblings' own sum, not the rounded parent: shares then sum to 1 however small the parent is.
+    shares = np.full(cumulative.shape, np.nan)
+    known = ((asked > 0) & (parent > 0))[..., tree.question_of_answer]
+    np.divide(cumulative, asked[..., tree.question_of_answer], out=shares, where=known)
+    return shares
+
+
+def cumulative_from_conditional(tree: Tree, conditional: FloatArray) -> FloatArray:
+    """Return fractions in the file's own convention, Class6 and Class8 included.
+
+    Parameters
+    ----------
+    tree
+        The `gz2` tree.
+    conditional
+        (..., A) share of each answer among those asked.
+
+    Returns
+    -------
+    FloatArray
+        (..., A) float64; 0 below a parent fraction of 0, NaN below or at a question that is not recorded.
+    """
+    _check_tree(tree)
+    tree.check_columns(conditional)
+    cumulative = np.empty(conditional.shape, dtype=np.float64)
+    for index, part in enumerate(tree.slices):
+        parent = _parent(tree, cumulative, index)[..., np.newaxis]
+        cumulative[..., part] = np.where(parent == 0, 0, parent * conditional[..., part])
+    return cumulative
+
+
+def _check_tree(tree: Tree) -> None:
+    if tree.columns != tuple(KAGGLE_COLUMNS.values()):
+        raise BadTree(f"the Kaggle columns are answers of the tree 'gz2', not of {tree.name!r}")
+
+
+def _parent(tree: Tree, cumulative: FloatArray, index: int) -> FloatArray:
+    """Return what the answers of a question sum to in the file, (...)."""
+    if tree.questions[index].name == "something-odd" or not tree.parents_of[index]:
+        return np.ones(cumulative.shape[:-1])
+    fraction: FloatArray = cumulative[..., tree.parents_of[index]].sum(axis=-1)
+    return fraction
+
+
+def _misplaced_nan(tree: Tree, cumulative: FloatArray) -> BoolArray:
+    """Tell which questions (N, Q) break the two layouts of a row: 37 fractions, or the 17 always recorded."""
+    optional = np.array([question.name not in ALWAYS_RECORDED for question in tree.questions])
+    optional_A = optional[tree.question_of_answer]
+    missing = np.isnan(cumulative)
+    short_row = missing[:, optional_A].all(axis=1, keepdims=True)
+    return any_answer(tree, missing != (short_row & optional_A))
+
+
+Layout: TypeAlias = Literal["kaggle", "gz2", "zoobot", "paths"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+
+TOTAL = "total-votes"
+"""In place of an answer: the votes for a question as a whole."""
+
+GZ2_COLUMNS: Mapping[str, str] = MappingProxyType(
+    {
+        "smooth-or-featured_smooth": "t01_smooth_or_features_a01_smooth",
+        "smooth-or-featured_featured-or-disk": "t01_smooth_or_features_a02_features_or_disk",
+        "smooth-or-featured_artifact": "t01_smooth_or_features_a03_star_or_artifact",
+        "disk-edge-on_yes": "t02_edgeon_a04_yes",
+        "disk-edge-on_no": "t02_edgeon_a05_no",
+        "bar_yes": "t03_bar_a06_bar",
+        "bar_no": "t03_bar_a07_no_bar",
+        "has-spiral-arms_yes": "t04_spiral_a08_spiral",
+        "has-spiral-arms_no": "t04_spiral_a09_no_spiral",
+        "bulge-size_no": "t05_bulge_prominence_a10_no_bulge",
+        "bulge-size_just-noticeable": "t05_bulge_prominence_a11_just_noticeable",
+        "bulge-size_obvious": "t05_bulge_prominence_a12_obvious",
+        "bulge-size_dominant": "t05_bulge_prominence_a13_dominant",
+        "something-odd_yes": "t06_odd_a14_yes",
+        "something-odd_no": "t06_odd_a15_no",
+        "how-rounded_round": "t07_rounded_a16_completely_round",
+        "how-rounded_in-between": "t07_rounded_a17_in_between",
+        "how-rounded_cigar-shaped": "t07_rounded_a18_cigar_shaped",
+        "odd-feature_ring": "t08_odd_feature_a19_ring",
+        "odd-feature_lens-or-arc": "t08_odd_feature_a20_lens_or_arc",
+        "odd-feature_disturbed": "t08_odd_feature_a21_disturbed",
+        "odd-feature_irregular": "t08_odd_feature_a22_irregular",
+        "odd-feature_other": "t08_odd_feature_a23_other",
+        "odd-feature_merger": "t08_odd_feature_a24_merger",
+        "odd-feature_dust-lane": "t08_odd_feature_a38_dust_lane",
+        "edge-on-bulge_rounded": "t09_bulge_shape_a25_rounded",
+        "edge-on-bulge_boxy": "t09_bulge_shape_a26_boxy",
+        "edge-on-bulge_none": "t09_bulge_shape_a27_no_bulge",
+        "spiral-winding_tight": "t10_arms_winding_a28_tight",
+        "spiral-winding_medium": "t10_arms_winding_a29_medium",
+        "spiral-winding_loose": "t10_arms_winding_a30_loose",
+        "spiral-arm-count_1": "t11_arms_number_a31_1",
+        "spiral-arm-count_2": "t11_arms_number_a32_2",
+        "spiral-arm-count_3": "t11_arms_number_a33_3",
+        "spiral-arm-count_4": "t11_arms_number_a34_4",
+        "spiral-arm-count_more-than-4": "t11_arms_number_a36_more_than_4",
+        "spiral-arm-count_cant-tell": "t11_arms_number_a37_cant_tell",
+    }
+)
+"""Answer column of the `gz2` tree to the stem of its columns in the GZ2 tables."""
+
+CAMPAIGNS: Mapping[str, str] = MappingProxyType(
+    {
+        "gz2": "gz2",
+        "gz-hubble": "hubble",
+        "gz-candels": "candels",
+        "gz-decals-dr12": "dr12",
+        "gz-decals-dr5": "dr5",
+        "gz-decals-dr8": "dr8",
+        "gz-cosmic-dawn": "cd",
+        "gz-euclid": "euclid",
+        "gz-jwst": "jwst",
+    }
+)
+"""Tree to the suffix that galaxy-datasets gives the questions of its campaign."""
+
+RENAMED: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "gz2": {
+            "how-rounded_cigar-shaped": "how-rounded_cigar",
+            "edge-on-bulge_rounded": "bulge-shape_round",
+            "edge-on-bulge_boxy": "bulge-shape_boxy",
+            "edge-on-bulge_none": "bulge-shape_no-bulge",
+            f"edge-on-bulge_{TOTAL}": f"bulge-shape_{TOTAL}",
+        },
+    }
+)
+"""By tree: answer column to the one that galaxy-datasets calls it, before the suffix, where they differ."""
+
+_DERIVED = ("_fraction", "_weighted_fraction", "_debiased")
+
+
+class UnknownLayout(BadInput):
+    """A table has votes in no layout that is known, or not in the one that was asked for."""
+
+    code = "unknown-layout"
+    remedy = "Name one with `--layout`, or rename the columns to `question_answer` of the campaign's tree."
+
+
+class NotVotes(BadInput):
+    """A table has predicted, weighted or debiased fractions, and no votes that volunteers gave."""
+
+    code = "not-votes"
+    remedy = "Import the table of volunteers' counts of the same data release; a prediction is no vote."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VoteColumns:
+    """Where a table keeps the votes for a tree.
+
+    Parameters
+    ----------
+    answers
+        Answer column of the tree to column of the table, for all answers; the table need not have them all.
+    totals
+        Question name to the column of its votes as a whole, where the layout has such columns.
+    """
+
+    layout: Layout
+    answers: Mapping[str, str]
+    totals: Mapping[str, str]
+
+    def questions_in(self, tree: Tree, columns: Collection[str]) -> tuple[int, ...]:
+        """Return the questions, by index, that have a column for one of their answers at least."""
+        return tuple(
+            index
+            for index, question in enumerate(tree.questions)
+            if any(self.answers[answer] in columns for answer in question.columns)
+        )
+
+
+def vote_columns(columns: Collection[str], tree: Tree, layout: Layout | None = None) -> VoteColumns:
+    """Return where a table keeps its votes, by the names of its columns.
+
+    Parameters
+    ----------
+    columns
+        Names of all columns of the table.
+    layout
+        Take the table for this one, whatever its columns look like; None to find out.
+
+    Returns
+    -------
+    VoteColumns
+        Of the layout ``paths`` when the table has no votes at all.
+
+    Raises
+    ------
+    UnknownLayout
+        The table has no column of the layout that was asked for, or votes of other campaigns only.
+    NotVotes
+        The table has fractions that nobody voted for, and no counts.
+    BadTree
+        The layout is that of another tree.
+    """
+    found = layout or _layout_of(columns)
+    if found == "kaggle":
+        return VoteColumns(layout=found, answers={v: k for k, v in KAGGLE_COLUMNS.items()}, totals={})
+    known = {"gz2": _gz2, "zoobot": _zoobot, "paths": _paths}[found](tree, columns)
+    if not known.questions_in(tree, columns):
+        _refuse_derived(known, columns)
+        if layout is not None and layout != "paths":
+            raise UnknownLayout(
+                f"the table has no column of the layout {layout!r}, such as {known.answers[tree.columns[0]]!r}"
+            )
+    return known
+
+
+def _layout_of(columns: Collection[str]) -> Layout:
+    if any(column in columns for column in KAGGLE_COLUMNS):
+        return "kaggle"
+    if any(f"{stem}{ending}" in columns for stem in GZ2_COLUMNS.values() for ending in ("_count", *_DERIVED)):
+        return "gz2"
+    return "zoobot" if _campaigns_in(columns) else "paths"
+
+
+def _gz2(tree: Tree, _columns: Collection[str]) -> VoteColumns:
+    if tree.columns != tuple(KAGGLE_COLUMNS.values()):
+        raise BadTree(f"the GZ2 tables have answers of the tree 'gz2', not of {tree.name!r}", tree=tree.name)
+    return VoteColumns(layout="gz2", answers={k: f"{stem}_count" for k, stem in GZ2_COLUMNS.items()}, totals={})
+
+
+def _zoobot(tree: Tree, columns: Collection[str]) -> VoteColumns:
+    campaign, there = CAMPAIGNS.get(tree.name), _campaigns_in(columns)
+    if campaign is None or (there and campaign not in there):
+        raise UnknownLayout(
+            f"the table has votes of the campaigns {', '.join(there) or 'none'}; the tree {tree.name!r} is that of "
+            f"{campaign or 'no campaign of galaxy-datasets'}",
+            campaigns=list(there),
+        )
+    names = RENAMED.get(tree.name, {})
+
+    def named(column: str) -> str:
+        question, _, answer = names.get(column, column).partition("_")
+        return f"{question}-{campaign}_{answer}"
+
+    return VoteColumns(
+        layout="zoobot",
+        answers={column: named(column) for column in tree.columns},
+        totals={question.name: named(f"{question.name}_{TOTAL}") for question in tree.questions},
+    )
+
+
+def _paths(tree: Tree, _columns: Collection[str]) -> VoteColumns:
+    return VoteColumns(
+        layout="paths",
+        answers={column: column for column in tree.columns},
+        totals={question.name: f"{question.name}_{TOTAL}" for question in tree.questions},
+    )
+
+
+def _campaigns_in(columns: Collection[str]) -> tuple[str, ...]:
+    """Return the campaigns of galaxy-datasets whose first question has a column."""
+    first = ("smooth-or-featured",)
+    return tuple(
+        campaign
+        for campaign in CAMPAIGNS.values()
+        if any(column.startswith(f"{question}-{campaign}_") for question in first for column in columns)
+    )
+
+
+def _refuse_derived(known: VoteColumns, columns: Collection[str]) -> None:
+    stems = [column.removesuffix("_count") for column in known.answers.values()]
+    derived = [f"{stem}{ending}" for stem in stems for ending in _DERIVED if f"{stem}{ending}" in columns]
+    if derived:
+        raise NotVotes(
+            f"column {derived[0]!r} is a fraction that nobody voted for, and there are no counts", column=derived[0]
+        )

@@ -58,10 +58,8 @@ def train(
     use(None)
     from alservice.errors import BadConfig
     from alservice.network.architectures import NetworkConfig, optimiser_of
-    from alservice.network.config import FitConfig, decay_of
-    from alservice.network.device import precision_name, resolve_device
-    from alservice.offline.commands import train_on_file
-    from alservice.offline.ensembles import train_ensemble
+    from alservice.network.config import FitConfig, decay_of, precision_name, resolve_device
+    from alservice.offline.commands import train_ensemble, train_on_file
     from alservice.science.tree import load_tree
     from alservice.settings import load_settings
 
@@ -161,7 +159,7 @@ def evaluate(
     """Compare predictions with votes: likelihood, errors, calibration and classification, with intervals."""
     use(None)
     from alservice.offline.commands import evaluate_file
-    from alservice.science.scorecard_table import scorecard_tables
+    from alservice.science.scorecard import scorecard_tables
 
     judged = evaluate_file(predictions, votes, tree_name=tree, members_only=members, seed=seed, out=out)
     if as_json:

@@ -22,8 +22,8 @@ def fetch(
 ) -> None:
     """Download a data release, verify it, and write the table that `backfill --data` reads."""
     use(None)
-    from alservice.app.context import process_progress
     from alservice.app.data import fetch_release
+    from alservice.progress import process_progress
 
     found, table, joined = fetch_release(release, out, process_progress(), mirror=mirror)
     typer.echo(

@@ -27,7 +27,7 @@ def list_models(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson
     """List a campaign's models, oldest first, and every change of the live one."""
     use(workdir)
     from alservice.app import registry
-    from alservice.learning.lineage_core import model_documents
+    from alservice.learning.lineage import model_documents
 
     with opened() as factory:
         found, promotions = registry.list_models(factory, campaign)

@@ -21,7 +21,7 @@ def create_campaign(
 ) -> None:
     """Create a campaign, or add a version to it when its decisions changed."""
     use(workdir)
-    from alservice.campaigns.campaigns import load_campaign_file
+    from alservice.campaigns.campaign import load_campaign_file
 
     campaign = load_campaign_file(config)
     with opened() as factory:

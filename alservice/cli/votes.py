@@ -21,7 +21,7 @@ from alservice.cli.shell import (
 )
 
 if TYPE_CHECKING:
-    from alservice.votes.feeds import FeedComparison
+    from alservice.votes.counting import FeedComparison
     from alservice.votes.service import IngestReport
 
 

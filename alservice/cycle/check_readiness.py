@@ -7,16 +7,20 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 
-from alservice.acquisition.acquire_batch import batch_policy
+from alservice.acquisition.service import batch_policy
+from alservice.acquisition.store import AcquisitionStore
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle
-from alservice.campaigns.cycle_store import AcquisitionStore, CatalogueStore, ModelStore, SubjectLedger
-from alservice.campaigns.records import CampaignRow, Model
+from alservice.campaigns.store import CampaignRow
+from alservice.catalogue.store import CatalogueStore
 from alservice.cycle.readiness import Finding, Need, RightsMissing
 from alservice.errors import AllowanceExhausted, AlserviceError, NotFound, Retriable
-from alservice.registry.load_model import LoadModel
+from alservice.registry.promotion import LoadModel
+from alservice.registry.records import Model
+from alservice.registry.store import ModelStore
 from alservice.science.tree import load_tree
-from alservice.subjects.one_subject import EXISTING
+from alservice.subjects.publish import EXISTING
+from alservice.subjects.subject import SubjectLedger
 from alservice.subjects.validate import ValidateCampaign
 from alservice.zooniverse import Zooniverse
 from alservice.zooniverse.accounts import Account

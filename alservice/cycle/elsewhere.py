@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.cycle_store import CycleStore
-from alservice.cycle.sent_steps import Bounds, Look, RunState, SentStep, Verdict, Watch
-from alservice.cycle.sent_steps_ports import Runs, SentStepStore
+from alservice.cycle.sent_steps import Look, Runs, RunState, SentStep, SentStepStore, Verdict, Watch
 from alservice.errors import DatabaseUnavailable, DeploymentFailed, LeaseLost, NoWorker, Retriable, WorkerLost
+from alservice.retry import Bounds
 
 POLL_S = 2.0
 """Seconds between two looks at a run."""

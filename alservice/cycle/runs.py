@@ -8,12 +8,11 @@ from dataclasses import asdict
 from sqlalchemy import Engine, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from alservice.campaigns.records import CycleRun
-from alservice.storage import schema
-from alservice.storage.postgres import transaction
-from alservice.storage.rows import columns_of
+from alservice.campaigns import schema as campaigns_schema
+from alservice.campaigns.store import CycleRun
+from alservice.storage.postgres import columns_of, transaction
 
-_TABLE = schema.cycle_runs
+_TABLE = campaigns_schema.cycle_runs
 
 
 class SqlRunLog:

@@ -8,16 +8,15 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from alservice.campaigns import schema as campaigns_schema
 from alservice.campaigns.cycle import Cycle
-from alservice.campaigns.events import write_event
+from alservice.campaigns.store import write_event
 from alservice.cycle.lease import database_time
 from alservice.cycle.sent_steps import SentStep
 from alservice.errors import LeaseLost
-from alservice.storage import schema
-from alservice.storage.postgres import transaction
-from alservice.storage.rows import columns_of
+from alservice.storage.postgres import columns_of, transaction
 
-_TABLE = schema.sent_steps
+_TABLE = campaigns_schema.sent_steps
 _COLUMNS = columns_of(_TABLE, SentStep)
 
 

@@ -5,15 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
-from alservice.campaigns.cycle import CycleState
-
-BEATS: Final = 10
-"""Signs of life within the longest silence: nine may be lost before a run is given up."""
-
-MOST_S: Final = 30.0
-"""Seconds between signs of life at most, however long a silence is borne."""
+from alservice.campaigns.cycle import Cycle, CycleState
+from alservice.retry import Bounds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,38 +49,6 @@ class RunState(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"  # the orchestrator does not answer
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Bounds:
-    """How long a sender waits (s).
-
-    Parameters
-    ----------
-    start_s
-        For a worker to take the run.
-    pending_s
-        From then until its process runs.
-    silence_s
-        Between two signs of life.
-    outage_s
-        For a database, or an orchestrator that is needed, to answer again.
-    """
-
-    start_s: float
-    pending_s: float
-    silence_s: float
-    outage_s: float
-
-    @property
-    def beat_s(self) -> float:
-        """Seconds between two signs of life."""
-        return min(self.silence_s / BEATS, MOST_S)
-
-    @property
-    def crashed_s(self) -> float:
-        """Silence after which a run is over that the orchestrator believes dead: it may only be cut off from there."""
-        return min(3 * self.beat_s, self.silence_s)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -189,3 +152,41 @@ def _phase(look: Look) -> RunState:
     if look.heard_at is not None or look.run in {RunState.RUNNING, RunState.CRASHED}:
         return RunState.RUNNING
     return RunState.STARTING if look.run is RunState.STARTING else RunState.WAITING
+
+
+class SentStepStore(Protocol):
+    """At most one sent step per campaign; every call is one transaction, and the database's clock decides."""
+
+    def send(self, cycle: Cycle, token: str, attempt: int) -> SentStep:
+        """Record that the cycle's step is sent; whatever was sent before can write no more."""
+
+    def report(self, campaign_id: int, token: str, *, worker: str, place: str) -> SentStep:
+        """Record a sign of life of the run that has the step; raises `LeaseLost` when it was taken back."""
+
+    def get(self, campaign_id: int) -> SentStep | None:
+        """Return what is sent at the moment."""
+
+    def take_back(self, sent: SentStep, cycle: Cycle, *, actor: str, reason: str) -> None:
+        """Take a step back, with its event; the run that has it can write no more. Done already, nothing changes."""
+
+
+class Runs(Protocol):
+    """Runs of a cycle's steps in an orchestrator; every call returns within seconds, also where nobody answers."""
+
+    def start(self, step: CycleState, token: str) -> str:
+        """Start the run of a step and return its id; the same token again starts no second one.
+
+        Raises
+        ------
+        PrefectUnavailable
+            No answer: it may have been started all the same.
+        """
+
+    def state(self, run: str) -> RunState:
+        """Return where a run stands; `RunState.UNKNOWN` without an answer."""
+
+    def name(self, run: str) -> str:
+        """Return what people know a run by."""
+
+    def give_up(self, run: str, reason: str) -> bool:
+        """Mark a run as crashed; return whether the orchestrator heard it."""

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
-from alservice.acquisition.selections import SelectionOverlap
-from alservice.campaigns.records import CycleStatistics, Event
-from alservice.learning.gate import GateDecision
+import numpy as np
+
+from alservice.acquisition.policies import SelectionOverlap
+from alservice.campaigns.cycle import CYCLES, WORKING, Cycle, CycleKind, CycleState
+from alservice.campaigns.cycle_store import CycleStore
+from alservice.campaigns.store import CampaignRow, Event, EventLog
+from alservice.catalogue.store import CatalogueStore
+from alservice.errors import NotFound
+from alservice.ids import seed_of
+from alservice.learning.evaluation import JudgeModel
+from alservice.registry.records import CycleStatistics, GateDecision, Model
+from alservice.registry.store import ModelStore, SnapshotStore
+from alservice.science.bootstrap import bootstrap_sums, percentile_estimate
+from alservice.science.evaluation import Metrics, mixture_nll
+from alservice.science.tree import Tree, load_tree
+from alservice.shapes import FloatArray
+from alservice.states import ModelState, named
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,3 +218,232 @@ def check_lines(decision: GateDecision) -> Iterator[str]:
 
 def _detail(event: Event) -> str:
     return ", ".join(f"{name}={value}" for name, value in event.detail.items())
+
+
+class StepState(StrEnum):
+    """Where a step of a timeline stands."""
+
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    NOW = "now"  # the cycle stands in it
+    WAITING = "waiting"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepView:
+    """One step of a cycle's timeline.
+
+    Parameters
+    ----------
+    began, ended
+        Of the last time it was entered, and left for the next step (UTC).
+    elapsed
+        Time in the step, stops included.
+    retries
+        How often it was resumed after a stop.
+    errors
+        What stopped it, oldest first.
+    """
+
+    step: CycleState
+    state: StepState
+    began: datetime | None
+    ended: datetime | None
+    elapsed: timedelta | None
+    retries: int
+    errors: tuple[str, ...]
+    detail: Mapping[str, object]
+
+
+_ORDER = tuple(state for state in CYCLES.transitions if state in WORKING)
+
+
+def timeline(cycle: Cycle, events: Sequence[Event], now: datetime) -> list[StepView]:
+    """Return the steps of a cycle in order, from its events (oldest first); steps it passed by are skipped.
+
+    A step that only a newer version knows is the last one, while the cycle stands in it.
+    """
+    moves = [e for e in events if e.kind == "cycle.moved"]
+    entered: dict[CycleState, datetime] = {CycleState.PLANNED: cycle.created_at}
+    left: dict[CycleState, datetime] = {}
+    details: dict[CycleState, Mapping[str, object]] = {}
+    errors: dict[CycleState, list[str]] = {}
+    retries: dict[CycleState, int] = {}
+    for event in moves:
+        before, after = (named(CycleState, event.detail[name]) for name in ("from", "to"))
+        if after in WORKING and before in WORKING:
+            left[before], details[before] = event.at, event.detail
+            entered.setdefault(after, event.at)
+        elif after is CycleState.DONE:
+            left[before] = event.at
+        elif before in WORKING:
+            errors.setdefault(before, []).append(_why(event))
+        elif after in WORKING:
+            retries[after] = retries.get(after, 0) + 1
+    order = _ORDER if cycle.step in _ORDER or not cycle.is_open else (*_ORDER, cycle.step)
+    return [
+        StepView(
+            step=step,
+            state=_step_state(step, cycle, left, order),
+            began=entered.get(step),
+            ended=left.get(step),
+            elapsed=None if step not in entered else left.get(step, now) - entered[step],
+            retries=retries.get(step, 0),
+            errors=tuple(errors.get(step, ())),
+            detail={k: v for k, v in details.get(step, {}).items() if k not in {"from", "to"}},
+        )
+        for step in order
+        if step not in _OUTCOMES or step in entered
+    ]
+
+
+_OUTCOMES = frozenset({CycleState.HELD, CycleState.PROMOTED, CycleState.KEPT})
+
+
+def _why(event: Event) -> str:
+    if "error" in event.detail:
+        return str(event.detail.get("message") or event.detail["error"])
+    return f"{event.detail['to']}: {event.detail.get('reason', 'no reason given')}"
+
+
+def _step_state(
+    step: CycleState, cycle: Cycle, left: Mapping[CycleState, datetime], order: Sequence[CycleState]
+) -> StepState:
+    if step in left:
+        return StepState.DONE
+    if cycle.is_open and step == cycle.step:
+        return StepState.NOW if cycle.left_from is None else named(StepState, cycle.state)
+    passed = not cycle.is_open or order.index(step) < order.index(cycle.step)
+    return StepState.SKIPPED if passed else StepState.WAITING
+
+
+COVERAGE_TOLERANCE = 0.10
+"""Tolerance on the vote fraction of the coverage error in the table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SummariseCampaign:
+    """Read what cycles recorded; only the comparison of champions is computed anew."""
+
+    cycles: CycleStore
+    models: ModelStore
+    snapshots: SnapshotStore
+    catalogues: CatalogueStore
+    judge: JudgeModel
+
+    def run(self, campaign: CampaignRow) -> CycleTable:
+        """Return the table of all cycles of a campaign."""
+        tree = load_tree(campaign.campaign.tree)
+        cycles = self.cycles.list(campaign.id)
+        metrics = {(e.cycle_id, e.model_id): e.metrics for e in self.snapshots.evaluations(campaign.id)}
+        return CycleTable(
+            campaign=campaign.campaign.name,
+            lines=tuple(self._line(campaign, tree, cycle, metrics) for cycle in cycles),
+            change=self._change(campaign, tree, cycles),
+        )
+
+    def _line(
+        self, campaign: CampaignRow, tree: Tree, cycle: Cycle, metrics: Mapping[tuple[int, int], Metrics]
+    ) -> CycleLine:
+        snapshot = self.snapshots.of_cycle(cycle.id)
+        decision = self.models.decision(cycle.id)
+        candidate = metrics.get((cycle.id, cycle.candidate_id or 0))
+        champion = metrics.get((cycle.id, cycle.champion_id or 0))
+        estimate = candidate.nll_per_vote if candidate else None
+        return CycleLine(
+            cycle=cycle.number,
+            kind=_kind(cycle),
+            state=str(cycle.state),
+            votes=snapshot.n_votes if snapshot else None,
+            galaxies_labelled=self._labelled(cycle),
+            galaxies_evaluated=candidate.n_galaxies if candidate else None,
+            nll_per_vote=estimate.value if estimate else None,
+            nll_low=estimate.low if estimate else None,
+            nll_high=estimate.high if estimate else None,
+            champion_nll_per_vote=champion.nll_per_vote.value if champion else None,
+            rmse_smooth=candidate.answer(campaign.campaign.evaluation.answer).rmse if candidate else None,
+            rmse_bar=candidate.answer(_bar(tree)).rmse if candidate and _bar(tree) else None,
+            coverage_error=_coverage_error(candidate, campaign.campaign.evaluation.answer) if candidate else None,
+            verdict=decision.verdict if decision else None,
+        )
+
+    def _labelled(self, cycle: Cycle) -> int | None:
+        if cycle.candidate_id is None:
+            return None
+        n_galaxies = self.models.get(cycle.candidate_id).card.get("n_galaxies")
+        return None if n_galaxies is None else int(n_galaxies)
+
+    def _change(self, campaign: CampaignRow, tree: Tree, cycles: Sequence[Cycle]) -> Change | None:
+        """Compare the first champion with the last on the last snapshot, galaxies resampled in pairs."""
+        champions = [m for m in self.models.list(campaign.id) if m.state in {ModelState.CHAMPION, ModelState.RETIRED}]
+        judged = [c for c in cycles if self.snapshots.of_cycle(c.id) is not None]
+        if len(champions) < 2 or not judged:
+            return None
+        first, last = champions[0], champions[-1]
+        before, votes = self._nll(campaign, judged[-1], first, tree)
+        after, _ = self._nll(campaign, judged[-1], last, tree)
+        rng = np.random.default_rng(seed_of(campaign.campaign.seed, "change"))
+        sums = bootstrap_sums(np.stack([after - before, votes], axis=1), repeats=2000, rng=rng)
+        total = votes.sum()
+        difference = percentile_estimate(float((after - before).sum() / total), sums[:, 0] / sums[:, 1], 0.95)
+        return Change(
+            first_cycle=first.cycle_number,
+            last_cycle=last.cycle_number,
+            first=float(before.sum() / total),
+            last=float(after.sum() / total),
+            difference=difference.value,
+            low=difference.low,
+            high=difference.high,
+        )
+
+    def _nll(self, campaign: CampaignRow, cycle: Cycle, model: Model, tree: Tree) -> tuple[FloatArray, FloatArray]:
+        """Return summed NLL (N,) nats and votes (N,) per evaluation galaxy."""
+        judged = self.judge.run(campaign, cycle, model, tree)
+        counts = judged.tallies.counts
+        nll = mixture_nll(tree, judged.posterior.concentrations, counts)
+        return nll.sum(axis=1), counts.sum(axis=1).astype(np.float64)
+
+
+def _kind(cycle: Cycle) -> str:
+    if cycle.kind is CycleKind.RETRAIN:
+        return "retrain"
+    return "bootstrap" if cycle.champion_id is None else "active"
+
+
+def _bar(tree: Tree) -> str:
+    """Return the tree's first bar answer, empty where it does not ask."""
+    return next((column for column in tree.columns if column.startswith("bar_")), "")
+
+
+def _coverage_error(metrics: Metrics, column: str) -> float | None:
+    errors = dict(zip(metrics.tolerances, metrics.answer(column).coverage_error, strict=True))
+    return errors.get(COVERAGE_TOLERANCE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewCycle:
+    """Look one cycle up."""
+
+    cycles: CycleStore
+    models: ModelStore
+    events: EventLog
+    summarise: SummariseCampaign
+
+    def run(self, campaign: CampaignRow, number: int | None) -> CycleView:
+        """Return a cycle by number, the newest without one; raises `NotFound`."""
+        cycles = self.cycles.list(campaign.id)
+        found = [cycle for cycle in cycles if number is None or cycle.number == number]
+        if not found:
+            which = "no cycle yet" if number is None else f"no cycle {number}"
+            raise NotFound(f"campaign {campaign.campaign.name} has {which}")
+        cycle = found[-1]
+        table = self.summarise.run(campaign)
+        return CycleView(
+            campaign=table.campaign,
+            line=next(line for line in table.lines if line.cycle == cycle.number),
+            decision=self.models.decision(cycle.id),
+            statistics=tuple(s for s in self.summarise.snapshots.statistics(campaign.id) if s.cycle_id == cycle.id),
+            events=tuple(e for e in reversed(self.events.list(campaign.id, limit=10_000)) if e.cycle_id == cycle.id),
+        )

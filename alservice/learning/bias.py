@@ -3,13 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from dataclasses import dataclass
+from importlib import resources
+from typing import Final, Protocol
 
 import numpy as np
+from jinja2 import Environment, select_autoescape
 
-from alservice.errors import BadConfig, BadInput
-from alservice.learning.bias_core import BiasTerm, Explanation
+from alservice.campaigns.cycle_store import CycleStore
+from alservice.campaigns.store import CampaignRow
+from alservice.catalogue.service import MeasureGalaxies
+from alservice.errors import BadConfig, BadInput, NotFound
+from alservice.ids import seed_of
+from alservice.learning.evaluation import JudgeModel
+from alservice.registry.store import ModelStore, SnapshotStore
+from alservice.science.evaluation import Slice, assess, slice_metrics
+from alservice.science.tree import load_tree
 from alservice.shapes import FloatArray
+from alservice.storage.plots import ACCENT, PALE, canvas, svg
+
+
+def render_bias(report: BiasReport) -> str:
+    """Return the report as HTML; every text from outside is escaped."""
+    environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
+    source = resources.files("alservice.learning").joinpath("templates", "bias.html").read_text(encoding="utf-8")
+    curves = [(term, _curve(term)) for term in report.explanation.terms]
+    return environment.from_string(source).render(report=report, curves=curves)
+
+
+def _curve(term: BiasTerm) -> str:
+    figure, axes = canvas()
+    edges = list(term.edges)
+    axes.stairs(term.high, edges, baseline=term.low, fill=True, color=PALE, alpha=0.5, label="interval of the fits")
+    axes.stairs(term.contribution, edges, baseline=None, color=ACCENT, label="contribution")
+    axes.axhline(0, color=PALE, linewidth=0.8)
+    axes.set_xlabel(term.name)
+    axes.set_ylabel("added surprise [nats per vote]")
+    return svg(figure)
+
 
 MIN_GALAXIES: Final = 50
 """Galaxies below which curves would be noise."""
@@ -72,3 +103,108 @@ def _term(name: str, importance: float, curve: Mapping[str, FloatArray]) -> Bias
         tuple(float(value) for value in curve[key]) for key in ("names", "scores", "lower_bounds", "upper_bounds")
     )
     return BiasTerm(name=name, importance=importance, edges=edges, contribution=contribution, low=low, high=high)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BiasTerm:
+    """The part of the surprise that goes with one property.
+
+    Parameters
+    ----------
+    name
+        The property; its unit is in the name.
+    importance
+        Mean absolute contribution over the galaxies (nats per vote).
+    edges
+        K + 1 limits of its bins.
+    contribution, low, high
+        (K,) nats per vote that a galaxy in each bin adds to the mean, with the interval of the bagged fits.
+    """
+
+    name: str
+    importance: float
+    edges: tuple[float, ...]
+    contribution: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """An additive model of the surprise.
+
+    Parameters
+    ----------
+    explained
+        R^2 on galaxies that the additive model was not fitted to; 0 or less means that the properties explain nothing.
+    mean
+        Mean surprise (nats per vote).
+    terms
+        The most important first.
+    """
+
+    explained: float
+    mean: float
+    n_galaxies: int
+    terms: tuple[BiasTerm, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BiasReport:
+    """The explanation of one model's surprise, beside its metrics in slices."""
+
+    campaign: str
+    cycle: int
+    model: str
+    explanation: Explanation
+    slices: tuple[Slice, ...]
+
+
+class Explain(Protocol):
+    """Fits the surprise (N,) nats per vote as a sum of curves, one per property (N,)."""
+
+    def __call__(self, properties: Mapping[str, FloatArray], surprise: FloatArray, *, seed: int) -> Explanation:
+        """Return the curves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportBias:
+    """Explain the champion on the votes of the newest snapshot."""
+
+    cycles: CycleStore
+    models: ModelStore
+    snapshots: SnapshotStore
+    judge: JudgeModel
+    measure: MeasureGalaxies
+    explain: Explain
+
+    def run(self, campaign: CampaignRow) -> BiasReport:
+        """Return the explanation, and the metrics of the same galaxies in slices.
+
+        Raises
+        ------
+        NotFound
+            The campaign has no champion, or no snapshot of votes yet.
+        """
+        champion = self.models.champion(campaign.id)
+        frozen = [c for c in self.cycles.list(campaign.id) if self.snapshots.of_cycle(c.id) is not None]
+        if champion is None or not frozen:
+            raise NotFound(f"campaign {campaign.campaign.name} has no champion with votes to be judged on")
+        cycle, tree = frozen[-1], load_tree(campaign.campaign.tree)
+        judged = self.judge.run(campaign, cycle, champion, tree)
+        assessment = assess(tree, judged.posterior, judged.tallies.counts)
+        properties = self.measure.run(campaign.campaign, cycle.catalogue_id, judged.tallies, tree)
+        surprise = assessment.nll.sum(axis=1) / assessment.votes.sum(axis=1)
+        seed = seed_of(campaign.campaign.seed, "bias", cycle.number)
+        return BiasReport(
+            campaign=campaign.campaign.name,
+            cycle=cycle.number,
+            model=champion.digest,
+            explanation=self.explain(properties, surprise, seed=seed),
+            slices=slice_metrics(
+                assessment,
+                properties,
+                column=campaign.campaign.evaluation.answer,
+                rng=np.random.default_rng(seed),
+            ),
+        )

@@ -3,25 +3,154 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
+from alservice.acquisition.batch import Acquired
+from alservice.acquisition.policies import SelectionOverlap, compare_selections
+from alservice.acquisition.service import question_weights
+from alservice.acquisition.store import AcquisitionStore
 from alservice.campaigns.cycle import Cycle
-from alservice.campaigns.cycle_store import CatalogueStore, ModelStore, SnapshotStore
-from alservice.campaigns.records import CampaignRow, Evaluation, Model
-from alservice.catalogue.measure_galaxies import MeasureGalaxies
-from alservice.errors import BadVotes
+from alservice.campaigns.policies import Arm
+from alservice.campaigns.store import CampaignRow, Event
+from alservice.catalogue.service import MeasureGalaxies
+from alservice.catalogue.store import CatalogueStore
+from alservice.errors import BadInput, BadVotes, NotFound
 from alservice.ids import seed_of
 from alservice.learning.training import ReadSnapshot
 from alservice.prediction.service import PredictCatalogue, Scope
-from alservice.science.evaluation import assess
-from alservice.science.evaluation_core import summarise
-from alservice.science.metrics import Metrics
+from alservice.progress import Clock
+from alservice.registry.records import CycleStatistics, Evaluation, Model
+from alservice.registry.store import ModelStore, SnapshotStore
+from alservice.science.evaluation import Metrics, assess, mixture_nll, slice_metrics, summarise
+from alservice.science.information import tree_information
 from alservice.science.posterior import Posterior, concat, take
-from alservice.science.slices import slice_metrics
-from alservice.science.training_sets import TallySet
+from alservice.science.reweighting import inclusion_ratio
 from alservice.science.tree import Tree, load_tree
+from alservice.science.votes import TallySet
+from alservice.shapes import FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareShadow:
+    """Predict the catalogue with a second model, and compare both models' scores."""
+
+    catalogues: CatalogueStore
+    models: ModelStore
+    snapshots: SnapshotStore
+    predict: PredictCatalogue
+    clock: Clock
+    actor: str
+
+    def run(self, campaign: CampaignRow, cycle: Cycle, shadow: Model) -> SelectionOverlap:
+        """Return the overlap of two selections of a cycle's size, recorded with the cycle the first time.
+
+        Scores are over all galaxies outside the evaluation stream, whether or not they may be asked about again.
+
+        Raises
+        ------
+        NotFound
+            The cycle has no champion to compare with.
+        BadInput
+            The shadow is the champion, or of another campaign.
+        """
+        if cycle.champion_id is None:
+            raise NotFound(f"cycle {cycle.number} has no champion to shadow", cycle=cycle.number)
+        champion = self.models.get(cycle.champion_id)
+        if shadow.campaign_id != campaign.id or shadow.id == champion.id:
+            raise BadInput(f"model {shadow.id} cannot be the shadow of model {champion.id}", model=shadow.id)
+        tree = load_tree(campaign.campaign.tree)
+        first, second = (np.concatenate(list(self._scores(campaign, cycle, m, tree))) for m in (champion, shadow))
+        overlap = compare_selections(first, second, campaign.campaign.acquisition.batch_galaxies)
+        detail = {"champion": champion.id, "shadow": shadow.id, **asdict(overlap)}
+        statistics = CycleStatistics(cycle_id=cycle.id, cycle_number=cycle.number, kind="shadow", document=detail)
+        event = Event(
+            campaign_id=campaign.id,
+            cycle_id=cycle.id,
+            at=self.clock(),
+            actor=self.actor,
+            kind="shadow.compared",
+            detail=detail,
+        )
+        self.snapshots.save_statistics(statistics, [event])
+        return overlap
+
+    def _scores(self, campaign: CampaignRow, cycle: Cycle, model: Model, tree: Tree) -> Iterator[FloatArray]:
+        shards = self.predict.run(campaign.campaign, cycle.catalogue_id, model, Scope.CATALOGUE)
+        weights = question_weights(campaign.campaign.acquisition, tree)
+        for posterior in self.predict.posteriors(shards):
+            eligible = self._eligible(cycle, posterior)
+            votes = campaign.campaign.acquisition.votes_per_galaxy
+            yield tree_information(tree, posterior.concentrations[eligible], votes, weights)
+
+    def _eligible(self, cycle: Cycle, posterior: Posterior) -> list[int]:
+        galaxies = self.catalogues.by_id(cycle.catalogue_id, posterior.galaxy_ids)
+        members = {galaxy.galaxy_id for galaxy in galaxies if galaxy.evaluation}
+        return [row for row, galaxy_id in enumerate(posterior.galaxy_ids) if galaxy_id not in members]
+
+
+MIN_GALAXIES = 5
+"""Voted galaxies of the arm below which nothing is estimated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimateSelected:
+    """Judge the champion, which has not been trained on them yet, on the votes of this cycle's informative arm."""
+
+    acquisitions: AcquisitionStore
+    models: ModelStore
+    snapshots: SnapshotStore
+    predict: PredictCatalogue
+    read_snapshot: ReadSnapshot
+
+    def run(self, campaign: CampaignRow, cycle: Cycle) -> dict[str, Any] | None:
+        """Return and record NLL per vote (nats): plain over the arm, and weighted to its pool with an interval.
+
+        None without a champion, or when too few galaxies of the arm have votes.
+        """
+        if cycle.champion_id is None:
+            return None
+        drawn = {a.galaxy_id: a for a in self.acquisitions.get(cycle.id) or () if a.arm == Arm.INFORMATIVE}
+        tree = load_tree(campaign.campaign.tree)
+        tallies = self.read_snapshot.run(cycle, tree)
+        voted = tallies.only([galaxy_id in drawn for galaxy_id in tallies.galaxy_ids])
+        if len(voted.galaxy_ids) < MIN_GALAXIES:
+            return None
+        champion = self.models.get(cycle.champion_id)
+        nll = mixture_nll(tree, self._concentrations(campaign, cycle, champion, voted), voted.counts).sum(axis=1)
+        document = _estimate(nll, voted, drawn)
+        statistics = CycleStatistics(cycle_id=cycle.id, cycle_number=cycle.number, kind="selected", document=document)
+        self.snapshots.save_statistics(statistics, ())
+        return document
+
+    def _concentrations(self, campaign: CampaignRow, cycle: Cycle, champion: Model, voted: TallySet) -> FloatArray:
+        shards = self.predict.run(campaign.campaign, cycle.catalogue_id, champion, Scope.CATALOGUE)
+        wanted = {galaxy_id: row for row, galaxy_id in enumerate(voted.galaxy_ids)}
+        parts = []
+        for posterior in self.predict.posteriors(shards):
+            rows = [row for row, galaxy_id in enumerate(posterior.galaxy_ids) if galaxy_id in wanted]
+            if rows:
+                parts.append(take(posterior, np.array(rows)))
+        found = concat(parts)
+        order = np.argsort([wanted[galaxy_id] for galaxy_id in found.galaxy_ids])
+        return found.concentrations[order]
+
+
+def _estimate(nll: FloatArray, voted: TallySet, drawn: dict[str, Acquired]) -> dict[str, Any]:
+    votes = voted.counts.sum(axis=1)
+    chances = np.array([drawn[galaxy_id].inclusion_probability for galaxy_id in voted.galaxy_ids])
+    weighted = inclusion_ratio(nll, votes, chances)
+    return {
+        "drawn": len(drawn),
+        "voted": len(voted.galaxy_ids),
+        "naive": float(nll.sum() / votes.sum()),
+        "weighted": weighted.value,
+        "low": weighted.low,
+        "high": weighted.high,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,170 +15,119 @@ increase is beyond its margin, so that a dozen noisy rails do not stop a model t
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from datetime import datetime, timedelta
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from alservice.errors import BadConfig, BadInput
-from alservice.learning.comparison import Comparison, compare_coverage, compare_nll, compare_rmse, estimate_all
-from alservice.science.bootstrap import Estimate
-from alservice.science.evaluation import TOLERANCES, Assessment
-
-Verdict: TypeAlias = Literal["promote", "reject", "hold"]
-
-Word: TypeAlias = Literal["approve", "reject"]
-"""What a person may decide about a held candidate."""
-
-_PERSON = "person"
-"""Name of the check that a person's decision leaves."""
-
-_MIN_COVERED = 30
-"""Fewest vote fractions within the tolerance, so that no resample is without any: a ratio over 0."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GatePolicy:
-    """How much worse a candidate may be, and how much evidence it takes.
-
-    Parameters
-    ----------
-    margin_nats_per_vote
-        Non-inferiority margin of the NLL per vote. The default is about 1 % of a usual value (0.16), and more
-        than four standard errors of the difference between two equal networks on 1,500 galaxies.
-    max_rmse_increase
-        Guard rail of each question's RMSE of the vote fractions.
-    max_coverage_increase
-        Guard rail of each question's absolute coverage error, a ratio.
-    coverage_tolerance
-        Vote-fraction error at which the coverage error is taken.
-    min_galaxies
-        Fewest evaluation galaxies with votes; below, the gate holds.
-    min_question_galaxies
-        Fewest galaxies with enough votes on a question; below, its guard rails are skipped, and recorded as
-        such.
-    repeats, confidence
-        Bootstrap samples, and the share of them inside an interval. At 0.95 a candidate worse by just the margin
-        was promoted in 3.7 % of simulated runs on 1,500 galaxies.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-    margin_nats_per_vote: float = 0.002
-    max_rmse_increase: float = 0.02
-    max_coverage_increase: float = 0.2
-    coverage_tolerance: float = 0.10
-    min_galaxies: int = 100
-    min_question_galaxies: int = 100
-    repeats: int = 2000
-    confidence: float = 0.95
-
-    def __post_init__(self) -> None:
-        """Refuse margins and sizes that no test can use."""
-        for name in ("margin_nats_per_vote", "max_rmse_increase", "max_coverage_increase"):
-            if not 0 < getattr(self, name) < np.inf:
-                raise BadConfig(f"gate.{name} must be positive, not {getattr(self, name)}")
-        for name in ("min_galaxies", "min_question_galaxies"):
-            if getattr(self, name) < 1:
-                raise BadConfig(f"gate.{name} must be at least 1, not {getattr(self, name)}")
-        if self.coverage_tolerance not in TOLERANCES:
-            raise BadConfig(f"gate.coverage_tolerance must be one of {TOLERANCES}, not {self.coverage_tolerance}")
-        if self.repeats < 100:
-            raise BadConfig(f"gate.repeats must be at least 100, not {self.repeats}")
-        if not 0.5 <= self.confidence < 1:
-            raise BadConfig(f"gate.confidence must lie in [0.5, 1), not {self.confidence}")
+from alservice.campaigns.campaign import Campaign
+from alservice.campaigns.cycle import Cycle, CycleState
+from alservice.campaigns.cycle_store import CycleStore
+from alservice.campaigns.policies import GatePolicy
+from alservice.campaigns.store import CampaignRow, CampaignStore
+from alservice.errors import BadInput, Conflict, NotFound
+from alservice.ids import seed_of
+from alservice.learning.evaluation import JudgeModel
+from alservice.progress import Clock
+from alservice.registry.records import Check, GateDecision, Verdict
+from alservice.registry.store import ModelStore
+from alservice.science.bootstrap import Estimate, bootstrap_sums, percentile_estimate
+from alservice.science.evaluation import Assessment, assess
+from alservice.science.tree import Tree, load_tree
+from alservice.shapes import FloatArray
+from alservice.texts import check_actor, check_reason
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Check:
-    """One number the gate looked at.
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Comparison:
+    """One figure, candidate minus champion; positive is worse.
 
     Parameters
     ----------
     name
         Such as ``nll-per-vote`` or ``rmse bar``.
-    value, low, high
-        The number and its interval; None where there is none.
     margin
-        What it is compared with; None where it is not compared.
-    passed
-        Whether it does not speak against the candidate.
-    detail
-        One sentence for people.
+        Largest acceptable value.
+    n_galaxies
+        Galaxies that count.
+    terms
+        (N, M) terms of every galaxy, 0 for a galaxy that does not count.
+    difference
+        The figure from (..., M) sums of the terms over galaxies.
     """
 
     name: str
-    value: float | None
-    low: float | None
-    high: float | None
-    margin: float | None
-    passed: bool
-    detail: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GateDecision:
-    """The verdict and its evidence.
-
-    Parameters
-    ----------
-    verdict
-        promote, reject or hold.
-    n_galaxies, n_votes
-        Evaluation galaxies with votes, and votes, that the candidate was judged on.
-    checks
-        Every check, in the order it was made.
-    policy
-        The policy that was applied.
-    """
-
-    verdict: Verdict
+    margin: float
     n_galaxies: int
-    n_votes: int
-    checks: tuple[Check, ...]
-    policy: GatePolicy
+    terms: FloatArray
+    difference: Callable[[FloatArray], FloatArray]
 
-    @property
-    def person(self) -> Check | None:
-        """What a person decided about a hold; None while nobody did."""
-        return next((check for check in self.checks if check.name == _PERSON), None)
 
-    def by_person(self, verdict: Verdict, *, actor: str, reason: str) -> GateDecision:
-        """Return the decision that a person made of a hold, beside the gate's own checks.
+def compare_nll(champion: Assessment, candidate: Assessment, margin: float) -> Comparison:
+    """Compare the summed NLL over the summed votes (nats per vote)."""
+    votes = candidate.votes.sum(axis=1)
+    return Comparison(
+        name="nll-per-vote",
+        margin=margin,
+        n_galaxies=candidate.n_galaxies,
+        terms=np.stack([champion.nll.sum(axis=1), candidate.nll.sum(axis=1), votes], axis=1),
+        difference=lambda sums: (sums[..., 1] - sums[..., 0]) / sums[..., 2],
+    )
 
-        Raises
-        ------
-        BadInput
-            A person holds nothing, and gives a reason.
-        """
-        if verdict == "hold" or not reason.strip():
-            raise BadInput("a held candidate is promoted or rejected, and with a reason")
-        note = Check(
-            name=_PERSON,
-            value=None,
-            low=None,
-            high=None,
-            margin=None,
-            passed=verdict == "promote",
-            detail=f"{actor}: {reason.strip()}",
-        )
-        return dataclasses.replace(self, verdict=verdict, checks=(*self.checks, note))
 
-    def document(self) -> dict[str, Any]:
-        """Return the record as a JSON document."""
-        return dataclasses.asdict(self)
+def compare_rmse(champion: Assessment, candidate: Assessment, question: int, margin: float) -> Comparison:
+    """Compare the RMSE of one question's vote fractions, its answers pooled."""
+    answers = candidate.tree.slices[question]
+    judged = candidate.judged[:, question]
+    squared_errors = [model.squared_error[:, answers].mean(axis=1) for model in (champion, candidate)]
+    return Comparison(
+        name=f"rmse {candidate.tree.questions[question].name}",
+        margin=margin,
+        n_galaxies=int(judged.sum()),
+        terms=np.stack([*squared_errors, judged], axis=1),
+        difference=lambda sums: np.sqrt(sums[..., 1] / sums[..., 2]) - np.sqrt(sums[..., 0] / sums[..., 2]),
+    )
 
-    @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> GateDecision:
-        """Return the record that `document` was made from."""
-        return cls(
-            verdict=document["verdict"],
-            n_galaxies=document["n_galaxies"],
-            n_votes=document["n_votes"],
-            checks=tuple(Check(**check) for check in document["checks"]),
-            policy=GatePolicy(**document["policy"]),
-        )
+
+def compare_coverage(
+    champion: Assessment, candidate: Assessment, question: int, tolerance: float, margin: float
+) -> Comparison:
+    """Compare the absolute coverage error of one question at one tolerance, its answers pooled."""
+    answers = candidate.tree.slices[question]
+    column = candidate.tolerances.index(tolerance)
+    counts = [
+        terms[:, answers, column].sum(axis=1)
+        for model in (champion, candidate)
+        for terms in (model.expected, model.actual)
+    ]
+    return Comparison(
+        name=f"coverage {candidate.tree.questions[question].name}",
+        margin=margin,
+        n_galaxies=int(candidate.judged[:, question].sum()),
+        terms=np.stack(counts, axis=1),
+        difference=lambda sums: np.abs(sums[..., 2] / sums[..., 3] - 1) - np.abs(sums[..., 0] / sums[..., 1] - 1),
+    )
+
+
+def estimate_all(
+    comparisons: Sequence[Comparison], *, repeats: int, confidence: float, rng: np.random.Generator
+) -> list[Estimate]:
+    """Return each figure with its paired bootstrap interval; all figures see the same resampled galaxies."""
+    samples = bootstrap_sums(np.concatenate([c.terms for c in comparisons], axis=1), repeats=repeats, rng=rng)
+    ends = np.cumsum([c.terms.shape[1] for c in comparisons])[:-1]
+    return [
+        percentile_estimate(float(c.difference(c.terms.sum(axis=0))), c.difference(sums), confidence)
+        for c, sums in zip(comparisons, np.split(samples, ends, axis=1), strict=True)
+    ]
+
+
+Word: TypeAlias = Literal["approve", "reject"]
+"""What a person may decide about a held candidate."""
+
+_MIN_COVERED = 30
+"""Fewest vote fractions within the tolerance, so that no resample is without any: a ratio over 0."""
 
 
 def decide(
@@ -296,3 +245,116 @@ def _decision(verdict: Verdict, policy: GatePolicy, candidate: Assessment, check
         checks=tuple(checks),
         policy=policy,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecideGate:
+    """Let the statistical gate decide, and act on it."""
+
+    models: ModelStore
+    judge: JudgeModel
+
+    def run(self, campaign: CampaignRow, cycle: Cycle, *, actor: str) -> tuple[GateDecision, Cycle]:
+        """Decide, then promote, keep or hold; return the decision and the cycle after it.
+
+        Raises
+        ------
+        NotFound
+            The cycle has no candidate.
+        """
+        if cycle.candidate_id is None:
+            raise NotFound(f"cycle {cycle.number} has no candidate to judge", cycle=cycle.number)
+        tree = load_tree(campaign.campaign.tree)
+        champion_id = cycle.champion_id
+        decision = decide(
+            campaign.campaign.gate,
+            champion=None if champion_id is None else self._assess(campaign, cycle, champion_id, tree),
+            candidate=self._assess(campaign, cycle, cycle.candidate_id, tree),
+            rng=np.random.default_rng(seed_of(campaign.campaign.seed, "gate", cycle.number)),
+        )
+        return decision, self.models.settle(cycle, decision, actor=actor)
+
+    def _assess(self, campaign: CampaignRow, cycle: Cycle, model_id: int, tree: Tree) -> Assessment:
+        judged = self.judge.run(campaign, cycle, self.models.get(model_id), tree)
+        return assess(tree, judged.posterior, judged.tallies.counts)
+
+
+_VERDICTS: Final[dict[Word, Verdict]] = {"approve": "promote", "reject": "reject"}
+_WORDS: Final[dict[Verdict, str]] = {"promote": "approved", "reject": "rejected", "hold": "held"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecideHeld:
+    """Settle a held cycle by a person's decision, which replaces the hold; the audit keeps both."""
+
+    campaigns: CampaignStore
+    cycles: CycleStore
+    models: ModelStore
+    clock: Clock
+
+    def run(self, campaign: CampaignRow, word: Word, *, actor: str, reason: str, number: int | None = None) -> Cycle:
+        """Return the cycle after the decision; the same word again, also from someone else, changes nothing.
+
+        Parameters
+        ----------
+        number
+            The cycle that the person means; the newest when left out.
+
+        Raises
+        ------
+        NotFound
+            There is no such cycle.
+        BadInput
+            Reason or actor cannot stand in the audit.
+        Conflict
+            The cycle is not held, was decided the other way, or its deadline has passed.
+        """
+        check_reason(reason)
+        check_actor(actor)
+        cycle = self._cycle(campaign, number)
+        decision = self.models.decision(cycle.id)
+        verdict = _VERDICTS[word]
+        if cycle.state is not CycleState.HELD or decision is None:
+            return self._decided_before(cycle, decision, verdict)
+        deadline = hold_deadline(self.campaigns.get_version(cycle.campaign_id, cycle.campaign_version), cycle)
+        if self.clock() >= deadline:
+            raise Conflict(
+                f"nobody decided on cycle {cycle.number} by {deadline:%Y-%m-%d %H:%M} UTC: the champion is kept",
+                cycle=cycle.number,
+            )
+        made = decision.by_person(verdict, actor=actor, reason=reason)
+        try:
+            return self.models.settle(cycle, made, actor=actor)
+        except Conflict:
+            now = self.cycles.get(cycle.id)
+            if now.state is CycleState.HELD:  # not a race: the champion changed since the comparison
+                raise
+            return self._decided_before(now, self.models.decision(cycle.id), verdict)
+
+    def _cycle(self, campaign: CampaignRow, number: int | None) -> Cycle:
+        found = [cycle for cycle in self.cycles.list(campaign.id) if number in {None, cycle.number}]
+        if not found:
+            which = "no cycle yet" if number is None else f"no cycle {number}"
+            raise NotFound(f"campaign {campaign.campaign.name} has {which}")
+        return found[-1]
+
+    def _decided_before(self, cycle: Cycle, decision: GateDecision | None, verdict: Verdict) -> Cycle:
+        person = None if decision is None else decision.person
+        if decision is None or person is None:
+            raise Conflict(
+                f"cycle {cycle.number} is {cycle.state}, not held: there is nothing to decide",
+                cycle=cycle.number,
+                state=cycle.state,
+            )
+        if decision.verdict != verdict:
+            raise Conflict(
+                f"cycle {cycle.number} was {_WORDS.get(decision.verdict, decision.verdict)} already ({person.detail})",
+                cycle=cycle.number,
+                verdict=decision.verdict,
+            )
+        return cycle
+
+
+def hold_deadline(campaign: Campaign, cycle: Cycle) -> datetime:
+    """Return until when (UTC) a held cycle waits for a person."""
+    return cycle.updated_at + timedelta(hours=campaign.hold_hours)

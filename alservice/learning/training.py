@@ -11,26 +11,86 @@ import numpy as np
 
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle
-from alservice.campaigns.cycle_store import CatalogueStore, ModelStore, SnapshotStore
-from alservice.campaigns.records import CampaignRow, Model, TrainingSnapshot
-from alservice.catalogue.gather_images import GatherImages
-from alservice.catalogue.pack_images import pack_name
+from alservice.campaigns.store import CampaignRow
+from alservice.catalogue.service import GatherImages, pack_name
+from alservice.catalogue.store import CatalogueStore
 from alservice.errors import BadVotes, NotFound
 from alservice.ids import seed_of
-from alservice.learning.keep_checkpoints import KeepCheckpoints, due_every
 from alservice.network.architectures import NetworkConfig
-from alservice.network.config import FitConfig, decay_of
-from alservice.network.device import precision_name
+from alservice.network.config import FitConfig, decay_of, precision_name
 from alservice.network.files import ModelCard, to_bytes
 from alservice.network.training import fit, origin_of, run_digest
-from alservice.process import Clock, Progress
-from alservice.registry.load_model import LoadModel
-from alservice.science.training_sets import TallySet
+from alservice.progress import Clock, Progress
+from alservice.registry.promotion import LoadModel
+from alservice.registry.records import Model, TrainingSnapshot
+from alservice.registry.store import ModelStore, SnapshotStore
 from alservice.science.tree import Tree, load_tree
-from alservice.science.votes import inconsistent
+from alservice.science.votes import TallySet, inconsistent
 from alservice.storage import ArrayCodec, ObjectStore
+from alservice.subjects.subject import TallySource
 from alservice.votes.counting import reducer_version
-from alservice.votes.reductions_ports import TallySource
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepCheckpoints:
+    """The checkpoints of one run, under a name of its own in the object store.
+
+    The name is the pointer: objects are complete or absent, a newer one is published before the older is deleted, and
+    the one with most steps is the newest. A run that dies between the two leaves both, and the next one clears up.
+
+    Parameters
+    ----------
+    run
+        Names the run: lower-case letters, digits and single hyphens.
+    """
+
+    objects: ObjectStore
+    run: str
+
+    def newest(self) -> bytes | None:
+        """Return the checkpoint with most steps behind it, if there is any.
+
+        Raises
+        ------
+        DigestMismatch
+            One is damaged; `forget` starts the run anew.
+        """
+        found = [self.objects.get(key) for key in self._keys()]
+        return max(found, key=lambda checkpoint: origin_of(checkpoint)[0], default=None)
+
+    def keep(self, checkpoint: bytes) -> None:
+        """Store a checkpoint, then delete those before it."""
+        stored = self.objects.put(checkpoint, kind=self._kind, suffix=".safetensors")
+        for key in self._keys():
+            if key != stored.key:
+                self.objects.delete(key)
+
+    def forget(self) -> None:
+        """Delete all: the run is over."""
+        for key in self._keys():
+            self.objects.delete(key)
+
+    @property
+    def _kind(self) -> str:
+        return f"checkpoints-{self.run}"
+
+    def _keys(self) -> list[str]:
+        return list(self.objects.keys(f"{self._kind}/"))
+
+
+def due_every(interval: timedelta, clock: Clock) -> Callable[[int], bool]:
+    """Return what tells `fit` that a checkpoint is due: this long after the last time that it said so."""
+    last = clock()
+
+    def is_due(_step: int) -> bool:
+        nonlocal last
+        now = clock()
+        if now - last < interval:
+            return False
+        last = now
+        return True
+
+    return is_due
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, cast
 
@@ -14,15 +15,394 @@ from torch import Tensor, nn
 
 from alservice.errors import BadConfig, BadImage, BadInput
 from alservice.ids import seed_of
-from alservice.network.fractions import concentrations_of, squared_errors
-from alservice.network.heads import Heads, Masks
-from alservice.network.likelihood import concentrations_from
-from alservice.network.objective import training_nll
-from alservice.network.timm_trunk import PREFIX, TimmTrunk
-from alservice.network.trunks import Residual, Walmsley2020
-from alservice.network.viewpoints import Dieleman2015, UntiedConvolution
+from alservice.network.likelihood import concentrations_from, training_nll
 from alservice.science.tree import Tree
 from alservice.shapes import UInt8Array
+
+_PREFIXES: Final = ("encoder.", "model.encoder.", "zoobot.encoder.", "trunk.", "")
+"""Where checkpoints keep their encoder: Zoobot's and Lightning's, ours, and bare timm."""
+
+_HEADS: Final = ("head.", "fc.", "classifier.", "head_drop.")
+"""What timm calls the layers after the pooled embedding, which a trunk has none of."""
+
+
+def load_encoder(network: Network, state: Mapping[str, Tensor], *, what: str) -> dict[str, Tensor]:
+    """Return all weights of a network whose trunk is an encoder's: to be the `initial` of `fit`.
+
+    Parameters
+    ----------
+    network
+        Of the encoder's architecture, such as ``timm:convnext_nano``; it is left as it is.
+    state
+        Weights by name. The encoder's stand under ``encoder.`` or the like; of layers outside it nothing is used.
+    what
+        Names the checkpoint in errors.
+
+    Raises
+    ------
+    BadInput
+        A weight of the trunk is absent, has another shape, or the encoder has one that the trunk lacks; it is named.
+    """
+    inside = "model." if network.config.name.startswith(PREFIX) else ""
+    wanted = {name.removeprefix(inside): weight for name, weight in network.trunk.state_dict().items()}
+    prefix = max(_PREFIXES, key=lambda prefix: sum(f"{prefix}{name}" in state for name in wanted))
+    found = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    absent = sorted(wanted.keys() - found.keys())
+    if absent:
+        raise BadInput(
+            f"{what}: {len(absent)} of {len(wanted)} weights of {network.config.name} absent, such as {absent[0]!r}",
+            absent=absent[:20],
+        )
+    extra = sorted(name for name in found.keys() - wanted.keys() if not name.startswith(_HEADS))
+    if extra:
+        raise BadInput(
+            f"{what}: {network.config.name} has no {extra[0]!r}: is it of another size?", unexpected=extra[:20]
+        )
+    trunk = {f"trunk.{inside}{name}": _fitted(found[name], weight, name, what) for name, weight in wanted.items()}
+    return network.state_dict() | trunk
+
+
+def _fitted(tensor: Tensor, weight: Tensor, name: str, what: str) -> Tensor:
+    """Return a weight in the shape wanted; a first layer for colour becomes one for grey by adding up its channels."""
+    if tensor.ndim == 4 and weight.ndim == 4 and tensor.shape[1] == 3 and weight.shape[1] == 1:
+        tensor = tensor.sum(1, keepdim=True)
+    if tensor.shape != weight.shape:
+        raise BadInput(f"{what}: {name!r} is {tuple(tensor.shape)}, not {tuple(weight.shape)}", weight=name)
+    return tensor.to(weight.dtype)
+
+
+_EPSILON: Final = 1e-12
+"""Added to the sum of a question's outputs, as in the paper: where all are rectified away, nothing is divided by 0."""
+
+_SLACK: Final = 0.01
+"""Share of an answer's probability that is spread evenly before votes are scored: a rectifier says exactly 0, and one
+vote against that would be impossible rather than unlikely."""
+
+
+def conditional_fractions(outputs: Tensor, tree: Tree) -> Tensor:
+    """Return the share of each answer among those asked: rectified outputs (..., A) over the sum of their question."""
+    rectified = torch.relu(outputs)
+    question = torch.tensor(tree.question_of_answer, device=outputs.device)
+    member = torch.nn.functional.one_hot(question, tree.n_questions).to(outputs.dtype)
+    return rectified / ((rectified @ member + _EPSILON) @ member.T)
+
+
+def cumulative_fractions(conditional: Tensor, tree: Tree) -> Tensor:
+    """Return shares of all volunteers (..., A): those among the asked, times the share that was asked."""
+    known: list[Tensor] = []
+    for answers, parents in zip(tree.slices, tree.parents_of, strict=True):
+        asked = sum(known[parent] for parent in parents) if parents else torch.ones_like(conditional[..., 0])
+        known += (conditional[..., answers] * torch.as_tensor(asked).unsqueeze(-1)).unbind(-1)
+    return torch.stack(known, dim=-1)
+
+
+def recorded_fractions(counts: Tensor, tree: Tree) -> tuple[Tensor, Tensor]:
+    """Return the cumulative fractions of votes (..., A), and which are known.
+
+    A question that nobody was asked is known to have none where its parents have none, else not known; so are the
+    questions below it.
+    """
+    question = torch.tensor(tree.question_of_answer, device=counts.device)
+    member = torch.nn.functional.one_hot(question, tree.n_questions).to(counts.dtype)
+    asked = counts @ member
+    conditional = counts / asked.clamp(min=_EPSILON)[..., question]
+    fractions = cumulative_fractions(conditional, tree)
+    known: list[Tensor] = []
+    for i, (answers, parents) in enumerate(zip(tree.slices, tree.parents_of, strict=True)):
+        is_known = asked[..., i] > 0
+        if parents:
+            reached = torch.stack([fractions[..., parent] for parent in parents]).sum(0)
+            parents_known = torch.stack([known[parent] for parent in parents]).all(0)
+            is_known = parents_known & (is_known | (reached == 0))
+        known += [is_known] * (answers.stop - answers.start)
+    return fractions, torch.stack(known, dim=-1)
+
+
+def squared_errors(outputs: Tensor, counts: Tensor, tree: Tree) -> Tensor:
+    """Return the mean squared error (...,) of a galaxy's known cumulative fractions; 0 where none is known."""
+    predicted = cumulative_fractions(conditional_fractions(outputs, tree), tree)
+    recorded, known = recorded_fractions(counts, tree)
+    errors = (predicted - recorded).square() * known
+    return errors.sum(-1) / known.sum(-1).clamp(min=1)
+
+
+def concentrations_of(outputs: Tensor, tree: Tree, *, precision: float, temperature: Tensor | None) -> Tensor:
+    """Return Dirichlet concentrations (..., A) whose means are the fractions: one precision for every galaxy.
+
+    A network of point estimates has no opinion on how far votes scatter about them: the precision is a constant, and
+    the temperature of each question, fitted on held-out galaxies, is all that is known of it.
+    """
+    sizes = torch.tensor([answers.stop - answers.start for answers in tree.slices], device=outputs.device)
+    question = torch.tensor(tree.question_of_answer, device=outputs.device)
+    even = 1 / sizes.to(outputs.dtype)[question]
+    scale = precision if temperature is None else precision * temperature[question]
+    return scale * ((1 - _SLACK) * conditional_fractions(outputs, tree) + _SLACK * even)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Masks:
+    """Which head, and which units of it, each of G passes over a batch goes through.
+
+    Parameters
+    ----------
+    head
+        (G,) int64 index of a head.
+    keep
+        Per layer (G, R, inputs): 0 for a dropped input, else 1 / (1 - p). R is 1 where all galaxies share the masks
+        of a pass, or B where each has its own.
+    """
+
+    head: Tensor
+    keep: tuple[Tensor, ...]
+
+
+class Heads(nn.Module):
+    """K independent heads from an embedding to outputs: linear layers, a rectifier between, and dropout before each.
+
+    Parameters
+    ----------
+    widths
+        Width of the embedding, of hidden layers if any, and of the outputs.
+    members
+        K, the number of heads.
+    dropout
+        Probability that an input of a layer is dropped, 0 <= p < 1.
+    pieces
+        Linear pieces of a hidden unit: 1 is ReLU, more is maxout, the largest of so many linear maps.
+    """
+
+    def __init__(self, *, widths: tuple[int, ...], members: int, dropout: float, pieces: int = 1) -> None:
+        super().__init__()
+        if members < 1 or not 0 <= dropout < 1:
+            raise BadConfig(f"heads need members >= 1 and 0 <= dropout < 1, not {members} and {dropout}")
+        self.members = members
+        self.dropout = dropout
+        self.pieces = pieces
+        layers = [(i, o * pieces) for i, o in pairwise(widths[:-1])] + [(widths[-2], widths[-1])]
+        self.weights = nn.ParameterList(nn.Parameter(torch.empty(members, i, o)) for i, o in layers)
+        self.biases = nn.ParameterList(nn.Parameter(torch.empty(members, 1, o)) for _, o in layers)
+
+    def reset(self, generator: torch.Generator) -> None:
+        """Draw the weights anew, each head its own; small last layers make the first predictions near even."""
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            is_last = weight is self.weights[-1]
+            std = (0.01 if is_last else 2.0) ** 0.5 * weight.shape[1] ** -0.5
+            nn.init.normal_(weight, std=std, generator=generator)
+            nn.init.zeros_(bias)
+
+    def forward(self, embeddings: Tensor, masks: Masks) -> Tensor:
+        """Return the outputs (G, B, O) of G masked passes over embeddings (B, E)."""
+        x = embeddings
+        for layer, (weight, bias, keep) in enumerate(zip(self.weights, self.biases, masks.keep, strict=True)):
+            inputs = self._hidden(x) if layer else x
+            x = torch.baddbmm(bias[masks.head], inputs * keep, weight[masks.head])
+        return x
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        return torch.relu(x) if self.pieces == 1 else x.view(*x.shape[:-1], -1, self.pieces).amax(-1)
+
+    def training_masks(self, batch: int, *, seed: int) -> Masks:
+        """Return one pass per head, with independent masks for every galaxy of a batch."""
+        return self._masks(torch.arange(self.members), batch, seed)
+
+    def posterior_masks(self, draws: int, *, seed: int) -> Masks:
+        """Return the consistent masks of T draws, spread evenly over the heads; the seed alone decides them."""
+        return self._masks(torch.arange(draws) % self.members, 1, seed)
+
+    def _masks(self, head: Tensor, rows: int, seed: int) -> Masks:
+        device = self.weights[0].device
+        keep = []
+        for layer, weight in enumerate(self.weights):
+            # Drawn on the CPU, so that every device sees the same draws.
+            generator = torch.Generator().manual_seed(seed_of(seed, "mask", layer))
+            kept = torch.rand(len(head), rows, weight.shape[1], generator=generator) >= self.dropout
+            keep.append((kept / (1 - self.dropout)).to(device))
+        return Masks(head=head.to(device), keep=tuple(keep))
+
+
+PREFIX: Final = "timm:"
+
+
+class TimmTrunk(nn.Module):
+    """A timm model without its classifier.
+
+    Parameters
+    ----------
+    name
+        As timm knows it, such as ``convnext_nano``.
+    channels
+        C of the images.
+
+    Raises
+    ------
+    BadConfig
+        timm is not installed or does not import, or knows no such model.
+    """
+
+    def __init__(self, name: str, *, channels: int) -> None:
+        super().__init__()
+        try:
+            import timm
+        except (ImportError, RuntimeError) as error:  # a torchvision of another build ends in a RuntimeError
+            raise BadConfig(f"network {PREFIX}{name} needs the extra 'timm' with its torchvision: {error}") from error
+        if not timm.is_model(name):
+            raise BadConfig(f"network: timm knows no model {name!r}", name=name)
+        self.model: nn.Module = timm.create_model(name, pretrained=False, in_chans=channels, num_classes=0)
+        self.embedding = cast("int", self.model.num_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to embeddings (B, E)."""
+        embedded: Tensor = self.model(x)
+        return embedded
+
+
+def _convolution(inputs: int, outputs: int, *, kernel: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut, He 2015; the shortcut pools before its 1x1 convolution."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
+        super().__init__()
+        self.first = _convolution(inputs, outputs, kernel=3, stride=stride)
+        self.second = _convolution(outputs, outputs, kernel=3)
+        self.shortcut = (
+            nn.Identity()
+            if stride == 1 and inputs == outputs
+            else nn.Sequential(nn.AvgPool2d(stride, ceil_mode=True), *_convolution(inputs, outputs, kernel=1))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, ceil(H / stride), ceil(W / stride))."""
+        # In place: nothing here needs its input again, and memory traffic is what this costs.
+        maps: Tensor = self.second(self.first(x).relu_())
+        return maps.add_(self.shortcut(x)).relu_()
+
+
+class Residual(nn.Module):
+    """A stem of stride 2, residual blocks, and a global mean.
+
+    Parameters
+    ----------
+    stem
+        Width after the stem.
+    widths
+        Width of each block; the last is that of the embedding, whatever the size of the image. A block that widens
+        halves the image.
+    """
+
+    def __init__(self, *, channels: int, stem: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.embedding = widths[-1]
+        blocks = [_convolution(channels, stem, kernel=5, stride=2), nn.ReLU(inplace=True)]
+        for inputs, outputs in pairwise((stem, *widths)):
+            blocks.append(ResidualBlock(inputs, outputs, stride=1 if inputs == outputs else 2))
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to embeddings (B, E)."""
+        maps: Tensor = self.blocks(x)
+        # Not maps.mean(): its gradient has another layout, which everything below would have to turn around.
+        return nn.functional.avg_pool2d(maps, maps.shape[-2:]).flatten(1)
+
+
+class Walmsley2020(nn.Module):
+    """Three pairs of 3x3 convolutions (32, 32 and 16 wide) with max-pooling after each pair, and a dense layer of 128.
+
+    As in figure 3 of the paper; the released code differs (wider, four stages). The dense layer fixes the size of the
+    images: 128 px in the paper.
+    """
+
+    def __init__(self, *, channels: int, input_px: int) -> None:
+        super().__init__()
+        self.embedding = 128
+        layers: list[nn.Module] = []
+        for inputs, outputs in ((channels, 32), (32, 32), (32, 16)):
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+            layers += [nn.Conv2d(outputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        self.convolutions = nn.Sequential(*layers)
+        self.dense = nn.Linear(16 * (input_px // 8) ** 2, self.embedding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to embeddings (B, 128)."""
+        return torch.relu(self.dense(self.convolutions(x).flatten(1)))
+
+
+IMAGE_PX: Final = 69
+"""Side (px) of the images of the paper: the central 207 px of 424 at a third of the scale."""
+
+CROP_PX: Final = 45
+"""Side (px) of a viewpoint: four of them overlap about the centre of the image."""
+
+N_VIEWPOINTS: Final = 16
+
+
+class UntiedConvolution(nn.Module):
+    """A valid convolution with a bias for each pixel of its output, and a rectifier."""
+
+    def __init__(self, inputs: int, outputs: int, *, kernel: int, output_px: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(inputs, outputs, kernel, bias=False)
+        self.untied_bias = nn.Parameter(torch.zeros(outputs, output_px, output_px))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, H) to (B, outputs, H - kernel + 1, H - kernel + 1)."""
+        maps: Tensor = self.convolution(x)
+        return torch.relu(maps + self.untied_bias)
+
+
+class Dieleman2015(nn.Module):
+    """Four convolutions over 16 viewpoints, whose maps stand side by side: an embedding of 16 x 512.
+
+    Images of another size are resampled to 69 px: give it a field of 0.49 of the 424 px cutouts.
+    """
+
+    def __init__(self, *, channels: int) -> None:
+        super().__init__()
+        self.embedding = N_VIEWPOINTS * 512
+        self.convolutions = nn.Sequential(
+            UntiedConvolution(channels, 32, kernel=6, output_px=40),
+            nn.MaxPool2d(2),
+            UntiedConvolution(32, 64, kernel=5, output_px=16),
+            nn.MaxPool2d(2),
+            UntiedConvolution(64, 128, kernel=3, output_px=6),
+            UntiedConvolution(128, 128, kernel=3, output_px=4),
+            nn.MaxPool2d(2),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (B, C, H, H) to embeddings (B, 8192)."""
+        if x.shape[-1] != IMAGE_PX:
+            # In float32: CPUs do not resample bfloat16 with antialiasing.
+            resampled = nn.functional.interpolate(
+                x.float(), size=(IMAGE_PX, IMAGE_PX), mode="bilinear", align_corners=False, antialias=True
+            )
+            x = resampled.to(x.dtype)
+        views = viewpoints(x)
+        maps: Tensor = self.convolutions(views)
+        return maps.reshape(N_VIEWPOINTS, len(x), -1).transpose(0, 1).flatten(1)
+
+
+def viewpoints(images: Tensor) -> Tensor:
+    """Return the 16 viewpoints of square images (B, C, H, H), one after the other: (16 B, C, h, h).
+
+    Upright and turned by 45 degrees, plain and mirrored, the four corners of each, turned so that the centre of the
+    image is in the lower right. Beyond the edge of a turned image its last pixels go on.
+    """
+    crop = round(images.shape[-1] * CROP_PX / IMAGE_PX)
+    turned = [whole for image in (images, _turned_by_45(images)) for whole in (image, image.flip(-1))]
+    # After a quarter turn, another corner is the upper left one, and its inner corner the lower right.
+    return torch.cat([torch.rot90(whole, k, dims=(-2, -1))[..., :crop, :crop] for whole in turned for k in range(4)])
+
+
+def _turned_by_45(images: Tensor) -> Tensor:
+    c = math.sqrt(0.5)
+    theta = torch.tensor([[c, -c, 0.0], [c, c, 0.0]], dtype=torch.float32, device=images.device)
+    grid = nn.functional.affine_grid(theta.expand(len(images), 2, 3), list(images.shape), align_corners=False)
+    pixels = nn.functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    return pixels.to(images.dtype)
+
 
 MAX_CHANNELS: Final = 16
 MAX_IMAGE_PX: Final = 4096

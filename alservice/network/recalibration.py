@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alservice.network.allotment import held_out, image_keys
 from alservice.network.architectures import build_network
 from alservice.network.config import FitConfig
 from alservice.network.sampling import sample_posterior
-from alservice.network.temperature import fit_temperature
+from alservice.network.training import fit_temperature, held_out, image_keys
 from alservice.science.tree import Tree
 from alservice.shapes import BoolArray, FloatArray, IntArray, UInt8Array
 

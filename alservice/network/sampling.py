@@ -2,16 +2,135 @@
 
 from __future__ import annotations
 
-from typing import Final
+import copy
+from collections.abc import Sequence
+from typing import Final, cast
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from alservice.errors import BadConfig, NumericalFault
-from alservice.network.architectures import Network, check_images
-from alservice.network.device import resolve_precision
-from alservice.network.embed import Embedder
+from alservice.ids import seed_of
+from alservice.network.architectures import Network, check_images, view_of
+from alservice.network.config import resolve_precision
 from alservice.shapes import FloatArray, UInt8Array
+
+_BLOCK: Final = {"cpu": 64}
+_LARGE_BLOCK: Final = 2048
+"""Images times views per pass through the trunk: what stays in a cache on a CPU, and what fills a GPU."""
+
+
+class Embedder:
+    """A network's trunk, made ready to see many images.
+
+    Parameters
+    ----------
+    network
+        On its device; it is left as it is.
+    views
+        1, 2, 4 or 8 elements of the square's symmetry group that an embedding is averaged over.
+    dtype
+        Of the arithmetic in the trunk, float32 or bfloat16; views are averaged in float32.
+    """
+
+    def __init__(self, network: Network, *, views: int, dtype: torch.dtype) -> None:
+        self._network = network
+        self._views = views
+        self._dtype = dtype
+        self._device = network.temperature.device
+        self._block = max(1, _BLOCK.get(self._device.type, _LARGE_BLOCK) // views)
+        trunk = _folded(copy.deepcopy(network.trunk).eval())
+        for weight in trunk.parameters():
+            if weight.ndim == 4:
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+        self._trunk = trunk.to(dtype)
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return embeddings (B, E) float32 of uint8 images (B, C, H, W), on the device of the network."""
+        blocks = [self._embed(block) for block in torch.split(images, self._block)]
+        return torch.cat(blocks)
+
+    def _embed(self, images: Tensor) -> Tensor:
+        absent = self._block - len(images)
+        padded = torch.cat([images, images.new_zeros(absent, *images.shape[1:])]) if absent else images
+        pixels = self._network.pixels(padded.to(self._device)).to(self._dtype)
+        stacked = torch.cat([view_of(pixels, view) for view in range(self._views)])
+        embedded: Tensor = self._trunk(stacked.contiguous(memory_format=torch.channels_last))
+        return embedded.float().view(self._views, self._block, -1).mean(0)[: len(images)]
+
+
+def _folded(module: nn.Module) -> nn.Module:
+    """Return a module in prediction mode whose convolutions have taken in the batch norms that follow them."""
+    for name, child in module.named_children():
+        setattr(module, name, _folded(child))
+    if not isinstance(module, nn.Sequential):
+        return module
+    layers: list[nn.Module] = []
+    for layer in module:
+        if layers and isinstance(layer, nn.BatchNorm2d) and isinstance(layers[-1], nn.Conv2d):
+            layers[-1] = cast("nn.Module", fuse_conv_bn_eval(layers[-1], layer))
+        else:
+            layers.append(layer)
+    return nn.Sequential(*layers)
+
+
+def sample_ensemble(
+    members: Sequence[Network],
+    images: UInt8Array,
+    *,
+    draws: int,
+    seed: int,
+    device: str,
+    views: int = 8,
+    precision: str = "auto",
+) -> tuple[FloatArray, FloatArray]:
+    """Return posterior draws of an ensemble, and the embeddings of its first member.
+
+    Draw t is one function of one member, the (t mod M)-th: the ensemble costs M trunks, and no more heads than one
+    network. Of one member the result is that of `sample_posterior`.
+
+    Parameters
+    ----------
+    members
+        M networks for one tree and one kind of images, on `device`; trained from different seeds, or they are one.
+    draws
+        T, at least M.
+
+    Returns
+    -------
+    tuple
+        Concentrations (N, T, A) float32 and embeddings (N, E) float16; those of other members stand on other axes.
+
+    Raises
+    ------
+    BadConfig
+        There are no members or more than draws, or they are of different trees.
+    BadImage, NumericalFault
+        As `sample_posterior`.
+    """
+    if not 1 <= len(members) <= draws:
+        raise BadConfig(f"an ensemble needs at least one member and a draw for each: {len(members)} for {draws} draws")
+    if len({member.tree.hash for member in members}) > 1:
+        raise BadConfig("the members of an ensemble must answer the questions of one tree")
+    concentrations = np.empty((len(images), draws, members[0].tree.n_answers), dtype=np.float32)
+    embeddings = []
+    for number, member in enumerate(members):
+        turns = range(number, draws, len(members))
+        concentrations[:, turns], embedded = sample_posterior(
+            member,
+            images,
+            draws=len(turns),
+            seed=seed_of(seed, "member", number) if number else seed,
+            device=device,
+            views=views,
+            precision=precision,
+        )
+        embeddings.append(embedded)
+    return concentrations, embeddings[0]
+
 
 BATCH: Final = 64
 """Images on the device at a time: enough to keep it busy; more only takes memory."""

@@ -4,37 +4,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from alservice.app.context import process_progress, utc_now
 from alservice.campaigns.campaign import EvaluationPolicy
-from alservice.catalogue.catalogue_files import open_catalogue
-from alservice.catalogue.files import CatalogueFile
+from alservice.catalogue.files import CatalogueFile, open_catalogue
 from alservice.catalogue.galaxies import CatalogueFault, evaluation_fraction
 from alservice.errors import BadConfig, BadInput, BadVotes
 from alservice.files import sha256_of_file
 from alservice.ids import digest_of_bytes
-from alservice.learning.keep_checkpoints import due_every
-from alservice.network.config import FitConfig
-from alservice.network.device import resolve_device
+from alservice.learning.training import due_every
+from alservice.network.config import FitConfig, resolve_device
 from alservice.offline.evaluation import JudgedPredictions, judge_predictions
 from alservice.offline.galaxies import ReadGalaxies, VotedGalaxies
-from alservice.offline.model_files import MODEL, load_models
-from alservice.offline.predict_rows import PredictRows
-from alservice.offline.prediction import fault_sheet, faults_path, open_shards, read_predictions, tree_of_predictions
-from alservice.offline.training import TrainAlone, judge, revive
-from alservice.process import Progress
-from alservice.revision import code_revision
-from alservice.science.scorecard import Scorecard
-from alservice.science.scorecard_table import scorecard_tables
+from alservice.offline.prediction import (
+    PredictRows,
+    fault_sheet,
+    faults_path,
+    open_shards,
+    read_predictions,
+    tree_of_predictions,
+)
+from alservice.offline.training import ENSEMBLE, MODEL, TrainAlone, judge, load_models, revive
+from alservice.progress import Progress, process_progress, utc_now
+from alservice.science.scorecard import Scorecard, scorecard_tables
 from alservice.science.tree import Tree, load_tree
 from alservice.settings import load_settings
 from alservice.storage import images
 from alservice.storage import plots as figures
 from alservice.storage.run_folder import RunFolder, cannot_write, claim_folder, write_whole
+from alservice.telemetry import code_revision
 
 EVALUATION_SEED: Final = 0
 """Seed of the evaluation stream: not that of training, so that all runs are judged on the same galaxies."""
@@ -298,3 +299,52 @@ def _write_evaluation(out: Path, tree: Tree, judged: JudgedPredictions, faults: 
 
 def _json(document: dict[str, Any]) -> bytes:
     return json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
+
+
+def train_ensemble(
+    data: Path,
+    out: Path,
+    *,
+    members: int,
+    tree: Tree,
+    config: Callable[[int], FitConfig],
+    galaxies: int | None,
+    device: str,
+    progress: Progress | None = None,
+) -> tuple[Trained, ...]:
+    """Train networks one after the other, each as `train_on_file` does and in a folder of its own inside `out`.
+
+    Member n has the seed of the configuration plus n. All hold out the same galaxies. The folder is complete once it
+    has the list of its members.
+
+    Raises
+    ------
+    Conflict
+        The folder holds an ensemble of another size, or anything else.
+    BadInput, BadVotes, BadConfig, BadTree
+        As `train_on_file`.
+    """
+    with claim_folder(out, {"command": "train ensemble", "members": members}) as folder:
+        trained = {}
+        for number in range(members):
+            name = f"member-{number}"
+            trained[name] = train_on_file(
+                data,
+                out / name,
+                tree=tree,
+                config=_reseeded(config, number),
+                galaxies=galaxies,
+                device=device,
+                progress=progress,
+            )
+        digests = {name: member.card["weights"] for name, member in trained.items()}
+        folder.write(ENSEMBLE, json.dumps(digests, indent=1).encode())
+    return tuple(trained.values())
+
+
+def _reseeded(config: Callable[[int], FitConfig], number: int) -> Callable[[int], FitConfig]:
+    def reseeded(n_rows: int) -> FitConfig:
+        plain = config(n_rows)
+        return replace(plain, seed=plain.seed + number)
+
+    return reseeded

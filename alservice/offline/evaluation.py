@@ -10,7 +10,7 @@ from alservice.errors import BadInput
 from alservice.ids import seed_of
 from alservice.offline.galaxies import VotedGalaxies
 from alservice.offline.training import cumulative_pair
-from alservice.science.predictions import PredictionTable, posterior_of
+from alservice.science.posterior import PredictionTable, posterior_of
 from alservice.science.scorecard import Scorecard, scorecard
 from alservice.science.tree import Tree
 

@@ -9,12 +9,11 @@ from typing import Literal
 import numpy as np
 
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow, is_evaluation_member
-from alservice.catalogue.kaggle import VOLUNTEERS
+from alservice.catalogue.vote_columns import VOLUNTEERS
 from alservice.errors import BadImage, BadVotes
-from alservice.process import Progress
-from alservice.science.training_sets import TallySet
+from alservice.progress import Progress
 from alservice.science.tree import Tree
-from alservice.science.votes import walked_counts
+from alservice.science.votes import TallySet, walked_counts
 from alservice.shapes import BoolArray, FloatArray, IntArray, UInt8Array
 from alservice.storage import ImageCodec
 

@@ -12,24 +12,30 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
 from pyarrow import parquet
 
-from alservice.catalogue.galaxies import CatalogueFault
+from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow
 from alservice.catalogue.tables import Table, is_number, numbers, open_table, require, require_ids, texts
-from alservice.errors import BadInput
+from alservice.errors import BadImage, BadInput
 from alservice.ids import MAX_ID_CHARS, RoundedId, rounded
-from alservice.science.predictions import PredictionTable
+from alservice.network.architectures import Network
+from alservice.network.sampling import sample_ensemble
+from alservice.offline.training import DRAWS_SEED
+from alservice.progress import Progress
+from alservice.science.posterior import Posterior, PredictionTable, predictions
 from alservice.science.tree import Tree, load_tree, tree_names
-from alservice.shapes import FloatArray
+from alservice.shapes import FloatArray, UInt8Array
+from alservice.storage import ImageCodec
 from alservice.storage.csv import plain_cell, safe_cell
 from alservice.storage.run_folder import RunFolder, cannot_write, claim_folder, write_whole
 
@@ -224,3 +230,99 @@ def _arrow(tree: Tree, table: PredictionTable) -> pa.Table:
 def _safe(table: pa.Table) -> pa.Table:
     ids = pa.array([safe_cell(name) for name in table[_ID].to_pylist()], pa.string())
     return table.set_column(0, _ID, ids)
+
+
+class PredictionSink(Protocol):
+    """Shards of predictions, kept whole or not at all."""
+
+    def finished(self, index: int) -> tuple[int, int] | None:
+        """Return how many galaxies and how many faults a shard holds, None if it is not finished."""
+
+    def save(self, index: int, table: PredictionTable, faults: Sequence[CatalogueFault]) -> None:
+        """Keep a shard; raises `StorageFull`."""
+
+
+SHARD_ROWS = 512
+"""Rows of a shard: what a kill can cost, and what memory holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictRows:
+    """Sample the posterior of a network, or of an ensemble, for the galaxies of a file.
+
+    Parameters
+    ----------
+    networks
+        One, or several for one tree and one kind of images, which share the draws.
+    model
+        Digest of their bytes.
+    keep_draws
+        Whether draws of the fractions are kept beside their mean and interval.
+    """
+
+    networks: Sequence[Network]
+    model: str
+    codec: ImageCodec
+    device: str
+    draws: int
+    keep_draws: bool
+    progress: Progress
+
+    def run(
+        self, rows: Iterable[CatalogueRow | CatalogueFault], sink: PredictionSink, *, total: int | None = None
+    ) -> tuple[int, int, int]:
+        """Predict every row; return the shards, the galaxies that were predicted, and the rows that failed."""
+        index = done = failed = 0
+        self.progress.start("predict", total)
+        for shard in _shards(rows):
+            finished = sink.finished(index)
+            if finished is None:
+                finished = self._predict(index, shard, sink)
+            done, failed, index = done + finished[0], failed + finished[1], index + 1
+            self.progress.advance(len(shard))
+            if failed:
+                self.progress.note(f"{failed} failed")
+        self.progress.finish()
+        return index, done, failed
+
+    def _predict(self, index: int, rows: list[CatalogueRow | CatalogueFault], sink: PredictionSink) -> tuple[int, int]:
+        config = self.networks[0].config
+        ids: list[str] = []
+        images: list[UInt8Array] = []
+        faults: list[CatalogueFault] = []
+        for row in rows:
+            if isinstance(row, CatalogueFault):
+                faults.append(row)
+                continue
+            try:
+                image = self.codec.decode(row.image, size_px=config.image_px, channels=3 if config.channels == 3 else 1)
+            except BadImage as error:
+                faults.append(CatalogueFault(row=row.row, galaxy_id=row.galaxy_id, field="image", reason=error.message))
+                continue
+            ids.append(row.galaxy_id)
+            images.append(image)
+        sink.save(index, self._table(tuple(ids), images), faults)
+        return len(ids), len(faults)
+
+    def _table(self, ids: tuple[str, ...], images: list[UInt8Array]) -> PredictionTable:
+        config, tree = self.networks[0].config, self.networks[0].tree
+        pixels = np.empty((len(ids), config.channels, config.image_px, config.image_px), dtype=np.uint8)
+        if ids:
+            np.stack(images, out=pixels)
+        concentrations, embeddings = sample_ensemble(
+            self.networks, pixels, draws=self.draws, seed=DRAWS_SEED, device=self.device
+        )
+        posterior = Posterior(
+            galaxy_ids=ids,
+            concentrations=concentrations,
+            embeddings=embeddings,
+            tree_hash=tree.hash,
+            model=self.model,
+        )
+        return predictions(tree, posterior, draws_seed=DRAWS_SEED if self.keep_draws else None)
+
+
+def _shards(rows: Iterable[CatalogueRow | CatalogueFault]) -> Iterator[list[CatalogueRow | CatalogueFault]]:
+    stream = iter(rows)
+    while shard := list(islice(stream, SHARD_ROWS)):
+        yield shard

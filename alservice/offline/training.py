@@ -2,27 +2,177 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from alservice.catalogue.kaggle import cumulative_from_conditional
-from alservice.ids import digest_of_bytes, seed_of
+from alservice.catalogue.vote_columns import cumulative_from_conditional
+from alservice.errors import BadConfig, BadInput, DigestMismatch, NotFound
+from alservice.files import read_regular
+from alservice.ids import digest_of_bytes, digest_of_document, seed_of
 from alservice.network.architectures import Network, restored_network
-from alservice.network.config import FitConfig, FitResult
-from alservice.network.files import ModelCard, from_bytes, to_bytes
+from alservice.network.config import FitConfig, FitResult, resolve_device
+from alservice.network.files import ModelCard, from_bytes, tensors_from_bytes, to_bytes
 from alservice.network.recalibration import recalibrated
 from alservice.network.sampling import sample_posterior
-from alservice.network.training import fit, origin_of
+from alservice.network.training import fit, on_trunk_of, origin_of, refit_heads
 from alservice.offline.galaxies import VotedGalaxies
-from alservice.process import Progress
+from alservice.progress import Progress
 from alservice.science.posterior import Posterior, answer_probabilities
+from alservice.science.reweighting import survey_weights
 from alservice.science.scorecard import Scorecard, scorecard
-from alservice.science.survey_weights import survey_weights
-from alservice.science.tree import Tree
+from alservice.science.tree import Tree, load_tree
 from alservice.shapes import FloatArray
+
+MODEL: Final = "model.safetensors"
+"""Weights with their card, in a training folder."""
+
+ENSEMBLE: Final = "ensemble.json"
+"""Folders of the members of an ensemble and the digests of their weights."""
+
+MAX_MODEL_BYTES: Final = 4 << 30
+"""Largest file of weights that is read into memory: a billion parameters."""
+
+MAX_LIST_BYTES: Final = 1 << 20
+
+
+def load_model(model: Path, *, device: str) -> tuple[Network, str]:
+    """Return the network of a training folder, or of a file of weights, and the digest of its bytes.
+
+    Raises
+    ------
+    NotFound
+        There is none.
+    BadInput, BadTree, DigestMismatch
+        It is no model, follows a tree of another release, or is damaged.
+    """
+    path = model / MODEL if model.is_dir() else model
+    if not path.exists():
+        raise NotFound(f"{model}: there is no model here ({MODEL} or {ENSEMBLE})", path=str(path))
+    data = read_regular(path, max_bytes=MAX_MODEL_BYTES)
+    document = tensors_from_bytes(data, what="a model")[1]
+    network, _, digest = revive(data, load_tree(str(document.get("tree"))), device=resolve_device(device))
+    return network, digest
+
+
+def load_models(models: Sequence[Path], *, device: str) -> tuple[tuple[Network, ...], str]:
+    """Return all networks of folders and files, and one digest for them: of a single network its own.
+
+    Raises
+    ------
+    BadConfig
+        They answer the questions of different trees, or see different images.
+    NotFound, BadInput, BadTree, DigestMismatch
+        As `load_model`; also where a member of an ensemble is not the one that was trained with the others.
+    """
+    loaded = [pair for path in models for pair in _members(path, device=device)]
+    networks, digests = tuple(network for network, _ in loaded), [digest for _, digest in loaded]
+    seen = {(network.tree.hash, network.config.image_px, network.config.channels) for network in networks}
+    if len(seen) > 1:
+        raise BadConfig("models that predict together must have one tree, one image size and the same channels")
+    return networks, digests[0] if len(digests) == 1 else digest_of_document(digests)
+
+
+def _members(path: Path, *, device: str) -> list[tuple[Network, str]]:
+    listed = path / ENSEMBLE
+    if not listed.exists():
+        return [load_model(path, device=device)]
+    members = []
+    for name, expected in _listed(listed).items():
+        network, digest = load_model(path / name, device=device)
+        if digest != expected:
+            raise DigestMismatch(f"{path / name} holds another model than {listed} says", path=str(path / name))
+        members.append((network, digest))
+    return members
+
+
+def _listed(path: Path) -> dict[str, str]:
+    """Return the folders of an ensemble's members, each beside its list, and the digests of their weights."""
+    try:
+        found: dict[str, str] = json.loads(read_regular(path, max_bytes=MAX_LIST_BYTES))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"{path}: is not JSON: {error}", path=str(path)) from error
+    fits = isinstance(found, dict) and all(
+        isinstance(digest, str) and Path(name).name == name and name not in {"", ".."} for name, digest in found.items()
+    )
+    if not fits or not found:
+        raise BadInput(f"{path}: does not name the folders of an ensemble beside it and their digests", path=str(path))
+    return found
+
+
+_CHUNK = 1024
+"""Galaxies whose draws are made at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefitHeads:
+    """Trains and asks networks that share one trunk, whose embeddings of all galaxies are known.
+
+    Parameters
+    ----------
+    tree
+        Questions of the new heads; the encoder may be of other ones.
+    encoder, digest
+        A model, and the digest of its bytes.
+    embeddings
+        Per galaxy id (E,) float32.
+    """
+
+    tree: Tree
+    device: str
+    code_revision: str
+    encoder: Network
+    digest: str
+    embeddings: Mapping[str, FloatArray]
+
+    def run(self, galaxies: VotedGalaxies, config: FitConfig) -> tuple[ModelCard, bytes]:
+        """Return the card and the model as bytes.
+
+        Raises
+        ------
+        NotFound
+            A galaxy has no embedding.
+        NumericalFault
+            As `refit_heads` does.
+        """
+        network = on_trunk_of(self.encoder, self.tree, seed=config.seed).to(self.device)
+        votes = torch.from_numpy(galaxies.counts.astype(np.float32)).to(self.device)
+        loss, held_out = refit_heads(network, self._embedded(galaxies), votes, galaxies.galaxy_ids, config)
+        card = ModelCard.of(
+            galaxies.tallies,
+            config,
+            self.tree,
+            network=network.config,
+            code_revision=self.code_revision,
+            history=({"step": float(config.steps), "train": loss, "hold_out": held_out},),
+            parent=self.digest,
+        )
+        state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+        return card, to_bytes(state, card)
+
+    @torch.inference_mode()
+    def draws(self, network: Network, galaxies: VotedGalaxies, n: int) -> FloatArray:
+        """Return n posterior draws per galaxy (N, n, A) of a network on this trunk."""
+        masks = network.heads.posterior_masks(n, seed=DRAWS_SEED)
+        drawn = [network.draw(chunk, masks).cpu() for chunk in torch.split(self._embedded(galaxies), _CHUNK)]
+        concentrations: FloatArray = torch.cat(drawn).numpy()
+        return concentrations
+
+    def _embedded(self, galaxies: VotedGalaxies) -> torch.Tensor:
+        try:
+            rows = np.stack([self.embeddings[galaxy_id] for galaxy_id in galaxies.galaxy_ids])
+        except KeyError as error:
+            raise NotFound(f"galaxy {error.args[0]} has no embedding") from error
+        return torch.from_numpy(rows).to(self.device)
+
 
 DRAWS_SEED = 0
 """Seed of the posterior draws: fixed, so that a model says the same of a galaxy whenever it is asked."""

@@ -10,11 +10,10 @@ from typing import Final
 from sqlalchemy import ColumnElement, Engine, delete, insert, select, update
 
 from alservice.access import Token, WebSession
+from alservice.ops import schema
 from alservice.ops.tokens import USE_RESOLUTION
-from alservice.process import Clock
-from alservice.storage import schema
-from alservice.storage.postgres import transaction
-from alservice.storage.rows import columns_of
+from alservice.progress import Clock
+from alservice.storage.postgres import columns_of, transaction
 
 MAX_SESSIONS: Final = 50
 """Sessions of one token: opening another ends the oldest."""

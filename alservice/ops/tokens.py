@@ -12,10 +12,9 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from alservice.access import Scope, Token
 from alservice.errors import Conflict, KeyReused, NotFound
-from alservice.process import Clock
-from alservice.storage import schema
-from alservice.storage.postgres import transaction
-from alservice.storage.rows import columns_of
+from alservice.ops import schema
+from alservice.progress import Clock
+from alservice.storage.postgres import columns_of, transaction
 
 USE_RESOLUTION: Final = timedelta(minutes=1)
 """Least time between two records of a token's last use: a busy client must not write with every read."""

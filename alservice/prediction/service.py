@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from alservice.campaigns.campaign import Campaign
-from alservice.campaigns.cycle_store import CatalogueStore, ModelStore
-from alservice.campaigns.records import Model
 from alservice.catalogue.galaxies import Shard
-from alservice.catalogue.gather_images import GatherImages
-from alservice.catalogue.pack_images import pack_name
+from alservice.catalogue.service import GatherImages, pack_name
+from alservice.catalogue.store import CatalogueStore
 from alservice.ids import seed_of
 from alservice.network.architectures import Network
 from alservice.network.sampling import sample_posterior
-from alservice.process import Progress
-from alservice.registry.load_model import LoadModel
+from alservice.progress import Progress
+from alservice.registry.promotion import LoadModel
+from alservice.registry.records import Model
+from alservice.registry.store import ModelStore
 from alservice.science.posterior import Posterior
 from alservice.science.tree import Tree, load_tree
 from alservice.storage import ArrayCodec, ObjectStore

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alservice.campaigns.cycle_store import ModelStore
-from alservice.campaigns.records import CampaignRow, Model, PromotionKind
+from alservice.campaigns.store import CampaignRow
 from alservice.errors import NotFound
-from alservice.registry.load_model import LoadModel
-from alservice.registry.promotions import rollback_target
-from alservice.science.tree import load_tree
+from alservice.network.architectures import Network, restored_network
+from alservice.network.files import ModelCard, from_bytes
+from alservice.registry.records import Model, Promotion, PromotionKind
+from alservice.registry.store import ModelStore
+from alservice.science.tree import Tree, load_tree
+from alservice.storage import ObjectStore
 from alservice.texts import check_actor, check_reason
+
+
+def rollback_target(history: Sequence[Promotion]) -> int:
+    """Return the model that the live one replaced when it was promoted, not when it was brought back.
+
+    So a second rollback goes one further back, not forth again.
+
+    Parameters
+    ----------
+    history
+        Every change of the live model, oldest first.
+
+    Raises
+    ------
+    NotFound
+        No model is live, or the live one was the first.
+    """
+    live = history[-1].model_id if history else None
+    replaced = [p.replaced_id for p in history if p.model_id == live and p.kind != "rollback"]
+    target = replaced[-1] if replaced else None
+    if target is None:
+        raise NotFound("there is no earlier champion to go back to", live=live)
+    return target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,3 +80,23 @@ class ChangeChampion:
         self.load_model.run(model, load_tree(campaign.campaign.tree))
         over = None if champion is None else champion.id
         return self.models.promote(model, over=over, actor=actor, reason=reason.strip(), kind=kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadModel:
+    """Bring a registered model back to life."""
+
+    objects: ObjectStore
+
+    def run(self, model: Model, tree: Tree) -> tuple[Network, ModelCard]:
+        """Return the network and its card.
+
+        Raises
+        ------
+        NotFound, DigestMismatch
+            The weights are gone, or are not the ones that were registered.
+        BadInput
+            They were trained on another tree, or are not those of the card's network.
+        """
+        state, card = from_bytes(self.objects.get(model.key), tree=tree)
+        return restored_network(card.network, tree, state).eval(), card

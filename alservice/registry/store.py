@@ -3,28 +3,122 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from alservice.campaigns import schema as campaigns_schema
 from alservice.campaigns.cycle import Cycle, CycleState
-from alservice.campaigns.cycles import lock_cycle, move_cycle
-from alservice.campaigns.events import write_event
-from alservice.campaigns.records import Model, Promotion, PromotionKind
+from alservice.campaigns.cycle_store import lock_cycle, move_cycle
+from alservice.campaigns.store import Event, append, write_event
 from alservice.catalogue.galaxies import Shard
-from alservice.catalogue.shards import list_shards, save_shard
+from alservice.catalogue.store import list_shards, save_shard
 from alservice.errors import Conflict, IllegalTransition, NotFound
-from alservice.learning.gate import GateDecision, Verdict
-from alservice.process import Clock
-from alservice.registry.promotions_adapters import Act, crown, list_promotions, live_model, lock_registry, move_model
-from alservice.states import ModelState
-from alservice.storage import schema
-from alservice.storage.postgres import transaction
+from alservice.progress import Clock
+from alservice.registry import schema
+from alservice.registry.records import (
+    CycleStatistics,
+    Evaluation,
+    GateDecision,
+    Model,
+    Promotion,
+    PromotionKind,
+    TrainingSnapshot,
+    Verdict,
+)
+from alservice.science.evaluation import Metrics
+from alservice.science.votes import TallySet
+from alservice.states import MODELS, ModelState
+from alservice.storage.postgres import columns_of, transaction
 
 _TABLE = schema.models
-_MODELS = select(_TABLE, schema.cycles.c.number.label("cycle_number")).join_from(
-    _TABLE, schema.cycles, _TABLE.c.cycle_id == schema.cycles.c.id
+_PROMOTIONS = schema.promotions
+_EVENTS: Final[dict[PromotionKind, str]] = {
+    "gate": "model.promoted",
+    "person": "model.promoted",
+    "rollback": "model.rolled-back",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Act:
+    """Who does something, when (UTC), and why."""
+
+    at: datetime
+    actor: str
+    reason: str
+
+
+def lock_registry(connection: Connection, campaign_id: int) -> None:
+    """Wait for whoever changes the same campaign's champion."""
+    campaigns = campaigns_schema.campaigns
+    connection.execute(select(campaigns.c.id).where(campaigns.c.id == campaign_id).with_for_update(key_share=True))
+
+
+def live_model(connection: Connection, campaign_id: int) -> int | None:
+    """Return the champion's id, if there is one."""
+    live = _TABLE.c.campaign_id == campaign_id, _TABLE.c.state == ModelState.CHAMPION
+    return connection.scalar(select(_TABLE.c.id).where(*live))
+
+
+def crown(connection: Connection, within: Cycle | Model, model_id: int, by: Act, *, kind: PromotionKind) -> None:
+    """Retire the champion, make a model the champion, and let an open cycle go on with it.
+
+    Parameters
+    ----------
+    within
+        The cycle that decided, or the model itself: what the events belong to.
+    """
+    campaign_id = within.campaign_id
+    champion = live_model(connection, campaign_id)
+    if champion is not None:
+        move_model(connection, within, champion, ModelState.RETIRED, by)
+    move_model(connection, within, model_id, ModelState.CHAMPION, by)
+    connection.execute(
+        insert(_PROMOTIONS).values(
+            campaign_id=campaign_id,
+            model_id=model_id,
+            replaced_id=champion,
+            kind=kind,
+            actor=by.actor,
+            reason=by.reason,
+            at=by.at,
+        )
+    )
+    if kind != "gate":
+        cycles = campaigns_schema.cycles
+        running = func.coalesce(cycles.c.left_from, cycles.c.state).not_in([CycleState.HELD, CycleState.DONE])
+        change = update(cycles).where(cycles.c.campaign_id == campaign_id, running)
+        connection.execute(change.values(champion_id=model_id))
+    detail = {"model": model_id, "replaced": champion, "reason": by.reason}
+    _tell(connection, within, _EVENTS[kind], detail, by)
+
+
+def move_model(connection: Connection, within: Cycle | Model, model_id: int, to: ModelState, by: Act) -> None:
+    """Change a model's state, as the table of transitions allows, and write the event."""
+    before = connection.scalars(select(_TABLE.c.state).where(_TABLE.c.id == model_id).with_for_update()).one()
+    MODELS.check(before, to, what=str(model_id))
+    connection.execute(update(_TABLE).where(_TABLE.c.id == model_id).values(state=to))
+    _tell(connection, within, "model.moved", {"model": model_id, "from": before, "to": to}, by)
+
+
+def list_promotions(connection: Connection, campaign_id: int) -> Sequence[Promotion]:
+    """Return every change of the live model, oldest first."""
+    wanted = select(*columns_of(_PROMOTIONS, Promotion)).where(_PROMOTIONS.c.campaign_id == campaign_id)
+    return [Promotion(**row) for row in connection.execute(wanted.order_by(_PROMOTIONS.c.id)).mappings()]
+
+
+def _tell(connection: Connection, within: Cycle | Model, kind: str, detail: Mapping[str, Any], by: Act) -> None:
+    cycle_id = within.id if isinstance(within, Cycle) else None
+    event = Event(campaign_id=within.campaign_id, cycle_id=cycle_id, at=by.at, actor=by.actor, kind=kind, detail=detail)
+    append(connection, event)
+
+
+_MODELS = select(_TABLE, campaigns_schema.cycles.c.number.label("cycle_number")).join_from(
+    _TABLE, campaigns_schema.cycles, _TABLE.c.cycle_id == campaigns_schema.cycles.c.id
 )
 _AFTER: Final[Mapping[Verdict, CycleState]] = {
     "promote": CycleState.PROMOTED,
@@ -33,7 +127,7 @@ _AFTER: Final[Mapping[Verdict, CycleState]] = {
 }
 
 
-class SqlModelStore:
+class ModelStore:
     """Models, gate decisions and posterior shards in Postgres."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
@@ -56,7 +150,7 @@ class SqlModelStore:
         with transaction(self._engine) as connection:
             saved = connection.scalar(new.on_conflict_do_nothing().returning(_TABLE.c.id))
             if saved is not None:
-                of_cycle = update(schema.cycles).where(schema.cycles.c.id == cycle.id)
+                of_cycle = update(campaigns_schema.cycles).where(campaigns_schema.cycles.c.id == cycle.id)
                 connection.execute(of_cycle.values(candidate_id=saved, updated_at=now))
             row = connection.execute(_MODELS.where(_TABLE.c.cycle_id == cycle.id)).mappings().one()
         return Model(**row)
@@ -153,7 +247,9 @@ class SqlModelStore:
             live = live_model(connection, model.campaign_id)
             if live != over:
                 raise Conflict(f"model {live} is live by now, not {over}: someone else changed it", live=live)
-            own = connection.scalars(select(schema.cycles.c.state).where(schema.cycles.c.id == model.cycle_id)).one()
+            own = connection.scalars(
+                select(campaigns_schema.cycles.c.state).where(campaigns_schema.cycles.c.id == model.cycle_id)
+            ).one()
             if own is not CycleState.DONE:
                 raise Conflict(
                     f"model {model.id} is of cycle {model.cycle_number}, which is {own}: the gate decides",
@@ -220,3 +316,96 @@ def _check_compared(connection: Connection, cycle: Cycle) -> None:
             compared=cycle.champion_id,
             live=live,
         )
+
+
+_SNAPSHOTS = select(*columns_of(schema.training_snapshots, TrainingSnapshot))
+
+
+class SnapshotStore:
+    """Snapshots, evaluations and statistics of cycles in Postgres: written once."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def save(self, cycle: Cycle, *, key: str, tallies: TallySet, reducer: str, n_inconsistent: int) -> TrainingSnapshot:
+        """Record a cycle's snapshot; the same cycle again returns the one there is."""
+        table = schema.training_snapshots
+        new = upsert(table).values(
+            cycle_id=cycle.id,
+            key=key,
+            digest=tallies.digest,
+            n_galaxies=len(tallies.galaxy_ids),
+            n_votes=tallies.n_votes,
+            reducer=reducer,
+            n_inconsistent=n_inconsistent,
+            created_at=self._clock(),
+        )
+        with transaction(self._engine) as connection:
+            connection.execute(new.on_conflict_do_nothing())
+            row = connection.execute(_SNAPSHOTS.where(table.c.cycle_id == cycle.id)).mappings().one()
+        return TrainingSnapshot(**row)
+
+    def of_cycle(self, cycle_id: int) -> TrainingSnapshot | None:
+        """Return the snapshot a cycle trained on."""
+        wanted = _SNAPSHOTS.where(schema.training_snapshots.c.cycle_id == cycle_id)
+        with transaction(self._engine) as connection:
+            row = connection.execute(wanted).mappings().one_or_none()
+        return None if row is None else TrainingSnapshot(**row)
+
+    def save_evaluation(self, evaluation: Evaluation) -> None:
+        """Record the metrics of one model in one cycle; the same again is fine."""
+        new = upsert(schema.evaluations).values(
+            cycle_id=evaluation.cycle_id,
+            model_id=evaluation.model_id,
+            metrics=evaluation.metrics.document(),
+            created_at=self._clock(),
+        )
+        with transaction(self._engine) as connection:
+            connection.execute(new.on_conflict_do_nothing())
+
+    def evaluations(self, campaign_id: int) -> Sequence[Evaluation]:
+        """Return all evaluations by cycle."""
+        table, cycles = schema.evaluations, campaigns_schema.cycles
+        wanted = (
+            select(table.c.cycle_id, cycles.c.number, table.c.model_id, table.c.metrics)
+            .join_from(table, cycles)
+            .where(cycles.c.campaign_id == campaign_id)
+            .order_by(cycles.c.number, table.c.model_id)
+        )
+        with transaction(self._engine) as connection:
+            return [
+                Evaluation(
+                    cycle_id=row.cycle_id,
+                    cycle_number=row.number,
+                    model_id=row.model_id,
+                    metrics=Metrics.from_document(row.metrics),
+                )
+                for row in connection.execute(wanted)
+            ]
+
+    def save_statistics(self, statistics: CycleStatistics, events: Sequence[Event]) -> None:
+        """Record what was measured of a cycle, with the events it causes; one that has it keeps it and its events."""
+        table = schema.cycle_statistics
+        new = upsert(table).values(
+            cycle_id=statistics.cycle_id,
+            kind=statistics.kind,
+            document=statistics.document,
+            created_at=self._clock(),
+        )
+        with transaction(self._engine) as connection:
+            if connection.scalar(new.on_conflict_do_nothing().returning(table.c.kind)) is not None:
+                for event in events:
+                    append(connection, event)
+
+    def statistics(self, campaign_id: int) -> Sequence[CycleStatistics]:
+        """Return what was measured of a campaign's cycles, by cycle and kind."""
+        table, cycles = schema.cycle_statistics, campaigns_schema.cycles
+        wanted = (
+            select(table.c.cycle_id, cycles.c.number.label("cycle_number"), table.c.kind, table.c.document)
+            .join_from(table, cycles)
+            .where(cycles.c.campaign_id == campaign_id)
+            .order_by(cycles.c.number, table.c.kind)
+        )
+        with transaction(self._engine) as connection:
+            return [CycleStatistics(**row) for row in connection.execute(wanted).mappings()]

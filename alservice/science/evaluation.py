@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from alservice.errors import BadVotes, NumericalFault
-from alservice.science.calibration import beta_binomial_mixture_pmf, coverage_counts, crps, pit_bounds
+from alservice.errors import BadInput, BadVotes, NotFound, NumericalFault
+from alservice.science.bootstrap import Estimate, bootstrap_sums, percentile_estimate
+from alservice.science.calibration import (
+    beta_binomial_mixture_pmf,
+    binomial_mixture_pmf,
+    coverage_counts,
+    crps,
+    pit_bounds,
+)
 from alservice.science.pmf import log_rising, row_slices
-from alservice.science.posterior import Posterior, answer_and_rest, check_tree, question_totals
-from alservice.science.scoring import check_concentrations, refuse_rows
+from alservice.science.posterior import (
+    Posterior,
+    answer_and_rest,
+    check_concentrations,
+    check_rho,
+    check_tree,
+    question_totals,
+    refuse_rows,
+)
 from alservice.science.tree import Tree
 from alservice.shapes import BoolArray, FloatArray, IntArray
 
@@ -186,4 +205,341 @@ def assess(
         below=below,
         at=at,
         tolerances=tolerances,
+    )
+
+
+def coverage_error(posterior: FloatArray, votes: IntArray, tolerances: Sequence[float]) -> FloatArray:
+    """Return the coverage error of one answer at each tolerance (Walmsley et al. 2020, eq. 11-13).
+
+    Expected: the summed probability, under the mixture of binomial draws, that k lies strictly within
+    N tolerance of k_hat = N <rho>. Actual: the galaxies whose observed k does. Error: the excess of expected
+    over actual, relative to actual;
+    positive means overconfident. A galaxy with N = 0 counts in neither.
+
+    Parameters
+    ----------
+    posterior
+        (B, T) draws of the answer probability rho.
+    votes
+        (B, 2) observed k and N, whole numbers.
+    tolerances
+        K vote-fraction errors.
+
+    Returns
+    -------
+    FloatArray
+        (K,) float64.
+
+    Raises
+    ------
+    BadVotes
+        If votes do not fit, or a row has not 0 <= k <= N; the row is named.
+    NumericalFault
+        If a draw is outside [0, 1] (the row is named), or no galaxy lies within a tolerance.
+    """
+    posterior, votes = np.asarray(posterior), _whole(np.asarray(votes))
+    if votes.shape != (len(posterior), 2) or votes.dtype.kind not in "iu":
+        raise BadVotes(f"votes must be {len(posterior)} integer pairs k, N, not {votes.dtype} {votes.shape}")
+    refuse_rows((votes[:, 0] < 0) | (votes[:, 0] > votes[:, 1]), "k of N votes", BadVotes)
+    check_rho(posterior)
+    centre = votes[:, 1] * posterior.mean(axis=1, dtype=np.float64)
+    pmf = binomial_mixture_pmf(posterior, votes[:, 1])
+    expected, actual = (terms.sum(axis=0) for terms in coverage_counts(pmf, centre, votes, tolerances))
+    if not actual.all():
+        empty = tolerances[int(np.argmin(actual))]
+        raise NumericalFault(f"no galaxy lies within {empty} of its prediction: the error is undefined")
+    errors: FloatArray = (expected - actual) / actual
+    return errors
+
+
+def _whole(votes: IntArray) -> IntArray:
+    """Return whole numbers as integers, whatever type they came in; others stay as they are."""
+    if votes.dtype.kind == "f" and np.isfinite(votes).all() and not (votes % 1).any():
+        return votes.astype(np.int64)
+    return votes
+
+
+def summarise(
+    assessment: Assessment, *, rng: np.random.Generator, repeats: int = 1000, confidence: float = 0.95
+) -> Metrics:
+    """Reduce an assessment to metrics, with a bootstrap interval of the NLL per vote.
+
+    Raises
+    ------
+    BadVotes
+        If no galaxy has a vote.
+    """
+    nll_and_votes = np.stack([assessment.nll.sum(axis=1), assessment.votes.sum(axis=1)], axis=1)
+    nll_and_votes = nll_and_votes[nll_and_votes[:, 1] > 0]
+    if len(nll_and_votes) == 0:
+        raise BadVotes("no galaxy of the evaluation stream has votes yet")
+    samples = bootstrap_sums(nll_and_votes, repeats=repeats, rng=rng)
+    nll, votes = nll_and_votes.sum(axis=0)
+    return Metrics(
+        n_galaxies=len(nll_and_votes),
+        n_votes=int(votes),
+        nll_per_vote=percentile_estimate(nll / votes, samples[:, 0] / samples[:, 1], confidence),
+        tolerances=assessment.tolerances,
+        questions=tuple(_question_metrics(assessment, index) for index in range(assessment.tree.n_questions)),
+        answers=tuple(_answer_metrics(assessment, index) for index in range(assessment.tree.n_answers)),
+    )
+
+
+def evaluate(
+    tree: Tree,
+    posterior: Posterior,
+    counts: IntArray,
+    *,
+    rng: np.random.Generator,
+    min_votes: int = MIN_VOTES,
+    repeats: int = 1000,
+    confidence: float = 0.95,
+) -> Metrics:
+    """Assess and summarise in one call; see `assess` and `summarise`."""
+    return summarise(
+        assess(tree, posterior, counts, min_votes=min_votes), rng=rng, repeats=repeats, confidence=confidence
+    )
+
+
+def _question_metrics(assessment: Assessment, question: int) -> QuestionMetrics:
+    answers = assessment.tree.slices[question]
+    votes = int(assessment.votes[:, question].sum())
+    judged = int(assessment.judged[:, question].sum())
+    squared_error = assessment.squared_error[:, answers]
+    return QuestionMetrics(
+        question=assessment.tree.questions[question].name,
+        n_galaxies=int((assessment.votes[:, question] > 0).sum()),
+        n_votes=votes,
+        nll_per_vote=float(assessment.nll[:, question].sum() / votes) if votes else None,
+        n_judged=judged,
+        rmse=math.sqrt(squared_error.sum() / (judged * squared_error.shape[1])) if judged else None,
+        coverage_error=_coverage_errors(assessment.expected[:, answers], assessment.actual[:, answers]),
+    )
+
+
+def _answer_metrics(assessment: Assessment, answer: int) -> AnswerMetrics:
+    judged = int(assessment.judged[:, assessment.tree.question_of_answer[answer]].sum())
+    return AnswerMetrics(
+        column=assessment.tree.columns[answer],
+        n_judged=judged,
+        rmse=math.sqrt(assessment.squared_error[:, answer].sum() / judged) if judged else None,
+        crps_votes=float(assessment.crps_votes[:, answer].sum() / judged) if judged else None,
+        coverage_error=_coverage_errors(assessment.expected[:, answer], assessment.actual[:, answer]),
+    )
+
+
+def _coverage_errors(expected: FloatArray, actual: FloatArray) -> tuple[float | None, ...]:
+    sums = (terms.reshape(-1, terms.shape[-1]).sum(axis=0) for terms in (expected, actual))
+    return tuple(float((e - a) / a) if a else None for e, a in zip(*sums, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuestionMetrics:
+    """One question, its answers pooled; None where no galaxy has enough votes.
+
+    Parameters
+    ----------
+    question
+        Name in the tree.
+    n_galaxies, n_votes
+        Galaxies that were asked it at all, and their votes.
+    nll_per_vote
+        Summed NLL over summed votes (nats per vote).
+    n_judged
+        Galaxies with enough votes for a vote fraction; the rest of the record is about them.
+    rmse
+        Root mean square error of the vote fractions, each galaxy and answer counting once.
+    coverage_error
+        One per tolerance, from summed expected and actual counts; None where the actual count is 0.
+    """
+
+    question: str
+    n_galaxies: int
+    n_votes: int
+    nll_per_vote: float | None
+    n_judged: int
+    rmse: float | None
+    coverage_error: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerMetrics:
+    """One answer column; None where no galaxy has enough votes on its question.
+
+    Parameters
+    ----------
+    column
+        Answer column of the tree.
+    n_judged
+        Galaxies with enough votes for a vote fraction.
+    rmse
+        Root mean square error of the vote fraction among those asked; every galaxy counts once.
+    crps_votes
+        Mean continuous ranked probability score (votes).
+    coverage_error
+        One per tolerance: (expected - actual) / actual count (Walmsley et al. 2020, eq. 13); None where the
+        actual count is 0.
+    """
+
+    column: str
+    n_judged: int
+    rmse: float | None
+    crps_votes: float | None
+    coverage_error: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metrics:
+    """The summary of one model on one set of galaxies.
+
+    Parameters
+    ----------
+    n_galaxies, n_votes
+        Galaxies with at least one vote, and votes.
+    nll_per_vote
+        Summed NLL (nats, multinomial coefficient included) over summed votes, with its bootstrap interval.
+    tolerances
+        Vote-fraction errors of the coverage errors below.
+    questions, answers
+        In tree order.
+    slices
+        Parts of the galaxies by measured properties; empty where none were measured.
+    """
+
+    n_galaxies: int
+    n_votes: int
+    nll_per_vote: Estimate
+    tolerances: tuple[float, ...]
+    questions: tuple[QuestionMetrics, ...]
+    answers: tuple[AnswerMetrics, ...]
+    slices: tuple[Slice, ...] = ()
+
+    def answer(self, column: str) -> AnswerMetrics:
+        """Return the metrics of one answer column; `NotFound` names an unknown one."""
+        for answer in self.answers:
+            if answer.column == column:
+                return answer
+        raise NotFound(f"no metrics of answer column {column!r}", column=column)
+
+    def document(self) -> dict[str, Any]:
+        """Return the record as a JSON document."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Metrics:
+        """Return the record that `document` was made from, also after JSON turned tuples into lists."""
+        return cls(
+            n_galaxies=document["n_galaxies"],
+            n_votes=document["n_votes"],
+            nll_per_vote=Estimate(**document["nll_per_vote"]),
+            tolerances=tuple(document["tolerances"]),
+            questions=tuple(
+                QuestionMetrics(**{**item, "coverage_error": tuple(item["coverage_error"])})
+                for item in document["questions"]
+            ),
+            answers=tuple(
+                AnswerMetrics(**{**item, "coverage_error": tuple(item["coverage_error"])})
+                for item in document["answers"]
+            ),
+            slices=tuple(
+                Slice(**{**item, "nll_per_vote": Estimate(**item["nll_per_vote"])})
+                for item in document.get("slices", ())
+            ),
+        )
+
+
+QUARTERS = 4
+"""Slices per property."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slice:
+    """A model on the galaxies whose property lies within limits.
+
+    Parameters
+    ----------
+    name
+        The property; its unit is in the name.
+    low, high
+        Limits, the upper one included; the first slice includes its lower one too.
+    n_galaxies, n_votes
+        Evaluation galaxies with votes, and their votes.
+    nll_per_vote
+        Summed NLL over summed votes (nats), with its bootstrap interval.
+    rmse
+        Of the vote fractions of one answer; None where no galaxy has enough votes.
+    """
+
+    name: str
+    low: float
+    high: float
+    n_galaxies: int
+    n_votes: int
+    nll_per_vote: Estimate
+    rmse: float | None
+
+
+def slice_metrics(
+    assessment: Assessment,
+    properties: Mapping[str, FloatArray],
+    *,
+    column: str,
+    rng: np.random.Generator,
+    repeats: int = 500,
+    confidence: float = 0.95,
+) -> tuple[Slice, ...]:
+    """Cut the galaxies with votes at the quartiles of every property, and summarise each part.
+
+    Equal quartiles, as of a property that most galaxies share, make fewer slices.
+
+    Parameters
+    ----------
+    properties
+        (N,) values of the assessed galaxies by name; a galaxy with NaN is in no slice of that property.
+    column
+        Answer column of the RMSE.
+
+    Raises
+    ------
+    BadInput
+        A property has not one value per galaxy.
+    """
+    voted: BoolArray = assessment.votes.sum(axis=1) > 0
+    found: list[Slice] = []
+    for name, values in properties.items():
+        if values.shape != voted.shape:
+            raise BadInput(f"property {name!r} has {values.shape} values for {len(voted)} galaxies")
+        known = voted & np.isfinite(values)
+        if not known.any():
+            continue
+        edges = np.unique(np.quantile(values[known], np.linspace(0, 1, QUARTERS + 1)))
+        for i, (low, high) in enumerate(pairwise(edges)):
+            inside = known & (values <= high) & ((values >= low) if i == 0 else (values > low))
+            if inside.any():
+                nll = _nll(assessment, inside, rng, repeats, confidence)
+                found.append(_slice(assessment, inside, name, (float(low), float(high)), nll, column))
+    return tuple(found)
+
+
+def _nll(
+    assessment: Assessment, inside: BoolArray, rng: np.random.Generator, repeats: int, confidence: float
+) -> Estimate:
+    nll, votes = assessment.nll[inside].sum(axis=1), assessment.votes[inside].sum(axis=1)
+    sums = bootstrap_sums(np.stack([nll, votes], axis=1), repeats=repeats, rng=rng)
+    return percentile_estimate(nll.sum() / votes.sum(), sums[:, 0] / sums[:, 1], confidence)
+
+
+def _slice(
+    assessment: Assessment, inside: BoolArray, name: str, limits: tuple[float, float], nll: Estimate, column: str
+) -> Slice:
+    answer = assessment.tree.columns.index(column)
+    judged = int(assessment.judged[inside, assessment.tree.question_of_answer[answer]].sum())
+    return Slice(
+        name=name,
+        low=limits[0],
+        high=limits[1],
+        n_galaxies=int(inside.sum()),
+        n_votes=int(assessment.votes[inside].sum()),
+        nll_per_vote=nll,
+        rmse=math.sqrt(assessment.squared_error[inside, answer].sum() / judged) if judged else None,
     )

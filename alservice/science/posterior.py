@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from alservice.errors import BadInput, NumericalFault
-from alservice.science.beta_mixture import mixture_quantiles
+from alservice.errors import BadInput, BadVotes, NumericalFault
+from alservice.ids import seed_of
+from alservice.science.pmf import mixture_quantiles
 from alservice.science.tree import Tree
 from alservice.shapes import BoolArray, FloatArray, IntArray
 
@@ -194,3 +195,219 @@ def concat(posteriors: Sequence[Posterior]) -> Posterior:
         tree_hash=posteriors[0].tree_hash,
         model=posteriors[0].model,
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PredictionTable:
+    """Predictions of N galaxies in numbers that a file keeps.
+
+    Parameters
+    ----------
+    mean, low, high
+        float32 (N, A) mean, 5 % and 95 % quantile of each answer's fraction among those asked.
+    precision
+        float32 (N, Q) precision of the Dirichlet with that mean and the posterior's total variance.
+    draws
+        float32 (N, T, A) draws of the fractions, which sum to 1 per question; None where not asked for.
+    """
+
+    galaxy_ids: tuple[str, ...]
+    mean: FloatArray
+    low: FloatArray
+    high: FloatArray
+    precision: FloatArray
+    draws: FloatArray | None = None
+
+
+def predictions(tree: Tree, posterior: Posterior, *, draws_seed: int | None = None) -> PredictionTable:
+    """Return the table of a posterior; with a seed, also as many draws of the fractions as the posterior has.
+
+    Raises
+    ------
+    BadInput
+        If the posterior follows another tree.
+    """
+    summary = summaries(tree, posterior)
+    return PredictionTable(
+        galaxy_ids=posterior.galaxy_ids,
+        mean=summary.mean,
+        low=summary.low,
+        high=summary.high,
+        precision=_mixture_precision(tree, posterior.concentrations),
+        draws=None if draws_seed is None else fraction_draws(tree, posterior, seed=draws_seed),
+    )
+
+
+def fraction_draws(tree: Tree, posterior: Posterior, *, seed: int) -> FloatArray:
+    """Return draws of the answer fractions: float32 (N, T, A), from draw t of the network one of its Dirichlet.
+
+    They hold both spreads, between the networks and within each, so votes are binomial given a draw. They are
+    stratified: each stick that is broken off for an answer takes the T evenly spaced quantiles of its mixture, in the
+    order of a plain sample. Coverage errors of 30 such draws are within 1 % of those of the whole mixture, of 30 plain
+    ones 1 to 3 % too high. A galaxy's draws depend on the seed and its id alone, whatever shard it is in.
+
+    Raises
+    ------
+    BadInput
+        If the posterior follows another tree.
+    """
+    check_tree(tree, posterior)
+    alpha = posterior.concentrations.astype(np.float64)
+    levels = ((np.arange(posterior.n_draws) + 0.5) / posterior.n_draws).tolist()
+    later = [(a, part.stop) for part in tree.slices for a in range(part.start, part.stop - 1)]
+    own = np.stack([alpha[..., a] for a, _ in later], axis=-1)
+    rest = np.stack([alpha[..., a + 1 : stop].sum(axis=-1) for a, stop in later], axis=-1)
+    plain = np.empty_like(own)
+    for row, galaxy_id in enumerate(posterior.galaxy_ids):
+        plain[row] = np.random.default_rng(seed_of(seed, "fractions", galaxy_id)).beta(own[row], rest[row])
+    drawn, left = np.empty_like(alpha), np.ones(alpha.shape[:2])
+    for place, (answer, stop) in enumerate(later):
+        ranks = plain[..., place].argsort(axis=1).argsort(axis=1)
+        stick = np.take_along_axis(mixture_quantiles(own[..., place], rest[..., place], levels), ranks, axis=1)
+        drawn[..., answer], left = left * stick, left * (1 - stick)
+        if answer + 2 == stop:
+            drawn[..., answer + 1], left = left, np.ones_like(left)
+    return drawn.astype(np.float32)
+
+
+def posterior_of(tree: Tree, table: PredictionTable, *, model: str) -> Posterior:
+    """Return the posterior that a table states: one Dirichlet per galaxy and question.
+
+    Raises
+    ------
+    BadInput
+        If the shapes are not those of the tree.
+    NumericalFault
+        If a mean or a precision is not positive and finite; the galaxy is named.
+    """
+    n_galaxies = len(table.galaxy_ids)
+    if table.mean.shape != (n_galaxies, tree.n_answers) or table.precision.shape != (n_galaxies, tree.n_questions):
+        raise BadInput(f"means {table.mean.shape}, precisions {table.precision.shape} do not fit tree {tree.name!r}")
+    alpha = (table.mean.astype(np.float64) * table.precision[:, tree.question_of_answer]).astype(np.float32)
+    return Posterior(
+        galaxy_ids=table.galaxy_ids,
+        concentrations=alpha[:, None, :],
+        embeddings=np.zeros((n_galaxies, 0), dtype=np.float16),
+        tree_hash=tree.hash,
+        model=model,
+    )
+
+
+def _mixture_precision(tree: Tree, concentrations: FloatArray) -> FloatArray:
+    """Return the precision (N, Q) of the Dirichlet with the mean and total variance of T ones, (N, T, A).
+
+    For a Dirichlet, the variances of a question's answers sum to h / (s + 1), h = sum m (1 - m). The mixture's sum is
+    V = <h_t / (s_t + 1)> + the variances of m_t; hence s = (h - V) / V, where h - V = <h_t s_t / (s_t + 1)> exactly,
+    a sum of positive terms: nothing cancels.
+    """
+    alpha = concentrations.astype(np.float64)
+    totals = question_totals(tree, alpha)
+    others = totals[..., tree.question_of_answer] - alpha
+    share = alpha / totals[..., tree.question_of_answer]
+    h = question_totals(tree, share * np.maximum(others, 0) / totals[..., tree.question_of_answer])
+    within = (h / (totals + 1)).mean(axis=1)
+    between = question_totals(tree, share.var(axis=1))
+    explained = (h * totals / (totals + 1)).mean(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision: FloatArray = (explained / (within + between)).astype(np.float32)
+    if not np.isfinite(precision).all():
+        row = int(np.argwhere(~np.isfinite(precision))[0, 0])
+        raise NumericalFault(f"the posterior of galaxy in row {row} has no spread: its precision is not finite")
+    return precision
+
+
+ROUNDING_NATS = 1e-8
+"""A difference of entropies may fall this far below zero by rounding (1000 votes, concentrations of 1e12).
+
+Such a value is reported as 0, a lower one raises.
+"""
+
+MOST_VOTES = 1_000_000
+"""The most votes that one galaxy is scored for: their probabilities still fit into memory."""
+
+_ROWS_NAMED = 20
+
+
+def refuse_rows(bad: BoolArray, what: str, error: type[BadVotes | NumericalFault]) -> None:
+    """Raise an error that names up to twenty bad rows, and says how many there are."""
+    if bad.any():
+        rows = np.flatnonzero(bad)
+        named = rows[:_ROWS_NAMED].tolist()
+        others = f", and rows {', '.join(map(str, named[1:]))}" if len(named) > 1 else ""
+        raise error(f"{what} of row {named[0]} is impossible{others} ({len(rows)} such rows)", rows=named)
+
+
+def real_numbers(values: object, what: str) -> FloatArray:
+    """Return `values` as an array, or refuse what is ragged or no real number."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise BadInput(f"{what} must be an array with rows of one length") from error
+    if array.dtype.kind not in "fiub":
+        raise BadInput(f"{what} must be real numbers, not {array.dtype}")
+    return array
+
+
+def check_rho(rho: FloatArray) -> None:
+    """Refuse draws of an answer probability that are not (N, T) within [0, 1]."""
+    if rho.ndim != 2 or rho.shape[1] == 0:
+        raise BadInput(f"rho must be (galaxies, draws) with at least one draw, not {rho.shape}")
+    # One look at the whole is cheap; NaN fails every comparison.
+    if len(rho) and not (rho.min() >= 0 and rho.max() <= 1):
+        refuse_rows(~((rho.min(axis=1) >= 0) & (rho.max(axis=1) <= 1)), "rho", NumericalFault)
+
+
+def check_concentrations(alpha: FloatArray) -> None:
+    """Refuse concentrations that are not (N, T, A), finite and positive."""
+    if alpha.ndim != 3 or alpha.shape[1] < 1 or alpha.shape[2] < 2:
+        raise BadInput(f"concentrations must be (galaxies, draws, two or more answers), not {alpha.shape}")
+    if len(alpha) and not (alpha.min() > 0 and alpha.max() < np.inf):
+        valid = (alpha.min(axis=(1, 2)) > 0) & (alpha.max(axis=(1, 2)) < np.inf)
+        refuse_rows(~valid, "concentrations", NumericalFault)
+
+
+def check_weights(tree: Tree, weights: FloatArray) -> FloatArray:
+    """Return science weights (Q,) as float64 if each question has one, finite and not negative."""
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.shape != (tree.n_questions,) or not np.all((weights >= 0) & (weights < np.inf)):
+        raise BadInput(f"tree {tree.name!r} needs {tree.n_questions} finite weights, none negative, not {weights}")
+    return weights
+
+
+def votes_per_galaxy(votes: int | IntArray, n_galaxies: int) -> IntArray:
+    """Return (N,) votes to be cast from one integer or one per galaxy, none negative or beyond `MOST_VOTES`."""
+    try:
+        counts = np.asarray(votes)
+    except ValueError as error:
+        raise BadVotes(f"votes must be one integer or {n_galaxies}, not a ragged list") from error
+    is_nothing = counts.shape == (n_galaxies,) == (0,)  # an empty list has no integers to show
+    if counts.shape not in {(), (n_galaxies,)} or not (counts.dtype.kind in "iu" or is_nothing):
+        raise BadVotes(f"votes must be one integer or {n_galaxies}, not {counts.dtype} {counts.shape}")
+    counts = np.broadcast_to(counts, (n_galaxies,))
+    refuse_rows((counts < 0) | (counts > MOST_VOTES), "the number of votes", BadVotes)
+    return counts
+
+
+def score_by_votes(counts: IntArray, score: Callable[[IntArray, int], FloatArray], *, tolerance: float) -> FloatArray:
+    """Score the galaxies of each vote count together.
+
+    Parameters
+    ----------
+    counts
+        (N,) votes per galaxy; without votes the score is 0.
+    score
+        Scores rows, all with the same number of votes.
+    tolerance
+        How far below zero a score may be by the error of its method (nats); it is then reported as 0.
+
+    Raises
+    ------
+    NumericalFault
+        If a score is not finite or further below zero; the row is named.
+    """
+    scores = np.zeros(len(counts))
+    for n in np.unique(counts[counts > 0]):
+        rows = np.flatnonzero(counts == n)
+        scores[rows] = score(rows, int(n))
+    refuse_rows(~((scores >= -tolerance) & (scores < np.inf)), "the score", NumericalFault)
+    return np.maximum(scores, 0)

@@ -7,7 +7,7 @@ figure, calibration curves, PIT uniformity, and classification on confident gala
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,8 +16,13 @@ import numpy as np
 
 from alservice.errors import BadVotes
 from alservice.science.bootstrap import Estimate, bootstrap_sums, percentile_estimate
-from alservice.science.calibration import ReliabilityBin, reliability_curve, uniformity
-from alservice.science.confident import ConfidentFigures, confident_figures
+from alservice.science.calibration import (
+    ConfidentFigures,
+    ReliabilityBin,
+    confident_figures,
+    reliability_curve,
+    uniformity,
+)
 from alservice.science.evaluation import MIN_VOTES, Assessment, assess
 from alservice.science.posterior import Posterior, answer_probabilities
 from alservice.science.tree import Tree
@@ -258,3 +263,104 @@ def _ratio(
     drawn = sums[sums[:, 1] > 0]  # a sample without any such galaxy has no ratio
     value, total = terms.sum(axis=0)
     return percentile_estimate(float(of_ratio(value / total)), of_ratio(drawn[:, 0] / drawn[:, 1]), confidence)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextTable:
+    """A title, headings, and rows of as many cells."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def text(self) -> str:
+        """Return the table for a terminal: names to the left, figures to the right."""
+        widths = [max(len(row[i]) for row in (self.head, *self.rows)) for i in range(len(self.head))]
+        lines = [
+            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
+            for row in (self.head, *self.rows)
+        ]
+        return "\n".join([self.title, lines[0], "-" * len(lines[0]), *lines[1:]])
+
+    def markdown(self) -> str:
+        """Return the table as Markdown."""
+        lines = [" | ".join(row) for row in (self.head, ["---"] * len(self.head), *self.rows)]
+        return "\n".join(f"| {line} |" for line in lines)
+
+
+def scorecard_tables(card: Scorecard) -> Iterator[TextTable]:
+    """Yield the tables of a scorecard: totals, questions, answers, confident galaxies."""
+    totals = [("galaxies", f"{card.n_galaxies:,}"), ("votes", f"{card.n_votes:,}")]
+    totals.append(("NLL per vote [nats]", _interval(card.nll_per_vote, 4)))
+    if card.cumulative_rmse is not None:
+        totals.append(("RMSE of the cumulative fractions", _interval(card.cumulative_rmse, 4)))
+    yield TextTable(title="All questions, 95 % intervals over galaxies", head=("figure", "value"), rows=tuple(totals))
+    head = _fraction_head(card)
+    yield TextTable(
+        title=f"Questions, answers pooled, judged from {card.min_votes} votes on; CRPS [votes]; ±: coverage error [%]",
+        head=("question", "galaxies", "votes", "NLL/vote [nats]", *head),
+        rows=tuple(
+            (
+                q.question,
+                f"{q.n_galaxies:,}",
+                f"{q.n_votes:,}",
+                _interval(q.nll_per_vote, 3),
+                *_fraction_cells(q.fractions),
+            )
+            for q in card.questions
+        ),
+    )
+    yield TextTable(
+        title="Answers; PIT: distance of the randomised PIT from uniform, and its p-value",
+        head=("answer", *head, "PIT", "p"),
+        rows=tuple(
+            (a.fractions.name, *_fraction_cells(a.fractions), _number(a.pit_distance), _number(a.pit_p))
+            for a in card.answers
+        ),
+    )
+    yield TextTable(
+        title="Classification where more than 80 % of the volunteers agree",
+        head=("question", "count", "accuracy", "precision", "recall", "F1"),
+        rows=tuple(
+            (
+                q.question,
+                f"{q.confident.n_galaxies:,}",
+                *(
+                    _interval(figure, 4)
+                    for figure in (q.confident.accuracy, q.confident.precision, q.confident.recall, q.confident.f1)
+                ),
+            )
+            for q in card.questions
+            if q.confident is not None
+        ),
+    )
+
+
+def percent_interval(estimate: Estimate | None) -> str:
+    """Return an estimate as signed percent with its interval."""
+    if estimate is None:
+        return "-"
+    return f"{100 * estimate.value:+.1f} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
+
+
+def _fraction_head(card: Scorecard) -> tuple[str, ...]:
+    return ("judged", "RMSE", "CRPS", *(f"±{t:.2f}" for t in card.tolerances))
+
+
+def _fraction_cells(figures: FractionFigures) -> Sequence[str]:
+    return (
+        f"{figures.n_judged:,}",
+        _interval(figures.rmse, 3),
+        "-" if figures.crps_votes is None else f"{figures.crps_votes.value:.2f}",
+        *("-" if error is None else f"{100 * error.value:+.1f}" for error in figures.coverage_error),
+    )
+
+
+def _interval(estimate: Estimate | None, digits: int) -> str:
+    if estimate is None:
+        return "-"
+    return f"{estimate.value:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

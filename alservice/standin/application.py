@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 
 from alservice.standin import auth, hooks, projects
-from alservice.standin.clock import Clock
-from alservice.standin.config import StandinConfig
+from alservice.standin.config import Clock, StandinConfig
 from alservice.standin.errors import RefusalError, UnknownCallError, api_error
 from alservice.standin.faults import Fault, Faults, fault_reply
 from alservice.standin.jobs import run_due_jobs

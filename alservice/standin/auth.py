@@ -15,8 +15,7 @@ from http.cookies import SimpleCookie
 from urllib.parse import parse_qs
 
 from alservice.errors import BadConfig
-from alservice.standin.clock import parse_stamp, stamp
-from alservice.standin.config import ALL_SCOPES, PUBLIC_CLIENT_ID, StandinConfig
+from alservice.standin.config import ALL_SCOPES, PUBLIC_CLIENT_ID, StandinConfig, parse_stamp, stamp
 from alservice.standin.errors import empty_refusal, grant_refused
 from alservice.standin.replies import Reply, json_reply
 from alservice.standin.state import Row, Transaction

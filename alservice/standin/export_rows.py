@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from alservice.standin.clock import csv_stamp
+from alservice.standin.config import csv_stamp
 from alservice.standin.media import PUBLIC
 from alservice.standin.retirement import status_json
 from alservice.standin.state import Row, Transaction, sql

@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 
 from alservice.standin import export_rows, media
-from alservice.standin.clock import parse_stamp
+from alservice.standin.config import parse_stamp
 from alservice.standin.errors import UnknownCallError, api_error
 from alservice.standin.replies import Reply, dump_json
 from alservice.standin.rights import project_row, subject_set_row, workflow_row

@@ -6,7 +6,7 @@ import ipaddress
 import json
 
 from alservice.errors import BadInput
-from alservice.standin.clock import stamp
+from alservice.standin.config import stamp
 from alservice.standin.faults import FaultRule, Faults
 from alservice.standin.replies import Reply, json_reply
 from alservice.standin.state import State

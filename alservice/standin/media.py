@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
-from alservice.standin.clock import http_date, stamp
+from alservice.standin.config import http_date, stamp
 from alservice.standin.errors import invalid, storage_refusal
 from alservice.standin.replies import Reply
 from alservice.standin.state import Row, Transaction

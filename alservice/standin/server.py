@@ -15,8 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from alservice.errors import BadConfig, Conflict, PortInUse
 from alservice.standin.application import Application, ConnectionBrokenError, logger
-from alservice.standin.clock import Clock, system_clock
-from alservice.standin.config import StandinConfig
+from alservice.standin.config import Clock, StandinConfig, system_clock
 from alservice.standin.replies import Reply
 from alservice.standin.state import State
 from alservice.standin.wire import Request

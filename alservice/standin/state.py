@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from alservice.errors import BadConfig, Conflict, NotFound, SchemaMismatch
-from alservice.standin.clock import Clock, stamp
+from alservice.standin.config import Clock, stamp
 from alservice.standin.tables import SCHEMA, SCHEMA_VERSION
 
 Row = sqlite3.Row

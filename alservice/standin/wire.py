@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
-from alservice.standin.clock import http_date
-from alservice.standin.config import StandinConfig
+from alservice.standin.config import StandinConfig, http_date
 from alservice.standin.errors import api_error
 from alservice.standin.replies import API_TYPE, Reply, dump_json
 from alservice.standin.state import Transaction

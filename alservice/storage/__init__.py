@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
-from alservice.objects import StoredObject
+from alservice.ids import StoredObject
 from alservice.science.posterior import Posterior
 from alservice.shapes import FloatArray, IntArray, UInt8Array
 

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import unicodedata
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
 from alservice.files import open_regular
+
+
+def csv_lines(rows: Iterable[Iterable[object]]) -> Iterator[str]:
+    """Yield one line per row, formulas made harmless."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    for row in rows:
+        writer.writerow([safe_cell(value) if isinstance(value, str) else value for value in row])
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+
 
 MAX_ROW_BYTES: Final = 1 << 20
 """Longest row: a thousand times a classification of questions; a longer one is a fault, and is not kept in memory."""

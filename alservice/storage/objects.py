@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import shutil
@@ -10,11 +11,171 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from uuid import uuid4
 
-from alservice.errors import NotFound, ObjectStoreRefused, ObjectStoreUnavailable, StorageFull
-from alservice.objects import StoredObject, digest_of_key, is_object_key
-from alservice.storage.content import CHUNK_BYTES, TEMPORARY, check_store, checked, describe
+from alservice.errors import (
+    BadConfig,
+    DigestMismatch,
+    NotFound,
+    ObjectStoreRefused,
+    ObjectStoreUnavailable,
+    StorageFull,
+)
+from alservice.ids import StoredObject, digest_of_bytes, digest_of_key, is_object_key, object_key
+from alservice.meters import measured
+from alservice.storage import ObjectStore
+
+
+class MeasuredObjects:
+    """An object store whose reads and writes are counted."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+
+    def put(self, data: bytes, *, kind: str, suffix: str) -> StoredObject:
+        """Store bytes."""
+        with measured("objects", "put"):
+            return self._objects.put(data, kind=kind, suffix=suffix)
+
+    def put_file(self, path: Path, *, kind: str, suffix: str) -> StoredObject:
+        """Store a file."""
+        with measured("objects", "put"):
+            return self._objects.put_file(path, kind=kind, suffix=suffix)
+
+    def get(self, key: str) -> bytes:
+        """Return the bytes."""
+        with measured("objects", "get"):
+            return self._objects.get(key)
+
+    def exists(self, key: str) -> bool:
+        """Return whether the key is published."""
+        with measured("objects", "exists"):
+            return self._objects.exists(key)
+
+    def delete(self, key: str) -> None:
+        """Remove the key."""
+        with measured("objects", "delete"):
+            self._objects.delete(key)
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Yield published keys; a listing takes as long as its reader, so it is not counted."""
+        return self._objects.keys(prefix)
+
+    def check(self) -> None:
+        """Write, read back and delete a probe."""
+        with measured("objects", "check"):
+            self._objects.check()
+
+
+_S3_OPTIONS: Final = frozenset({"endpoint_url", "region"})
+
+
+def open_objects(url: str) -> ObjectStore:
+    """Return the object store at an address; nothing is read or written yet.
+
+    Parameters
+    ----------
+    url
+        A directory (``/srv/objects`` or ``file:///srv/objects``) or a bucket
+        (``s3://bucket/prefix?endpoint_url=http://127.0.0.1:9000&region=us-east-1``, both options optional).
+        Credentials come from the AWS environment, never from the address.
+
+    Raises
+    ------
+    BadConfig
+        Naming what is wrong, never quoting the address, which may hold a secret.
+    """
+    if "://" not in url:
+        if not url.strip():
+            raise BadConfig("the object store's address is empty")
+        return LocalObjects(Path(url).absolute())
+    parts = _split(url)
+    if parts.scheme == "file":
+        return _open_file(parts)
+    if parts.scheme == "s3":
+        return _open_s3(parts)
+    raise BadConfig(f"object store: unknown scheme {parts.scheme!r}; use a path, file:// or s3://")
+
+
+def _open_file(parts: SplitResult) -> ObjectStore:
+    if parts.netloc not in {"", "localhost"} or parts.path in {"", "/"} or parts.query or parts.fragment:
+        raise BadConfig("object store: file:// takes one absolute path, as in file:///srv/objects")
+    return LocalObjects(Path(unquote(parts.path)))
+
+
+def _open_s3(parts: SplitResult) -> ObjectStore:
+    _refuse_credentials(parts)
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    options = dict(pairs)
+    if unknown := sorted(set(options) - _S3_OPTIONS):
+        raise BadConfig(f"object store: s3:// knows {sorted(_S3_OPTIONS)}, not {unknown}")
+    if len(options) < len(pairs) or "" in options.values() or parts.fragment:
+        raise BadConfig("object store: each option of s3:// is given once and with a value")
+    if "endpoint_url" in options:
+        endpoint = _split(options["endpoint_url"])
+        _refuse_credentials(endpoint)
+        if endpoint.scheme not in {"http", "https"} or not endpoint.hostname:
+            raise BadConfig("object store: endpoint_url must be http:// or https:// and a host")
+    if not parts.netloc:
+        raise BadConfig("object store: s3:// needs a bucket, as in s3://bucket/prefix")
+    from alservice.storage.s3 import S3Objects  # boto3 takes long to import and few commands need it
+
+    return S3Objects(
+        parts.netloc,
+        unquote(parts.path),
+        endpoint_url=options.get("endpoint_url"),
+        region=options.get("region"),
+    )
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise BadConfig("object store: an address is malformed") from None  # the cause quotes it
+
+
+def _refuse_credentials(parts: SplitResult) -> None:
+    if "@" in parts.netloc:
+        raise BadConfig("object store: credentials belong in the AWS environment, not in the address")
+
+
+TEMPORARY: Final = ".tmp"
+"""Folder of unpublished objects: no kind can start with a dot, so no key ever lies here."""
+
+CHUNK_BYTES: Final = 1024 * 1024
+"""Bytes held while a file is hashed or copied."""
+
+
+def describe(source: BinaryIO, *, kind: str, suffix: str) -> StoredObject:
+    """Return the name of a stream's content, reading it once to its end in flat memory."""
+    sha256 = hashlib.sha256()
+    size_bytes = 0
+    while chunk := source.read(CHUNK_BYTES):
+        sha256.update(chunk)
+        size_bytes += len(chunk)
+    digest = sha256.hexdigest()
+    return StoredObject(key=object_key(kind, digest, suffix), digest=digest, size_bytes=size_bytes)
+
+
+def checked(key: str, data: bytes) -> bytes:
+    """Return the bytes read for a key, or raise `DigestMismatch` that names it."""
+    found = digest_of_bytes(data)
+    if found != digest_of_key(key):
+        raise DigestMismatch(f"object {key} does not hold what its name promises", key=key, found=found)
+    return data
+
+
+def check_store(store: ObjectStore) -> None:
+    """Write a probe, read it back and delete it; raises whatever is wrong.
+
+    The content is new every time, so that two checks at once do not delete each other's probe.
+    """
+    probe = store.put(f"alservice probe {uuid4()}".encode(), kind="probes", suffix=".txt")
+    store.get(probe.key)
+    store.delete(probe.key)
+
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REFUSED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR})

@@ -2,22 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, func, select, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    ForeignKey,
+    FromClause,
+    Identity,
+    Integer,
+    MetaData,
+    Table,
+    TableValuedAlias,
+    Text,
+    TypeDecorator,
+    any_,
+    column,
+    create_engine,
+    event,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 
 from alservice.constants import APP_NAME
-from alservice.cycle.leases import Fence
 from alservice.errors import (
     AlserviceError,
     BadConfig,
@@ -29,6 +61,93 @@ from alservice.errors import (
     StorageFull,
 )
 from alservice.meters import measured
+from alservice.states import named
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment, read back in UTC whatever the session's zone; a time without a zone is refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _: Dialect) -> datetime | None:
+        """Refuse a naive time, whose zone Postgres would guess."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"time {value} has no zone")
+        return value
+
+    def process_result_value(self, value: datetime | None, _: Dialect) -> datetime | None:
+        """Return the moment in UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+
+class EnumText(TypeDecorator[StrEnum]):
+    """A member of an enum, stored as its text; `one_of` adds the check that keeps others out.
+
+    A newer version may have stored a name that this one does not know: it is read as `named` reads it.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, enum: type[StrEnum]) -> None:
+        super().__init__()
+        self.enum = enum
+
+    def process_result_value(self, value: str | None, _: Dialect) -> StrEnum | None:
+        """Return the member."""
+        return None if value is None else named(self.enum, value)
+
+
+ByteText = Text(collation="C")
+"""Text ordered by code point, as Python orders it, on every server: galaxy ids."""
+
+
+def identity() -> Column[int]:
+    """Return the column ``id``, numbered by Postgres."""
+    return Column("id", BigInteger, Identity(always=True), primary_key=True)
+
+
+def references(target: str, *, primary_key: bool = False, unique: bool = False, index: bool = False) -> Column[int]:
+    """Return a column such as ``cycle_id`` that names a row of another table."""
+    return Column(
+        f"{target.removesuffix('s')}_id",
+        ForeignKey(f"{target}.id"),
+        primary_key=primary_key,
+        unique=unique,
+        index=index,
+        nullable=False,
+    )
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Return names as the inside of an SQL list."""
+    return ", ".join(f"'{name}'" for name in sorted(names))
+
+
+def one_of(column: str, names: Iterable[str]) -> CheckConstraint:
+    """Return the check that a column holds one of some names, such as the states of an enum."""
+    return CheckConstraint(f"{column} IN ({quoted(names)})", name=column)
+
+
+def counts(*columns: str) -> CheckConstraint:
+    """Return the check that columns count something."""
+    return CheckConstraint(" AND ".join(f"{column} >= 0" for column in columns), name="counts")
+
+
+def shard_columns() -> tuple[Column[int] | Column[str] | CheckConstraint, ...]:
+    """Return the columns of a table that lists the shards of an object."""
+    return (
+        Column("index", Integer, primary_key=True),
+        Column("key", Text, nullable=False),
+        Column("n_galaxies", Integer, nullable=False),
+        Column("n_failed", Integer, nullable=False),
+        counts("index", "n_galaxies", "n_failed"),
+    )
+
 
 CONNECT_TIMEOUT_S: Final = 10
 """Seconds to wait for a connection: longer than a failover of Postgres, shorter than a person's patience."""
@@ -233,3 +352,67 @@ def alembic_config() -> Config:
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("file_template", "%%(year)d%%(month).2d%%(day).2d_%%(rev)s_%%(slug)s")
     return config
+
+
+CHUNK_ROWS: Final = 20_000
+"""Rows per statement: some MB of JSON, so that memory stays flat however many rows there are."""
+
+
+def columns_of(table: FromClause, record: type[DataclassInstance]) -> tuple[ColumnElement[Any], ...]:
+    """Return the columns that are the fields of a record, so that ``record(**row)`` makes it."""
+    return tuple(table.c[field.name] for field in fields(record))
+
+
+def among(value: ColumnElement[Any], values: Iterable[object]) -> ColumnElement[bool]:
+    """Return the condition that a column has one of many values, sent as one array."""
+    return value == any_(literal(list(values), ARRAY(value.type)))
+
+
+def incoming(table: Table, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> TableValuedAlias:
+    """Return rows as a relation that a statement can read, with the names and types of a table's columns.
+
+    They travel as one JSON value: as fast as COPY into a temporary table (measured at 20,000
+    classifications), and an upsert reads it directly.
+
+    Parameters
+    ----------
+    rows
+        Values by column name, as JSON types; times as ISO text.
+    """
+    columns = [column(name, table.c[name].type) for name in names]
+    values = func.json_to_recordset(literal(json.dumps(list(rows), allow_nan=False)))
+    return values.table_valued(*columns).render_derived(name="incoming", with_types=True)
+
+
+def insert_rows(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Insert any number of rows that name the same columns."""
+    rows = iter(rows)
+    while chunk := list(islice(rows, CHUNK_ROWS)):
+        names = tuple(chunk[0])
+        connection.execute(insert(table).from_select(names, select(incoming(table, names, chunk))))
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fence:
+    """What must still be a process's own when its rows are committed: a campaign's lease, or a step sent to it.
+
+    Parameters
+    ----------
+    kind
+        Whose token it is: of a process that holds the lease, or of a run to which such a process sent a step.
+    """
+
+    kind: Literal["lease", "sent step"]
+    campaign_id: int
+    token: str

@@ -10,12 +10,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from alservice.campaigns.cycle import Cycle
 from alservice.errors import Conflict
-from alservice.process import Clock
+from alservice.progress import Clock
 from alservice.states import SUBJECTS, SubjectState
-from alservice.storage import schema
-from alservice.storage.postgres import transaction
-from alservice.storage.rows import among, columns_of, incoming
-from alservice.subjects.subject import Subject, SubjectDraft, VotesAsked, votes_of
+from alservice.storage.postgres import among, columns_of, incoming, transaction
+from alservice.subjects import schema
+from alservice.subjects.subject import Subject, VotesAsked, votes_of
+from alservice.zooniverse.records import SubjectDraft
 
 STREAM_ROWS: Final = 2_000
 """Rows fetched at a time when a whole campaign is read: memory stays flat at a million subjects."""

@@ -13,15 +13,14 @@ from dataclasses import KW_ONLY, dataclass
 
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle
-from alservice.campaigns.cycle_store import EventLog, SubjectLedger
-from alservice.campaigns.records import Event
+from alservice.campaigns.store import Event, EventLog
 from alservice.errors import BadConfig, ZooniverseUnavailable
-from alservice.process import Clock
+from alservice.progress import Clock
 from alservice.states import SubjectState
-from alservice.subjects.one_subject import ensure_linked, hundreds, zooniverse_id_of
-from alservice.subjects.subject import STALE, Subject, SubjectDraft, SubjectStatus, VotesAsked, votes_of
-from alservice.votes.reductions_ports import TallySource
+from alservice.subjects.publish import ensure_linked, hundreds, zooniverse_id_of
+from alservice.subjects.subject import STALE, Subject, SubjectLedger, TallySource, VotesAsked, votes_of
 from alservice.zooniverse import Zooniverse
+from alservice.zooniverse.records import SubjectDraft, SubjectStatus
 
 _MOVABLE = (SubjectState.PLANNED, SubjectState.VERIFIED, SubjectState.FAILED, SubjectState.WITHDRAWN)
 

@@ -3,16 +3,324 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from itertools import chain
+from typing import Final, TypeVar
 
-from alservice.circuit import Circuit
-from alservice.constants import LINK_BATCH
-from alservice.errors import ZooniverseUnavailable
+from alservice.campaigns.campaign import Campaign
+from alservice.campaigns.cycle import Cycle
+from alservice.constants import LINK_BATCH, MAX_IMAGE_BYTES, ZOONIVERSE_ALLOWANCE
+from alservice.errors import (
+    AllowanceExhausted,
+    AlserviceError,
+    BadConfig,
+    BadImage,
+    BadInput,
+    DigestMismatch,
+    NotFound,
+    OutcomeUnknown,
+    ZooniverseRefused,
+    ZooniverseUnavailable,
+)
+from alservice.ids import digest_of_bytes, digest_of_key
+from alservice.progress import Progress
+from alservice.retry import Circuit, Workers
 from alservice.states import SubjectState
-from alservice.subjects.one_subject import EXISTING, OneSubject, Outcome, ensure_linked, zooniverse_id_of
-from alservice.subjects.publishing import Publishing, PublishReport
-from alservice.subjects.subject import Subject, SubjectDraft
-from alservice.workers import Workers
+from alservice.storage import ObjectStore
+from alservice.subjects.subject import Subject, SubjectLedger, VotesAsked
+from alservice.zooniverse import Zooniverse
+from alservice.zooniverse.records import SubjectDraft
+
+T = TypeVar("T")
+
+EXISTING: Final = frozenset(
+    {
+        SubjectState.CREATED,
+        SubjectState.VERIFIED,
+        SubjectState.LIVE,
+        SubjectState.RETIRED,
+        SubjectState.WITHDRAWN,
+    }
+)
+"""States whose Zooniverse id counts; a planned or failed row may still carry the id of a deleted subject."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """Where one step left a row.
+
+    Parameters
+    ----------
+    fault
+        What Zooniverse failed to do, None when it did what was asked.
+    done
+        Whether the image was uploaded, or fetched back and found to be the right one.
+    """
+
+    row: Subject
+    fault: AlserviceError | None = None
+    done: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneSubject:
+    """The steps that workers take, each safe from any thread; the ledger knows before and after."""
+
+    ledger: SubjectLedger
+    objects: ObjectStore
+    zooniverse: Zooniverse
+    media_type: Callable[[bytes], str]
+
+    def send(self, row: Subject, draft: SubjectDraft) -> Outcome:
+        """Create the subject of a planned row and upload its image, which only this frame holds.
+
+        Raises
+        ------
+        AllowanceExhausted, ZooniverseRefused
+            Zooniverse takes no more, from us or of this kind; the row is planned again.
+        ObjectStoreUnavailable
+            The image could not be read; nothing was sent.
+        """
+        try:
+            data = self.objects.get(row.image_key)
+            media_type = self.media_type(data)
+            if len(data) > MAX_IMAGE_BYTES:
+                raise BadImage(f"{len(data)} bytes, and Zooniverse takes {MAX_IMAGE_BYTES}")
+        except (BadInput, NotFound, DigestMismatch) as error:
+            text = f"image of galaxy {row.galaxy_id}: {error}"
+            return Outcome(row=self._mark(row, SubjectState.FAILED, error=text))
+        row = self._mark(row, SubjectState.CREATING)
+        try:
+            created = self.zooniverse.create_subject(draft, media_type)
+        except OutcomeUnknown as error:
+            return Outcome(row=row, fault=error)
+        except ZooniverseUnavailable as error:
+            return Outcome(row=self._mark(row, SubjectState.PLANNED, error=str(error)), fault=error)
+        except (AllowanceExhausted, ZooniverseRefused) as error:
+            self._mark(row, SubjectState.PLANNED, error=str(error))
+            raise
+        row = self._mark(row, SubjectState.CREATED, zooniverse_ids={row.id: created.zooniverse_id})
+        try:
+            self.zooniverse.upload_image(created.upload_url, data, media_type)
+        except (ZooniverseUnavailable, ZooniverseRefused) as error:
+            return Outcome(row=row, fault=error)
+        return Outcome(row=row, done=True)
+
+    def check(self, row: Subject, url: str | None, *, uploaded: bool) -> Outcome:
+        """Fetch the image of a created row back; delete the subject and plan again unless it is ours.
+
+        Parameters
+        ----------
+        url
+            Address of the image, None to ask for it.
+        uploaded
+            Whether this run sent it: then its absence is a failure of Zooniverse.
+        """
+        zooniverse_id = zooniverse_id_of(row)
+        try:
+            image = self.zooniverse.fetch_image(url or self.zooniverse.image_url(zooniverse_id))
+            if image is not None and is_image_of(row, image):
+                return Outcome(row=row, done=True)
+            self.zooniverse.delete_subject(zooniverse_id)
+        except NotFound as error:
+            return Outcome(row=self._mark(row, SubjectState.PLANNED, error=str(error)))
+        except ZooniverseUnavailable as error:
+            return Outcome(row=row, fault=error)
+        text = f"subject {zooniverse_id} had {'no' if image is None else 'another'} image and was deleted"
+        fault = ZooniverseUnavailable(text, subject=zooniverse_id) if uploaded else None
+        return Outcome(row=self._mark(row, SubjectState.PLANNED, error=text), fault=fault)
+
+    def _mark(
+        self,
+        row: Subject,
+        to: SubjectState,
+        *,
+        zooniverse_ids: Mapping[int, int] | None = None,
+        error: str | None = None,
+    ) -> Subject:
+        return self.ledger.mark([row], to, zooniverse_ids=zooniverse_ids, error=error)[0]
+
+
+def zooniverse_id_of(row: Subject) -> int:
+    """Return the id that a created row must have; `NotFound` names the galaxy of one that has none."""
+    if row.zooniverse_id is None:
+        raise NotFound(f"galaxy {row.galaxy_id} is {row.state} without a Zooniverse id", galaxy=row.galaxy_id)
+    return row.zooniverse_id
+
+
+def is_image_of(row: Subject, data: bytes) -> bool:
+    """Return whether bytes are the image that a row promises."""
+    return digest_of_bytes(data) == digest_of_key(row.image_key)
+
+
+def hundreds(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield items in the portions that one call takes."""
+    return (items[first : first + LINK_BATCH] for first in range(0, len(items), LINK_BATCH))
+
+
+def ensure_linked(zooniverse: Zooniverse, set_id: int, zooniverse_ids: Iterable[int]) -> None:
+    """Link in hundreds what a set does not hold yet, and look again.
+
+    Raises
+    ------
+    ZooniverseUnavailable
+        A link was accepted and is not there.
+    """
+    wanted = frozenset(zooniverse_ids)
+    above = min(wanted, default=1) - 1
+    absent = sorted(wanted - zooniverse.linked(set_id, above=above))
+    for batch in hundreds(absent):
+        zooniverse.link(set_id, batch)
+    lost = sorted(wanted - zooniverse.linked(set_id, above=above)) if absent else []
+    if lost:
+        text = f"set {set_id} does not hold {len(lost)} subjects linked to it, such as {lost[0]}"
+        raise ZooniverseUnavailable(text, set=set_id, lost=lost[:100])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishPolicy:
+    """How hard to try, and when to stop.
+
+    Parameters
+    ----------
+    connections
+        Connections to Zooniverse at a time, the linker's included; 2 to 24.
+    creates
+        Creates per galaxy and run before it is given up as failed.
+    settle_s
+        Wait (seconds) after failures, before a listing is believed about a create in doubt: its request may still
+        be running.
+    failures
+        Failures in a row after which nothing more is sent. Above `connections`, so that one restarted proxy,
+        which fails every call in flight, does not end a run.
+    wave
+        Galaxies taken from intent to live before the next are looked at, so that memory does not grow with the batch.
+    allowance
+        Creates this campaign may ever send, those of deleted subjects included; None leaves it to Zooniverse.
+    """
+
+    connections: int = 24
+    creates: int = 3
+    settle_s: float = 60.0
+    failures: int = 30
+    wave: int = 1_000
+    allowance: int | None = ZOONIVERSE_ALLOWANCE
+
+    def __post_init__(self) -> None:
+        too_small = min(self.creates, self.failures, self.wave) < 1 or self.settle_s < 0
+        if too_small or not 2 <= self.connections <= 24:
+            raise BadConfig(f"not a publish policy: {self}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishReport:
+    """What became of the drafts; `requested` = `live` + `failed`.
+
+    Parameters
+    ----------
+    live
+        Linked to the set, in this run or an earlier one; retired ones count, volunteers have seen them.
+    failed
+        Not shown to anyone; each row's error says why.
+    sent
+        Creates sent by this run.
+    adopted
+        Rows whose subject was found by its key after an outcome in doubt.
+    surplus_removed
+        Zooniverse ids of duplicates that were deleted.
+    """
+
+    requested: int
+    live: int
+    failed: int
+    sent: int
+    adopted: int
+    surplus_removed: tuple[int, ...]
+
+
+def total(reports: Sequence[PublishReport]) -> PublishReport:
+    """Return the report of several waves or tiers together."""
+    return PublishReport(
+        requested=sum(r.requested for r in reports),
+        live=sum(r.live for r in reports),
+        failed=sum(r.failed for r in reports),
+        sent=sum(r.sent for r in reports),
+        adopted=sum(r.adopted for r in reports),
+        surplus_removed=tuple(chain.from_iterable(r.surplus_removed for r in reports)),
+    )
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """What a batch is published with.
+
+    Parameters
+    ----------
+    media_type
+        Tells the media type of image bytes, or raises `BadImage`.
+    sleep
+        Waits some seconds.
+    """
+
+    ledger: SubjectLedger
+    objects: ObjectStore
+    zooniverse: Zooniverse
+    _: KW_ONLY
+    policy: PublishPolicy
+    media_type: Callable[[bytes], str]
+    sleep: Callable[[float], None]
+    progress: Progress
+
+    def spend(self, campaign_id: int, needed: int) -> None:
+        """Raise `AllowanceExhausted` if Zooniverse does not take so many creates more."""
+        allowance = self.policy.allowance
+        if allowance is None:
+            return
+        used = self.ledger.creates(campaign_id)
+        if used + needed > allowance:
+            text = f"{needed} uploads are due, and {used} of {allowance} are used"
+            raise AllowanceExhausted(text, due=needed, used=used, allowance=allowance)
+
+
+@dataclass(frozen=True)
+class PublishSubjects(Publishing):
+    """Upload a batch; calling it again with the same drafts finishes what is unfinished."""
+
+    def publish(
+        self, cycle: Cycle, campaign: Campaign, drafts: Sequence[SubjectDraft], n_votes: VotesAsked
+    ) -> PublishReport:
+        """Make every draft a live subject, or record why it cannot be one.
+
+        Raises
+        ------
+        ZooniverseUnavailable, ObjectStoreUnavailable
+            The outside failed too often; rows keep their place and the same call continues.
+        AllowanceExhausted, ZooniverseRefused
+            A person must act first; then the same call continues.
+        """
+        self.ledger.intend(cycle, drafts, n_votes=n_votes)  # all are intended before the first is sent
+        self._check_allowance(cycle.campaign_id, drafts)
+        set_id = self.zooniverse.ensure_subject_set(campaign.zooniverse.subject_set)
+        reports = []
+        self.progress.start("publish subjects", len(drafts))
+        try:
+            with Workers(self.policy.connections - 1) as workers:
+                for first in range(0, len(drafts), self.policy.wave):
+                    wave = drafts[first : first + self.policy.wave]
+                    run = Wave(self, wave, self.ledger.plan(cycle, wave, n_votes=n_votes), workers)
+                    run.create(cycle.campaign_id, set_id)
+                    run.confirm(set_id)
+                    reports.append(run.report())
+        finally:
+            self.progress.finish()
+        return total(reports)
+
+    def _check_allowance(self, campaign_id: int, drafts: Sequence[SubjectDraft]) -> None:
+        """Refuse a batch that cannot be finished before its first create is sent."""
+        due = {draft.galaxy_id for draft in drafts}
+        due -= {row.galaxy_id for row in self.ledger.of_campaign(campaign_id) if row.state in EXISTING}
+        self.spend(campaign_id, len(due))
 
 
 class Wave:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
+from alservice.campaigns.cycle import Cycle
 from alservice.catalogue.galaxies import Galaxy
 from alservice.errors import BadInput
 from alservice.ids import subject_key
+from alservice.science.votes import TallySet
 from alservice.states import SubjectState
-
-KEY_FIELD = "#alservice_key"
-"""Hidden metadata field of the deterministic key; ``#`` keeps it off every page that volunteers see."""
-
+from alservice.zooniverse.records import KEY_FIELD, SubjectDraft
 
 STALE = "stale"
 """How the reason begins when a subject is withdrawn only because a later cycle chose others."""
@@ -21,24 +20,6 @@ STALE = "stale"
 
 VotesAsked: TypeAlias = int | Mapping[str, int]
 """Volunteers to be shown a galaxy: one number for all, or one per galaxy id."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SubjectDraft:
-    """What is sent to Zooniverse for one galaxy.
-
-    Parameters
-    ----------
-    key
-        Deterministic in campaign and galaxy: after an unknown outcome, it finds what was already created.
-    image_key
-        Object key of the original image bytes.
-    """
-
-    galaxy_id: str
-    key: str
-    metadata: Mapping[str, str]
-    image_key: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,40 +54,6 @@ class Subject:
         return self.state is SubjectState.WITHDRAWN and (self.error or "").startswith(STALE)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RemoteSubject:
-    """A subject as Zooniverse lists it.
-
-    Parameters
-    ----------
-    key
-        Our deterministic key, None where the metadata has none.
-    image_url
-        Public address of its first image; it exists whether or not the upload arrived.
-    """
-
-    zooniverse_id: int
-    key: str | None
-    image_url: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CreatedSubject:
-    """Answer to a create: the id, and where to PUT the image within minutes."""
-
-    zooniverse_id: int
-    upload_url: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SubjectStatus:
-    """What a workflow's counters say of a subject; they lag behind, and count by Panoptes' own rules."""
-
-    classifications: int
-    is_retired: bool
-    reason: str | None
-
-
 def votes_of(asked: VotesAsked, galaxy_id: str) -> int:
     """Return the votes asked of one galaxy; raises `BadInput` if it is not among those named."""
     if isinstance(asked, int):
@@ -123,3 +70,57 @@ def draft_subject(campaign: str, cycle: int, galaxy: Galaxy) -> SubjectDraft:
     if galaxy.ra_deg is not None and galaxy.dec_deg is not None:
         metadata |= {"#ra_deg": f"{galaxy.ra_deg:.7f}", "#dec_deg": f"{galaxy.dec_deg:.7f}"}
     return SubjectDraft(galaxy_id=galaxy.galaxy_id, key=key, metadata=metadata, image_key=galaxy.image_key)
+
+
+class TallySource(Protocol):
+    """Votes per galaxy, from one feed."""
+
+    def tallies(self, campaign_id: int, n_answers: int) -> TallySet:
+        """Return the tallies of all galaxies with votes."""
+
+    def counted(self, campaign_id: int, cycle_id: int | None = None) -> int:
+        """Return counted classifications, of all cycles or of the subjects of one."""
+
+    def counted_of_galaxies(self, campaign_id: int) -> Mapping[str, int]:
+        """Return counted classifications by galaxy id, for galaxies that have any row."""
+
+
+class SubjectLedger(Protocol):
+    """Upload intents and what became of them; one row per campaign and galaxy, by constraint."""
+
+    def intend(self, cycle: Cycle, drafts: Sequence[SubjectDraft], *, n_votes: VotesAsked) -> None:
+        """Insert intent rows in one transaction; a galaxy that has one keeps it."""
+
+    def plan(self, cycle: Cycle, drafts: Sequence[SubjectDraft], *, n_votes: VotesAsked) -> Sequence[Subject]:
+        """Insert intent rows as `intend` does, and return the rows of these drafts by galaxy id."""
+
+    def of_cycle(self, cycle_id: int, states: Sequence[SubjectState] = ()) -> Sequence[Subject]:
+        """Return a cycle's rows by galaxy id, all states when none is named."""
+
+    def of_campaign(self, campaign_id: int) -> Iterator[Subject]:
+        """Yield every row of a campaign by galaxy id, streamed."""
+
+    def mark(
+        self,
+        subjects: Sequence[Subject],
+        to: SubjectState,
+        *,
+        zooniverse_ids: Mapping[int, int] | None = None,
+        error: str | None = None,
+    ) -> Sequence[Subject]:
+        """Move rows in one transaction; `zooniverse_ids` maps ledger id to Zooniverse id.
+
+        Entering ``creating`` adds an attempt. Raises `IllegalTransition`; a row already there is left as it is.
+        """
+
+    def ask(self, subjects: Sequence[Subject], *, cycle_id: int, n_votes: VotesAsked) -> Sequence[Subject]:
+        """Give rows to a cycle of their campaign, and ask for so many votes of each."""
+
+    def creates(self, campaign_id: int) -> int:
+        """Return how many creates a campaign has sent, those of deleted subjects included."""
+
+    def watermark(self, campaign_id: int) -> int:
+        """Return the highest Zooniverse subject id known to the ledger, 0 when there is none."""
+
+    def galaxies_of(self, campaign_id: int, zooniverse_ids: Sequence[int]) -> Mapping[int, str]:
+        """Return Zooniverse id to galaxy id, for those that are ours."""

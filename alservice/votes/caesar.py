@@ -9,9 +9,10 @@ name, and never kept: some of it is who answered what.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, datetime
 from itertools import groupby
@@ -19,17 +20,130 @@ from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
+from sqlalchemy import BigInteger, Engine, select, tuple_
+from sqlalchemy.dialects.postgresql import Insert
+from sqlalchemy.dialects.postgresql import insert as upsert
 
-from alservice.constants import FIRST_YEAR
-from alservice.errors import BadInput
-from alservice.science.training_sets import TallySet, tally_set
-from alservice.science.tree import Tree
+from alservice.access import Token
+from alservice.campaigns import schema as campaigns_schema
+from alservice.campaigns.campaign import Campaign
+from alservice.campaigns.policies import REDUCER_KEY
+from alservice.campaigns.store import CampaignRow
+from alservice.constants import CLOCK_SLACK, FIRST_YEAR
+from alservice.errors import BadInput, BadVotes, NotFound
+from alservice.progress import Clock
+from alservice.science.tree import Tree, load_tree
+from alservice.science.votes import TallySet, tally_set
 from alservice.shapes import IntArray
+from alservice.storage.postgres import transaction
+from alservice.subjects import schema as subjects_schema
+from alservice.subjects.subject import SubjectLedger
+from alservice.votes import schema
+from alservice.votes.counting import FeedComparison, compare_feeds
+from alservice.votes.decoding import Codebook
+from alservice.votes.store import ClassificationStore, WorkflowStore
 from alservice.zooniverse.workflow import IGNORED, AnswerMap, plain_label
 
+STREAM_ROWS: Final = 5_000
+"""Rows fetched at a time: a few MB."""
+
+
+class WebhookStore:
+    """Webhooks in Postgres: one per campaign, by constraint."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def save(self, campaign_id: int, *, key: str) -> None:
+        """Open a campaign's door, in place of its earlier one; see `WebhookStore.save`."""
+        table = schema.webhooks
+        new = upsert(table).values(campaign_id=campaign_id, key=key, created_at=self._clock())
+        names = ("key", "created_at")
+        with transaction(self._engine) as connection:
+            connection.execute(
+                new.on_conflict_do_update(
+                    index_elements=["campaign_id"], set_={name: new.excluded[name] for name in names}
+                )
+            )
+
+    def find(self, key: str) -> Webhook | None:
+        """Return a door, with the workflow of its campaign's newest decisions."""
+        table, versions = schema.webhooks, campaigns_schema.campaign_versions
+        workflow_id = versions.c.document["zooniverse"]["workflow_id"].astext.cast(BigInteger)
+        wanted = (
+            select(table.c.campaign_id, workflow_id.label("workflow_id"))
+            .join_from(table, versions, versions.c.campaign_id == table.c.campaign_id)
+            .where(table.c.key == key)
+            .order_by(versions.c.version.desc())
+            .limit(1)
+        )
+        with transaction(self._engine) as connection:
+            row = connection.execute(wanted).mappings().one_or_none()
+        return None if row is None else Webhook(**row)
+
+
+_KEY: Final = ("campaign_id", "workflow_id", "zooniverse_subject_id", "reducer_key")
+_RANKED: Final = ("updated_at", "votes", "counts")
+_KEPT: Final = (*_RANKED, "reduction_id", "task", "received_at")
+
+
+def _save_statement() -> Insert:
+    table = schema.reductions
+    new = upsert(table)
+    return new.on_conflict_do_update(
+        index_elements=_KEY,
+        set_={name: new.excluded[name] for name in _KEPT},
+        where=tuple_(*(new.excluded[n] for n in _RANKED)) > tuple_(*(table.c[n] for n in _RANKED)),
+    )
+
+
+_SAVE: Final = _save_statement()
+
+
+class ReductionStore:
+    """Reductions in Postgres: a delivery is one statement, so that simultaneous ones cannot lose to each other."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def save(self, campaign_id: int, reduction: Reduction, *, received_at: datetime) -> bool:
+        """Keep a reduction unless one that is as great is there; see `ReductionStore.save`."""
+        row = {
+            "campaign_id": campaign_id,
+            "workflow_id": reduction.workflow_id,
+            "zooniverse_subject_id": reduction.zooniverse_subject_id,
+            "reducer_key": reduction.reducer_key,
+            "reduction_id": reduction.reduction_id,
+            "task": reduction.task,
+            "updated_at": reduction.updated_at,
+            "votes": reduction.votes,
+            "counts": json.dumps(dict(sorted(reduction.counts.items())), separators=(",", ":")),
+            "received_at": received_at,
+        }
+        with transaction(self._engine) as connection:
+            return connection.execute(_SAVE, row).rowcount == 1
+
+    def list(self, campaign_id: int) -> Iterator[tuple[str | None, Reduction]]:
+        """Yield galaxy id and reduction, by galaxy; see `ReductionStore.list`."""
+        table, subjects = schema.reductions, subjects_schema.subjects
+        ours = (subjects.c.campaign_id == table.c.campaign_id) & (
+            subjects.c.zooniverse_id == table.c.zooniverse_subject_id
+        )
+        names = ("reduction_id", "workflow_id", "zooniverse_subject_id", "reducer_key", "task", "counts", "updated_at")
+        wanted = (
+            select(subjects.c.galaxy_id, *(table.c[name] for name in names))
+            .join_from(table, subjects, ours, isouter=True)
+            .where(table.c.campaign_id == campaign_id)
+            .order_by(subjects.c.galaxy_id, table.c.zooniverse_subject_id, table.c.reducer_key)
+        )
+        with transaction(self._engine.execution_options(yield_per=STREAM_ROWS)) as connection:
+            for galaxy_id, *values in connection.execute(wanted):
+                fields = dict(zip(names, values, strict=True))
+                yield galaxy_id, Reduction(**{**fields, "counts": json.loads(fields["counts"])})
+
+
 _TASK: Final = re.compile(r"(?:^|_)(init|t[0-9]{1,4})(?=_|$)", re.IGNORECASE)
-_KEY: Final = re.compile(r"(?P<webhook>[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?)_(?P<task>init|t[0-9]{1,4})", re.IGNORECASE)
-_WEBHOOK: Final = re.compile(r"[a-z0-9]([a-z0-9_-]{0,98}[a-z0-9])?")
 _COUNT_REDUCER: Final = frozenset({"classifications", "extracts"})
 _WHOLE_SUBJECT: Final = "_default"
 _VERSION: Final = "aggregation_version"
@@ -85,16 +199,9 @@ class Reduction:
         return self.updated_at, self.votes, tuple(sorted(self.counts.items()))
 
 
-def check_webhook_key(key: str) -> str:
-    """Return the key if it can stand in an address and ends in no task, else raise `BadInput`."""
-    if not _WEBHOOK.fullmatch(key) or _KEY.fullmatch(key):
-        raise BadInput(f"{key[:40]!r} cannot name a webhook: use a-z, 0-9, - and _, not ending in a task such as _t0")
-    return key
-
-
 def split_key(key: str) -> tuple[str, str | None]:
     """Return webhook and task of an address: ``galaxy_zoo_euclid_t0`` is KaDE's for task T0 of galaxy_zoo_euclid."""
-    found = _KEY.fullmatch(key)
+    found = REDUCER_KEY.fullmatch(key)
     return (key, None) if found is None else (found["webhook"], _task(found["task"]))
 
 
@@ -307,3 +414,123 @@ class ReductionReader:
                 if found.setdefault(key, column) != column:
                     return f"answer {key!r} of task {task} changed its meaning: set ingest.reductions_since"
         return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Webhook:
+    """One campaign's door.
+
+    Parameters
+    ----------
+    workflow_id
+        The workflow whose reductions may pass, by the campaign's newest decisions.
+    """
+
+    campaign_id: int
+    workflow_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceiveReductions:
+    """Take reductions in, in any order and however often, from who has shown a token for them."""
+
+    webhooks: WebhookStore
+    reductions: ReductionStore
+    clock: Clock
+
+    def run(self, address: str, *, token: Token, body: bytes) -> bool:
+        """Keep one reduction; return False for one that came late or again.
+
+        Parameters
+        ----------
+        address
+            Last part of the path: the webhook's key, with the task after it in KaDE's way.
+
+        Raises
+        ------
+        NotFound
+            The token opens no webhook of this key: there is none, or it is another campaign's.
+        BadReduction
+            Naming the field at fault.
+        """
+        key, task = split_key(address)
+        webhook = self.webhooks.find(key)
+        if webhook is None or token.campaign_id not in {None, webhook.campaign_id}:
+            raise NotFound(f"the token {token.name} opens no webhook {key[:100]!r}", webhook=key[:100])
+        reduction = parse_reduction(_document(body), task=task)
+        now = self.clock()
+        if reduction.workflow_id != webhook.workflow_id:
+            raise BadReduction(
+                f"reducible.id is workflow {reduction.workflow_id}, and {key!r} takes those of {webhook.workflow_id}",
+                field="reducible.id",
+            )
+        if reduction.updated_at > now + CLOCK_SLACK:
+            raise BadReduction("updated_at is in the future", field="updated_at")
+        return self.reductions.save(webhook.campaign_id, reduction, received_at=now)
+
+
+def _document(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadReduction("body is not JSON", field="body") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReducedFeed:
+    """A campaign's reductions as a `TallySource`; a classification is an answer to the first question."""
+
+    campaign: Campaign
+    reductions: ReductionStore
+    workflows: WorkflowStore
+    ledger: SubjectLedger
+
+    def read(self, campaign_id: int) -> ReducedTallies:
+        """Return the tallies, and how many reductions could not be read for which reason."""
+        tree = load_tree(self.campaign.tree)
+        codebook = Codebook(self.campaign, tree, self.workflows.list(campaign_id))
+        policy = self.campaign.ingest
+        reader = ReductionReader(
+            tree=tree, maps=codebook.maps(since=policy.reductions_since), reducers=frozenset(policy.reducers)
+        )
+        return reader.tallies(self.reductions.list(campaign_id))
+
+    def tallies(self, campaign_id: int, n_answers: int) -> TallySet:
+        """Return the tallies of all galaxies with votes; `BadVotes` if they are not of a tree of so many answers."""
+        tallies = self.read(campaign_id).tallies
+        if tallies.counts.shape[1] != n_answers:
+            raise BadVotes(f"tree {self.campaign.tree} has {tallies.counts.shape[1]} answers, not {n_answers}")
+        return tallies
+
+    def counted(self, campaign_id: int, cycle_id: int | None = None) -> int:
+        """Return counted classifications; see `TallySource.counted`."""
+        counted = self.counted_of_galaxies(campaign_id)
+        if cycle_id is None:
+            return sum(counted.values())
+        return sum(counted.get(subject.galaxy_id, 0) for subject in self.ledger.of_cycle(cycle_id))
+
+    def counted_of_galaxies(self, campaign_id: int) -> Mapping[str, int]:
+        """Return counted classifications by galaxy; see `TallySource.counted_of_galaxies`."""
+        tallies = self.read(campaign_id).tallies
+        first = load_tree(self.campaign.tree).slices[0]
+        return dict(zip(tallies.galaxy_ids, tallies.counts[:, first].sum(axis=1).tolist(), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareFeeds:
+    """Classifications and reductions of one campaign, side by side."""
+
+    classifications: ClassificationStore
+    feed: ReducedFeed
+
+    def run(self, campaign: CampaignRow) -> FeedComparison:
+        """Return every question of every galaxy on which they differ."""
+        tree = load_tree(campaign.campaign.tree)
+        reduced = self.feed.read(campaign.id)
+        return compare_feeds(
+            tree,
+            self.classifications.tallies(campaign.id, tree.n_answers),
+            reduced.tallies,
+            counts_from=campaign.campaign.ingest.tallies_from,
+            unread=reduced.unread,
+        )

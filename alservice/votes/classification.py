@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from alservice.errors import BadConfig
+from alservice.campaigns.policies import CountingPolicy
 from alservice.shapes import IntArray
+from alservice.zooniverse.records import RawClassification
 from alservice.zooniverse.workflow import IGNORED, AnswerMap, plain_label
 
 
@@ -37,95 +37,7 @@ IDENTIFIED = frozenset({Verdict.DUPLICATE_SEND, Verdict.REPEAT})
 """Verdicts that rest on who sat there; they are kept as decided when that is forgotten."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CountingPolicy:
-    """Which classifications count, beyond the rules that hold for everyone.
-
-    Parameters
-    ----------
-    min_seconds
-        A sitting shorter than this by the volunteer's own clock is too fast; 0 lets all pass.
-    launched_at
-        Classifications before this (ISO time with a zone) were tests; None lets all pass.
-    after_retirement
-        Whether votes on a subject that was retired already count.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-    min_seconds: float = 0.0
-    launched_at: str | None = None
-    after_retirement: Literal["counted", "excluded"] = "counted"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.min_seconds < float("inf"):
-            raise BadConfig(f"counting.min_seconds must be finite and not negative, not {self.min_seconds}")
-        launched = _moment(self.launched_at)
-        if self.launched_at is not None and (launched is None or launched.tzinfo is None):
-            raise BadConfig(f"counting.launched_at {self.launched_at!r} is not a time with a zone")
-
-    def is_too_fast(self, started_at: str | None, finished_at: str | None) -> bool:
-        """Tell whether a sitting was too short; clocks that cannot be read or run backwards prove nothing."""
-        if not self.min_seconds:
-            return False
-        start, end = _moment(started_at), _moment(finished_at)
-        if start is None or end is None or (start.tzinfo is None) != (end.tzinfo is None):
-            return False
-        return 0 <= (end - start).total_seconds() < self.min_seconds
-
-    def is_before_launch(self, created_at: datetime) -> bool:
-        """Tell whether the survey had not begun; to the second, which is what exports give."""
-        launched = None if self.launched_at is None else _moment(self.launched_at)
-        return launched is not None and created_at.replace(microsecond=0) < launched.replace(microsecond=0)
-
-
-def _moment(text: str | None) -> datetime | None:
-    try:
-        return None if text is None else datetime.fromisoformat(text)
-    except ValueError:
-        return None
-
-
 EVERYTHING_COUNTS = CountingPolicy()
-
-
-class RawClassification(NamedTuple):
-    """One classification as its source gave it, without name or address of the volunteer.
-
-    A tuple, as no other record is: millions are made and sent between processes, in a tenth of the time.
-
-    Parameters
-    ----------
-    user_hash
-        Keyed hash of the user id; None for an anonymous volunteer.
-    started_at, finished_at
-        Volunteer's own clock, as text: client clocks are data, not truth.
-    created_at
-        Zooniverse's clock (UTC).
-    annotations
-        Task and value of each answer: an index from the API, a label from an export.
-    completed
-        What an export tells; None from the API, which hides it.
-    gold_standard
-        What an export tells; False from the API, which hides it.
-    after_retirement
-        Whether the subject was retired when it was classified.
-    """
-
-    classification_id: int
-    workflow_id: int
-    workflow_version: str
-    zooniverse_subject_id: int | None
-    user_hash: str | None
-    session: str | None
-    started_at: str | None
-    finished_at: str | None
-    seen_before: bool
-    live_project: bool
-    created_at: datetime
-    annotations: Sequence[Mapping[str, Any]]
-    completed: bool | None = None
-    gold_standard: bool = False
-    after_retirement: bool = False
 
 
 class Classification(NamedTuple):
@@ -297,3 +209,66 @@ def tally(rows: Iterable[Classification], verdicts: Mapping[int, Verdict], n_ans
         if verdicts[row.raw.classification_id] is Verdict.COUNTED:
             counts[list(row.answers)] += 1
     return counts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowFault:
+    """A row of a file that cannot become a classification; nothing of what it says is kept, names may be in it.
+
+    Parameters
+    ----------
+    row
+        Number of the row in its file, 1 after the header.
+    digest
+        Digest of the row's bytes.
+    classification_id
+        Where it could be read.
+    """
+
+    row: int
+    digest: str
+    classification_id: int | None
+    field: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuarantinedRow:
+    """One row in quarantine: a classification with a reason, or a row of a file."""
+
+    classification_id: int | None
+    source: str
+    row: int | None
+    reason: str
+
+    def document(self) -> dict[str, Any]:
+        """Return the record as a JSON document."""
+        return {
+            "classification_id": self.classification_id,
+            "source": self.source,
+            "row": self.row,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quarantine:
+    """Counts by reason, most frequent first, and the first rows.
+
+    Parameters
+    ----------
+    reductions
+        Reductions of Caesar's that cannot be counted, by reason; they are read anew whenever they are asked for.
+    """
+
+    reasons: Mapping[str, int]
+    rows: Sequence[QuarantinedRow]
+    reductions: Mapping[str, int] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Return the record as a JSON document."""
+        return {
+            "reasons": dict(self.reasons),
+            "reductions": dict(self.reductions),
+            "rows": [row.document() for row in self.rows],
+        }

@@ -1,82 +1,204 @@
-"""What an answer meant to the volunteer who gave it: each workflow version read with the campaign's rules.
-
-Wording drifts between versions of one workflow, and a task key can come to ask something else. So a version is
-read by its labels; where a label is not the tree's, a rule of the campaign says what it means, or that it is
-ignored. A task with one answer of unknown meaning is not read at all: half a scale would bias its tally.
-"""
+"""Workflow definitions from files: the workflows export, or versions as the API gives them."""
 
 from __future__ import annotations
 
-import re
+import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
 
-from alservice.errors import BadConfig
-from alservice.science.question import Question
-from alservice.science.tree import Tree
+from alservice.campaigns.campaign import Campaign
+from alservice.campaigns.policies import IGNORE, LabelRule, version_key
+from alservice.checks import MAX_ID, is_shallow
+from alservice.errors import BadInput
+from alservice.ids import ROUNDED_REMEDY, rounded
+from alservice.science.tree import Question, Tree
+from alservice.storage.csv import BOM, UNREADABLE, cells, open_bytes, records
+from alservice.votes.classification import Classification, Reading, decode
+from alservice.zooniverse.records import RawClassification
 from alservice.zooniverse.workflow import IGNORED, AnswerMap, Workflow, plain_label
 
-IGNORE: Final = "ignored"
-"""In a rule, instead of an answer column: the answer is known and is no vote."""
+_COLUMNS: Final = ("workflow_id", "version", "minor_version", "tasks", "strings")
+_WRAPPERS: Final = ("workflow_versions", "workflows")
+_TEXT_KEYS: Final = frozenset({"question", "instruction", "label"})
+MAX_JSON_BYTES: Final = 64 << 20
+"""Largest file of definitions: a thousand versions."""
 
-_VERSION = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})")
-_RANGE = re.compile(r"(?P<first>[0-9.]*)\.\.(?P<last>[0-9.]*)")
+MAX_ITEMS: Final = 4_000_000
+"""Most values of a JSON file, told by the signs between them: each takes some fifty bytes of memory."""
+
+MAX_VERSION_CHARS: Final = 40
+_ITEMS: Final = (b",", b"[", b"{")
 
 
-def version_key(version: str) -> tuple[int, int] | None:
-    """Return major and minor number of a version, by which versions are ordered; None for what is no version.
+def read_workflows(path: Path) -> Sequence[Workflow]:
+    """Return every version in a file, CSV or JSON by its first byte, gzip or not.
 
-    28.30 is the thirtieth minor version of 28, and not 28.3.
+    Raises
+    ------
+    BadInput
+        Naming the row or entry and what is wrong with it; then none is returned. Or there is none.
     """
-    found = _VERSION.fullmatch(version)
-    return None if found is None else (int(found[1]), int(found[2]))
+    with open_bytes(path) as file:
+        try:
+            start = file.read(1)
+            is_json = start in {b"{", b"["}
+            data = start + file.read(MAX_JSON_BYTES) if is_json else b""
+        except UNREADABLE as error:
+            raise BadInput(f"{path.name}: cannot be read to its end: {error}", path=str(path)) from None
+    found = _from_json(path, data) if is_json else _from_csv(path)
+    if not found:
+        raise BadInput(f"{path.name}: holds no workflow version", path=str(path))
+    return found
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LabelRule:
-    """What labels of one task mean in a range of workflow versions.
+def _from_json(path: Path, data: bytes) -> Sequence[Workflow]:
+    if len(data) > MAX_JSON_BYTES:
+        raise BadInput(f"{path.name}: is longer than {MAX_JSON_BYTES} bytes", path=str(path))
+    if sum(map(data.count, _ITEMS)) > MAX_ITEMS:
+        raise BadInput(f"{path.name}: holds more than {MAX_ITEMS:,} values", path=str(path))
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path.name}: is not JSON: {error}", path=str(path)) from None
+    if isinstance(document, dict):
+        document = next((document[name] for name in _WRAPPERS if name in document), [document])
+    if not isinstance(document, list):
+        raise BadInput(f"{path.name}: is not a list of workflow versions", path=str(path))
+    return tuple(_entry(entry, f"{path.name}: entry {number}") for number, entry in enumerate(document, start=1))
+
+
+def _entry(entry: Any, where: str) -> Workflow:
+    try:
+        if "major_number" in entry:
+            workflow_id = entry["links"]["workflow"]
+            version = f"{_whole(entry['major_number'])}.{_whole(entry['minor_number'])}"
+        else:
+            workflow_id, version = entry["id"], entry["version"]
+        return _workflow(workflow_id, version, entry["tasks"], entry.get("strings") or {})
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise BadInput(f"{where}: is not a workflow version: {error!r}", where=where) from None
+
+
+def _from_csv(path: Path) -> Sequence[Workflow]:
+    found = []
+    header: Sequence[str] = ()
+    left = MAX_JSON_BYTES
+    with open_bytes(path) as file:
+        for number, (record, fault) in enumerate(records(file)):
+            left -= len(record)
+            if left < 0:
+                raise BadInput(f"{path.name}: is longer than {MAX_JSON_BYTES} bytes", path=str(path))
+            try:
+                row = _cells(record if number else record.removeprefix(BOM), fault)
+                if number == 0:
+                    header = _header(row)
+                elif row:
+                    found.append(_row(header, row))
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+                where = f"{path.name}: row {number}" if number else f"{path.name}: the header"
+                raise BadInput(f"{where}: {error}", where=where) from None
+    return tuple(found)
+
+
+def _cells(record: bytes, fault: str | None) -> Sequence[str]:
+    if fault is not None:
+        raise ValueError(fault)
+    return cells(record)
+
+
+def _header(row: Sequence[str]) -> Sequence[str]:
+    missing = [column for column in _COLUMNS if column not in row]
+    if missing:
+        raise ValueError(f"has no column {', '.join(missing)}: not a workflows export")
+    return row
+
+
+def _row(header: Sequence[str], row: Sequence[str]) -> Workflow:
+    if len(row) != len(header):
+        raise ValueError(f"has {len(row)} of {len(header)} cells")
+    given = dict(zip(header, row, strict=True))
+    version = f"{_whole(given['version'])}.{_whole(given['minor_version'])}"
+    tasks, strings = json.loads(given["tasks"]), json.loads(given["strings"] or "{}")
+    return _workflow(given["workflow_id"], version, tasks, strings)
+
+
+def _whole(value: Any) -> int:
+    """Return a whole number, also as text; a float is refused, since its end may be lost."""
+    if isinstance(value, float) or (isinstance(value, str) and rounded(value) is not None):
+        raise ValueError(f"{value!r} is a float and no id: {ROUNDED_REMEDY}")
+    return int(value)
+
+
+def _workflow(workflow_id: Any, version: Any, tasks: Mapping[str, Any], strings: Mapping[str, str]) -> Workflow:
+    if not isinstance(version, str):
+        raise TypeError(f"version {version!r} is not text: 28.30 is not 28.3")
+    if not 0 < len(version) <= MAX_VERSION_CHARS or not version.isprintable():
+        raise ValueError(f"version {version[:40]!r} is none")
+    if not 0 < _whole(workflow_id) <= MAX_ID or not is_shallow(tasks):
+        raise ValueError("its id is none, or its tasks are nested too deep")
+    worded = {str(key): _worded(task, strings) for key, task in tasks.items()}
+    return Workflow(workflow_id=_whole(workflow_id), version=version, tasks=worded).plain()
+
+
+def _worded(node: Any, strings: Mapping[str, str]) -> Any:
+    """Return a task with its texts in the place of their keys."""
+    if isinstance(node, list):
+        return [_worded(item, strings) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: strings.get(value, value) if key in _TEXT_KEYS and isinstance(value, str) else _worded(value, strings)
+        for key, value in node.items()
+    }
+
+
+CACHE_READINGS: Final = 50_000
+"""Readings kept: volunteers walk a tree in a few thousand ways, and sources share equal annotations."""
+
+
+class Codebook:
+    """Decodes rows of one campaign; equal annotations of one version are read once.
 
     Parameters
     ----------
-    task
-        Panoptes task key, such as ``T8``.
     versions
-        ``28.30..46.77``, both included; an end left out is open.
-    labels
-        What volunteers read to the answer column (``question_answer``) it stands for, or to ``ignored``.
-    ignored
-        The whole task is no question of the tree.
+        Known workflow versions; those of other workflows are left aside.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-    task: str
-    versions: str = ".."
-    labels: Mapping[str, str] = field(default_factory=dict)
-    ignored: bool = False
+    def __init__(self, campaign: Campaign, tree: Tree, versions: Iterable[Workflow]) -> None:
+        self._maps: Mapping[tuple[int, str], AnswerMap] = {
+            (workflow.workflow_id, workflow.version): read_version(tree, workflow, campaign.decoding)
+            for workflow in versions
+            if workflow.workflow_id in campaign.zooniverse.workflow_ids
+        }
+        self._readings: dict[tuple[int, str, int], tuple[Any, Reading]] = {}
 
-    def __post_init__(self) -> None:
-        if self.ignored == bool(self.labels):
-            raise BadConfig(f"decoding of task {self.task}: give either labels or `ignored: true`")
-        ends = _RANGE.fullmatch(self.versions)
-        if ends is None or any(end and version_key(end) is None for end in ends.groups()):
-            raise BadConfig(f"decoding of task {self.task}: versions {self.versions!r} is not like '28.30..46.77'")
+    def maps(self, *, since: str | None = None) -> tuple[AnswerMap, ...]:
+        """Return the meanings of the known versions from one on, in order of version."""
+        first = (0, 0) if since is None else version_key(since) or (0, 0)
+        keyed = sorted((version_key(version) or (0, 0), workflow, version) for workflow, version in self._maps)
+        return tuple(self._maps[workflow, version] for key, workflow, version in keyed if key >= first)
 
-    def covers(self, version: str) -> bool:
-        """Tell whether the rule is about a version."""
-        key = version_key(version)
-        first, _, last = self.versions.partition("..")
-        after = not first or (key is not None and key >= _known(first))
-        before = not last or (key is not None and key <= _known(last))
-        return after and before
-
-
-def _known(version: str) -> tuple[int, int]:
-    key = version_key(version)
-    if key is None:
-        raise BadConfig(f"{version!r} is not a workflow version")
-    return key
+    def decode(self, raw: RawClassification, galaxy_id: str | None) -> Classification:
+        """Return the row with its answers as columns of the tree, or with the reason why not."""
+        key = raw.workflow_id, raw.workflow_version, id(raw.annotations)
+        annotations, reading = self._readings.get(key, (None, None))
+        if reading is None or annotations is not raw.annotations:  # an id may be another object's by now
+            decoded = decode(raw, galaxy_id, self._maps.get((raw.workflow_id, raw.workflow_version)))
+            if len(self._readings) >= CACHE_READINGS:
+                self._readings.clear()
+            reading = Reading(answers=decoded.answers, abstentions=decoded.abstentions, fault=decoded.fault)
+            self._readings[key] = raw.annotations, reading
+            return decoded
+        return Classification(
+            raw=raw,
+            galaxy_id=galaxy_id,
+            answers=reading.answers,
+            abstentions=reading.abstentions,
+            fault=reading.fault,
+        )
 
 
 def read_version(tree: Tree, workflow: Workflow, rules: Sequence[LabelRule] = ()) -> AnswerMap:

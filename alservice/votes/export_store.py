@@ -8,16 +8,15 @@ from dataclasses import asdict
 from sqlalchemy import Engine, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from alservice.process import Clock
-from alservice.storage import schema
-from alservice.storage.postgres import transaction
-from alservice.storage.rows import columns_of
-from alservice.votes.exports_core import ExportReceipt
+from alservice.progress import Clock
+from alservice.storage.postgres import columns_of, transaction
+from alservice.votes import schema
+from alservice.votes.exports import ExportReceipt
 
 _TABLE = schema.exports
 
 
-class SqlExportStore:
+class ExportStore:
     """Receipts of exports in Postgres."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from alservice.campaigns.cycle_store import EventLog
-from alservice.campaigns.records import CampaignRow, Event
-from alservice.process import Clock
+from alservice.campaigns.store import CampaignRow, Event, EventLog
+from alservice.progress import Clock
 from alservice.science.tree import load_tree
 from alservice.votes.counting import judge_of
-from alservice.votes.ingest import ClassificationStore
-from alservice.votes.land_classifications import recount
+from alservice.votes.service import recount
+from alservice.votes.store import ClassificationStore
 
 FORGET_ROWS: Final = 5_000
 """Rows per transaction: short enough a lock for an ingest to wait for."""

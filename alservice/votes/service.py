@@ -2,24 +2,140 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 
-from alservice.campaigns.cycle_store import SubjectLedger
-from alservice.campaigns.records import CampaignRow
-from alservice.constants import EXPORT
+import numpy as np
+
+from alservice.campaigns.campaign import Campaign
+from alservice.campaigns.cycle import Cycle
+from alservice.campaigns.store import CampaignRow
+from alservice.constants import API, EXPORT, INGEST_OVERLAP
 from alservice.errors import BadInput
-from alservice.process import Clock, Progress
+from alservice.progress import Clock, Progress
+from alservice.retry import one_ahead
 from alservice.science.tree import Tree
-from alservice.votes.classification import Classification, RawClassification, Verdict
-from alservice.votes.codebooks import Codebook
-from alservice.votes.counting import judge_of
-from alservice.votes.ingest import ClassificationStore, ExportBatch, Landing, WorkflowStore
-from alservice.votes.land_classifications import land, recount
-from alservice.workers import one_ahead
-from alservice.zooniverse.workflow import Workflow
+from alservice.science.votes import TallySet
+from alservice.shapes import FloatArray
+from alservice.states import SubjectState
+from alservice.subjects.subject import SubjectLedger, TallySource
+from alservice.votes.classification import Classification, Verdict
+from alservice.votes.counting import GalaxyTally, Judge, judge_of
+from alservice.votes.decoding import Codebook
+from alservice.votes.export_store import ExportStore
+from alservice.votes.exports import ExportBatch, ExportReceipt, suspicions
+from alservice.votes.store import ClassificationStore, Landing, WorkflowStore
+from alservice.votes.weights import Sensitivity, sensitivity, volunteer_weights, vote_list
+from alservice.zooniverse import Zooniverse
+from alservice.zooniverse.records import RawClassification
+from alservice.zooniverse.workflow import Workflow, map_answers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CollectReport:
+    """What one reading brought, and where the cycle stands.
+
+    Parameters
+    ----------
+    read, new
+        Rows read, the overlap included, and rows not seen before.
+    requested, counted
+        Classifications asked for by the cycle's live subjects, and counted ones that came.
+    is_over
+        Whether collecting ends: enough votes, or the deadline has passed.
+    """
+
+    read: int
+    new: int
+    requested: int
+    counted: int
+    is_over: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectClassifications:
+    """Read what volunteers sent since the last time, and some of what came before it.
+
+    Parameters
+    ----------
+    others
+        The same project by the workflows of the campaign's other tiers.
+    """
+
+    classifications: ClassificationStore
+    votes: Callable[[Campaign], TallySource]
+    workflows: WorkflowStore
+    ledger: SubjectLedger
+    zooniverse: Zooniverse
+    clock: Clock
+    progress: Progress
+    others: Sequence[Zooniverse] = ()
+
+    def run(self, campaign: CampaignRow, cycle: Cycle, tree: Tree) -> CollectReport:
+        """Ingest every new classification of the campaign, then say whether the cycle has enough.
+
+        Raises
+        ------
+        WorkflowMismatch
+            The live workflow does not ask the tree's questions.
+        """
+        for workflow in self._live_workflows():
+            map_answers(tree, workflow)
+        report = self.read(campaign, tree)
+        live = self.ledger.of_cycle(cycle.id, (SubjectState.LIVE, SubjectState.RETIRED))
+        requested = sum(subject.n_votes for subject in live)
+        counted = self.votes(campaign.campaign).counted(campaign.id, cycle.id)
+        enough = counted >= campaign.campaign.collecting.votes_share * requested
+        late = cycle.deadline is not None and self.clock() >= cycle.deadline
+        return CollectReport(
+            read=report.requested, new=report.new, requested=requested, counted=counted, is_over=enough or late
+        )
+
+    def read(self, campaign: CampaignRow, tree: Tree) -> IngestReport:
+        """Ingest every new classification of the campaign.
+
+        Reading again is harmless: ids are the key, and verdicts follow from the set of rows alone. The workflow as
+        it is now joins the known versions, and rows that waited for it are read.
+        """
+        ingest = Ingest(
+            classifications=self.classifications,
+            workflows=self.workflows,
+            ledger=self.ledger,
+            clock=self.clock,
+            progress=self.progress,
+        )
+        self.workflows.save(campaign.id, [workflow.plain() for workflow in self._live_workflows()], source=API)
+        ingest.replay(campaign, tree)
+        codebook = ingest.codebook(campaign, tree)
+        first = self.classifications.cursor(campaign.id, API) - INGEST_OVERLAP
+        new, verdicts = 0, Counter[Verdict]()
+        self.progress.start("collect classifications", None)
+        for page in self.zooniverse.classifications(max(0, first)):
+            with self.classifications.landing(campaign.id) as landing:
+                landed = ingest.land(landing, campaign, tree, codebook, page, source=API)
+                landing.move_cursor(API, max(raw.classification_id for raw in page))
+            new += landed[0]
+            verdicts += landed[1]
+            self.progress.advance(len(page))
+        self.progress.finish()
+        self._believe_gold(campaign, tree)
+        inconsistent = len(self.classifications.tally_faults(campaign.id))
+        return IngestReport.of(verdicts, new=new, broken=0, inconsistent=inconsistent)
+
+    def _live_workflows(self) -> list[Workflow]:
+        return [each.workflow() for each in (self.zooniverse, *self.others)]
+
+    def _believe_gold(self, campaign: CampaignRow, tree: Tree) -> None:
+        """Take back the votes of rows that only the gold-standard listing tells apart."""
+        judge = judge_of(campaign.campaign, tree)
+        for ids in chain.from_iterable(each.gold_standard() for each in (self.zooniverse, *self.others)):
+            with self.classifications.landing(campaign.id) as landing:
+                recount(landing, judge, landing.mark_gold(ids))
+
 
 REPLAY_ROWS: Final = 5_000
 """Rows read anew per transaction: some MB, and short enough a lock for others to wait for."""
@@ -231,3 +347,147 @@ def _galaxy(raw: RawClassification, galaxy_of: Mapping[int, str]) -> str | None:
 
 
 _UNPLACED: Final = Verdict.UNKNOWN_SUBJECT
+
+
+def land(
+    landing: Landing, judge: Judge, rows: Iterable[Classification], *, source: str, received_at: datetime
+) -> tuple[int, Counter[Verdict]]:
+    """Land rows of one source; return how many were new, and the verdicts of all by name.
+
+    The result is that of judging every touched galaxy anew; see `alservice.votes.counting`.
+    """
+    requested = list(rows)
+    distinct = {row.raw.classification_id: row for row in requested}  # pages may overlap: the last one is newest
+    verdicts, tallies = _judge_new(landing, judge, distinct.values())
+    inserted = landing.insert(list(distinct.values()), source=source, received_at=received_at, verdicts=verdicts)
+    known = [i for i in distinct if i not in inserted.new and i not in inserted.corrected]
+    verdicts |= landing.verdicts_of(known)
+    stale = {galaxy for galaxy in inserted.corrected.values() if galaxy is not None}
+    stale |= {
+        row.galaxy_id
+        for number, row in distinct.items()
+        if row.galaxy_id is not None and row.galaxy_id not in tallies and number in inserted.new
+    }
+    verdicts |= recount(landing, judge, sorted(stale))
+    _save(landing, judge, {galaxy: tally for galaxy, tally in tallies.items() if galaxy not in stale})
+    return len(inserted.new), Counter(verdicts[row.raw.classification_id] for row in requested)
+
+
+def recount(landing: Landing, judge: Judge, galaxy_ids: Sequence[str]) -> dict[int, Verdict]:
+    """Judge and count galaxies from all their rows; return the verdicts."""
+    verdicts: dict[int, Verdict] = {}
+    tallies: dict[str, GalaxyTally] = {}
+    if galaxy_ids:
+        for galaxy_id, rows in landing.rows_of(galaxy_ids).items():
+            judged, tallies[galaxy_id] = judge.of_galaxy(rows)
+            verdicts |= judged
+        landing.save_verdicts(verdicts)
+        _save(landing, judge, tallies)
+    return verdicts
+
+
+def _save(landing: Landing, judge: Judge, tallies: Mapping[str, GalaxyTally]) -> None:
+    """Replace tallies, and what is wrong with them."""
+    landing.save_tallies(tallies)
+    landing.save_faults(list(tallies), judge.impossible(tallies))
+
+
+def _judge_new(
+    landing: Landing, judge: Judge, rows: Iterable[Classification]
+) -> tuple[dict[int, Verdict], Mapping[str, GalaxyTally]]:
+    """Judge rows of no galaxy, and those that come after all others of theirs."""
+    by_galaxy: defaultdict[str, list[Classification]] = defaultdict(list)
+    verdicts: dict[int, Verdict] = {}
+    for row in rows:
+        if row.galaxy_id is None:
+            verdicts[row.raw.classification_id] = Verdict.UNKNOWN_SUBJECT
+        else:
+            by_galaxy[row.galaxy_id].append(row)
+    tallies: dict[str, GalaxyTally] = {}
+    before = landing.tallies_of(sorted(by_galaxy))
+    for galaxy_id, group in by_galaxy.items():
+        judged = judge.added(group, before.get(galaxy_id))
+        if judged is not None:
+            verdicts |= judged[0]
+            tallies[galaxy_id] = judged[1]
+    return verdicts, tallies
+
+
+@dataclass(kw_only=True, slots=True)
+class ExportWatch:
+    """Counts the rows of one file as they pass."""
+
+    batches: Iterator[ExportBatch]
+    _n_rows: int = field(default=0, init=False)
+    _newest: RawClassification | None = field(default=None, init=False)
+
+    def __iter__(self) -> Iterator[ExportBatch]:
+        """Yield the batches."""
+        for batch in self.batches:
+            self._n_rows += len(batch.rows) + len(batch.faults)
+            rows = batch.rows if self._newest is None else (*batch.rows, self._newest)
+            self._newest = max(rows, key=_id_of, default=None)
+            yield batch
+
+    def receipt(self, name: str, digest: str) -> ExportReceipt:
+        """Return what the file held, once it was read to its end."""
+        newest = self._newest
+        return ExportReceipt(
+            name=name,
+            digest=digest,
+            n_rows=self._n_rows,
+            newest_id=None if newest is None else newest.classification_id,
+            newest_at=None if newest is None else newest.created_at,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeExport:
+    """Say whether a file that was read can be the newest, and remember it."""
+
+    exports: ExportStore
+
+    def run(self, campaign_id: int, export: ExportReceipt, report: IngestReport) -> IngestReport:
+        """Return the report with what is suspicious about the file; its rows are in, and old rows do no harm."""
+        newer = 0 if export.newest_id is None else self.exports.newer(campaign_id, export.newest_id)
+        warnings = suspicions(export, self.exports.list(campaign_id), newer)
+        self.exports.save(campaign_id, export)
+        return replace(report, warnings=(*report.warnings, *warnings))
+
+
+def _id_of(row: RawClassification) -> int:
+    return row.classification_id
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class WeightedTallies:
+    """Votes as counted, and as weighted by agreement.
+
+    Parameters
+    ----------
+    raw
+        (N, A) votes; the stored tallies.
+    weighted
+        (N, A) float64 sums of weights, at most the votes.
+    """
+
+    raw: TallySet
+    weighted: FloatArray
+    sensitivity: Sensitivity
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeighVotes:
+    """Weigh the votes of a campaign by how well their volunteers agree with others."""
+
+    classifications: ClassificationStore
+
+    def run(self, campaign: CampaignRow, tree: Tree) -> WeightedTallies:
+        """Return both tallies and how much they differ; nothing is stored."""
+        votes = vote_list(self.classifications.sittings(campaign.id), tree)
+        found = volunteer_weights(votes, tree)
+        return WeightedTallies(
+            raw=TallySet(galaxy_ids=votes.galaxy_ids, counts=votes.counts(tree).astype(np.int64)),
+            weighted=votes.counts(tree, found.weights),
+            sensitivity=sensitivity(tree, votes, found),
+        )

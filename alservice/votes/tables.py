@@ -14,9 +14,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from alservice.errors import BadInput
-from alservice.science.training_sets import TallySet
 from alservice.science.tree import Tree
-from alservice.science.votes import Counts, totals
+from alservice.science.votes import Counts, TallySet, totals
 from alservice.shapes import FloatArray
 from alservice.storage.csv import safe_cell
 

@@ -6,10 +6,10 @@ from fastapi import APIRouter, Depends, Request
 
 from alservice.access import Scope
 from alservice.campaigns.cycle import Cycle, CycleState
-from alservice.campaigns.records import CampaignRow
-from alservice.cycle.timeline import timeline
+from alservice.campaigns.store import CampaignRow
+from alservice.cycle.table import timeline
 from alservice.errors import NotFound
-from alservice.ops.operations import CampaignFigures
+from alservice.ops.figures import CampaignFigures
 from alservice.states import ModelState
 from alservice.web.guards import token_with
 from alservice.web.problems import responses

@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from alservice.access import Scope
 from alservice.app.serving import EXPORTS, bars_of, export_lines, predicted
-from alservice.campaigns.records import CampaignRow
+from alservice.campaigns.store import CampaignRow
 from alservice.errors import NotFound
 from alservice.ids import check_galaxy_id
 from alservice.science.tree import load_tree

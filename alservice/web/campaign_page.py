@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import Request, Response
 
 from alservice.app.operations import paused
-from alservice.campaigns.records import CampaignRow
+from alservice.campaigns.store import CampaignRow
 from alservice.web.service import Service
 
 TABS = (

@@ -8,11 +8,11 @@ from datetime import datetime
 
 from markupsafe import Markup
 
-from alservice.acquisition.batch_records import Arm
-from alservice.cycle.report_core import AnswerBar
+from alservice.campaigns.policies import Arm
+from alservice.cycle.report import AnswerBar
 from alservice.learning.drift import CycleDrift, DriftFigure
-from alservice.learning.gate import Check
-from alservice.ops.operations import ArmFigures, CandidateFigures
+from alservice.ops.figures import ArmFigures, CandidateFigures
+from alservice.registry.records import Check
 from alservice.web.svg import (
     HEIGHT,
     LEFT,

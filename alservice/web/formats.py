@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from alservice.cycle.timeline import StepState
+from alservice.cycle.table import StepState
 from alservice.texts import visible
 
 NONE = "–"

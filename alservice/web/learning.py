@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from alservice.app.serving import bars_of, predicted_in
 from alservice.campaigns.cycle import Cycle, CycleState
-from alservice.campaigns.records import CampaignRow
+from alservice.campaigns.store import CampaignRow
 from alservice.learning.drift import DriftFigure
 from alservice.web import charts
 from alservice.web.service import Service

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from alservice.app.serving import compare_arms, image_of
 from alservice.campaigns.cycle import Cycle, CycleState
-from alservice.campaigns.records import CampaignRow
-from alservice.cycle.timeline import timeline
+from alservice.campaigns.store import CampaignRow
+from alservice.cycle.table import timeline
 from alservice.errors import NotFound
-from alservice.ops.operations import CampaignFigures
-from alservice.science.tree_information import score_note
+from alservice.ops.figures import CampaignFigures
+from alservice.science.information import score_note
 from alservice.states import ModelState, SubjectState
 from alservice.web import charts
 from alservice.web.api_galaxies import csv_response

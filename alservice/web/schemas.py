@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alservice.campaigns.cycle import CycleState
 from alservice.ids import CAMPAIGN_NAME
-from alservice.learning.gate import Verdict, Word
+from alservice.learning.gate import Word
+from alservice.registry.records import Verdict
 from alservice.states import ModelState, SubjectState
 
 Item = TypeVar("Item")

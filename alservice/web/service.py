@@ -16,7 +16,7 @@ from jinja2 import Environment
 from alservice.app.jobs import Factory
 from alservice.app.serving import figures
 from alservice.campaigns.cycle import Cycle
-from alservice.campaigns.records import CampaignRow
+from alservice.campaigns.store import CampaignRow
 from alservice.errors import NotFound
 from alservice.ops.figures import SqlFigures
 from alservice.web.limits import Limits, RateLimiter

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from alservice.ops.operations import CampaignFigures
+from alservice.ops.figures import CampaignFigures
 
 
 class WebMetrics:

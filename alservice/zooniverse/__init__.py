@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from alservice.subjects.subject import CreatedSubject, RemoteSubject, SubjectDraft, SubjectStatus
-from alservice.votes.classification import RawClassification
 from alservice.zooniverse.accounts import Account, Rights
+from alservice.zooniverse.records import CreatedSubject, RawClassification, RemoteSubject, SubjectDraft, SubjectStatus
 from alservice.zooniverse.workflow import RetirementRule, Workflow
 
 

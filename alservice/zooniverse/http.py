@@ -2,16 +2,273 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidSchema
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from alservice.constants import MAX_IMAGE_BYTES
-from alservice.errors import AllowanceExhausted, ZooniverseRefused, ZooniverseUnavailable
+from alservice.errors import AllowanceExhausted, BadConfig, ZooniverseRefused, ZooniverseUnavailable
 from alservice.meters import measured
+from alservice.retry import RetryPolicy, patiently
+from alservice.zooniverse.sessions import Session
+
+_NOT_ASKED: Final = "-"
+"""Given to the client's constructor for what it would otherwise ask the environment; put right before any use."""
+
+_IMPORTING: Final = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Credentials:
+    """A user's login and password, or an application's id and secret; exactly one pair.
+
+    A user logs in through the client's own application.
+    """
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        user = bool(self.username), bool(self.password)
+        application = bool(self.client_id), bool(self.client_secret)
+        if {user, application} != {(True, True), (False, False)}:
+            raise BadConfig("Zooniverse needs a user name and password, or a client id and secret")
+
+    @property
+    def login(self) -> str:
+        """Who this is, for people."""
+        return self.username or f"application {self.client_id}"
+
+
+class ClientConnection:
+    """One thread's client and files; both share a pool, so a thread holds one connection per host.
+
+    The client's session, which carries login and token, reaches the endpoint and no other server.
+    """
+
+    def __init__(self, endpoint: str, credentials: Credentials, timeouts: Timeouts) -> None:
+        self._endpoint = endpoint
+        self._api_root = f"{endpoint}/api/"
+        self._library = _import_library()
+        self._client = _make_client(self._library, endpoint, credentials)
+        adapter = HTTPAdapter()
+        session = self._client.session = Session(endpoint, is_confined=True, adapter=adapter)
+        # The client's calls name no time-out.
+        self._client.session.request = partial(session.request, timeout=(timeouts.connect_s, timeouts.read_s))
+        session.hooks["response"].append(self._judge_login)
+        self.media = Media(Session(endpoint, adapter=adapter), timeouts)
+
+    def send(self, call: Call) -> requests.Response:
+        """Send one call, once, and return its success; see `Connection.send`."""
+        try:
+            response: requests.Response = self._client.http_request(
+                call.method, call.path, dict(call.where), {}, json=call.body, etag=call.etag
+            )
+        except self._library.PanoptesAPIException as error:
+            raise NoAnswer(f"{call}: {error}") from error
+        except InvalidSchema as error:
+            raise ZooniverseRefused(f"{call}: {self._endpoint} sends it on to another server") from error
+        except requests.RequestException as error:
+            raise self._lost(error, call) from error
+        except (KeyError, TypeError, ValueError) as error:
+            # The client reads no API reply in this call, only replies to token calls, and those come first.
+            raise ZooniverseUnavailable(f"{call}: no token in the answer ({error!r})") from error
+        judge(response, str(call))
+        return response
+
+    def _judge_login(self, response: requests.Response, **_: object) -> None:
+        if not response.url.startswith(self._api_root):
+            judge_login(response)
+
+    def _lost(self, error: requests.RequestException, call: Call) -> ZooniverseUnavailable:
+        url = error.request.url if error.request is not None else None
+        at_login = url is not None and not url.startswith(self._api_root)
+        kind = ZooniverseUnavailable if at_login or never_sent(error) else NoAnswer
+        return kind(f"{call}: {type(error).__name__} at {self._api_root}")
+
+
+def _import_library() -> Any:
+    """Import the client and leave the root logger as it was: the import configures it, as ``PANOPTES_DEBUG`` says."""
+    with _IMPORTING:
+        root = logging.getLogger()
+        level, handlers = root.level, root.handlers[:]
+        from panoptes_client import panoptes
+
+        root.setLevel(level)
+        root.handlers[:] = handlers
+    return panoptes
+
+
+def _make_client(library: Any, endpoint: str, credentials: Credentials) -> Any:
+    """Return a client that was told everything; an empty login keeps its constructor from logging in."""
+    applications = vars(library.Panoptes)["_endpoint_client_ids"]
+    client = library.Panoptes(
+        endpoint=endpoint,
+        username="",
+        password="",
+        client_id=credentials.client_id or applications.get(endpoint, applications["default"]),
+        client_secret=_NOT_ASKED,
+        redirect_url=_NOT_ASKED,
+    )
+    client.username, client.password = credentials.username, credentials.password
+    client.client_secret, client.redirect_url = credentials.client_secret, None
+    return client
+
+
+T = TypeVar("T")
+Query = Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """One request of the API.
+
+    Parameters
+    ----------
+    path
+        Below ``/api``, with a leading slash.
+    etag
+        State that a write expects to find.
+    """
+
+    method: str
+    path: str
+    where: Query = field(default_factory=dict)
+    body: Document | None = None
+    etag: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def kind(self) -> str:
+        """The kind of resource that the path begins with."""
+        return self.path.split("/")[1]
+
+
+class Connection(Protocol):
+    """What one thread talks through."""
+
+    media: Media
+
+    def send(self, call: Call) -> requests.Response:
+        """Send one call, once, and return its success; raises what `panoptes_http.judge` does."""
+
+
+class PanoptesApi:
+    """The API as documents; threads may share it.
+
+    Parameters
+    ----------
+    connect
+        Makes a connection, without a request; each thread gets its own, because clients that share a token
+        break it when they refresh it together.
+    sleep, chance
+        Wait some seconds; draw a number in [0, 1) that spreads retries.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        *,
+        retry: RetryPolicy,
+        sleep: Callable[[float], None],
+        chance: Callable[[], float],
+    ) -> None:
+        self._connect = connect
+        self._retry = retry
+        self._sleep = sleep
+        self._chance = chance
+        self._local = threading.local()
+
+    @property
+    def media(self) -> Media:
+        """The calling thread's way to files."""
+        return self._connection().media
+
+    def patiently(self, repeatable: Callable[[], T]) -> T:
+        """Return what a call returns that is safe to repeat, over passing failures."""
+        return patiently(
+            repeatable, policy=self._retry, on=ZooniverseUnavailable, sleep=self._sleep, chance=self._chance
+        )
+
+    def send(self, call: Call) -> requests.Response:
+        """Return the success of one call, sent once.
+
+        After a 401 the login is renewed and the call sent again: a 401 comes before the server looks at the
+        call, so that is safe even for a create.
+        """
+        known = getattr(self._local, "connection", None) is not None
+        try:
+            return self._once(call)
+        except LoginExpired:
+            self._local.connection = None
+            if not known:
+                raise
+        return self._once(call)
+
+    def _once(self, call: Call) -> requests.Response:
+        with measured("zooniverse", f"{call.method} {call.kind}"):
+            return self._connection().send(call)
+
+    def act(self, call: Call) -> None:
+        """Send a call that answers 204 and no more; `Unreadable` for any other success."""
+        status = self.send(call).status_code
+        if status != 204:
+            raise Unreadable(f"{call}: {status} instead of 204")
+
+    def post(self, path: str, kind: str, body: Document) -> Document:
+        """Return the resource that a POST answers with, sent once."""
+        call = Call(method="POST", path=path, body=body)
+        return only(resources(document(self.send(call), str(call)), kind, str(call)), str(call))
+
+    def one(self, kind: str, identity: int) -> Document:
+        """Return a resource by id."""
+        path = f"/{kind}/{identity}"
+        return only(self.listing(path, kind, {}), f"GET {path}")
+
+    def listing(self, path: str, kind: str, where: Query) -> list[Document]:
+        """Return one page of resources."""
+        return resources(self.read(path, where), kind, f"GET {path}")
+
+    def pages(self, path: str, kind: str, where: Query) -> Iterator[Document]:
+        """Yield the resources of all pages, first to last."""
+        number = last = 1
+        while number <= last:
+            body = self.read(path, {**where, "page": number})
+            yield from resources(body, kind, f"GET {path}")
+            last = page_count(body, kind, f"GET {path}")
+            number += 1
+
+    def read(self, path: str, where: Query) -> Document:
+        """Return the document of a GET, over passing failures."""
+        call = Call(method="GET", path=path, where=where)
+        return self.patiently(lambda: document(self.send(call), str(call)))
+
+    def _connection(self) -> Connection:
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect()
+        return connection
+
+
+def only(entries: list[Document], what: str) -> Document:
+    """Return the first of some resources, `Unreadable` when there is none."""
+    if not entries:
+        raise Unreadable(f"{what}: the answer is an empty list")
+    return entries[0]
+
 
 Document = dict[str, Any]
 """A JSON object of the API."""

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from alservice.campaigns.zooniverse_target import is_loopback
+from alservice.zooniverse.endpoint import is_loopback
 
 
 class Session(requests.Session):

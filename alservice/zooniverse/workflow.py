@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from alservice.errors import BadInput
-from alservice.science.question import Question
-from alservice.science.tree import Tree
+from alservice.science.tree import Question, Tree
 
 IGNORED: Final = -1
 """In an `AnswerMap`, instead of a column: the answer is known and is no vote."""

@@ -7,19 +7,16 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from alservice.acquisition.acquire_batch import AcquireBatch, exclusion_reason
-from alservice.acquisition.forecast_votes import ForecastVotes
-from alservice.acquisition.policies import PolicyName
-from alservice.acquisition.service import ScorePool
-from alservice.campaigns.acquisition_policy import AcquisitionPolicy, AllocatedVotes
+from alservice.acquisition.service import AcquireBatch, ForecastVotes, ScorePool, exclusion_reason
+from alservice.campaigns.campaign import AcquisitionPolicy, AllocatedVotes, ZooniverseTarget
 from alservice.campaigns.cycle import Cycle, CycleState
-from alservice.campaigns.records import CampaignRow
-from alservice.campaigns.zooniverse_target import ZooniverseTarget
+from alservice.campaigns.policies import PolicyName
+from alservice.campaigns.store import CampaignRow
 from alservice.catalogue.galaxies import Catalogue, Galaxy, Shard
 from alservice.errors import NotFound
 from alservice.progress import NoProgress
+from alservice.science.information import tree_information
 from alservice.science.posterior import Posterior
-from alservice.science.tree_information import tree_information
 from alservice.states import SubjectState
 from alservice.storage import arrays as packs
 from alservice.subjects.subject import draft_subject

@@ -2,8 +2,7 @@
 
 import pytest
 
-from alservice.acquisition.batch import draw_batch
-from alservice.acquisition.batch_records import BatchPolicy
+from alservice.acquisition.batch import BatchPolicy, draw_batch
 from alservice.errors import BadInput, Conflict
 
 IDS = [f"g{i}" for i in range(40)]

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alservice.acquisition.batch import BatchDrawer, draw_batch
-from alservice.acquisition.batch_records import BatchPolicy
+from alservice.acquisition.batch import BatchDrawer, BatchPolicy, draw_batch
 from alservice.errors import BadConfig, BadInput, NumericalFault
 
 IDS = [f"g{i:03d}" for i in range(60)]

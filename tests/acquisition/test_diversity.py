@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alservice.acquisition.batch import BatchDrawer, draw_batch
-from alservice.acquisition.batch_records import BatchPolicy
-from alservice.acquisition.diversity import survey_distance, thin
+from alservice.acquisition.batch import BatchDrawer, BatchPolicy, draw_batch, survey_distance, thin
 from alservice.errors import BadConfig, BadInput
 from alservice.ids import stable_fraction
 

@@ -9,13 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alservice.acquisition.policies import RULES, PolicyName, classification_entropy, easy_galaxies, policy_scores
+from alservice.acquisition.policies import RULES, classification_entropy, easy_galaxies, policy_scores
+from alservice.campaigns.policies import PolicyName
 from alservice.errors import BadInput, NumericalFault
-from alservice.science.information import threshold_probability
+from alservice.science.information import (
+    expected_question_information,
+    threshold_probability,
+    tree_predictive_information,
+)
 from alservice.science.posterior import answer_probabilities
-from alservice.science.predictive_information import tree_predictive_information
 from alservice.science.tree import load_tree
-from alservice.science.tree_information import expected_question_information
 
 TREE = load_tree("gz2")
 ONES = np.ones(TREE.n_questions)

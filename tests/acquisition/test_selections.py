@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from alservice.acquisition.selections import compare_selections
+from alservice.acquisition.policies import compare_selections
 from alservice.errors import BadInput, NumericalFault
 
 SCORES = arrays(float, 12, elements=st.integers(0, 6).map(float))

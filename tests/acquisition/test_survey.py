@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alservice.acquisition.survey import SurveySample
+from alservice.acquisition.batch import SurveySample
 from alservice.errors import NotFound
 from alservice.science.posterior import Posterior, take
 

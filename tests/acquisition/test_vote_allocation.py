@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alservice.acquisition.vote_allocation import allocate_votes
+from alservice.acquisition.votes import allocate_votes
 from alservice.errors import BadInput, NumericalFault
 from alservice.science.information import binomial_mutual_information
 

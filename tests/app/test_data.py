@@ -13,9 +13,8 @@ from functools import partial
 import pytest
 
 from alservice.app.data import fetch_release
-from alservice.catalogue import published_data
-from alservice.catalogue.gz2 import unpack_images
-from alservice.catalogue.published_data import GalaxyJoin, Release, RemoteFile
+from alservice.catalogue import gz2 as published_data
+from alservice.catalogue.gz2 import GalaxyJoin, Release, RemoteFile, unpack_images
 from alservice.errors import BadInput, NotFound, StorageFull
 from alservice.ids import RoundedId
 from alservice.progress import NoProgress

@@ -8,9 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from alservice.app.forecasts import propose_budget
-from alservice.campaigns.acquisition_policy import AcquisitionPolicy, AllocatedVotes
-from alservice.campaigns.campaign import CollectingPolicy
-from alservice.campaigns.zooniverse_target import ZooniverseTarget
+from alservice.campaigns.campaign import AcquisitionPolicy, AllocatedVotes, CollectingPolicy, ZooniverseTarget
 from alservice.cli.turns import cycles
 from alservice.errors import NotFound
 from tests.support.worlds import NOON, make_campaign, make_factory

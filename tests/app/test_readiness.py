@@ -14,8 +14,8 @@ from sqlalchemy import Engine
 from alservice.app import zooniverse
 from alservice.app.jobs import Factory
 from alservice.app.readiness import check_flight, check_ground, check_replay, needs_something, readiness
+from alservice.campaigns.campaign import ZooniverseTarget
 from alservice.campaigns.cycle import CycleKind, CycleState
-from alservice.campaigns.zooniverse_target import ZooniverseTarget
 from alservice.cycle.readiness import NEEDS, Finding, Flight, Need, NotReady, NotReadyYet, require_ready
 from alservice.settings import Settings
 from alservice.standin.config import StandinConfig

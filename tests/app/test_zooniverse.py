@@ -11,9 +11,9 @@ from sqlalchemy import Engine
 from alservice.app.jobs import Factory
 from alservice.app.standin import open_standin, standin_endpoint
 from alservice.app.zooniverse import EndpointNotAllowed
-from alservice.campaigns.zooniverse_target import ZooniverseTarget
+from alservice.campaigns.campaign import ZooniverseTarget
 from alservice.errors import ZooniverseUnavailable
-from alservice.rehearsal.volunteer_client import RealSiteRefused
+from alservice.rehearsal.volunteers import RealSiteRefused
 from alservice.settings import Settings
 from tests.support.worlds import make_campaign, make_factory
 

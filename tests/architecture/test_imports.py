@@ -25,7 +25,7 @@ print(*sys.modules)
 """
 """Opens everything, and ends where the campaign is asked for."""
 
-IN_THE_READING_PROCESS = "import sys, alservice.cli.__main__, alservice.votes.export_process; print(*sys.modules)"
+IN_THE_READING_PROCESS = "import sys, alservice.cli.__main__, alservice.votes.exports; print(*sys.modules)"
 
 
 def loaded(program: str, *arguments: str) -> set[str]:

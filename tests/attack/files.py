@@ -47,7 +47,7 @@ def case(door: str) -> Callable[[Make], Make]:
 
 
 def _catalogue() -> Callable[[Path], str]:
-    from alservice.catalogue.catalogue_files import open_catalogue
+    from alservice.catalogue.files import open_catalogue
     from alservice.catalogue.galaxies import CatalogueRow
     from alservice.errors import BadImage
     from alservice.science.tree import load_tree
@@ -90,19 +90,19 @@ def _export() -> Callable[[Path], str]:
 
 
 def _workflows() -> Callable[[Path], str]:
-    from alservice.votes.workflow_files import read_workflows
+    from alservice.votes.decoding import read_workflows
 
     return lambda path: f"{len(read_workflows(path))} versions"
 
 
 def _campaign() -> Callable[[Path], str]:
-    from alservice.campaigns.campaigns import load_campaign_file
+    from alservice.campaigns.campaign import load_campaign_file
 
     return lambda path: f"campaign {load_campaign_file(path).name}"
 
 
 def _model() -> Callable[[Path], str]:
-    from alservice.offline.model_files import load_models
+    from alservice.offline.training import load_models
 
     return lambda path: f"{len(load_models([path], device='cpu')[0])} networks"
 
@@ -331,8 +331,7 @@ def campaign_that_is_a_device(folder: Path) -> Path:
 def card_of_many_heads(folder: Path) -> Path:
     """A billion, with weights for five."""
     from alservice.network.architectures import NetworkConfig, build_network
-    from alservice.network.files import ModelCard, to_bytes
-    from alservice.network.tensors import tensors_from_bytes, tensors_to_bytes
+    from alservice.network.files import ModelCard, tensors_from_bytes, tensors_to_bytes, to_bytes
     from alservice.science.tree import load_tree
 
     tree, config = load_tree("gz-rings"), NetworkConfig(name="small", image_px=16)

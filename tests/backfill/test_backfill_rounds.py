@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alservice.backfill.backfill_rounds import RoundFolder
+from alservice.backfill.run import RoundFolder
 from alservice.errors import BadInput, NotFound
 from tests.support.backfills import a_round
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from alservice.backfill.backfill_tables import floor_table
+from alservice.backfill.savings import floor_table
 from tests.support.backfills import a_round
 
 

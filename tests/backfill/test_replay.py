@@ -7,8 +7,8 @@ import pytest
 
 from alservice.backfill.plan import target_of
 from alservice.backfill.replay import INITIAL, Replay
+from alservice.campaigns.policies import GatePolicy
 from alservice.errors import BadConfig
-from alservice.learning.gate import GatePolicy
 from alservice.network.architectures import NetworkConfig
 from alservice.network.config import FitConfig, decay_of
 from alservice.offline.training import TrainAlone

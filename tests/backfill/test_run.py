@@ -4,15 +4,14 @@ import csv
 
 import pytest
 
-from alservice.backfill.backfill_asked import SIZES, make_backfill
-from alservice.backfill.backfill_factory import open_backfill, open_replay, run_backfill
-from alservice.backfill.plan import ALL
+from alservice.backfill.plan import ALL, SIZES, make_backfill
 from alservice.backfill.report import write_report
+from alservice.backfill.run import open_backfill, open_replay, run_backfill
 from alservice.errors import BadConfig, NotFound
 from alservice.network.architectures import NetworkConfig
 from alservice.network.config import FitConfig
 from alservice.offline.commands import train_on_file
-from alservice.offline.refit_heads import RefitHeads
+from alservice.offline.training import RefitHeads
 from alservice.progress import NoProgress
 from tests.support.files import TREE, write_galaxies
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from alservice.backfill.plan import target_of
-from alservice.backfill.vote_floor import likelihood_floor, vote_noise
+from alservice.backfill.savings import likelihood_floor, vote_noise
 from alservice.errors import BadVotes
 from alservice.science.pmf import log_factorials
 from alservice.science.tree import load_tree

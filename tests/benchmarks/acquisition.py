@@ -25,8 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from alservice.acquisition.batch import BatchDrawer
-from alservice.acquisition.batch_records import BatchPolicy
+from alservice.acquisition.batch import BatchDrawer, BatchPolicy
 from alservice.science.information import binomial_mutual_information, fast_binomial_mutual_information
 from alservice.shapes import FloatArray
 from tests.support.shared import ROOT

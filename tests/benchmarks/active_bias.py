@@ -16,11 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from alservice.acquisition.batch import draw_batch
-from alservice.acquisition.batch_records import BatchPolicy
+from alservice.acquisition.batch import BatchPolicy, draw_batch
 from alservice.science.evaluation import assess
+from alservice.science.information import tree_information
 from alservice.science.reweighting import inclusion_ratio, lure, step_probabilities
-from alservice.science.tree_information import tree_information
 from tests.benchmarks.real_predictions import SMOOTH, TREE, Population, population
 
 

@@ -16,17 +16,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from alservice.app.context import process_progress
 from alservice.backfill.plan import target_of
-from alservice.catalogue.catalogue_files import open_catalogue
+from alservice.catalogue.files import open_catalogue
 from alservice.network.architectures import NetworkConfig
-from alservice.network.config import FitConfig, decay_of
-from alservice.network.device import precision_name, use_threads
+from alservice.network.config import FitConfig, decay_of, precision_name, use_threads
 from alservice.offline.commands import reader
 from alservice.offline.training import TrainAlone
-from alservice.revision import code_revision
+from alservice.progress import process_progress
 from alservice.science.tree import load_tree
 from alservice.storage.run_folder import write_whole
+from alservice.telemetry import code_revision
 from tests.support.shared import shared_data
 
 TREE = load_tree("gz2")

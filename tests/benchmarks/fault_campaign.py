@@ -32,9 +32,9 @@ from alservice.states import SubjectState
 from alservice.storage.objects import LocalObjects
 from alservice.storage.postgres import make_engine
 from alservice.subjects.ledger import SqlSubjectLedger
-from alservice.subjects.one_subject import is_image_of, zooniverse_id_of
+from alservice.subjects.publish import is_image_of, zooniverse_id_of
 from alservice.subjects.reconcile import ReconcileSubjects
-from alservice.subjects.subject import KEY_FIELD
+from alservice.zooniverse.records import KEY_FIELD
 from tests.benchmarks.publisher_process import (
     DONE,
     UNFINISHED,

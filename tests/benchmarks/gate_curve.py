@@ -21,7 +21,9 @@ from typing import Final
 
 import numpy as np
 
-from alservice.learning.gate import GateDecision, GatePolicy, decide
+from alservice.campaigns.policies import GatePolicy
+from alservice.learning.gate import decide
+from alservice.registry.records import GateDecision
 from alservice.science.evaluation import Assessment, assess, mixture_nll
 from alservice.science.posterior import Posterior, answer_probabilities, question_totals
 from alservice.shapes import IntArray

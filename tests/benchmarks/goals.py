@@ -21,28 +21,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from alservice.app.context import process_progress
-from alservice.catalogue.catalogue_files import open_catalogue
+from alservice.catalogue.files import open_catalogue
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow, is_evaluation_member
 from alservice.network.architectures import NetworkConfig, optimiser_of
-from alservice.network.config import FitConfig, decay_of
-from alservice.network.device import precision_name, resolve_device
+from alservice.network.config import FitConfig, decay_of, precision_name, resolve_device
 from alservice.network.sampling import sample_posterior
 from alservice.offline.commands import DRAWS, EVALUATION_SEED, reader, score_files, train_on_file
 from alservice.offline.galaxies import VotedGalaxies
-from alservice.offline.model_files import load_model
-from alservice.offline.training import judge
-from alservice.revision import code_revision
+from alservice.offline.training import judge, load_model
+from alservice.progress import process_progress
 from alservice.science.bootstrap import Estimate
-from alservice.science.evaluation import TOLERANCES
-from alservice.science.evaluation_core import coverage_error
-from alservice.science.predictions import fraction_draws
-from alservice.science.scorecard import Scorecard
-from alservice.science.scorecard_table import TextTable, percent_interval
+from alservice.science.evaluation import TOLERANCES, coverage_error
+from alservice.science.posterior import fraction_draws
+from alservice.science.scorecard import Scorecard, TextTable, percent_interval
 from alservice.science.tree import load_tree
 from alservice.storage import plots as figures
-from alservice.storage.plot_style import canvas
-from alservice.telemetry import configure_logging
+from alservice.storage.plots import canvas
+from alservice.telemetry import code_revision, configure_logging
 from tests.support.shared import shared_data
 
 TREE = load_tree("gz2")

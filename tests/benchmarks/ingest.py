@@ -24,10 +24,9 @@ import yaml
 from sqlalchemy import text
 
 from alservice.app.jobs import Factory
-from alservice.campaigns.campaign import Campaign
-from alservice.campaigns.campaigns import parse_campaign
-from alservice.campaigns.records import CampaignRow
-from alservice.storage.embedded import EmbeddedPostgres
+from alservice.campaigns.campaign import Campaign, parse_campaign
+from alservice.campaigns.store import CampaignRow
+from alservice.storage.embedded_postgres import EmbeddedPostgres
 from alservice.storage.postgres import make_engine, transaction, upgrade
 from tests.benchmarks import ingest_baseline, ingest_polling
 from tests.benchmarks.ingest_files import ACTIVE, TREE, VOTES, make_file, rows_for

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from alservice.science.tree import load_tree
-from alservice.votes.workflow_files import read_workflows
+from alservice.votes.decoding import read_workflows
 from alservice.zooniverse.workflow import Workflow
 from tests.support.shared import shared_data
 

@@ -14,8 +14,7 @@ from collections.abc import Callable
 import torch
 
 from alservice.network.likelihood import dirichlet_multinomial_nll
-from alservice.science.question import Question
-from alservice.science.tree import Tree
+from alservice.science.tree import Question, Tree
 from tests.benchmarks.predict import best_seconds
 
 

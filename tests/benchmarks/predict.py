@@ -23,10 +23,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from alservice.network.architectures import Network, NetworkConfig, build_network
-from alservice.network.config import FitConfig
-from alservice.network.device import resolve_device, resolve_precision
+from alservice.network.config import FitConfig, resolve_device, resolve_precision
 from alservice.network.sampling import sample_posterior
-from alservice.network.trainer import Trainer
+from alservice.network.training import Trainer
 from alservice.science.tree import load_tree
 from alservice.shapes import UInt8Array
 

@@ -32,8 +32,7 @@ from alservice.storage.images import sniff
 from alservice.storage.objects import LocalObjects
 from alservice.storage.postgres import make_engine
 from alservice.subjects.ledger import SqlSubjectLedger
-from alservice.subjects.publish_subjects import PublishSubjects
-from alservice.subjects.publishing import PublishPolicy
+from alservice.subjects.publish import PublishPolicy, PublishSubjects
 from tests.benchmarks.publisher_process import connect, open_campaign, utc_now
 from tests.support.postgres import migrated_database, scratch_folder
 from tests.support.processes import free_port, process, wait_for

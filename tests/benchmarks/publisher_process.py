@@ -19,9 +19,9 @@ from sqlalchemy import Engine
 
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle
-from alservice.campaigns.cycles import SqlCycleStore
-from alservice.campaigns.store import SqlCampaignStore
-from alservice.catalogue.store import SqlCatalogueStore
+from alservice.campaigns.cycle_store import CycleStore
+from alservice.campaigns.store import CampaignStore
+from alservice.catalogue.store import CatalogueStore
 from alservice.errors import AlserviceError
 from alservice.progress import NoProgress
 from alservice.retry import RetryPolicy
@@ -29,11 +29,9 @@ from alservice.storage.images import sniff
 from alservice.storage.objects import LocalObjects
 from alservice.storage.postgres import make_engine
 from alservice.subjects.ledger import SqlSubjectLedger
-from alservice.subjects.publish_subjects import PublishSubjects
-from alservice.subjects.publishing import PublishPolicy, PublishReport
+from alservice.subjects.publish import PublishPolicy, PublishReport, PublishSubjects
 from alservice.zooniverse.client import PanoptesZooniverse
-from alservice.zooniverse.http import Timeouts
-from alservice.zooniverse.panoptes import Credentials
+from alservice.zooniverse.http import Credentials, Timeouts
 from tests.support.publishing import CAMPAIGN, drafts_of
 
 DONE, UNFINISHED = 0, 3
@@ -74,11 +72,11 @@ def utc_now() -> datetime:
 
 def open_campaign(engine: Engine, name: str) -> tuple[Cycle, Campaign]:
     """Return a new campaign with an open cycle."""
-    row = SqlCampaignStore(engine, utc_now).save(replace(CAMPAIGN, name=name))
-    catalogue = SqlCatalogueStore(engine, utc_now).save(
+    row = CampaignStore(engine, utc_now).save(replace(CAMPAIGN, name=name))
+    catalogue = CatalogueStore(engine, utc_now).save(
         row.id, source="benchmark", digest=name, votes_key=None, galaxies=(), faults=()
     )
-    return SqlCycleStore(engine, utc_now).start(row, catalogue.id, None, "benchmark"), row.campaign
+    return CycleStore(engine, utc_now).start(row, catalogue.id, None, "benchmark"), row.campaign
 
 
 def connect(endpoint: str, *, attempts: int, read_s: float) -> PanoptesZooniverse:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alservice.catalogue.catalogue_files import open_catalogue
+from alservice.catalogue.files import open_catalogue
 from alservice.catalogue.galaxies import CatalogueRow
 from alservice.ids import seed_of, stable_fraction
 from alservice.network.architectures import NetworkConfig, build_network

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from alservice.acquisition.policies import PolicyName
-from alservice.offline.model_files import load_model
+from alservice.campaigns.policies import PolicyName
+from alservice.offline.training import load_model
 from alservice.science.posterior import Posterior, answer_probabilities
 from tests.benchmarks import likelihood, predict
 from tests.benchmarks.acquisition import compare, streamed

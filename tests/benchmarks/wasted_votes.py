@@ -21,12 +21,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from alservice.acquisition.batch import draw_batch
-from alservice.acquisition.batch_records import BatchPolicy, Rule
-from alservice.acquisition.diversity import survey_distance
-from alservice.acquisition.policies import RULES, PolicyName, policy_scores
-from alservice.acquisition.survey import SurveySample
-from alservice.catalogue.catalogue_files import open_catalogue
+from alservice.acquisition.batch import BatchPolicy, Rule, SurveySample, draw_batch, survey_distance
+from alservice.acquisition.policies import RULES, policy_scores
+from alservice.campaigns.policies import PolicyName
+from alservice.catalogue.files import open_catalogue
 from alservice.catalogue.galaxies import CatalogueRow
 from alservice.ids import seed_of
 from alservice.network.architectures import NetworkConfig, build_network

@@ -31,12 +31,12 @@ from sqlalchemy import text
 
 from alservice.app.feeds import WebhookLogin, issue_webhook
 from alservice.constants import INGEST_PAGE
-from alservice.storage.embedded import EmbeddedPostgres
+from alservice.storage.embedded_postgres import EmbeddedPostgres
 from alservice.storage.postgres import make_engine, transaction, upgrade
-from alservice.votes.classification import RawClassification
-from alservice.votes.collect_classifications import CollectClassifications
+from alservice.votes.service import CollectClassifications
 from alservice.web.application import create_app
 from alservice.web.limits import Limits
+from alservice.zooniverse.records import RawClassification
 from tests.support.worlds import NOON, TREE, make_campaign, make_factory
 from tests.votes.test_classifications import raw
 from tests.votes.test_collect_classifications import Listing

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from alservice.campaigns.campaign import Campaign
-from alservice.campaigns.campaigns import load_campaign_file, parse_campaign
+from alservice.campaigns.campaign import Campaign, load_campaign_file, parse_campaign
 from alservice.errors import BadConfig, BadTree
 from tests.support.shared import ROOT
 

@@ -6,9 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine, text
 
-from alservice.campaigns.acquisition_policy import AcquisitionPolicy
-from alservice.campaigns.campaign import Campaign
-from alservice.campaigns.zooniverse_target import ZooniverseTarget
+from alservice.campaigns.campaign import AcquisitionPolicy, Campaign, ZooniverseTarget
 from alservice.errors import BadConfig, NotFound
 from alservice.storage.postgres import transaction
 

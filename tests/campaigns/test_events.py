@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import StatementError
 
-from alservice.campaigns.records import Event
+from alservice.campaigns.store import Event
 from alservice.errors import Conflict
 from alservice.storage.postgres import transaction
 

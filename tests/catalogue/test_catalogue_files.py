@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alservice.catalogue.catalogue_files import open_catalogue
+from alservice.catalogue.files import open_catalogue
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow
-from alservice.catalogue.kaggle import KAGGLE_COLUMNS, conditional_from_cumulative, cumulative_from_conditional
+from alservice.catalogue.vote_columns import KAGGLE_COLUMNS, conditional_from_cumulative, cumulative_from_conditional
 from alservice.errors import BadInput, BadTree
 from alservice.ids import RoundedId, stable_fraction
 from alservice.science.tree import Tree, load_tree

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, text
 
 from alservice.catalogue.galaxies import CatalogueFault, Shard
 from alservice.errors import Conflict, NotFound
-from alservice.storage import rows
+from alservice.storage import postgres as rows
 from alservice.storage.postgres import transaction
 from tests.support.stores import make_galaxy
 

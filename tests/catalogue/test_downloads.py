@@ -6,8 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from alservice.catalogue.downloads import DownloadInterrupted, download
-from alservice.catalogue.published_data import RemoteFile
+from alservice.catalogue.gz2 import DownloadInterrupted, RemoteFile, download
 from alservice.errors import DigestMismatch, NotFound
 
 CONTENT = bytes(range(256)) * 2000

@@ -13,9 +13,9 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
 
-from alservice.catalogue.catalogue_files import open_catalogue
-from alservice.catalogue.catalogue_images import ImageSource
+from alservice.catalogue.files import open_catalogue
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow
+from alservice.catalogue.tables import ImageSource
 from alservice.errors import BadInput
 from alservice.files import open_regular, read_regular, sha256_of_file
 from alservice.science.tree import load_tree

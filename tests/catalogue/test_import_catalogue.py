@@ -10,7 +10,7 @@ import pytest
 from alservice.app.catalogues import ImageFiles, import_file
 from alservice.app.jobs import Factory
 from alservice.catalogue.galaxies import CatalogueFault
-from alservice.catalogue.published import GZ2_COLUMNS
+from alservice.catalogue.vote_columns import GZ2_COLUMNS
 from alservice.errors import BadInput
 from alservice.science.tree import load_tree
 from alservice.storage.images import encode_png

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alservice.catalogue.kaggle import (
+from alservice.catalogue.vote_columns import (
     ALWAYS_RECORDED,
     KAGGLE_COLUMNS,
     conditional_from_cumulative,

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from alservice.catalogue.catalogue_files import open_catalogue
+from alservice.catalogue.files import open_catalogue
 from alservice.catalogue.tables import BATCH_ROWS
 from alservice.errors import BadInput
 from alservice.offline.prediction import read_predictions
@@ -25,7 +25,7 @@ READ = """
 import json, sys
 from pathlib import Path
 import pyarrow as pa
-from alservice.catalogue.catalogue_files import open_catalogue
+from alservice.catalogue.files import open_catalogue
 from alservice.science.tree import load_tree
 def most():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM:"))

@@ -2,8 +2,16 @@
 
 import pytest
 
-from alservice.catalogue.kaggle import KAGGLE_COLUMNS
-from alservice.catalogue.published import CAMPAIGNS, GZ2_COLUMNS, RENAMED, TOTAL, NotVotes, UnknownLayout, vote_columns
+from alservice.catalogue.vote_columns import (
+    CAMPAIGNS,
+    GZ2_COLUMNS,
+    KAGGLE_COLUMNS,
+    RENAMED,
+    TOTAL,
+    NotVotes,
+    UnknownLayout,
+    vote_columns,
+)
 from alservice.errors import BadTree
 from alservice.science.tree import load_tree, tree_names
 

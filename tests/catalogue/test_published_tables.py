@@ -7,10 +7,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from alservice.catalogue.catalogue_files import open_catalogue
-from alservice.catalogue.catalogue_images import ImageSource
+from alservice.catalogue.files import open_catalogue
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow
-from alservice.catalogue.published import GZ2_COLUMNS, NotVotes
+from alservice.catalogue.tables import ImageSource
+from alservice.catalogue.vote_columns import GZ2_COLUMNS, NotVotes
 from alservice.errors import BadInput
 from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import conditional_fractions, inconsistent

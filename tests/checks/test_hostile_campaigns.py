@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from alservice.campaigns.campaigns import load_campaign_file, parse_campaign
+from alservice.campaigns.campaign import load_campaign_file, parse_campaign
 from alservice.checks import MAX_ID, is_storable, storable
 from alservice.errors import BadConfig
 

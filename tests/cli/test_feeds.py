@@ -12,9 +12,9 @@ from typer.testing import CliRunner, Result
 
 from alservice.app.access import recognise
 from alservice.app.feeds import hash_of_user, receive_reductions
+from alservice.campaigns.policies import LabelRule
 from alservice.cli import app
 from alservice.errors import NotAuthenticated
-from alservice.votes.decoding import LabelRule
 from alservice.zooniverse.workflow import Workflow, tasks_of
 from tests.support.exports import export_cells, write_export
 from tests.support.worlds import TREE, make_factory

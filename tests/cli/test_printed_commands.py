@@ -24,11 +24,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alservice.app import data as fetching
-from alservice.catalogue import published_data
-from alservice.catalogue.catalogue_files import open_catalogue
+from alservice.catalogue import gz2 as published_data
+from alservice.catalogue.files import open_catalogue
 from alservice.catalogue.galaxies import CatalogueRow
-from alservice.catalogue.published import GZ2_COLUMNS
-from alservice.catalogue.published_data import Release, RemoteFile
+from alservice.catalogue.gz2 import Release, RemoteFile
+from alservice.catalogue.vote_columns import GZ2_COLUMNS
 from alservice.cli import app
 from tests.support.dashboards import World
 from tests.support.files import TREE, counts_of, write_galaxies

@@ -8,15 +8,13 @@ import pytest
 from sqlalchemy import Engine
 
 from alservice.app.jobs import Factory
-from alservice.campaigns.acquisition_policy import AcquisitionPolicy, AllocatedVotes
-from alservice.campaigns.campaign import Campaign, TrainingPolicy
+from alservice.campaigns.campaign import AcquisitionPolicy, AllocatedVotes, Campaign, TrainingPolicy, ZooniverseTarget
 from alservice.campaigns.cycle import Cycle, CycleState
-from alservice.campaigns.records import CampaignRow
-from alservice.campaigns.zooniverse_target import ZooniverseTarget
-from alservice.cycle.advance_cycle import AdvanceCycle
+from alservice.campaigns.policies import GatePolicy
+from alservice.campaigns.store import CampaignRow
+from alservice.cycle.steps import AdvanceCycle
 from alservice.errors import Conflict, ZooniverseUnavailable
 from alservice.ids import seed_of
-from alservice.learning.gate import GatePolicy
 from alservice.science.votes import walk
 from alservice.states import ModelState, SubjectState
 from alservice.votes.counting import reducer_version

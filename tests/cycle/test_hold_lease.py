@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from alservice.cycle.hold_lease import POLL_S, HoldLease
-from alservice.cycle.leases import Holder, Lease
+from alservice.cycle.lease import POLL_S, Holder, HoldLease, Lease
 from alservice.errors import DatabaseUnavailable, LeaseHeld, LeaseLost
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -12,10 +12,8 @@ from itertools import count
 import pytest
 from sqlalchemy import Engine
 
-from alservice.campaigns.records import CampaignRow
-from alservice.cycle.lease import SqlLeaseStore
-from alservice.cycle.leases import Holder
-from alservice.cycle.processes import is_gone, this_process
+from alservice.campaigns.store import CampaignRow
+from alservice.cycle.lease import Holder, SqlLeaseStore, is_gone, this_process
 from alservice.errors import LeaseHeld, LeaseLost
 from tests.support.shared import ROOT
 from tests.support.stores import Stores
@@ -112,7 +110,7 @@ def test_of_many_at_once_one_wins(leases: SqlLeaseStore, campaign: CampaignRow) 
 
 HOLDING = """
 import sys, time
-from alservice.cycle.processes import is_gone, this_process
+from alservice.cycle.lease import is_gone, this_process
 from alservice.storage.postgres import make_engine
 from alservice.cycle.lease import SqlLeaseStore
 

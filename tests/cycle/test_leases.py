@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from alservice.cycle.leases import HEARTBEAT_S, LEASE_S, Holder, Lease, in_the_way
+from alservice.cycle.lease import HEARTBEAT_S, LEASE_S, Holder, Lease, in_the_way
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LEASE = Lease(

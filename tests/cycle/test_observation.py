@@ -8,13 +8,11 @@ import pytest
 from sqlalchemy import Engine
 
 from alservice.app import registry
-from alservice.campaigns.acquisition_policy import AcquisitionPolicy
-from alservice.campaigns.campaign import TrainingPolicy
+from alservice.campaigns.campaign import AcquisitionPolicy, TrainingPolicy
 from alservice.campaigns.cycle import CycleState
+from alservice.campaigns.policies import DriftPolicy
 from alservice.errors import BadInput, NotFound
-from alservice.learning.bias_core import Explanation
-from alservice.learning.drift import DriftPolicy
-from alservice.learning.report_bias import ReportBias
+from alservice.learning.bias import Explanation, ReportBias
 from alservice.science.image_properties import MEASURED
 from tests.cycle.test_cycle import Loop
 

@@ -8,13 +8,12 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from alservice.acquisition.batch_records import Arm
 from alservice.campaigns.cycle import CycleKind, CycleState
-from alservice.campaigns.records import CycleStatistics, StatisticsKind
-from alservice.cycle.report_adapters import render_report
-from alservice.cycle.report_core import AnswerBar, GalleryItem, ReportData
+from alservice.campaigns.policies import Arm, GatePolicy
+from alservice.campaigns.store import StatisticsKind
+from alservice.cycle.report import AnswerBar, GalleryItem, ReportData, render_report
 from alservice.cycle.table import Change, CycleLine, CycleTable, CycleView
-from alservice.learning.gate import Check, GateDecision, GatePolicy, Verdict
+from alservice.registry.records import Check, CycleStatistics, GateDecision, Verdict
 from alservice.storage.images import encode_png
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.cycle.elsewhere import RunElsewhere
-from alservice.cycle.sent_steps import Bounds, RunState, SentStep
+from alservice.cycle.sent_steps import RunState, SentStep
 from alservice.errors import DatabaseUnavailable, DeploymentFailed, LeaseLost, NoWorker, PrefectUnavailable, WorkerLost
+from alservice.retry import Bounds
 from tests.cycle.test_hold_lease import NOON
 
 BOUNDS = Bounds(start_s=400, pending_s=100, silence_s=60, outage_s=120)

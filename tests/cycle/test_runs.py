@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from alservice.campaigns.records import CycleRun
+from alservice.campaigns.store import CycleRun
 from alservice.cycle.runs import SqlRunLog
 
 NOON = datetime(2026, 3, 5, 12, tzinfo=UTC)

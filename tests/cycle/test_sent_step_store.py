@@ -16,14 +16,13 @@ import pytest
 from sqlalchemy import Engine, text
 
 from alservice.campaigns.cycle import Cycle, CycleState
-from alservice.campaigns.records import CampaignRow
+from alservice.campaigns.store import CampaignRow
 from alservice.catalogue.galaxies import Catalogue, Shard
-from alservice.cycle.lease import SqlLeaseStore
-from alservice.cycle.leases import Fence, Lease
+from alservice.cycle.lease import Lease, SqlLeaseStore
 from alservice.cycle.sent_step_store import SqlSentStepStore
 from alservice.errors import DatabaseUnavailable, LeaseLost
-from alservice.science.training_sets import tally_set
-from alservice.storage.postgres import IDLE_S, LOCK_S, fenced, transaction
+from alservice.science.votes import tally_set
+from alservice.storage.postgres import IDLE_S, LOCK_S, Fence, fenced, transaction
 from tests.cycle.test_lease_store import holder, nobody_is_gone
 from tests.support.shared import ROOT
 from tests.support.stores import Stores
@@ -134,18 +133,18 @@ def test_a_process_whose_lease_was_taken_over_writes_nothing_nor_does_its_run(
 
 WORKING = """
 import sys
-from alservice.campaigns.cycles import SqlCycleStore
+from alservice.campaigns.cycle_store import CycleStore
 from alservice.storage.postgres import fenced, make_engine
 from alservice.cycle.sent_step_store import SqlSentStepStore
 from alservice.campaigns.cycle import CycleState
 from alservice.errors import LeaseLost
-from alservice.app.context import utc_now
-from alservice.cycle.hold_lease import TakeStep
+from alservice.progress import utc_now
+from alservice.cycle.lease import TakeStep
 
 engine, campaign_id, cycle_id = make_engine(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 service = TakeStep(sent=SqlSentStepStore(engine), heartbeat_s=0.1)
 with service.run(campaign_id, "first", worker="owl", place="there") as held:
-    cycles = SqlCycleStore(fenced(engine, held.fence), utc_now)
+    cycles = CycleStore(fenced(engine, held.fence), utc_now)
     cycle = cycles.get(cycle_id)
     print("at work", flush=True)
     sys.stdin.readline()  # the work: it ends when the test says so

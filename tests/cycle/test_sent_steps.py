@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from alservice.campaigns.cycle import CycleState
-from alservice.cycle.sent_steps import Bounds, Look, RunState, Verdict, Watch
+from alservice.cycle.sent_steps import Look, RunState, Verdict, Watch
+from alservice.retry import Bounds
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 BOUNDS = Bounds(start_s=1000, pending_s=100, silence_s=60, outage_s=500)

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from alservice.campaigns.records import CampaignRow
-from alservice.campaigns.zooniverse_target import ZooniverseTarget
+from alservice.campaigns.campaign import ZooniverseTarget
+from alservice.campaigns.store import CampaignRow
 from alservice.cycle import steps
-from alservice.votes.collect_classifications import CollectReport
+from alservice.votes.service import CollectReport
 from tests.support.fake_ledger import a_cycle
 from tests.support.publishing import CAMPAIGN
 

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from alservice.cli import app
 from alservice.errors import AlserviceError
 from alservice.settings import Settings
+from alservice.storage.embedded_postgres import newest
 from alservice.storage.postgres import make_engine, transaction
-from alservice.storage.programs import newest
 from tests.deploy.test_containers import COMPOSE, containers, manifests
 from tests.support.dashboards import populate
 from tests.support.postgres import SUPERUSER, run_sql, scratch_server

@@ -22,7 +22,7 @@ import typer
 from typer.testing import CliRunner
 
 from alservice.cli import app
-from alservice.storage.embedded import EmbeddedPostgres
+from alservice.storage.embedded_postgres import EmbeddedPostgres
 from tests.support.canary import Canary
 from tests.support.postgres import scratch_folder
 from tests.support.processes import process

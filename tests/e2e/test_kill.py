@@ -10,26 +10,26 @@ from tests.support.rehearsals import SMALL, content_of, lines_of, run_alservice,
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1500)]
 
-MOVE = "alservice.campaigns.cycles:SqlCycleStore.move"
+MOVE = "alservice.campaigns.cycle_store:CycleStore.move"
 
 POINTS = [
     ("alservice.storage.objects:LocalObjects.put", 20, "after"),  # inside the import
-    ("alservice.campaigns.cycles:SqlCycleStore.start", 1, "after"),
+    ("alservice.campaigns.cycle_store:CycleStore.start", 1, "after"),
     (MOVE, 1, "after"),  # planned -> acquiring
-    ("alservice.acquisition.store:SqlAcquisitionStore.save", 1, "after"),
+    ("alservice.acquisition.store:AcquisitionStore.save", 1, "after"),
     (
         "alservice.zooniverse.client:PanoptesZooniverse.create_subject",
         5,
         "after",
     ),  # inside upload, answer unrecorded
     ("alservice.zooniverse.client:PanoptesZooniverse.link", 1, "after"),
-    ("alservice.rehearsal.volunteer_client:VolunteerClient.classify", 100, "after"),
-    ("alservice.votes.store:SqlLanding.move_cursor", 1, "before"),  # inside ingest, inside a transaction
-    ("alservice.network.trainer:Trainer.advance", 20, "before"),  # inside training
-    ("alservice.registry.store:SqlModelStore.save", 1, "after"),
-    ("alservice.registry.store:SqlModelStore.settle", 1, "before"),
-    ("alservice.registry.store:SqlModelStore.settle", 1, "after"),
-    ("alservice.registry.store:SqlModelStore.save_posterior_shard", 1, "before"),  # cycle 1: inside prediction
+    ("alservice.rehearsal.volunteers:VolunteerClient.classify", 100, "after"),
+    ("alservice.votes.store:Landing.move_cursor", 1, "before"),  # inside ingest, inside a transaction
+    ("alservice.network.training:Trainer.advance", 20, "before"),  # inside training
+    ("alservice.registry.store:ModelStore.save", 1, "after"),
+    ("alservice.registry.store:ModelStore.settle", 1, "before"),
+    ("alservice.registry.store:ModelStore.settle", 1, "after"),
+    ("alservice.registry.store:ModelStore.save_posterior_shard", 1, "before"),  # cycle 1: inside prediction
     (MOVE, 3, "after"),
 ]
 """Where each run dies, in the order in which one rehearsal meets them."""

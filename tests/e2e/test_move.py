@@ -6,8 +6,8 @@ import pytest
 
 from alservice.app.opening import open_factory
 from alservice.app.standin import open_standin
+from alservice.campaigns.campaign import ZooniverseTarget
 from alservice.campaigns.cycle import CycleState
-from alservice.campaigns.zooniverse_target import ZooniverseTarget
 from alservice.settings import Settings
 from alservice.states import SubjectState
 from alservice.subjects.subject import draft_subject

@@ -8,8 +8,8 @@ from sqlalchemy import text
 from alservice.app.opening import open_factory
 from alservice.app.rehearsal import ask_volunteers
 from alservice.app.standin import open_standin
+from alservice.campaigns.campaign import Tier, ZooniverseTarget
 from alservice.campaigns.cycle import CycleState
-from alservice.campaigns.zooniverse_target import Tier, ZooniverseTarget
 from alservice.settings import Settings
 from alservice.zooniverse.workflow import RetirementRule
 from tests.support.worlds import import_rows, make_campaign, make_row

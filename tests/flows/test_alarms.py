@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from alservice.learning.gate import GatePolicy
+from alservice.campaigns.policies import GatePolicy
 from tests.support.prefect_server import CAMPAIGN, INLINE, Server
 from tests.support.processes import process
 from tests.support.rehearsals import environment, run_alservice

@@ -13,8 +13,7 @@ from sqlalchemy import Engine
 
 from alservice.app.jobs import Factory
 from alservice.campaigns.cycle import Cycle, CycleState
-from alservice.cycle.lease import SqlLeaseStore
-from alservice.cycle.leases import Holder
+from alservice.cycle.lease import Holder, SqlLeaseStore
 from alservice.cycle.sent_step_store import SqlSentStepStore
 from alservice.errors import LeaseLost
 from flows import cancelling

@@ -18,7 +18,7 @@ from playwright.sync_api import Page
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from sqlalchemy import text
 
-from alservice.learning.gate import GatePolicy
+from alservice.campaigns.policies import GatePolicy
 from tests.support.browser import launched
 from tests.support.prefect_server import CAMPAIGN, ENDED, INLINE, SPLIT, Server
 from tests.support.processes import process

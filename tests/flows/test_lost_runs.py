@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from alservice.app.context import database_url
-from alservice.learning.gate import GatePolicy
+from alservice.campaigns.policies import GatePolicy
 from alservice.settings import Settings
 from tests.support.prefect_server import CAMPAIGN, SPLIT, Server
 from tests.support.proxy import Proxy, tcp, unix

@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 from alservice.app import zooniverse
 from alservice.app.jobs import Factory
 from alservice.app.readiness import REFUSED
+from alservice.campaigns.campaign import ZooniverseTarget
 from alservice.campaigns.cycle import CycleState
-from alservice.campaigns.zooniverse_target import ZooniverseTarget
 from alservice.cycle.readiness import NotReady
 from alservice.standin.config import StandinConfig
 from alservice.standin.server import Standin

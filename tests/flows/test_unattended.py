@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from alservice.campaigns.ingest_policy import IngestPolicy
+from alservice.campaigns.campaign import IngestPolicy
 from flows.unattended import forget_in_every_campaign
 from tests.support.worlds import make_campaign, make_factory
 from tests.votes.test_classifications import raw

@@ -9,15 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from alservice.campaigns.policies import DriftPolicy
 from alservice.errors import BadConfig
-from alservice.learning.drift import (
-    DriftFigure,
-    DriftPolicy,
-    DriftSample,
-    compare_with_first,
-    ks_distance,
-    total_variation,
-)
+from alservice.learning.drift import DriftFigure, DriftSample, compare_with_first, ks_distance, total_variation
 
 POLICY = DriftPolicy()
 VALUES = st.lists(st.integers(0, 9).map(float), min_size=3, max_size=20)

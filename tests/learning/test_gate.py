@@ -6,8 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from alservice.campaigns.policies import GatePolicy
 from alservice.errors import BadConfig, BadInput
-from alservice.learning.gate import GateDecision, GatePolicy, decide
+from alservice.learning.gate import decide
+from alservice.registry.records import GateDecision
 from alservice.science.evaluation import TOLERANCES, Assessment
 from alservice.science.tree import load_tree
 

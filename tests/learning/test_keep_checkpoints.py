@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alservice.learning.keep_checkpoints import KeepCheckpoints, due_every
+from alservice.learning.training import KeepCheckpoints, due_every
 from alservice.network.architectures import NetworkConfig
 from alservice.network.config import FitConfig
-from alservice.network.tensors import tensors_to_bytes
+from alservice.network.files import tensors_to_bytes
 from alservice.network.training import fit, origin_of, run_digest
 from alservice.science.tree import load_tree
 from alservice.storage.objects import LocalObjects

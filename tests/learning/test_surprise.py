@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from alservice.errors import BadInput
-from alservice.learning.bias import explain
-from alservice.learning.bias_adapters import render_bias
-from alservice.learning.bias_core import BiasReport
+from alservice.learning.bias import BiasReport, explain, render_bias
 from alservice.science.bootstrap import Estimate
-from alservice.science.slices import Slice
+from alservice.science.evaluation import Slice
 
 pytest.importorskip("interpret")
 

@@ -6,7 +6,7 @@ import pytest
 
 from alservice.campaigns.campaign import ImagePolicy, TrainingPolicy
 from alservice.campaigns.cycle import CycleState
-from alservice.learning.keep_checkpoints import KeepCheckpoints
+from alservice.learning.training import KeepCheckpoints
 from tests.cycle.test_cycle import Loop
 from tests.support.worlds import TREE
 

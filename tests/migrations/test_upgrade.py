@@ -10,19 +10,17 @@ from sqlalchemy import Engine, inspect, text
 from typer.testing import CliRunner
 
 from alservice.access import digest_of_secret
+from alservice.app.schema import metadata
 from alservice.campaigns.cycle import CycleKind, CycleState
-from alservice.campaigns.cycles import SqlCycleStore
-from alservice.campaigns.events import SqlEventLog
-from alservice.campaigns.store import SqlCampaignStore
+from alservice.campaigns.cycle_store import CycleStore
+from alservice.campaigns.store import CampaignStore, EventLog
 from alservice.errors import SchemaMismatch
 from alservice.ops.tokens import SqlTokenStore
-from alservice.registry.snapshots import SqlSnapshotStore
-from alservice.registry.store import SqlModelStore
+from alservice.registry.store import ModelStore, SnapshotStore
 from alservice.science.tree import load_tree
 from alservice.storage.postgres import alembic_config, check_schema, make_engine, schema_state, transaction, upgrade
-from alservice.storage.schema import metadata
 from alservice.subjects.ledger import SqlSubjectLedger
-from alservice.votes.classifications import SqlClassificationStore
+from alservice.votes.store import ClassificationStore
 from tests.support.shared import ROOT
 from tests.support.worlds import NOON
 
@@ -80,7 +78,7 @@ def test_what_came_forward_is_read_and_worked_with(old: Engine) -> None:
     """Stores read every record of it, votes are the same numbers, and the next cycle starts."""
     votes = {(r["galaxy_id"], r["column_index"]): r["votes"] for r in rows_of(old)["tallies"]}
     upgrade(old)
-    campaigns, cycles, models = (make(old, lambda: NOON) for make in (SqlCampaignStore, SqlCycleStore, SqlModelStore))
+    campaigns, cycles, models = (make(old, lambda: NOON) for make in (CampaignStore, CycleStore, ModelStore))
     row = campaigns.get("rehearsal")
     done = cycles.list(row.id)
     assert [(c.state, c.kind) for c in done] == [(CycleState.DONE, CycleKind.FULL)] * 2
@@ -89,12 +87,12 @@ def test_what_came_forward_is_read_and_worked_with(old: Engine) -> None:
     decision = models.decision(done[0].id)
     assert decision is not None
     assert decision.verdict == "promote"
-    assert [e.model_id for e in SqlSnapshotStore(old, lambda: NOON).evaluations(row.id)] == [champion.id]
+    assert [e.model_id for e in SnapshotStore(old, lambda: NOON).evaluations(row.id)] == [champion.id]
     assert len(list(SqlSubjectLedger(old, lambda: NOON).of_campaign(row.id))) > 10
-    assert SqlEventLog(old).list(row.id)[-1].kind == "cycle.started"
+    assert EventLog(old).list(row.id)[-1].kind == "cycle.started"
 
     tree = load_tree(row.campaign.tree)
-    classifications = SqlClassificationStore(old, lambda: NOON)
+    classifications = ClassificationStore(old, lambda: NOON)
     tallies = classifications.tallies(row.id, tree.n_answers)
     found = {
         (tallies.galaxy_ids[i], int(j)): int(tallies.counts[i, j])

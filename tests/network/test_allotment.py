@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alservice.network.allotment import head_weights, held_out, image_keys
+from alservice.network.training import head_weights, held_out, image_keys
 
 KEYS = tuple(f"galaxy {i}" for i in range(400))
 

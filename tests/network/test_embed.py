@@ -5,8 +5,8 @@ import torch
 
 from alservice.errors import BadConfig
 from alservice.network.architectures import NetworkConfig, build_network
-from alservice.network.device import resolve_precision
-from alservice.network.embed import Embedder
+from alservice.network.config import resolve_precision
+from alservice.network.sampling import Embedder
 from alservice.science.tree import load_tree
 
 TREE = load_tree("gz2")

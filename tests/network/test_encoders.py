@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from alservice.errors import BadConfig, BadInput
-from alservice.network.architectures import NetworkConfig, build_network
-from alservice.network.encoders import load_encoder
+from alservice.network.architectures import NetworkConfig, build_network, load_encoder
 from alservice.science.tree import load_tree
 
 TREE = load_tree("gz-rings")

@@ -6,8 +6,7 @@ import pytest
 from alservice.errors import BadConfig
 from alservice.ids import seed_of
 from alservice.network.architectures import NetworkConfig, build_network
-from alservice.network.ensemble import sample_ensemble
-from alservice.network.sampling import sample_posterior
+from alservice.network.sampling import sample_ensemble, sample_posterior
 from alservice.science.tree import load_tree
 
 TREE = load_tree("gz2")

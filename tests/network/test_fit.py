@@ -9,8 +9,8 @@ import torch
 from alservice.errors import BadConfig, BadImage, BadInput, BadVotes, Conflict, DigestMismatch
 from alservice.network.architectures import NetworkConfig, build_network
 from alservice.network.config import FitConfig
+from alservice.network.files import tensors_from_bytes, tensors_to_bytes
 from alservice.network.sampling import sample_posterior
-from alservice.network.tensors import tensors_from_bytes, tensors_to_bytes
 from alservice.network.training import fit
 from alservice.science.tree import load_tree
 

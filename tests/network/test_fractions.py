@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from alservice.network.fractions import (
+from alservice.network.architectures import (
     concentrations_of,
     conditional_fractions,
     cumulative_fractions,

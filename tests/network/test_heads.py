@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from alservice.errors import BadConfig
-from alservice.network.heads import Heads
+from alservice.network.architectures import Heads
 
 
 def make_heads(*, dropout=0.5, members=3, widths=(6, 8, 4)):

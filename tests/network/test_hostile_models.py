@@ -10,9 +10,8 @@ from safetensors.torch import save
 
 from alservice.errors import AlserviceError, BadInput, NotFound
 from alservice.network.architectures import NetworkConfig, build_network
-from alservice.network.files import ModelCard, to_bytes
-from alservice.network.tensors import MAX_HEADER_BYTES, tensors_from_bytes, tensors_to_bytes
-from alservice.offline.model_files import load_model, load_models
+from alservice.network.files import MAX_HEADER_BYTES, ModelCard, tensors_from_bytes, tensors_to_bytes, to_bytes
+from alservice.offline.training import load_model, load_models
 from alservice.science.tree import load_tree
 
 TREE = load_tree("gz-rings")

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.special import digamma, gammaln
 
-from alservice.network import log_gamma
-from alservice.network.log_gamma import LogFactorials, log_rising
+from alservice.network import likelihood as log_gamma
+from alservice.network.likelihood import LogFactorials, log_rising
 
 COUNTS = (0.0, 0.25, 1.0, 7.5, 44.0, 1000.0)
 

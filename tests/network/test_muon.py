@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from alservice.network.muon import Muon, orthogonal
+from alservice.network.training import Muon, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(8, 4, 3, 3), (64, 4, 1, 1), (16, 16, 1, 1)])

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from alservice.errors import BadConfig
-from alservice.network.architectures import NETWORKS, NetworkConfig, build_network, log_precision_of
-from alservice.network.trunks import Residual
+from alservice.network.architectures import NETWORKS, NetworkConfig, Residual, build_network, log_precision_of
 from alservice.science.tree import load_tree
 
 TREE = load_tree("gz2")

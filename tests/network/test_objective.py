@@ -4,8 +4,7 @@ import math
 
 import torch
 
-from alservice.network.likelihood import concentrations_from, dirichlet_multinomial_nll
-from alservice.network.objective import training_nll
+from alservice.network.likelihood import concentrations_from, dirichlet_multinomial_nll, training_nll
 from alservice.science.tree import load_tree
 
 TREE = load_tree("gz2")

@@ -3,12 +3,11 @@
 import numpy as np
 import torch
 
-from alservice.network.allotment import held_out, image_keys
 from alservice.network.architectures import NetworkConfig, build_network
 from alservice.network.config import FitConfig
 from alservice.network.recalibration import recalibrated
 from alservice.network.sampling import sample_posterior
-from alservice.network.temperature import fit_temperature
+from alservice.network.training import fit_temperature, held_out, image_keys
 from alservice.science.tree import load_tree
 
 RINGS = load_tree("gz-rings")

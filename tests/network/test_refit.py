@@ -8,7 +8,7 @@ from alservice.backfill.plan import target_of
 from alservice.errors import NumericalFault
 from alservice.network.architectures import NetworkConfig, build_network
 from alservice.network.config import FitConfig
-from alservice.network.refit import on_trunk_of, refit_heads
+from alservice.network.training import on_trunk_of, refit_heads
 from alservice.science.tree import load_tree
 
 TREE = load_tree("gz2")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from alservice.network.likelihood import mixture_nll
-from alservice.network.temperature import fit_temperature
+from alservice.network.training import fit_temperature
 from alservice.science.tree import load_tree
 
 TREE = load_tree("gz2")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from alservice.errors import BadInput, DigestMismatch
-from alservice.network.tensors import tensors_from_bytes, tensors_to_bytes
+from alservice.network.files import tensors_from_bytes, tensors_to_bytes
 
 TENSORS = {
     "weight": torch.arange(24.0).view(1, 2, 3, 4).contiguous(memory_format=torch.channels_last),

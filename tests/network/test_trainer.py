@@ -8,7 +8,7 @@ import torch
 from alservice.errors import BadConfig, NumericalFault
 from alservice.network.architectures import NetworkConfig, build_network, optimiser_of
 from alservice.network.config import FitConfig, decay_of
-from alservice.network.trainer import Trainer, learning_rate
+from alservice.network.training import Trainer, learning_rate
 from alservice.science.tree import load_tree
 
 TREE = load_tree("gz-rings")

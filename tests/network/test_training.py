@@ -10,8 +10,7 @@ import torch
 from alservice.errors import BadConfig, BadInput, BadVotes
 from alservice.network.architectures import NETWORKS, Network, NetworkConfig, build_network
 from alservice.network.augment import Augmentation, augment
-from alservice.network.config import FitConfig, FitResult
-from alservice.network.device import resolve_device
+from alservice.network.config import FitConfig, FitResult, resolve_device
 from alservice.network.files import ModelCard, from_bytes, to_bytes
 from alservice.network.likelihood import mixture_nll
 from alservice.network.sampling import sample_posterior

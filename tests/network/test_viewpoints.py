@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from alservice.network.architectures import NetworkConfig, build_network
+from alservice.network.architectures import CROP_PX, Dieleman2015, NetworkConfig, build_network, viewpoints
 from alservice.network.config import FitConfig
-from alservice.network.trainer import Trainer
-from alservice.network.viewpoints import CROP_PX, Dieleman2015, viewpoints
+from alservice.network.training import Trainer
 from alservice.science.tree import load_tree
 
 TREE = load_tree("gz2")

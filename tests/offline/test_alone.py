@@ -14,9 +14,9 @@ from alservice.errors import BadInput, BadVotes, Conflict, NotFound
 from alservice.ids import RoundedId
 from alservice.network.architectures import NetworkConfig
 from alservice.network.config import FitConfig
-from alservice.offline import predict_rows
+from alservice.offline import prediction as predict_rows
 from alservice.offline.commands import DRAWS, evaluate_file, predict_file, train_on_file
-from alservice.offline.model_files import load_model
+from alservice.offline.training import load_model
 from alservice.progress import NoProgress
 from alservice.science.posterior import question_totals
 from tests.support.files import TREE, counts_of, ids_of, write_galaxies

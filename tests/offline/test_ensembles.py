@@ -10,9 +10,8 @@ import pytest
 from alservice.errors import BadConfig, Conflict, DigestMismatch, NotFound
 from alservice.network.architectures import NetworkConfig
 from alservice.network.config import FitConfig
-from alservice.offline.commands import predict_file
-from alservice.offline.ensembles import train_ensemble
-from alservice.offline.model_files import load_model, load_models
+from alservice.offline.commands import predict_file, train_ensemble
+from alservice.offline.training import load_model, load_models
 from alservice.progress import NoProgress
 from tests.support.files import TREE, write_galaxies
 

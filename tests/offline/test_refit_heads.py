@@ -7,13 +7,12 @@ import pytest
 
 from alservice.backfill.plan import target_of
 from alservice.backfill.replay import Replay
+from alservice.campaigns.policies import GatePolicy
 from alservice.errors import NotFound
-from alservice.learning.gate import GatePolicy
 from alservice.network.architectures import NetworkConfig, build_network
 from alservice.network.config import FitConfig
 from alservice.network.sampling import sample_posterior
-from alservice.offline.refit_heads import RefitHeads
-from alservice.offline.training import DRAWS_SEED, TrainAlone, revive
+from alservice.offline.training import DRAWS_SEED, RefitHeads, TrainAlone, revive
 from alservice.progress import NoProgress
 from alservice.science.tree import load_tree
 from tests.support.backfills import Rounds, a_plan, galaxies_of

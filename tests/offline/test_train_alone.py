@@ -11,7 +11,7 @@ from alservice.network.recalibration import recalibrated
 from alservice.network.training import fit
 from alservice.offline.training import TrainAlone, revive
 from alservice.progress import NoProgress
-from alservice.science.survey_weights import survey_weights
+from alservice.science.reweighting import survey_weights
 from alservice.science.tree import load_tree
 from tests.support.backfills import galaxies_of
 

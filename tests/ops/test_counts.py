@@ -14,11 +14,13 @@ from alembic import command
 from sqlalchemy import Connection, Engine, delete, func, select, text
 
 from alservice.errors import Conflict, IllegalTransition
+from alservice.ops import schema as ops_schema
 from alservice.ops.figures import SqlFigures
 from alservice.states import SUBJECTS, SubjectState
-from alservice.storage import schema
 from alservice.storage.postgres import alembic_config, transaction, upgrade
+from alservice.subjects import schema as subjects_schema
 from alservice.subjects.subject import Subject
+from alservice.votes import schema as votes_schema
 from tests.support.dashboards import World, populate
 from tests.support.stores import Stores, make_drafts
 from tests.support.worlds import import_rows, make_campaign, make_row
@@ -36,7 +38,7 @@ def world(engine: Engine, tmp_path: Path) -> World:
 
 def both_ledgers(connection: Connection) -> tuple[Ledger, Ledger]:
     """Return rows by campaign and state: as counted, and as kept."""
-    rows, kept = schema.subjects, schema.subject_counts
+    rows, kept = subjects_schema.subjects, ops_schema.subject_counts
     counted = select(rows.c.campaign_id, rows.c.state, func.count()).group_by(rows.c.campaign_id, rows.c.state)
     summed = select(kept.c.campaign_id, kept.c.state, func.sum(kept.c.subjects))
     summed = summed.group_by(kept.c.campaign_id, kept.c.state).having(func.sum(kept.c.subjects) != 0)
@@ -90,7 +92,7 @@ def test_a_ledger_that_many_move_is_counted_right(engine: Engine, stores: Stores
 def test_the_ledger_keeps_its_rows(engine: Engine, stores: Stores, cycle) -> None:
     """A row that is gone could be asked for twice."""
     stores.subjects.plan(cycle, make_drafts(cycle, 2), n_votes=40)
-    for statement in (delete(schema.subjects), text("TRUNCATE subjects")):
+    for statement in (delete(subjects_schema.subjects), text("TRUNCATE subjects")):
         with pytest.raises(Conflict, match="the upload ledger keeps its rows"), transaction(engine) as connection:
             connection.execute(statement)
 
@@ -102,7 +104,7 @@ def test_figures_are_what_a_recount_finds(world: World) -> None:
     fresh = factory.campaigns.get("fresh").id
     mine = world.campaign.id
     found = SqlFigures(factory.engine, hands).campaigns([mine, fresh])
-    rows, files = schema.classifications, schema.quarantined_rows
+    rows, files = votes_schema.classifications, votes_schema.quarantined_rows
     waits = rows.c.verdict.in_(("quarantined", "unknown-subject"))
     hour = hands.now.replace(minute=0, second=0, microsecond=0)
     day = rows.c.received_at >= hour - timedelta(hours=23)

@@ -7,14 +7,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine, text
 
 from alservice.campaigns.cycle import CycleState
-from alservice.campaigns.records import CampaignRow
+from alservice.campaigns.store import CampaignRow
 from alservice.catalogue.galaxies import Catalogue
-from alservice.cycle.lease import SqlLeaseStore
-from alservice.cycle.leases import Holder
+from alservice.cycle.lease import Holder, SqlLeaseStore
 from alservice.cycle.sent_step_store import SqlSentStepStore
 from alservice.meters import CallCount, CallKey
-from alservice.ops.measures import SqlMeasures
-from alservice.ops.metrics import FAMILIES, expose
+from alservice.ops.metrics import FAMILIES, SqlMeasures, expose
 from alservice.storage.postgres import transaction
 from tests.support.stores import Stores, campaign, catalogue, stores
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from alservice.campaigns.cycle import Cycle, CycleState
-from alservice.campaigns.records import Event
-from alservice.cycle.timeline import timeline
-from alservice.ops.operations import arm_figures
+from alservice.campaigns.store import Event
+from alservice.cycle.table import timeline
+from alservice.ops.figures import arm_figures
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

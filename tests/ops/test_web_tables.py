@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import Engine, insert, select, text, update
 
 from alservice.access import Scope
-from alservice.campaigns.store import SqlCampaignStore
+from alservice.campaigns.store import CampaignStore
 from alservice.errors import Conflict, KeyReused
+from alservice.ops import schema as ops_schema
 from alservice.ops.tokens import CLAIM_LIFE, Answer, SqlAnswers, SqlTokenStore
-from alservice.storage import schema
 from alservice.storage.postgres import transaction
+from alservice.votes import schema as votes_schema
 from tests.support.dashboards import Hands
 from tests.support.worlds import NOON, make_campaign
 
@@ -43,9 +44,9 @@ def row(campaign_id: int, number: int, *, minutes: int, source: str = "api") -> 
 
 def test_hours_count_what_arrived_once(engine: Engine) -> None:
     """Rows count in the hour and for the source they arrived by; corrections and known rows do not count again."""
-    campaign = SqlCampaignStore(engine, lambda: NOON).save(make_campaign())
+    campaign = CampaignStore(engine, lambda: NOON).save(make_campaign())
     rows = [row(campaign.id, n, minutes=25 * n, source="export" if n == 3 else "api") for n in range(5)]
-    table, hours = schema.classifications, schema.ingest_hours
+    table, hours = votes_schema.classifications, ops_schema.ingest_hours
     with transaction(engine) as connection:
         connection.execute(insert(table), rows)
         known = "INSERT INTO classifications SELECT * FROM classifications ON CONFLICT DO NOTHING"

@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import Engine, text
 
 from alservice.campaigns.cycle import CycleState
+from alservice.campaigns.policies import GatePolicy
 from alservice.catalogue.galaxies import Shard
 from alservice.errors import Conflict, IllegalTransition, NotFound
-from alservice.learning.gate import Check, GateDecision, GatePolicy
+from alservice.registry.records import Check, GateDecision
 from alservice.states import ModelState
 from alservice.storage.postgres import transaction
 

@@ -11,8 +11,8 @@ from sqlalchemy import Engine
 from alservice.app import registry
 from alservice.campaigns.campaign import TrainingPolicy
 from alservice.campaigns.cycle import Cycle, CycleState
+from alservice.campaigns.policies import GatePolicy
 from alservice.errors import BadInput, Conflict, DigestMismatch, NotFound
-from alservice.learning.gate import GatePolicy
 from alservice.states import ModelState
 from tests.cycle.test_cycle import Loop
 from tests.support.worlds import NOON, TREE

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from alservice.campaigns.cycle import CycleState
-from alservice.campaigns.records import Evaluation
+from alservice.registry.records import Evaluation
 from alservice.science.bootstrap import Estimate
-from alservice.science.metrics import AnswerMetrics, Metrics, QuestionMetrics
-from alservice.science.training_sets import tally_set
+from alservice.science.evaluation import AnswerMetrics, Metrics, QuestionMetrics
+from alservice.science.votes import tally_set
 
 TALLIES = tally_set({"b": np.array([3, 0, 2]), "a": np.array([0, 1, 0]), "none": np.zeros(3, dtype=int)}, 3)
 METRICS = Metrics(

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alservice.errors import BadInput, BadVotes
-from alservice.rehearsal.crowd import PEOPLE, Crowd
+from alservice.rehearsal.volunteers import PEOPLE, Crowd
 from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import count_walks
 

@@ -17,8 +17,14 @@ import pytest
 
 from alservice.errors import BadInput, BadVotes, Terminal, ZooniverseRefused, ZooniverseUnavailable
 from alservice.rehearsal.sittings import Manners
-from alservice.rehearsal.volunteer_client import API_TYPE, RealSiteRefused, VolunteerClient
-from alservice.rehearsal.volunteers import Assignment, VolunteerReport, Volunteers
+from alservice.rehearsal.volunteers import (
+    API_TYPE,
+    Assignment,
+    RealSiteRefused,
+    VolunteerClient,
+    VolunteerReport,
+    Volunteers,
+)
 from alservice.science.tree import load_tree
 from alservice.science.votes import count_walks
 from alservice.standin.config import StandinConfig

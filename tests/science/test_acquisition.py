@@ -11,7 +11,6 @@ from scipy import stats
 
 from alservice.errors import BadInput, BadVotes, NumericalFault
 from alservice.science import information as acquisition
-from alservice.science.binomial_table import MAX_ERROR_NATS
 from alservice.science.information import (
     binomial_mutual_information,
     dirichlet_multinomial_mutual_information,
@@ -20,7 +19,8 @@ from alservice.science.information import (
     random_score,
     threshold_probability,
 )
-from alservice.science.scoring import score_by_votes
+from alservice.science.pmf import MAX_ERROR_NATS
+from alservice.science.posterior import score_by_votes
 
 EXTREMES = [0.0, 1e-12, 1e-6, 1e-3, 0.3, 0.5, 0.7, 1 - 1e-3, 1 - 1e-12, 1.0]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from alservice.science.beta_mixture import mixture_cdf, mixture_quantiles
+from alservice.science.pmf import mixture_cdf, mixture_quantiles
 
 LEVELS = (0.05, 0.5, 0.95)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alservice.science.confident import THRESHOLD, confident_figures
+from alservice.science.calibration import THRESHOLD, confident_figures
 
 
 def one_hot(classes, sure=0.9, n=3):

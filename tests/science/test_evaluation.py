@@ -13,9 +13,7 @@ from scipy.special import gammaln, logsumexp
 
 from alservice.errors import BadInput, BadVotes, NotFound, NumericalFault
 from alservice.science.bootstrap import bootstrap_sums, percentile_estimate
-from alservice.science.evaluation import assess, mixture_nll
-from alservice.science.evaluation_core import coverage_error, evaluate, summarise
-from alservice.science.metrics import Metrics
+from alservice.science.evaluation import Metrics, assess, coverage_error, evaluate, mixture_nll, summarise
 from alservice.science.posterior import Posterior, answer_probabilities
 from alservice.science.tree import load_tree
 

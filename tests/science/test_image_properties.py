@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alservice.catalogue.catalogue_files import open_catalogue
+from alservice.catalogue.files import open_catalogue
 from alservice.errors import BadImage
 from alservice.science.image_properties import (
     AXIS_RATIO,
@@ -14,7 +14,7 @@ from alservice.science.image_properties import (
     measure_images,
 )
 from alservice.science.tree import load_tree
-from alservice.sky.sky import synthetic_sky
+from alservice.sky.galaxies import synthetic_sky
 from alservice.storage.images import decode
 from tests.support.shared import shared_data
 

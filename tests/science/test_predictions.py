@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 
 from alservice.errors import BadInput, NumericalFault
-from alservice.science.evaluation import TOLERANCES, assess
-from alservice.science.evaluation_core import coverage_error
-from alservice.science.posterior import Posterior, answer_probabilities, concat, question_totals, summaries, take
-from alservice.science.predictions import fraction_draws, posterior_of, predictions
+from alservice.science.evaluation import TOLERANCES, assess, coverage_error
+from alservice.science.posterior import (
+    Posterior,
+    answer_probabilities,
+    concat,
+    fraction_draws,
+    posterior_of,
+    predictions,
+    question_totals,
+    summaries,
+    take,
+)
 from alservice.science.tree import load_tree
 
 TREE = load_tree("gz2")

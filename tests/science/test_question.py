@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from alservice.errors import BadTree
-from alservice.science.question import Question, parse_question
+from alservice.science.tree import Question, parse_question
 
 BAR = Question(
     name="bar",

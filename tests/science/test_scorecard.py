@@ -8,8 +8,7 @@ import pytest
 from alservice.errors import BadVotes
 from alservice.science.evaluation import assess
 from alservice.science.posterior import Posterior, answer_probabilities
-from alservice.science.scorecard import scorecard
-from alservice.science.scorecard_table import scorecard_tables
+from alservice.science.scorecard import scorecard, scorecard_tables
 from alservice.science.tree import load_tree
 from alservice.science.votes import walked_counts
 

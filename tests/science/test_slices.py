@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 from alservice.errors import BadInput
-from alservice.science.evaluation_core import summarise
-from alservice.science.metrics import Metrics
-from alservice.science.slices import slice_metrics
+from alservice.science.evaluation import Metrics, slice_metrics, summarise
 from tests.learning.test_gate import TREE, make
 
 COLUMN = "smooth-or-featured_smooth"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from alservice.errors import BadVotes
-from alservice.science.survey_weights import survey_weights
+from alservice.science.reweighting import survey_weights
 from alservice.science.tree import load_tree
 
 TREE = load_tree("gz2")

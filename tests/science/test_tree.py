@@ -17,8 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alservice.errors import BadTree, BadVotes, NotFound
-from alservice.science.question import Question
-from alservice.science.tree import Tree, load_tree, parse_tree, tree_names
+from alservice.science.tree import Question, Tree, load_tree, parse_tree, tree_names
 from tests.support.shared import shared_data
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "tree_hashes.json").read_text())

@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 
 from alservice.errors import BadInput, BadVotes, NumericalFault
-from alservice.science.information import dirichlet_multinomial_mutual_information
+from alservice.science.information import (
+    dirichlet_multinomial_mutual_information,
+    expected_question_information,
+    score_note,
+    tree_information,
+)
 from alservice.science.posterior import answer_probabilities
 from alservice.science.tree import load_tree
-from alservice.science.tree_information import expected_question_information, score_note, tree_information
 
 TREE = load_tree("gz2")
 ONES = np.ones(TREE.n_questions)

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from alservice.sky.morphology import Kind, Morphology, draw_morphology
-from alservice.sky.rendering import _SOFTENING, _WHITE_LEVEL, render, render_jpeg
+from alservice.sky.rendering import _SOFTENING, _WHITE_LEVEL, Kind, Morphology, draw_morphology, render, render_jpeg
 
 SIZE_PX = 96
 DISC = Morphology(

@@ -9,8 +9,8 @@ from PIL import Image
 
 from alservice.errors import BadInput, BadTree
 from alservice.science.tree import Tree, load_tree
-from alservice.sky.morphology import KIND_SHARES, Kind, draw_morphology
-from alservice.sky.sky import SMALLEST_PX, SyntheticGalaxy, synthetic_galaxy, synthetic_sky
+from alservice.sky.galaxies import SMALLEST_PX, SyntheticGalaxy, synthetic_galaxy, synthetic_sky
+from alservice.sky.rendering import KIND_SHARES, Kind, draw_morphology
 
 SEED = 11
 

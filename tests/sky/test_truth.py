@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from alservice.science.tree import load_tree
 from alservice.sky.galaxies import ANSWERS, LAPSE, true_probabilities, visibility
-from alservice.sky.morphology import Kind, Morphology, draw_morphology
+from alservice.sky.rendering import Kind, Morphology, draw_morphology
 
 FACE_ON_DISC = Morphology(
     kind=Kind.DISC,

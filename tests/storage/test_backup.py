@@ -12,13 +12,18 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from alservice.campaigns.records import CampaignRow
+from alservice.app.schema import metadata
+from alservice.campaigns.store import CampaignRow
 from alservice.errors import BadInput, Conflict
-from alservice.storage.backup import BackupFailed, SuperuserRefused, dump_database, restore_database
-from alservice.storage.embedded import EmbeddedPostgres
-from alservice.storage.embedded_postgres import SUPERUSER
+from alservice.storage.embedded_postgres import (
+    SUPERUSER,
+    BackupFailed,
+    EmbeddedPostgres,
+    SuperuserRefused,
+    dump_database,
+    restore_database,
+)
 from alservice.storage.postgres import check_schema, make_engine, transaction
-from alservice.storage.schema import metadata
 from tests.support.postgres import scratch_folder
 from tests.support.rehearsals import environment
 from tests.support.shared import ROOT

@@ -17,10 +17,16 @@ from sqlalchemy.engine import make_url
 
 from alservice.errors import StorageFull
 from alservice.storage import embedded_postgres as cluster_module
-from alservice.storage.embedded import EmbeddedPostgres
-from alservice.storage.embedded_postgres import SUPERUSER, Cluster
+from alservice.storage.embedded_postgres import (
+    SUPERUSER,
+    Cluster,
+    EmbeddedPostgres,
+    EmbeddedPostgresFailed,
+    Programs,
+    newest,
+    of_version,
+)
 from alservice.storage.postgres import make_engine, transaction
-from alservice.storage.programs import EmbeddedPostgresFailed, Programs, newest, of_version
 from tests.support.postgres import scratch_folder
 from tests.support.shared import ROOT
 
@@ -29,7 +35,7 @@ import signal
 import sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # as at a terminal, whoever runs the tests
-from alservice.storage.embedded import EmbeddedPostgres
+from alservice.storage.embedded_postgres import EmbeddedPostgres
 with EmbeddedPostgres(Path(sys.argv[1])) as url:
     print(url, flush=True)
     sys.stdin.read()

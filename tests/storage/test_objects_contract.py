@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alservice.errors import BadInput, NotFound
-from alservice.objects import StoredObject
+from alservice.ids import StoredObject
 from alservice.storage import ObjectStore
 
 DATA = b"spiral"

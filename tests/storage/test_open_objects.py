@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alservice.errors import BadConfig
-from alservice.storage.objects_adapters import open_objects
+from alservice.storage.objects import open_objects
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}", "file://localhost{}"])
@@ -72,7 +72,7 @@ def test_credentials_in_an_address_are_refused_and_not_repeated(url: str):
 def test_boto3_is_imported_only_for_a_bucket():
     """Commands that use a folder do not pay for boto3."""
     code = (
-        "import sys; from alservice.storage.objects_adapters import open_objects; open_objects('/x');"
+        "import sys; from alservice.storage.objects import open_objects; open_objects('/x');"
         "sys.exit('boto3' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -4,8 +4,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from alservice.storage.plot_style import ACCENT, canvas, png, svg
-from alservice.storage.plots import rendered, training_curve
+from alservice.storage.plots import ACCENT, canvas, png, rendered, svg, training_curve
 
 HISTORY = [{"step": 1.0, "train": 3.0, "hold_out": 2.5}, {"step": 2.0, "train": 2.0, "hold_out": 2.25}]
 

@@ -20,10 +20,9 @@ from alservice.errors import (
     ObjectStoreUnavailable,
     StorageFull,
 )
-from alservice.objects import object_key
-from alservice.storage.objects_adapters import open_objects
-from alservice.storage.s3 import S3Objects
-from alservice.storage.s3_faults import translated
+from alservice.ids import object_key
+from alservice.storage.objects import open_objects
+from alservice.storage.s3 import S3Objects, translated
 from tests.support.s3 import S3Server
 
 if TYPE_CHECKING:

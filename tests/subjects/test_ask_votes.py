@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from alservice.campaigns.records import CampaignRow
-from alservice.campaigns.zooniverse_target import ZooniverseTarget
+from alservice.campaigns.campaign import ZooniverseTarget
+from alservice.campaigns.store import CampaignRow
 from alservice.errors import BadConfig, BadInput
 from alservice.ids import RoundedId
 from alservice.states import SubjectState
 from alservice.storage.objects import LocalObjects
-from alservice.subjects.ask_votes import AskVotes
+from alservice.subjects.retire import AskVotes
 from tests.support.publishing import CAMPAIGN, World, drafts_of
 from tests.support.worlds import NOON
 

@@ -5,13 +5,14 @@ from itertools import count
 
 import pytest
 
-from alservice.campaigns.zooniverse_target import ZooniverseTarget
+from alservice.campaigns.campaign import ZooniverseTarget
 from alservice.errors import BadConfig, NotFound, Retriable
 from alservice.states import SubjectState
 from alservice.storage.objects import LocalObjects
 from alservice.subjects.move import MoveReport, MoveSubjects
 from alservice.subjects.reconcile import ReconcileSubjects
-from alservice.subjects.subject import STALE, SubjectStatus
+from alservice.subjects.subject import STALE
+from alservice.zooniverse.records import SubjectStatus
 from tests.support.fake_ledger import FakeLedger, a_cycle
 from tests.support.fake_zooniverse import Crash, FakeZooniverse, Mishap, Weather
 from tests.support.publishing import CAMPAIGN, drafts_of

@@ -6,11 +6,11 @@ import pytest
 
 from alservice.constants import LINK_BATCH, MAX_IMAGE_BYTES
 from alservice.errors import AllowanceExhausted, BadConfig, OutcomeUnknown, ZooniverseRefused, ZooniverseUnavailable
-from alservice.objects import object_key
+from alservice.ids import object_key
 from alservice.states import SubjectState
 from alservice.storage.objects import LocalObjects
-from alservice.subjects.publishing import PublishPolicy, PublishReport
-from alservice.subjects.subject import SubjectDraft
+from alservice.subjects.publish import PublishPolicy, PublishReport
+from alservice.zooniverse.records import SubjectDraft
 from tests.support.fake_zooniverse import Crash, Mishap
 from tests.support.publishing import SET_ID, World, drafts_of, storm_on_fakes
 

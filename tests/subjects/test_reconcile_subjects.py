@@ -5,7 +5,7 @@ import pytest
 from alservice.states import SubjectState
 from alservice.storage.objects import LocalObjects
 from alservice.subjects.reconcile import ReconcileSubjects, Repairs
-from alservice.subjects.subject import KEY_FIELD
+from alservice.zooniverse.records import KEY_FIELD
 from tests.support.fake_ledger import a_cycle
 from tests.support.fake_zooniverse import Crash, Mishap
 from tests.support.publishing import SET_ID, World, drafts_of

@@ -9,7 +9,7 @@ from alservice.states import SubjectState
 from alservice.storage.objects import LocalObjects
 from alservice.subjects.reconcile import ReconcileSubjects
 from alservice.subjects.retire import REASON, RetireReport, RetireSubjects
-from alservice.subjects.subject import SubjectStatus
+from alservice.zooniverse.records import SubjectStatus
 from tests.support.fake_zooniverse import Mishap
 from tests.support.publishing import SET_ID, drafts_of
 from tests.support.publishing import World as Published

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from alservice.campaigns.zooniverse_target import Tier, ZooniverseTarget
+from alservice.campaigns.campaign import Tier, ZooniverseTarget
 from alservice.science.tree import load_tree
 from alservice.subjects.validate import ValidateCampaign
 from alservice.zooniverse.workflow import RetirementRule, WorkflowMismatch, tasks_of

@@ -12,27 +12,29 @@ from uuid import NAMESPACE_URL, uuid5
 import numpy as np
 from sqlalchemy import Engine, insert
 
-from alservice.acquisition.batch_records import Acquired, AcquisitionBatch, Arm, BatchPolicy
-from alservice.acquisition.selections import SelectionOverlap
+from alservice.acquisition.batch import Acquired, AcquisitionBatch, BatchPolicy
+from alservice.acquisition.policies import SelectionOverlap
 from alservice.app.jobs import Factory
+from alservice.campaigns.campaign import Tier, ZooniverseTarget
 from alservice.campaigns.cycle import Cycle, CycleKind, CycleState
-from alservice.campaigns.records import CampaignRow, CycleRun, CycleStatistics, Evaluation, Model
-from alservice.campaigns.zooniverse_target import Tier, ZooniverseTarget
+from alservice.campaigns.policies import Arm, GatePolicy
+from alservice.campaigns.store import CampaignRow, CycleRun
 from alservice.catalogue.galaxies import CatalogueRow, Shard
 from alservice.learning.drift import DriftFigure, DriftSample
-from alservice.learning.gate import Check, GateDecision, GatePolicy
 from alservice.network.architectures import NetworkConfig, build_network
 from alservice.network.files import ModelCard, to_bytes
+from alservice.registry.records import Check, CycleStatistics, Evaluation, GateDecision, Model
 from alservice.science.bootstrap import Estimate
-from alservice.science.metrics import AnswerMetrics, Metrics, QuestionMetrics
+from alservice.science.evaluation import AnswerMetrics, Metrics, QuestionMetrics
 from alservice.science.posterior import Posterior
-from alservice.science.training_sets import TallySet, tally_set
-from alservice.sky.sky import synthetic_sky
+from alservice.science.votes import TallySet, tally_set
+from alservice.sky.galaxies import synthetic_sky
 from alservice.states import SubjectState
 from alservice.storage import arrays as packs
-from alservice.storage import schema
 from alservice.storage.postgres import transaction
+from alservice.subjects import schema as subjects_schema
 from alservice.subjects.subject import draft_subject
+from alservice.votes import schema as votes_schema
 from tests.support.worlds import NOON, TREE, import_rows, make_campaign, make_factory
 
 HOSTILE = "<script>alert(1)</script>"
@@ -332,8 +334,8 @@ def _vote(
     ]
     hands.forward(hours=60 if fresh else 6)
     with transaction(engine) as connection:
-        connection.execute(insert(schema.classifications), rows)
-        connection.execute(insert(schema.tallies), tallies)
+        connection.execute(insert(votes_schema.classifications), rows)
+        connection.execute(insert(votes_schema.tallies), tallies)
     with factory.classifications.landing(campaign.id) as landing:
         landing.move_cursor("api", first * 100)
 
@@ -485,7 +487,7 @@ def _subjects_in_every_state(factory: Factory, campaign: CampaignRow, cycle: Cyc
             )
         ):
             connection.execute(
-                insert(schema.subjects).values(
+                insert(subjects_schema.subjects).values(
                     campaign_id=campaign.id,
                     cycle_id=cycle.id,
                     galaxy_id=f"extra-{place}",
@@ -539,4 +541,4 @@ def _quarantine(engine: Engine, campaign: CampaignRow, hands: Hands) -> None:
         for number in range(1, 4)
     ]
     with transaction(engine) as connection:
-        connection.execute(insert(schema.quarantined_rows), rows)
+        connection.execute(insert(votes_schema.quarantined_rows), rows)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from alservice.votes.classification import RawClassification
+from alservice.zooniverse.records import RawClassification
 
 COLUMNS = [
     "classification_id",

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.errors import Conflict, DatabaseUnavailable
 from alservice.states import SUBJECTS, SubjectState
-from alservice.subjects.subject import Subject, SubjectDraft, VotesAsked, votes_of
+from alservice.subjects.subject import Subject, VotesAsked, votes_of
+from alservice.zooniverse.records import SubjectDraft
 from tests.support.fake_zooniverse import Weather
 
 NEEDS_ID = (SubjectState.CREATED, SubjectState.VERIFIED, SubjectState.LIVE, SubjectState.RETIRED)

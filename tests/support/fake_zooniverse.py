@@ -8,9 +8,15 @@ from enum import Enum, auto
 from typing import Any
 
 from alservice.errors import AllowanceExhausted, NotFound, OutcomeUnknown, ZooniverseRefused, ZooniverseUnavailable
-from alservice.subjects.subject import KEY_FIELD, CreatedSubject, RemoteSubject, SubjectDraft, SubjectStatus
-from alservice.votes.classification import RawClassification
 from alservice.zooniverse.accounts import Account, Rights
+from alservice.zooniverse.records import (
+    KEY_FIELD,
+    CreatedSubject,
+    RawClassification,
+    RemoteSubject,
+    SubjectDraft,
+    SubjectStatus,
+)
 from alservice.zooniverse.workflow import RetirementRule, Workflow
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alservice.storage import ObjectStore
-from alservice.storage.objects_adapters import open_objects
+from alservice.storage.objects import open_objects
 from tests.support.s3 import S3Server, moto_server, rclone_server
 
 

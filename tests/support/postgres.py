@@ -14,8 +14,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
-from alservice.storage.embedded import EmbeddedPostgres
-from alservice.storage.embedded_postgres import SUPERUSER
+from alservice.storage.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from alservice.storage.postgres import make_engine, transaction, upgrade
 
 TEMPLATE = f"alservice_template_{os.getpid()}"

@@ -18,7 +18,7 @@ import requests
 from sqlalchemy import Connection, text
 
 from alservice.app.context import database_url
-from alservice.campaigns.store import SqlCampaignStore
+from alservice.campaigns.store import CampaignStore
 from alservice.settings import Settings
 from alservice.storage.postgres import make_engine, transaction
 from tests.support.postgres import scratch_folder
@@ -171,7 +171,7 @@ class Server:
         """Change decisions of the campaign, such as its gate; those of one record are given as a function of it."""
         with database_url(Settings(workdir=self.workdir)) as url:
             engine = make_engine(url)
-            campaigns = SqlCampaignStore(engine, lambda: datetime.now(UTC))
+            campaigns = CampaignStore(engine, lambda: datetime.now(UTC))
             campaign = campaigns.get(CAMPAIGN).campaign
             new = {n: change(getattr(campaign, n)) if callable(change) else change for n, change in changes.items()}
             campaigns.save(replace(campaign, **new))

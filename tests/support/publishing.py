@@ -6,21 +6,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alservice.campaigns.campaign import Campaign
-from alservice.campaigns.cycle_store import SubjectLedger
 from alservice.catalogue.galaxies import Galaxy
 from alservice.errors import Retriable
-from alservice.ids import digest_of_bytes
-from alservice.objects import digest_of_key
+from alservice.ids import digest_of_bytes, digest_of_key
 from alservice.progress import NoProgress
 from alservice.states import SubjectState
 from alservice.storage import ObjectStore
 from alservice.storage.images import sniff
-from alservice.subjects.one_subject import zooniverse_id_of
-from alservice.subjects.publish_subjects import PublishSubjects
-from alservice.subjects.publishing import PublishPolicy, PublishReport
+from alservice.subjects.publish import PublishPolicy, PublishReport, PublishSubjects, zooniverse_id_of
 from alservice.subjects.reconcile import ReconcileReport, ReconcileSubjects
-from alservice.subjects.subject import SubjectDraft, draft_subject
+from alservice.subjects.subject import SubjectLedger, draft_subject
 from alservice.zooniverse import Zooniverse
+from alservice.zooniverse.records import SubjectDraft
 from tests.support.fake_ledger import FakeLedger, a_cycle
 from tests.support.fake_zooniverse import Crash, FakeZooniverse, Forecast, Mishap, Weather
 

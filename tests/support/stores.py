@@ -7,21 +7,20 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
-from alservice.acquisition.store import SqlAcquisitionStore
+from alservice.acquisition.store import AcquisitionStore
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle, CycleState
-from alservice.campaigns.cycles import SqlCycleStore
-from alservice.campaigns.events import SqlEventLog
-from alservice.campaigns.records import CampaignRow, Model
-from alservice.campaigns.store import SqlCampaignStore
+from alservice.campaigns.cycle_store import CycleStore
+from alservice.campaigns.store import CampaignRow, CampaignStore, EventLog
 from alservice.catalogue.galaxies import Catalogue, Galaxy
-from alservice.catalogue.store import SqlCatalogueStore
-from alservice.registry.snapshots import SqlSnapshotStore
-from alservice.registry.store import SqlModelStore
-from alservice.science.training_sets import tally_set
+from alservice.catalogue.store import CatalogueStore
+from alservice.registry.records import Model
+from alservice.registry.store import ModelStore, SnapshotStore
+from alservice.science.votes import tally_set
 from alservice.subjects.ledger import SqlSubjectLedger
-from alservice.subjects.subject import SubjectDraft, draft_subject
-from alservice.votes.classifications import SqlClassificationStore
+from alservice.subjects.subject import draft_subject
+from alservice.votes.store import ClassificationStore
+from alservice.zooniverse.records import SubjectDraft
 
 
 @dataclass
@@ -42,15 +41,15 @@ class Stores:
 
     def __init__(self, engine: Engine) -> None:
         self.clock = SteppingClock()
-        self.campaigns = SqlCampaignStore(engine, self.clock)
-        self.catalogues = SqlCatalogueStore(engine, self.clock)
-        self.cycles = SqlCycleStore(engine, self.clock)
-        self.models = SqlModelStore(engine, self.clock)
-        self.acquisitions = SqlAcquisitionStore(engine, self.clock)
+        self.campaigns = CampaignStore(engine, self.clock)
+        self.catalogues = CatalogueStore(engine, self.clock)
+        self.cycles = CycleStore(engine, self.clock)
+        self.models = ModelStore(engine, self.clock)
+        self.acquisitions = AcquisitionStore(engine, self.clock)
         self.subjects = SqlSubjectLedger(engine, self.clock)
-        self.classifications = SqlClassificationStore(engine, self.clock)
-        self.snapshots = SqlSnapshotStore(engine, self.clock)
-        self.events = SqlEventLog(engine)
+        self.classifications = ClassificationStore(engine, self.clock)
+        self.snapshots = SnapshotStore(engine, self.clock)
+        self.events = EventLog(engine)
 
     def move(self, cycle: Cycle, *states: CycleState) -> Cycle:
         """Walk a cycle through states."""

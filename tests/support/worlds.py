@@ -8,15 +8,14 @@ import numpy as np
 from sqlalchemy import Engine
 
 from alservice.app.jobs import Factory
-from alservice.campaigns.acquisition_policy import AcquisitionPolicy
-from alservice.campaigns.campaign import Campaign, EvaluationPolicy, ImagePolicy, TrainingPolicy
-from alservice.campaigns.records import CampaignRow
+from alservice.campaigns.campaign import AcquisitionPolicy, Campaign, EvaluationPolicy, ImagePolicy, TrainingPolicy
+from alservice.campaigns.store import CampaignRow
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow
 from alservice.progress import NoProgress
 from alservice.science.tree import load_tree
 from alservice.settings import Settings
 from alservice.storage.images import encode_png
-from alservice.storage.objects_adapters import open_objects
+from alservice.storage.objects import open_objects
 
 TREE = load_tree("gz2")
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -9,15 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
+from alservice.campaigns.policies import CountingPolicy
 from alservice.errors import BadInput, BadVotes, Conflict
-from alservice.science.question import Question
-from alservice.science.training_sets import TallySet
-from alservice.science.tree import Tree
+from alservice.science.tree import Question, Tree
+from alservice.science.votes import TallySet
 from alservice.states import SubjectState
 from alservice.storage.postgres import transaction
-from alservice.votes.classification import Classification, CountingPolicy, RawClassification, Verdict
+from alservice.votes.classification import Classification, Verdict
 from alservice.votes.counting import GalaxyTally, Judge
-from alservice.votes.land_classifications import land as land_rows
+from alservice.votes.service import land as land_rows
+from alservice.zooniverse.records import RawClassification
 from tests.support.stores import make_drafts
 
 N_ANSWERS = 6

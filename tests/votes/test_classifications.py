@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alservice.science.tree import load_tree
-from alservice.votes.classification import Classification, RawClassification, Verdict, decode, judge, tally
+from alservice.votes.classification import Classification, Verdict, decode, judge, tally
+from alservice.zooniverse.records import RawClassification
 from alservice.zooniverse.workflow import Workflow, map_answers, tasks_of
 
 TREE = load_tree("gz2")

@@ -9,12 +9,12 @@ import pytest
 from alservice.app.feeds import tally_faults
 from alservice.app.jobs import Factory
 from alservice.campaigns.cycle import Cycle
-from alservice.campaigns.records import CampaignRow
+from alservice.campaigns.store import CampaignRow
 from alservice.states import SubjectState
 from alservice.subjects.subject import draft_subject
-from alservice.votes.classification import RawClassification
-from alservice.votes.collect_classifications import CollectClassifications
-from alservice.votes.store import SqlLanding
+from alservice.votes.service import CollectClassifications
+from alservice.votes.store import Landing
+from alservice.zooniverse.records import RawClassification
 from alservice.zooniverse.workflow import Workflow, tasks_of
 from tests.support.worlds import NOON, TREE, import_rows, make_campaign, make_row
 from tests.votes.test_classifications import raw
@@ -208,15 +208,15 @@ def test_a_crash_inside_a_page_leaves_no_half(world: World, monkeypatch: pytest.
     """Rows, verdicts, tallies and cursor land together: after the crash all is as before, and then complete."""
     for number in range(5):
         world.send(number)
-    original = SqlLanding.move_cursor
+    original = Landing.move_cursor
     calls = iter([False, True])
 
-    def crash_second(self: SqlLanding, source: str, last_id: int) -> None:
+    def crash_second(self: Landing, source: str, last_id: int) -> None:
         if next(calls, False):
             raise KeyboardInterrupt
         original(self, source, last_id)
 
-    monkeypatch.setattr(SqlLanding, "move_cursor", crash_second)
+    monkeypatch.setattr(Landing, "move_cursor", crash_second)
     with pytest.raises(KeyboardInterrupt):
         world.run()
     assert world.votes() == {"g00": 3}

@@ -4,10 +4,11 @@ import copy
 
 import pytest
 
+from alservice.campaigns.policies import LabelRule, version_key
 from alservice.errors import BadConfig
 from alservice.science.tree import load_tree
 from alservice.votes.classification import read_answers
-from alservice.votes.decoding import LabelRule, read_version, version_key
+from alservice.votes.decoding import read_version
 from alservice.zooniverse.workflow import IGNORED, Workflow, tasks_of
 
 TREE = load_tree("gz2")

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from alservice.errors import BadInput
-from alservice.votes.export_process import ReaderDied, read_export
-from alservice.votes.exports import BadExport, ExportFile
+from alservice.votes.exports import BadExport, ExportFile, ReaderDied, read_export
 from alservice.zooniverse.workflow import tasks_of
 from tests.support.exports import export_cells, write_export
 from tests.support.worlds import NOON, TREE

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from alservice.votes.exports_core import ExportReceipt, suspicions
+from alservice.votes.exports import ExportReceipt, suspicions
 
 GOOD = ExportReceipt(
     name="new.csv", digest="a", n_rows=100, newest_id=500, newest_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC)

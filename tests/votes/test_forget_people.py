@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import Engine, text
 
 from alservice.app.feeds import forget_expired, forget_user, hash_of_user, issue_webhook, receive_reductions
-from alservice.campaigns.ingest_policy import IngestPolicy
+from alservice.campaigns.campaign import IngestPolicy
 from alservice.ids import hash_user
 from alservice.storage.postgres import transaction
-from alservice.zooniverse.panoptes_rows import classification_of
+from alservice.zooniverse.client import classification_of
 from tests.support.exports import export_cells
 from tests.support.worlds import NOON, TREE
 from tests.votes.test_classifications import raw

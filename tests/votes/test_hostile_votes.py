@@ -11,9 +11,9 @@ import pytest
 from alservice.errors import BadInput
 from alservice.votes import exports as export_files
 from alservice.votes.caesar import BadReduction, parse_reduction
+from alservice.votes.decoding import read_workflows
 from alservice.votes.exports import ExportFile
-from alservice.votes.workflow_files import read_workflows
-from alservice.zooniverse.panoptes_rows import TOO_DEEP, classification_of
+from alservice.zooniverse.client import TOO_DEEP, classification_of
 
 HEADER = ",".join(export_files.REQUIRED)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

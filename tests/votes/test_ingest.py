@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from alservice.app.jobs import Factory
+from alservice.campaigns.policies import CountingPolicy, LabelRule
 from alservice.constants import CLOCK_SLACK
 from alservice.ids import hash_user
 from alservice.storage.postgres import transaction
-from alservice.votes.classification import CountingPolicy, RawClassification
 from alservice.votes.counting import judge_of
-from alservice.votes.decoding import LabelRule
+from alservice.votes.decoding import read_workflows
 from alservice.votes.exports import BATCH_ROWS, ExportFile
 from alservice.votes.service import ForeignExport, IngestReport
-from alservice.votes.store import SqlLanding
-from alservice.votes.workflow_files import read_workflows
+from alservice.votes.store import Landing
+from alservice.zooniverse.records import RawClassification
 from alservice.zooniverse.workflow import Workflow, tasks_of
 from tests.support.exports import export_cells, write_export
 from tests.support.worlds import NOON, TREE
@@ -320,10 +320,10 @@ def _run(world: FileWorld, *, crash_at: int | None) -> None:
     if crash_at is None:
         world.run()
         return
-    original = SqlLanding.save_tallies
+    original = Landing.save_tallies
     calls = 0
 
-    def crash(self: SqlLanding, tallies: object) -> None:
+    def crash(self: Landing, tallies: object) -> None:
         nonlocal calls
         calls += 1
         if calls >= crash_at:
@@ -331,7 +331,7 @@ def _run(world: FileWorld, *, crash_at: int | None) -> None:
         original(self, tallies)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SqlLanding, "save_tallies", crash)
+        patch.setattr(Landing, "save_tallies", crash)
         try:
             world.run()
         except KeyboardInterrupt:

@@ -21,9 +21,9 @@ from sqlalchemy import Engine, text
 from alservice.app.jobs import Factory
 from alservice.ids import hash_user
 from alservice.storage.postgres import transaction
-from alservice.votes import collect_classifications
-from alservice.votes.classification import RawClassification
-from alservice.votes.store import SqlLanding
+from alservice.votes import service as collect_classifications
+from alservice.votes.store import Landing
+from alservice.zooniverse.records import RawClassification
 from alservice.zooniverse.workflow import Workflow
 from tests.support.exports import export_cells, write_export
 from tests.support.worlds import TREE
@@ -75,7 +75,7 @@ def dying(call: int | None, *, after: bool) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         for name in CALLS:
-            patch.setattr(SqlLanding, name, deadly(getattr(SqlLanding, name)))
+            patch.setattr(Landing, name, deadly(getattr(Landing, name)))
         try:
             yield
         except Killed:

@@ -5,13 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alservice.campaigns.campaign import Campaign, TrainingPolicy
-from alservice.campaigns.ingest_policy import IngestPolicy
-from alservice.campaigns.zooniverse_target import ZooniverseTarget
+from alservice.campaigns.campaign import Campaign, IngestPolicy, TrainingPolicy, ZooniverseTarget
+from alservice.campaigns.policies import CountingPolicy, LabelRule
 from alservice.science.tree import load_tree
-from alservice.votes.classification import CountingPolicy
 from alservice.votes.counting import GalaxyTally, judge_of, reducer_version
-from alservice.votes.decoding import LabelRule
 
 TREE = load_tree("gz2")
 CAMPAIGN = Campaign(name="survey", tree="gz2")

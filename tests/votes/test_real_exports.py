@@ -9,14 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from alservice.campaigns.campaign import Campaign
-from alservice.campaigns.campaigns import parse_campaign
+from alservice.campaigns.campaign import Campaign, parse_campaign
 from alservice.science.tree import load_tree
-from alservice.votes.classification import RawClassification
-from alservice.votes.codebooks import Codebook
+from alservice.votes.decoding import Codebook, read_workflows
 from alservice.votes.exports import BadExport, ExportFile
-from alservice.votes.workflow_files import read_workflows
-from alservice.zooniverse.panoptes_rows import classification_of
+from alservice.zooniverse.client import classification_of
+from alservice.zooniverse.records import RawClassification
 from alservice.zooniverse.workflow import map_answers
 from tests.support.shared import ROOT, shared_data
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alservice.campaigns.policies import LabelRule, check_webhook_key
 from alservice.errors import BadInput
 from alservice.science.tree import load_tree
-from alservice.votes.caesar import BadReduction, ReductionReader, check_webhook_key, parse_reduction, split_key
-from alservice.votes.decoding import LabelRule, read_version
+from alservice.votes.caesar import BadReduction, ReductionReader, parse_reduction, split_key
+from alservice.votes.decoding import read_version
 from alservice.zooniverse.workflow import AnswerMap, Workflow, tasks_of
 
 TREE = load_tree("gz2")

@@ -8,8 +8,8 @@ import pytest
 from pyarrow import parquet
 
 from alservice.errors import BadInput
-from alservice.science.training_sets import TallySet
 from alservice.science.tree import load_tree
+from alservice.science.votes import TallySet
 from alservice.votes.tables import write_tallies
 
 TREE = load_tree("gz2")

@@ -7,7 +7,7 @@ import pytest
 
 from alservice.app.jobs import Factory
 from alservice.app.weights import export_weighted_tallies
-from alservice.votes.weigh_votes import WeighVotes
+from alservice.votes.service import WeighVotes
 from tests.support.worlds import TREE
 from tests.votes.test_classifications import raw
 from tests.votes.test_collect_classifications import START, World

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from alservice.errors import BadInput
-from alservice.votes.workflow_files import read_workflows
+from alservice.votes.decoding import read_workflows
 from alservice.zooniverse.workflow import tasks_of
 from tests.support.worlds import TREE
 

@@ -18,7 +18,7 @@ from alservice.access import Scope
 from alservice.app.access import create_token, rotate_token
 from alservice.app.feeds import WebhookLogin, compare_feeds, issue_webhook
 from alservice.app.jobs import Factory
-from alservice.campaigns.ingest_policy import IngestPolicy
+from alservice.campaigns.campaign import IngestPolicy
 from alservice.errors import BadInput, Conflict, DatabaseUnavailable
 from alservice.storage.postgres import transaction
 from alservice.web.application import create_app

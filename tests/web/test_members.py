@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import text
 
 from alservice.access import Scope
-from alservice.acquisition.batch_records import Arm
 from alservice.campaigns.cycle import CycleKind, CycleState
-from alservice.campaigns.records import PromotionKind
-from alservice.learning.gate import Verdict as GateVerdict
+from alservice.campaigns.policies import Arm
+from alservice.registry.records import PromotionKind
+from alservice.registry.records import Verdict as GateVerdict
 from alservice.states import ModelState, SubjectState
 from alservice.storage.postgres import transaction
 from alservice.votes.classification import Verdict

@@ -28,11 +28,9 @@ from alservice.errors import (
 from alservice.retry import RetryPolicy
 from alservice.standin.config import StandinConfig
 from alservice.standin.server import Standin
-from alservice.subjects.subject import KEY_FIELD, SubjectDraft, SubjectStatus
-from alservice.zooniverse.client import PanoptesZooniverse
-from alservice.zooniverse.http import NoAnswer, Timeouts, Unreadable, document, judge_login
-from alservice.zooniverse.panoptes import Credentials
-from alservice.zooniverse.panoptes_rows import account_of, classification_of, project_of, roles_of
+from alservice.zooniverse.client import PanoptesZooniverse, account_of, classification_of, project_of, roles_of
+from alservice.zooniverse.http import Credentials, NoAnswer, Timeouts, Unreadable, document, judge_login
+from alservice.zooniverse.records import KEY_FIELD, SubjectDraft, SubjectStatus
 from alservice.zooniverse.workflow import RetirementRule
 from tests.support.shared import ROOT
 
@@ -262,7 +260,7 @@ def test_importing_the_library_leaves_the_logs_alone():
     """It sets up the root logger at import, and by ``PANOPTES_DEBUG`` for everything that anybody says."""
     program = (
         "import logging\n"
-        "from alservice.zooniverse.panoptes import ClientConnection, Credentials\n"
+        "from alservice.zooniverse.http import ClientConnection, Credentials\n"
         "from alservice.zooniverse.http import Timeouts\n"
         "ClientConnection('http://127.0.0.1:9', Credentials(username='me', password='mine'), Timeouts())\n"
         "print(logging.getLogger().level, logging.getLogger().handlers)\n"

@@ -12,12 +12,10 @@ from alservice.standin.config import StandinConfig
 from alservice.standin.server import Standin
 from alservice.storage.images import sniff
 from alservice.storage.objects import LocalObjects
-from alservice.subjects.publish_subjects import PublishSubjects
-from alservice.subjects.publishing import PublishPolicy, PublishReport
+from alservice.subjects.publish import PublishPolicy, PublishReport, PublishSubjects
 from alservice.subjects.reconcile import ReconcileSubjects
 from alservice.zooniverse.client import PanoptesZooniverse
-from alservice.zooniverse.http import Timeouts
-from alservice.zooniverse.panoptes import Credentials
+from alservice.zooniverse.http import Credentials, Timeouts
 from tests.support.fake_ledger import FakeLedger, a_cycle
 from tests.support.fake_zooniverse import Crash, FakeZooniverse, Mishap, Weather
 from tests.support.publishing import CAMPAIGN, SET_ID, check_live, drafts_of

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from alservice.science.question import Question
-from alservice.science.tree import Tree, load_tree, tree_names
+from alservice.science.tree import Question, Tree, load_tree, tree_names
 from alservice.votes.decoding import read_version
 from alservice.zooniverse.workflow import Workflow, WorkflowMismatch, map_answers, plain_label, tasks_of
 

@@ -1,3 +1,0 @@
-"""alservice.storage.adapters."""
-
-from __future__ import annotations

@@ -1,3 +1,0 @@
-"""alservice.storage.ports."""
-
-from __future__ import annotations

@@ -1,3 +1,0 @@
-"""alservice.storage.services."""
-
-from __future__ import annotations

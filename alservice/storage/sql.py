@@ -1,3 +1,0 @@
-"""alservice.storage.sql."""
-
-from __future__ import annotations
