@@ -26,7 +26,7 @@ from alservice.campaigns.policies import (
     PolicyName,
     version_key,
 )
-from alservice.checks import MAX_HOURS, STRICT, require, require_recordable
+from alservice.checks import MAX_DEPTH, MAX_HOURS, STRICT, require, require_recordable
 from alservice.errors import BadConfig, BadInput
 from alservice.files import read_regular
 from alservice.ids import CAMPAIGN_NAME, digest_of_document
@@ -35,7 +35,6 @@ from alservice.settings import explain
 from alservice.zooniverse.endpoint import check_endpoint, is_loopback
 
 MAX_FILE_BYTES: Final = 1 << 20
-MAX_DEPTH: Final = 32
 MAX_EVENTS: Final = 20_000
 """Bounds of a campaign's file: a hundred times of what the longest needs."""
 
