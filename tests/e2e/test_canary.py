@@ -56,6 +56,8 @@ OF_CAMPAIGN = Run(arguments=FOLLOWED)
 FAILS = (1,)
 NO_FILE = (1, 2)
 """Exit codes of what is given a file that is not there: it ends before it could ask anybody."""
+NOBODY = {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
+"""A Prefect server that is not there, for commands that only look for one: their own takes half a minute to start."""
 EITHER = (0, 1)
 """Exit codes of what depends on which model the gate preferred."""
 
@@ -142,11 +144,9 @@ def workdir(rehearsed: tuple[Path, object]) -> Iterator[Path]:
 def exported(workdir: Path, canary: Canary) -> Iterator[dict[str, str]]:
     """Export the library's variables in this process, and put everything back at the end."""
     before = dict(os.environ)
-    # A Prefect server of one's own takes half a minute to start, and commands only look for it.
-    changes = {**canary.environment, "PREFECT_CLIENT_MAX_RETRIES": "0"}
     os.environ.clear()
-    os.environ.update(environment(workdir, **changes))
-    yield changes
+    os.environ.update(environment(workdir, **canary.environment))
+    yield canary.environment
     os.environ.clear()
     os.environ.update(before)
 
@@ -172,7 +172,7 @@ def test_a_command_ignores_the_librarys_variables(
     if run.serves:
         serve(arguments, workdir)
     elif run.alone:
-        nobody = {} if command.startswith(("cycle", "rehearse")) else {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
+        nobody = {} if command.startswith(("cycle", "rehearse")) else NOBODY
         ran = run_alservice(workdir, *arguments, **exported, **nobody)
         assert ran.returncode in run.codes, ran.stderr[-3000:]
     else:

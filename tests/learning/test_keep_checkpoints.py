@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +15,8 @@ from alservice.network.files import tensors_to_bytes
 from alservice.network.training import fit, origin_of, run_digest
 from alservice.science.tree import load_tree
 from alservice.storage.objects import LocalObjects
+from tests.support.shared import ROOT
 
-ROOT = Path(__file__).parents[2]
 TREE = load_tree("gz-rings")
 CONFIG = FitConfig(network=NetworkConfig(image_px=16, heads=2), steps=24, batch=4, looks=3, threads=1, seed=5)
 

@@ -5,7 +5,6 @@ import threading
 from dataclasses import fields, replace
 from email.message import Message
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -26,6 +25,7 @@ from tests.standin.support import (
     as_owner,
     counts,
 )
+from tests.support.shared import ROOT
 
 CREATE = {"subjects": {"locations": [], "links": {"project": "1"}}}
 
@@ -274,7 +274,7 @@ def test_the_client_loses_a_set_whose_answer_was_lost(standin: Standin) -> None:
 
 def test_every_field_of_a_rule_is_documented() -> None:
     """Who writes checks from outside finds each field, kind and hook on the page that the README names."""
-    page = (Path(__file__).resolve().parents[3] / "deploy" / "docs" / "standin.md").read_text(encoding="utf-8")
+    page = (ROOT / "deploy" / "docs" / "standin.md").read_text(encoding="utf-8")
     named = [field.name for field in fields(FaultRule)]
     assert not [word for word in (*named, *get_args(Kind)) if f"`{word}`" not in page]
     assert not [hook for hook in ("faults", "state", "clock") if f"/standin/{hook}`" not in page]

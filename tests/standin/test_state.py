@@ -33,8 +33,8 @@ from tests.standin.support import (
     tasks,
     user_token,
 )
+from tests.support.shared import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 SERVE = """
 import sys
 from pathlib import Path

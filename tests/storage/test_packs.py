@@ -4,7 +4,6 @@ import io
 import subprocess
 import sys
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +25,7 @@ from alservice.storage.arrays import (
     pack_images,
     unpack_images,
 )
+from tests.support.shared import ROOT
 
 IDS = ("J000102.03+040506.0", "587722981741363323", "naïve-Ω ☆")
 
@@ -220,7 +220,7 @@ def test_other_processes_write_the_same_bytes():
         check=True,
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         env={"PYTHONHASHSEED": "1", "PYTHONPATH": "."},
     )
     assert done.stdout.split() == here

@@ -184,7 +184,8 @@ def prefect_server() -> Iterator[Server]:
     with ExitStack() as stack:
         folder = stack.enter_context(scratch_folder())  # in memory: SQLite waits for the disk at every write
         workdir = folder / "work"
-        lines_of(run_alservice(workdir, "rehearse", "--galaxies", "40", "--cycles", "1", "--json"))
+        # Eight galaxies a cycle: with 40 there was nothing left to learn from when the fourth test ran a week.
+        lines_of(run_alservice(workdir, "rehearse", "--galaxies", "120", "--cycles", "1", "--json"))
         port = free_port()
         api = f"http://127.0.0.1:{port}/api"
         env = environment(
