@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
 Device = Annotated[
     str | None, typer.Option("--device", help="torch device: cpu, cuda, cuda:1, auto [ALSERVICE_DEVICE; default auto].")
 ]
-EPOCHS = 36.0
-"""Passes over the galaxies unless told otherwise: on 23,000 galaxies, 20 minutes of two cores with matrix units."""
-
 SHOWN = 20
 """Names and faults that are printed; files have all."""
 
@@ -56,36 +52,32 @@ def train(
     ensemble has such a folder for each member, whose seeds count up from --seed.
     """
     use(None)
-    from alservice.errors import BadConfig
-    from alservice.network.architectures import NetworkConfig, optimiser_of
-    from alservice.network.config import FitConfig, decay_of, precision_name, resolve_device
-    from alservice.offline.commands import train_ensemble, train_on_file
+    from alservice.network.config import resolve_device
+    from alservice.offline.commands import TrainingOptions, train_ensemble, train_on_file
     from alservice.science.tree import load_tree
     from alservice.settings import load_settings
 
-    if steps is not None and epochs is not None:
-        raise BadConfig("give --steps or --epochs, not both")
+    asked = TrainingOptions(
+        network=network,
+        seed=seed,
+        steps=steps,
+        epochs=epochs,
+        batch=batch,
+        px=px,
+        field=field,
+        hold_out=hold_out,
+        threads=threads,
+        precision=precision,
+    )
     known = load_tree(tree)
-    structure = NetworkConfig.of(network, channels=1, image_px=px, field=field)
-    device = device or load_settings().device
-    resolved = precision_name(precision, resolve_device(device))
-
-    def config(n_rows: int) -> FitConfig:
-        n_steps = steps or max(1, round((epochs or EPOCHS) * n_rows / batch))
-        return FitConfig(
-            network=structure,
-            steps=n_steps,
-            batch=batch,
-            weight_decay=decay_of(n_steps),
-            optimiser=optimiser_of(network),
-            hold_out=hold_out,
-            looks=20,
-            threads=threads or os.cpu_count() or 1,
-            precision=resolved,
-            seed=seed,
-        )
-
-    options: Any = {"tree": known, "config": config, "galaxies": galaxies, "device": device}
+    device = resolve_device(device or load_settings().device)
+    asked.config(1, device)  # refuses what is wrong before any file is opened
+    options: Any = {
+        "tree": known,
+        "config": lambda n_rows: asked.config(n_rows, device),
+        "galaxies": galaxies,
+        "device": device,
+    }
     if ensemble == 1:
         _say_trained(train_on_file(data, out, **options))
         return

@@ -62,7 +62,7 @@ def test_an_ensemble_trains_and_predicts(tmp_path: Path) -> None:
         ({"--data": "absent.parquet"}, "absent.parquet: no such file"),
         ({"--device": "tpu7"}, "device: 'tpu7' cannot be used"),
         ({"--tree": "gz-rings"}, "no column of votes"),
-        ({"--epochs": "2"}, "--steps or --epochs, not both"),
+        ({"--epochs": "2"}, "steps or epochs, not both"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, changes: dict[str, str], message: str) -> None:
