@@ -1,7 +1,8 @@
 """How much the votes on a galaxy would teach the network: mutual information of votes and weights, in nats.
 
 The score is Walmsley et al. 2020, eq. 24: for one answer (`binomial_mutual_information`), for all answers of
-a question (`dirichlet_multinomial_mutual_information`) and for a whole tree (`tree_information`).
+a question (`dirichlet_multinomial_mutual_information`) and for all questions of a tree together
+(`joint_information`); `tree_information` sums the questions as if each told something new.
 `random_score`, `predictive_entropy` and `threshold_probability` are the rules of simpler systems, kept as
 baselines. `alservice.acquisition.policies` lists the policies that campaigns choose by name, EPIG among them.
 A score that is not finite, or negative beyond rounding, raises `NumericalFault`.
@@ -26,6 +27,7 @@ from alservice.science.pmf import (
     dirichlet_multinomial_entropy,
     entropy,
     log_factorials,
+    log_rising_table,
     mixture_cdf,
     n_compositions,
     row_slices,
@@ -273,6 +275,245 @@ def _one_vote_each(galaxies: FloatArray, target: FloatArray) -> FloatArray:
     return information
 
 
+_PRODUCT_ELEMENTS = 2**15
+"""Concentrations of float64 worked on at a time by `joint_information`: its arrays together stay in a 2 MiB cache."""
+
+
+def joint_information(
+    tree: Tree,
+    concentrations: FloatArray,
+    votes: float | FloatArray,
+    *,
+    question_weights: FloatArray | None = None,
+    draw_weights: FloatArray | None = None,
+) -> FloatArray:
+    """Return the information that the votes on all questions of a galaxy together give about the network.
+
+    The geometric mean of `joint_information_bounds`: never above ln T, because what one question has told the next
+    cannot tell again. On real posteriors it lies within 5 % of simulated walks on average
+    (`simulated_joint_information`), at about a hundredth of the time of simulating every question alone.
+
+    Parameters
+    ----------
+    tree
+        The tree of the Q questions and A answers.
+    concentrations
+        (N, T, A) posterior draws.
+    votes
+        Expected classifications of a galaxy: one number, or (N,); not negative, need not be whole.
+    question_weights
+        (Q,) how many votes each vote on a question counts as, finite and not negative: 1 for every question where
+        None, 0 leaves a question out exactly.
+    draw_weights
+        (N, T) probability of each draw, as after some votes are in; equal where None.
+
+    Returns
+    -------
+    FloatArray
+        (N,) float64 nats, within 0..ln T; 0 where the draws agree, never falling as votes grow.
+
+    Raises
+    ------
+    NumericalFault
+        If a concentration is not finite and positive (rows are named), or a score is impossible.
+    BadVotes
+        If expected votes are negative or not finite.
+    BadInput
+        If shapes do not fit the tree, or a weight is negative or not finite, or a galaxy's draws do not sum to 1.
+    """
+    lower, upper = joint_information_bounds(
+        tree, concentrations, votes, question_weights=question_weights, draw_weights=draw_weights
+    )
+    # The root of two equal bounds may round to more than either.
+    information: FloatArray = np.minimum(np.sqrt(lower * upper), upper)
+    return information
+
+
+def joint_information_bounds(
+    tree: Tree,
+    concentrations: FloatArray,
+    votes: float | FloatArray,
+    *,
+    question_weights: FloatArray | None = None,
+    draw_weights: FloatArray | None = None,
+) -> tuple[FloatArray, FloatArray]:
+    """Return a lower and an upper bound of the joint information, from the distances between a galaxy's draws.
+
+    For components p_t of a mixture with weights c_t, I lies above -sum_t c_t ln sum_s c_s exp(-D_ts) with D the
+    Bhattacharyya distance, and below it with D = KL(p_t || p_s) (Kolchinsky and Tracey 2017, Entropy 19, 361). A
+    distance between two draws is the sum over questions of the votes that both expect, the geometric mean of their
+    expectations, times the distance of one vote. n votes on a question of precision s are worth n (s + 1) / (s + n)
+    independent ones: a galaxy's fractions vary about a draw, so its votes agree with each other. For -ln of the
+    Bhattacharyya coefficient B stands 1 - B, which is smaller and, like the whole of the Kullback-Leibler distance,
+    a product of matrices. What draws say by different precisions alone is left out.
+
+    Parameters
+    ----------
+    tree, concentrations, votes, question_weights, draw_weights
+        As `joint_information`.
+
+    Returns
+    -------
+    tuple of FloatArray
+        Two of (N,) float64 nats, within 0..ln T. Each is the sum of the questions' where their draws are independent.
+
+    Raises
+    ------
+    NumericalFault, BadVotes, BadInput
+        As `joint_information`.
+    """
+    concentrations = np.asarray(concentrations)
+    _check_tree_draws(tree, concentrations)
+    n_galaxies, n_draws, n_answers = concentrations.shape
+    classifications = _expected_votes(votes, n_galaxies)
+    worth = check_weights(tree, np.ones(tree.n_questions) if question_weights is None else question_weights)
+    chances = _draw_weights(draw_weights, (n_galaxies, n_draws))
+    bounds = np.zeros((2, n_galaxies))
+    step = max(1, _PRODUCT_ELEMENTS // (n_draws * n_answers))
+    for start in range(0, n_galaxies, step):
+        rows = slice(start, start + step)
+        alpha = concentrations[rows].astype(np.float64)
+        distances = _draw_distances(tree, alpha, classifications[rows, None, None] * worth)
+        for bound, distance in zip(bounds, distances, strict=True):
+            bound[rows] = _distance_information(distance, chances[rows])
+    bounds[:, classifications == 0] = 0
+    possible = (bounds >= -ROUNDING_NATS) & (bounds < np.inf)
+    refuse_rows(~(possible[0] & possible[1]), "the score", NumericalFault)
+    lower, upper = np.clip(bounds, 0, math.log(n_draws))
+    return lower, upper
+
+
+def _draw_distances(tree: Tree, alpha: FloatArray, votes: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return Bhattacharyya and Kullback-Leibler distances (n, T, T) between draws (n, T, A) for (n, 1, Q) votes."""
+    owner = tree.question_of_answer
+    members = (owner[:, None] == np.arange(tree.n_questions)).astype(np.float64)
+    totals = alpha @ members
+    p = alpha / totals[..., owner]
+    log_p = np.log(alpha) - np.log(totals)[..., owner]
+    expected = votes * tree.asked_probability(p)
+    scale = np.sqrt(expected * ((totals + 1) / (totals + expected)))
+    scale_of_answer = scale[..., owner]
+    # Distances are those of the deviations from the mean draw: without it, small ones would drown in rounding.
+    root = np.sqrt(p)
+    root -= root.mean(axis=1, keepdims=True)
+    log_p -= log_p.mean(axis=1, keepdims=True)
+    half_square = scale * ((root * root) @ members) / 2
+    own = scale * ((p * log_p) @ members)
+    root *= scale_of_answer
+    log_p *= scale_of_answer
+    p *= scale_of_answer
+    bhattacharyya = _products((half_square, scale, -root), (scale, half_square, root))
+    return bhattacharyya, _products((own, -p), (scale, log_p))
+
+
+def _products(left: Sequence[FloatArray], right: Sequence[FloatArray]) -> FloatArray:
+    """Return the products (n, T, T) of every draw's features with every other's, parts (n, T, F) side by side."""
+    products: FloatArray = np.concatenate(left, axis=-1) @ np.concatenate(right, axis=-1).swapaxes(1, 2)
+    return products
+
+
+def _distance_information(distances: FloatArray, chances: FloatArray) -> FloatArray:
+    """Return -sum_t c_t ln sum_s c_s exp(-D_ts) (n,) for distances (n, T, T) and chances c (n, T)."""
+    likeness = np.vecdot(np.exp(-distances), chances[:, None, :])
+    # A draw that votes have excluded has chance 0 and says nothing, however far it is from all others.
+    information: FloatArray = -np.vecdot(chances, np.log(np.where(chances > 0, likeness, 1)))
+    return information
+
+
+def _draw_weights(weights: FloatArray | None, shape: tuple[int, int]) -> FloatArray:
+    """Return the chances of each galaxy's draws: equal where None, else as given if they are chances."""
+    if weights is None:
+        return np.broadcast_to(1 / shape[1], shape)
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.shape != shape or not (weights >= 0).all() or not np.allclose(weights.sum(axis=1), 1, atol=1e-6):
+        raise BadInput(f"draws need weights {shape}, none negative, that sum to 1 for each galaxy")
+    return weights
+
+
+def _check_tree_draws(tree: Tree, concentrations: FloatArray) -> None:
+    """Refuse concentrations that are not (N, T, A) of this tree, finite and positive."""
+    check_concentrations(concentrations)
+    if concentrations.shape[2] != tree.n_answers:
+        raise BadInput(f"tree {tree.name!r} has {tree.n_answers} answers, the concentrations {concentrations.shape[2]}")
+
+
+def _expected_votes(votes: float | FloatArray, n_galaxies: int) -> FloatArray:
+    """Return (N,) expected classifications from one number or one per galaxy, finite and not negative."""
+    classifications = np.asarray(votes, dtype=np.float64)
+    if classifications.shape not in {(), (n_galaxies,)}:
+        raise BadVotes(f"expected votes must be one number or {n_galaxies}, not {classifications.shape}")
+    classifications = np.broadcast_to(classifications, (n_galaxies,))
+    refuse_rows(~((classifications >= 0) & (classifications < np.inf)), "expected votes", BadVotes)
+    return classifications
+
+
+def simulated_joint_information(
+    tree: Tree, concentrations: FloatArray, votes: int, *, seed: int, samples: int = 300
+) -> FloatArray:
+    """Return the joint information of votes on all questions by simulated walks through the tree: the reference.
+
+    Every draw generates as many galaxies; I = ln T - <H[t | all votes]>, unbiased, with a standard error of about
+    0.05 nats at 300 samples and T = 30.
+
+    Parameters
+    ----------
+    tree, concentrations
+        As `joint_information`.
+    votes
+        Classifications of a galaxy, whole and not negative.
+    seed
+        Of the simulated volunteers; a galaxy's do not depend on the galaxies beside it.
+    samples
+        Simulated sets of votes per galaxy, rounded up to a multiple of T.
+
+    Returns
+    -------
+    FloatArray
+        (N,) float64 nats, within 0..ln T. Time is O(N T samples A), about 15 ms a galaxy.
+
+    Raises
+    ------
+    NumericalFault, BadVotes, BadInput
+        As `joint_information`; votes that are not whole are `BadVotes`.
+    """
+    concentrations = np.asarray(concentrations)
+    _check_tree_draws(tree, concentrations)
+    counts = votes_per_galaxy(votes, len(concentrations))
+    n_draws = concentrations.shape[1]
+    generating = np.repeat(np.arange(n_draws), math.ceil(samples / n_draws))
+    information = np.zeros(len(concentrations))
+    for row, n in enumerate(counts.tolist()):
+        alpha = concentrations[row].astype(np.float64)
+        seen = _simulated_walks(tree, alpha[generating], n, np.random.default_rng(seed))
+        log_p = _walk_log_probability(tree, alpha, n, seen)
+        responsibility = np.exp(log_p - log_p.max(axis=0))
+        responsibility /= responsibility.sum(axis=0)
+        information[row] = math.log(n_draws) - entropy(responsibility, axis=0).mean()
+    return np.maximum(information, 0)
+
+
+def _simulated_walks(tree: Tree, alpha: FloatArray, n: int, rng: np.random.Generator) -> IntArray:
+    """Return the votes (S, A) of n volunteers on each of S galaxies whose fractions follow alpha (S, A)."""
+    votes = np.zeros(alpha.shape, dtype=np.int64)
+    for answers, parents in zip(tree.slices, tree.parents_of, strict=True):
+        asked = votes[:, list(parents)].sum(axis=1) if parents else n
+        # The share of an answer of concentration 1e-3 may underflow to zero; all of a question's must not.
+        gamma = np.maximum(rng.standard_gamma(alpha[:, answers]), np.finfo(np.float64).tiny)
+        votes[:, answers] = rng.multinomial(asked, gamma / gamma.sum(axis=1, keepdims=True))
+    return votes
+
+
+def _walk_log_probability(tree: Tree, alpha: FloatArray, n: int, votes: IntArray) -> FloatArray:
+    """Return ln of the probability (T, S) that each draw (T, A) gives votes (S, A), but for its coefficient."""
+    log_p = np.zeros((len(alpha), len(votes)))
+    for answers in tree.slices:
+        own = alpha[:, answers]
+        log_p -= log_rising_table(own.sum(axis=1), n)[:, votes[:, answers].sum(axis=1)]
+        for answer in range(own.shape[1]):
+            log_p += log_rising_table(own[:, answer], n)[:, votes[:, answers.start + answer]]
+    return log_p
+
+
 _TREE_STATES = 256
 """Outcomes of one question up to which the sum is exact: any votes on two answers, 21 on three, 4 on six."""
 
@@ -357,15 +598,9 @@ def expected_question_information(
         As `tree_information`.
     """
     concentrations = np.asarray(concentrations)
-    check_concentrations(concentrations)
+    _check_tree_draws(tree, concentrations)
     n_galaxies, n_draws, n_answers = concentrations.shape
-    if n_answers != tree.n_answers:
-        raise BadInput(f"tree {tree.name!r} has {tree.n_answers} answers, the concentrations {n_answers}")
-    classifications = np.asarray(votes, dtype=np.float64)
-    if classifications.shape not in {(), (n_galaxies,)}:
-        raise BadVotes(f"expected votes must be one number or {n_galaxies}, not {classifications.shape}")
-    classifications = np.broadcast_to(classifications, (n_galaxies,))
-    refuse_rows(~((classifications >= 0) & (classifications < np.inf)), "expected votes", BadVotes)
+    classifications = _expected_votes(votes, n_galaxies)
     information = np.zeros((n_galaxies, tree.n_questions))
     for rows in row_slices(n_galaxies, n_draws * n_answers):
         asked = tree.asked_probability(answer_probabilities(tree, concentrations[rows]))

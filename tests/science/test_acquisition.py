@@ -367,8 +367,10 @@ def test_scores_are_offered_by_their_public_names():
         "dirichlet_multinomial_mutual_information",
         "expected_question_information",
         "fast_binomial_mutual_information",
+        "joint_information",
         "predictive_entropy",
         "random_score",
+        "simulated_joint_information",
         "threshold_probability",
         "tree_information",
     )
