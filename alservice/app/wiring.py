@@ -100,7 +100,14 @@ class Wiring(ZooniverseFactory):
 
     def evaluate(self) -> EvaluateModel:
         """Candidate and champion -> metrics."""
-        return EvaluateModel(models=self.models, snapshots=self.snapshots, judge=self.judge(), measure=self.measure())
+        return EvaluateModel(
+            models=self.models,
+            snapshots=self.snapshots,
+            judge=self.judge(),
+            measure=self.measure(),
+            objects=self.objects,
+            arrays=packs,
+        )
 
     def estimate_selected(self) -> EstimateSelected:
         """Votes of a cycle's own choice -> the champion's loss on the pool."""
@@ -140,7 +147,7 @@ class Wiring(ZooniverseFactory):
 
     def decide(self) -> DecideGate:
         """Metrics -> gate decision."""
-        return DecideGate(models=self.models, judge=self.judge())
+        return DecideGate(models=self.models, evaluate=self.evaluate())
 
     def start_cycle(self) -> StartCycle:
         """Open a cycle."""

@@ -208,8 +208,9 @@ class Replay:
             candidate = self._assess(network, digest)
             verdict = self._verdict(seed, number, candidate, None if champion is None else self._assess(*champion))
         is_live = verdict == "promote" or not self.plan.gated
-        metrics = summarise(candidate, rng=np.random.default_rng(0), repeats=2)  # its interval is not used
-        judged = metrics.answers[self.target.answer or 0]
+        found = summarise(candidate, rng=np.random.default_rng(0), repeats=2)  # its interval is not used
+        judged = found.answers[self.target.answer or 0].fractions
+        error = judged.coverage_error[found.tolerances.index(TOLERANCE)]
         done = Round(
             policy=policy,
             seed=seed,
@@ -219,9 +220,9 @@ class Replay:
             chosen=chosen,
             champion_round=number if is_live else before[-1].champion_round,
             verdict=verdict,
-            nll_per_vote=metrics.nll_per_vote.value,
-            rmse=judged.rmse,
-            coverage_error=judged.coverage_error[metrics.tolerances.index(TOLERANCE)],
+            nll_per_vote=found.nll_per_vote.value,
+            rmse=None if judged.rmse is None else judged.rmse.value,
+            coverage_error=None if error is None else error.value,
             terms=self._terms(candidate),
             seconds=clock.read,
         )

@@ -151,7 +151,7 @@ def evaluate(
     """Compare predictions with votes: likelihood, errors, calibration and classification, with intervals."""
     use(None)
     from alservice.offline.commands import evaluate_file
-    from alservice.science.scorecard import scorecard_tables
+    from alservice.science.scorecard import evaluation_tables
 
     judged = evaluate_file(predictions, votes, tree_name=tree, members_only=members, seed=seed, out=out)
     if as_json:
@@ -160,9 +160,9 @@ def evaluate(
             "predictions_without_votes": len(judged.without_votes),
             "votes_without_prediction": len(judged.without_prediction),
         }
-        print_json([joined | judged.scorecard.document()])
+        print_json([joined | judged.evaluation.document()])
         return
-    typer.echo("\n\n".join(table.text() for table in scorecard_tables(judged.scorecard)))
+    typer.echo("\n\n".join(table.text() for table in evaluation_tables(judged.evaluation)))
     typer.echo(f"\n{judged.n_matched:,} galaxies matched")
     for what, ids in (
         ("predictions without votes", judged.without_votes),

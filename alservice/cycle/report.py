@@ -347,9 +347,9 @@ class GatherReport:
         evaluations = self.snapshots.evaluations(campaign.id)
         if not evaluations:
             return {}
-        metrics = evaluations[-1].metrics
-        errors = metrics.answer(campaign.campaign.evaluation.answer).coverage_error
-        return {t: error for t, error in zip(metrics.tolerances, errors, strict=True) if error is not None}
+        found = evaluations[-1].evaluation
+        errors = found.answer(campaign.campaign.evaluation.answer).fractions.coverage_error
+        return {t: error.value for t, error in zip(found.tolerances, errors, strict=True) if error is not None}
 
     def _facts(self, campaign: CampaignRow, cycles: Sequence[Cycle]) -> dict[str, str]:
         catalogue = self.catalogues.newest(campaign.id)

@@ -21,7 +21,7 @@ from alservice.learning.evaluation import JudgeModel
 from alservice.registry.records import CycleStatistics, GateDecision, Model
 from alservice.registry.store import ModelStore, SnapshotStore
 from alservice.science.bootstrap import bootstrap_sums, percentile_estimate
-from alservice.science.evaluation import Metrics, mixture_nll
+from alservice.science.evaluation import Evaluation, mixture_nll
 from alservice.science.tree import Tree, load_tree
 from alservice.shapes import FloatArray
 from alservice.states import ModelState, named
@@ -337,20 +337,20 @@ class SummariseCampaign:
         """Return the table of all cycles of a campaign."""
         tree = load_tree(campaign.campaign.tree)
         cycles = self.cycles.list(campaign.id)
-        metrics = {(e.cycle_id, e.model_id): e.metrics for e in self.snapshots.evaluations(campaign.id)}
+        found = {(e.cycle_id, e.model_id): e.evaluation for e in self.snapshots.evaluations(campaign.id)}
         return CycleTable(
             campaign=campaign.campaign.name,
-            lines=tuple(self._line(campaign, tree, cycle, metrics) for cycle in cycles),
+            lines=tuple(self._line(campaign, tree, cycle, found) for cycle in cycles),
             change=self._change(campaign, tree, cycles),
         )
 
     def _line(
-        self, campaign: CampaignRow, tree: Tree, cycle: Cycle, metrics: Mapping[tuple[int, int], Metrics]
+        self, campaign: CampaignRow, tree: Tree, cycle: Cycle, found: Mapping[tuple[int, int], Evaluation]
     ) -> CycleLine:
         snapshot = self.snapshots.of_cycle(cycle.id)
         decision = self.models.decision(cycle.id)
-        candidate = metrics.get((cycle.id, cycle.candidate_id or 0))
-        champion = metrics.get((cycle.id, cycle.champion_id or 0))
+        candidate = found.get((cycle.id, cycle.candidate_id or 0))
+        champion = found.get((cycle.id, cycle.champion_id or 0))
         estimate = candidate.nll_per_vote if candidate else None
         return CycleLine(
             cycle=cycle.number,
@@ -363,9 +363,9 @@ class SummariseCampaign:
             nll_low=estimate.low if estimate else None,
             nll_high=estimate.high if estimate else None,
             champion_nll_per_vote=champion.nll_per_vote.value if champion else None,
-            rmse_smooth=candidate.answer(campaign.campaign.evaluation.answer).rmse if candidate else None,
-            rmse_bar=candidate.answer(_bar(tree)).rmse if candidate and _bar(tree) else None,
-            coverage_error=_coverage_error(candidate, campaign.campaign.evaluation.answer) if candidate else None,
+            rmse_smooth=_rmse(candidate, campaign.campaign.evaluation.answer),
+            rmse_bar=_rmse(candidate, _bar(tree)),
+            coverage_error=_coverage_error(candidate, campaign.campaign.evaluation.answer),
             verdict=decision.verdict if decision else None,
         )
 
@@ -417,9 +417,17 @@ def _bar(tree: Tree) -> str:
     return next((column for column in tree.columns if column.startswith("bar_")), "")
 
 
-def _coverage_error(metrics: Metrics, column: str) -> float | None:
-    errors = dict(zip(metrics.tolerances, metrics.answer(column).coverage_error, strict=True))
-    return errors.get(COVERAGE_TOLERANCE)
+def _rmse(found: Evaluation | None, column: str) -> float | None:
+    rmse = found.answer(column).fractions.rmse if found and column else None
+    return None if rmse is None else rmse.value
+
+
+def _coverage_error(found: Evaluation | None, column: str) -> float | None:
+    if found is None:
+        return None
+    errors = dict(zip(found.tolerances, found.answer(column).fractions.coverage_error, strict=True))
+    error = errors.get(COVERAGE_TOLERANCE)
+    return None if error is None else error.value
 
 
 @dataclass(frozen=True, kw_only=True)

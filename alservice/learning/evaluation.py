@@ -23,15 +23,16 @@ from alservice.ids import seed_of
 from alservice.learning.training import ReadSnapshot
 from alservice.prediction.service import PredictCatalogue, Scope
 from alservice.progress import Clock
-from alservice.registry.records import CycleStatistics, Evaluation, Model
+from alservice.registry.records import CycleStatistics, Model, ModelEvaluation
 from alservice.registry.store import ModelStore, SnapshotStore
-from alservice.science.evaluation import Metrics, assess, mixture_nll, slice_metrics, summarise
+from alservice.science.evaluation import Assessment, Evaluation, assess, mixture_nll, slice_metrics, summarise
 from alservice.science.information import tree_information
 from alservice.science.posterior import Posterior, concat, take
 from alservice.science.reweighting import inclusion_ratio
 from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import TallySet
 from alservice.shapes import FloatArray
+from alservice.storage import ArrayCodec, ObjectStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,28 +192,55 @@ class JudgeModel:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateModel:
-    """Measure the candidate, and the champion again on the votes there are now."""
+    """Measure the candidate, and the champion again on the votes there are now; each once in a cycle."""
 
     models: ModelStore
     snapshots: SnapshotStore
     judge: JudgeModel
     measure: MeasureGalaxies
+    objects: ObjectStore
+    arrays: ArrayCodec
 
-    def run(self, campaign: CampaignRow, cycle: Cycle) -> tuple[Metrics, ...]:
-        """Record and return the metrics: the candidate's first, then the champion's if there is one."""
+    def run(self, campaign: CampaignRow, cycle: Cycle) -> tuple[Evaluation, ...]:
+        """Record and return the evaluations: the candidate's first, then the champion's if there is one.
+
+        One that the cycle has already is returned as it is.
+        """
         tree = load_tree(campaign.campaign.tree)
+        done = self.snapshots.evaluations_in(cycle.id)
         ids = [i for i in (cycle.candidate_id, cycle.champion_id) if i is not None]
-        return tuple(self._evaluate(campaign, cycle, self.models.get(i), tree) for i in ids)
+        return tuple(
+            done[i].evaluation if i in done else self._evaluate(campaign, cycle, self.models.get(i), tree) for i in ids
+        )
 
-    def _evaluate(self, campaign: CampaignRow, cycle: Cycle, model: Model, tree: Tree) -> Metrics:
+    def assessment(self, campaign: CampaignRow, cycle: Cycle, model_id: int) -> Assessment:
+        """Return a model's figures per galaxy in a cycle: those kept with its evaluation.
+
+        They are computed where there are none: for a model that became the champion after the others were evaluated.
+        """
+        tree = load_tree(campaign.campaign.tree)
+        found = self.snapshots.evaluations_in(cycle.id).get(model_id)
+        if found is not None and found.assessment is not None:
+            return self.arrays.decode_assessment(self.objects.get(found.assessment), tree)
+        judged = self.judge.run(campaign, cycle, self.models.get(model_id), tree)
+        return assess(tree, judged.posterior, judged.tallies.counts)
+
+    def _evaluate(self, campaign: CampaignRow, cycle: Cycle, model: Model, tree: Tree) -> Evaluation:
         judged = self.judge.run(campaign, cycle, model, tree)
         assessment = assess(tree, judged.posterior, judged.tallies.counts)
         rng = np.random.default_rng(seed_of(campaign.campaign.seed, "evaluation", cycle.number))
-        metrics = summarise(assessment, rng=rng)
+        found = summarise(assessment, rng=rng)
         properties = self.measure.run(campaign.campaign, cycle.catalogue_id, judged.tallies, tree)
         slices = slice_metrics(assessment, properties, column=campaign.campaign.evaluation.answer, rng=rng)
-        metrics = dataclasses.replace(metrics, slices=slices)
+        found = dataclasses.replace(found, slices=slices)
+        kept = self.objects.put(self.arrays.encode_assessment(assessment), kind="assessments", suffix=".safetensors")
         self.snapshots.save_evaluation(
-            Evaluation(cycle_id=cycle.id, cycle_number=cycle.number, model_id=model.id, metrics=metrics)
+            ModelEvaluation(
+                cycle_id=cycle.id,
+                cycle_number=cycle.number,
+                model_id=model.id,
+                evaluation=found,
+                assessment=kept.key,
+            )
         )
-        return metrics
+        return found

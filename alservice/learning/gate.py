@@ -29,13 +29,12 @@ from alservice.campaigns.policies import GatePolicy
 from alservice.campaigns.store import CampaignRow, CampaignStore
 from alservice.errors import BadInput, Conflict, NotFound
 from alservice.ids import seed_of
-from alservice.learning.evaluation import JudgeModel
+from alservice.learning.evaluation import EvaluateModel
 from alservice.progress import Clock
 from alservice.registry.records import Check, GateDecision, Verdict
 from alservice.registry.store import ModelStore
 from alservice.science.bootstrap import Estimate, bootstrap_sums, percentile_estimate
-from alservice.science.evaluation import Assessment, assess
-from alservice.science.tree import Tree, load_tree
+from alservice.science.evaluation import Assessment
 from alservice.shapes import FloatArray
 from alservice.texts import check_actor, check_reason
 
@@ -252,7 +251,7 @@ class DecideGate:
     """Let the statistical gate decide, and act on it."""
 
     models: ModelStore
-    judge: JudgeModel
+    evaluate: EvaluateModel
 
     def run(self, campaign: CampaignRow, cycle: Cycle, *, actor: str) -> tuple[GateDecision, Cycle]:
         """Decide, then promote, keep or hold; return the decision and the cycle after it.
@@ -264,19 +263,14 @@ class DecideGate:
         """
         if cycle.candidate_id is None:
             raise NotFound(f"cycle {cycle.number} has no candidate to judge", cycle=cycle.number)
-        tree = load_tree(campaign.campaign.tree)
-        champion_id = cycle.champion_id
+        assess, champion_id = self.evaluate.assessment, cycle.champion_id
         decision = decide(
             campaign.campaign.gate,
-            champion=None if champion_id is None else self._assess(campaign, cycle, champion_id, tree),
-            candidate=self._assess(campaign, cycle, cycle.candidate_id, tree),
+            champion=None if champion_id is None else assess(campaign, cycle, champion_id),
+            candidate=assess(campaign, cycle, cycle.candidate_id),
             rng=np.random.default_rng(seed_of(campaign.campaign.seed, "gate", cycle.number)),
         )
         return decision, self.models.settle(cycle, decision, actor=actor)
-
-    def _assess(self, campaign: CampaignRow, cycle: Cycle, model_id: int, tree: Tree) -> Assessment:
-        judged = self.judge.run(campaign, cycle, self.models.get(model_id), tree)
-        return assess(tree, judged.posterior, judged.tallies.counts)
 
 
 _VERDICTS: Final[dict[Word, Verdict]] = {"approve": "promote", "reject": "reject"}

@@ -32,7 +32,8 @@ from alservice.offline.prediction import (
 )
 from alservice.offline.training import ENSEMBLE, MODEL, TrainAlone, judge, load_models, revive
 from alservice.progress import Progress, process_progress, utc_now
-from alservice.science.scorecard import Scorecard, scorecard_tables
+from alservice.science.evaluation import Evaluation
+from alservice.science.scorecard import evaluation_tables
 from alservice.science.tree import Tree, load_tree
 from alservice.settings import load_settings
 from alservice.storage import images
@@ -352,9 +353,9 @@ def _train(
     plots = figures.training_curve(card.history)
     if len(members.galaxy_ids):
         network, _, digest = revive(data, tree, device=device)
-        score, _ = judge(network, members, model=digest, draws=DRAWS, device=device)
-        document["metrics"] = score.document()
-        plots |= score_files(tree, score)
+        found, _ = judge(network, members, model=digest, draws=DRAWS, device=device)
+        document["metrics"] = found.document()
+        plots |= evaluation_files(tree, found)
     for name, content in plots.items():
         folder.write(name, content)
     folder.write(MODEL, data)
@@ -363,13 +364,13 @@ def _train(
     return document
 
 
-def score_files(tree: Tree, score: Scorecard) -> figures.Files:
-    """Return the plots and the tables of a scorecard by file name."""
-    text = "\n\n".join(table.text() for table in scorecard_tables(score)) + "\n"
+def evaluation_files(tree: Tree, found: Evaluation) -> figures.Files:
+    """Return the plots and the tables of an evaluation by file name."""
+    text = "\n\n".join(table.text() for table in evaluation_tables(found)) + "\n"
     return {
-        **figures.reliability(tree, score),
-        **figures.coverage(tree, score),
-        "metrics.json": _json(score.document()),
+        **figures.reliability(tree, found),
+        **figures.coverage(tree, found),
+        "metrics.json": _json(found.document()),
         "metrics.txt": text.encode(),
     }
 
@@ -379,7 +380,7 @@ def _write_evaluation(out: Path, tree: Tree, judged: JudgedPredictions, faults: 
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(out, error) from error
-    files = score_files(tree, judged.scorecard)
+    files = evaluation_files(tree, judged.evaluation)
     unmatched = [(None, name, "votes", "a prediction without votes") for name in judged.without_votes]
     unmatched += [(None, name, "prediction", "votes without a prediction") for name in judged.without_prediction]
     rows = [(f.row, f.galaxy_id, f.field, f.reason) for f in faults]

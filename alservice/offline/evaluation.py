@@ -10,8 +10,8 @@ from alservice.errors import BadInput
 from alservice.ids import seed_of
 from alservice.offline.galaxies import VotedGalaxies
 from alservice.offline.training import cumulative_pair
+from alservice.science.evaluation import Evaluation, evaluate
 from alservice.science.posterior import PredictionTable, posterior_of
-from alservice.science.scorecard import Scorecard, scorecard
 from alservice.science.tree import Tree
 
 
@@ -25,7 +25,7 @@ class JudgedPredictions:
         Ids of predictions that have no votes, and of voted galaxies that have no prediction.
     """
 
-    scorecard: Scorecard
+    evaluation: Evaluation
     n_matched: int
     without_votes: tuple[str, ...]
     without_prediction: tuple[str, ...]
@@ -56,7 +56,7 @@ def judge_predictions(tree: Tree, table: PredictionTable, galaxies: VotedGalaxie
         high=table.high[rows],
         precision=table.precision[rows],
     )
-    card = scorecard(
+    found = evaluate(
         tree,
         posterior_of(tree, both, model="predictions"),
         judged.counts,
@@ -65,7 +65,7 @@ def judge_predictions(tree: Tree, table: PredictionTable, galaxies: VotedGalaxie
         cumulative=cumulative_pair(tree, both.mean[:, None, :].astype(np.float64), judged.cumulative),
     )
     return JudgedPredictions(
-        scorecard=card,
+        evaluation=found,
         n_matched=len(rows),
         without_votes=tuple(galaxy_id for galaxy_id in table.galaxy_ids if galaxy_id not in voted),
         without_prediction=tuple(np.array(galaxies.galaxy_ids)[~matched].tolist()),

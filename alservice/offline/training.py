@@ -24,9 +24,9 @@ from alservice.network.sampling import sample_posterior
 from alservice.network.training import fit, on_trunk_of, origin_of, refit_heads
 from alservice.offline.galaxies import VotedGalaxies
 from alservice.progress import Progress
+from alservice.science.evaluation import Evaluation, evaluate
 from alservice.science.posterior import Posterior, answer_probabilities
 from alservice.science.reweighting import survey_weights
-from alservice.science.scorecard import Scorecard, scorecard
 from alservice.science.tree import Tree, load_tree
 from alservice.shapes import FloatArray
 
@@ -277,7 +277,7 @@ def judge(
     draws: int,
     device: str,
     seed: int = 0,
-) -> tuple[Scorecard, Posterior]:
+) -> tuple[Evaluation, Posterior]:
     """Return a network's figures on galaxies with votes, and the posterior that they are of."""
     tree = network.tree
     concentrations, embeddings = sample_posterior(network, galaxies.images, draws=draws, seed=DRAWS_SEED, device=device)
@@ -290,7 +290,7 @@ def judge(
     )
     # The mean over draws of the products down the tree: a draw answers all questions alike sure or unsure.
     shares = answer_probabilities(tree, concentrations.astype(np.float64))
-    card = scorecard(
+    found = evaluate(
         tree,
         posterior,
         galaxies.counts,
@@ -298,7 +298,7 @@ def judge(
         fractions=galaxies.fractions,
         cumulative=cumulative_pair(tree, shares, galaxies.cumulative),
     )
-    return card, posterior
+    return found, posterior
 
 
 def cumulative_pair(

@@ -307,12 +307,6 @@ class SqlFigures:
         wanted = select(recent).where(recent.c.kind == kind).order_by(recent.c.at.desc()).limit(1)
         return next((Event(**row) for row in self._rows(wanted)), None)
 
-    def metrics(self, cycle_id: int) -> Mapping[int, Mapping[str, Any]]:
-        """Return model to its metrics document in one cycle."""
-        table = registry_schema.evaluations
-        rows = self._rows(select(table.c.model_id, table.c.metrics).where(table.c.cycle_id == cycle_id))
-        return {row["model_id"]: row["metrics"] for row in rows}
-
     def drift(self, campaign_id: int, *, number: int | None = None, limit: int) -> Sequence[CycleDrift]:
         """Return the drift of the newest cycles that measured it, or of one by number, oldest first."""
         table, cycles = registry_schema.cycle_statistics, campaigns_schema.cycles

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from alservice.campaigns.policies import GatePolicy
 from alservice.campaigns.store import StatisticsKind
 from alservice.errors import BadInput
-from alservice.science.evaluation import Metrics
+from alservice.science.evaluation import Evaluation
 from alservice.states import ModelState
 
 Verdict: TypeAlias = Literal["promote", "reject", "hold"]
@@ -182,13 +182,20 @@ class TrainingSnapshot:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Evaluation:
-    """Metrics of one model on the evaluation stream, with the votes of one cycle's snapshot."""
+class ModelEvaluation:
+    """Evaluation of one model on the evaluation stream, with the votes of one cycle's snapshot.
+
+    Parameters
+    ----------
+    assessment
+        Object key of the figures per galaxy that it sums up; None in rows of releases that did not keep them.
+    """
 
     cycle_id: int
     cycle_number: int
     model_id: int
-    metrics: Metrics
+    evaluation: Evaluation
+    assessment: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from alservice.campaigns import schema as campaigns_schema
@@ -21,15 +21,15 @@ from alservice.progress import Clock
 from alservice.registry import schema
 from alservice.registry.records import (
     CycleStatistics,
-    Evaluation,
     GateDecision,
     Model,
+    ModelEvaluation,
     Promotion,
     PromotionKind,
     TrainingSnapshot,
     Verdict,
 )
-from alservice.science.evaluation import Metrics
+from alservice.science.evaluation import Evaluation
 from alservice.science.votes import TallySet
 from alservice.states import MODELS, ModelState
 from alservice.storage.postgres import columns_of, transaction
@@ -318,6 +318,9 @@ def _check_compared(connection: Connection, cycle: Cycle) -> None:
         )
 
 
+_ASSESSMENT: Final = "assessment"
+"""In the column of an evaluation, beside its figures: the key of its assessment."""
+
 _SNAPSHOTS = select(*columns_of(schema.training_snapshots, TrainingSnapshot))
 
 
@@ -353,33 +356,41 @@ class SnapshotStore:
             row = connection.execute(wanted).mappings().one_or_none()
         return None if row is None else TrainingSnapshot(**row)
 
-    def save_evaluation(self, evaluation: Evaluation) -> None:
-        """Record the metrics of one model in one cycle; the same again is fine."""
+    def save_evaluation(self, found: ModelEvaluation) -> None:
+        """Record the evaluation of one model in one cycle; the same again is fine."""
         new = upsert(schema.evaluations).values(
-            cycle_id=evaluation.cycle_id,
-            model_id=evaluation.model_id,
-            metrics=evaluation.metrics.document(),
+            cycle_id=found.cycle_id,
+            model_id=found.model_id,
+            metrics={**found.evaluation.document(), _ASSESSMENT: found.assessment},
             created_at=self._clock(),
         )
         with transaction(self._engine) as connection:
             connection.execute(new.on_conflict_do_nothing())
 
-    def evaluations(self, campaign_id: int) -> Sequence[Evaluation]:
-        """Return all evaluations by cycle."""
+    def evaluations(self, campaign_id: int) -> Sequence[ModelEvaluation]:
+        """Return all evaluations of a campaign by cycle."""
+        return self._evaluations(campaigns_schema.cycles.c.campaign_id == campaign_id)
+
+    def evaluations_in(self, cycle_id: int) -> Mapping[int, ModelEvaluation]:
+        """Return the evaluations of one cycle by model."""
+        return {e.model_id: e for e in self._evaluations(schema.evaluations.c.cycle_id == cycle_id)}
+
+    def _evaluations(self, which: ColumnElement[bool]) -> Sequence[ModelEvaluation]:
         table, cycles = schema.evaluations, campaigns_schema.cycles
         wanted = (
             select(table.c.cycle_id, cycles.c.number, table.c.model_id, table.c.metrics)
             .join_from(table, cycles)
-            .where(cycles.c.campaign_id == campaign_id)
+            .where(which)
             .order_by(cycles.c.number, table.c.model_id)
         )
         with transaction(self._engine) as connection:
             return [
-                Evaluation(
+                ModelEvaluation(
                     cycle_id=row.cycle_id,
                     cycle_number=row.number,
                     model_id=row.model_id,
-                    metrics=Metrics.from_document(row.metrics),
+                    evaluation=Evaluation.from_document({k: v for k, v in row.metrics.items() if k != _ASSESSMENT}),
+                    assessment=row.metrics.get(_ASSESSMENT),
                 )
                 for row in connection.execute(wanted)
             ]

@@ -19,6 +19,20 @@ class Estimate:
     high: float
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figure:
+    """A number, with the interval that sampling galaxies leaves it in where one was made."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Both ends of the interval; the number itself where none was made."""
+        return (self.value if self.low is None else self.low), (self.value if self.high is None else self.high)
+
+
 def bootstrap_sums(values: FloatArray, *, repeats: int, rng: np.random.Generator) -> FloatArray:
     """Return column sums over resampled galaxies.
 

@@ -1,29 +1,41 @@
-"""What a posterior got right about each galaxy: one row per galaxy, which the gate resamples in pairs."""
+"""Evaluation of a posterior on votes: per galaxy (`Assessment`, which the gate resamples in pairs), then in figures.
+
+`assess` makes the terms of every galaxy, `summarise` and `evaluate` the one record of figures, `Evaluation`, that loop,
+files, report, dashboard and model card show.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from alservice.documents import document_of, record_of
 from alservice.errors import BadInput, BadVotes, NotFound, NumericalFault
-from alservice.science.bootstrap import Estimate, bootstrap_sums, percentile_estimate
+from alservice.science.bootstrap import Estimate, Figure, bootstrap_sums, percentile_estimate
 from alservice.science.calibration import (
+    ConfidentFigures,
+    ReliabilityBin,
     beta_binomial_mixture_pmf,
     binomial_mixture_pmf,
+    confident_figures,
     coverage_counts,
     crps,
     pit_bounds,
+    reliability_curve,
+    uniformity,
 )
 from alservice.science.pmf import log_rising, row_slices
 from alservice.science.posterior import (
     Posterior,
     answer_and_rest,
+    answer_probabilities,
     check_concentrations,
     check_rho,
     check_tree,
@@ -31,6 +43,7 @@ from alservice.science.posterior import (
     refuse_rows,
 )
 from alservice.science.tree import Tree
+from alservice.science.votes import conditional_fractions
 from alservice.shapes import BoolArray, FloatArray, IntArray
 
 TOLERANCES = (0.02, 0.05, 0.10, 0.20)
@@ -64,6 +77,8 @@ class Assessment:
         (N, A, K) terms of the coverage counts (eq. 11 and 12) at the K `tolerances`.
     below, at
         (N, A) predicted probability of fewer votes than observed, and of as many: what a PIT is made of.
+    min_votes
+        Fewest votes on a question for it to be judged.
     """
 
     tree: Tree
@@ -78,6 +93,7 @@ class Assessment:
     below: FloatArray
     at: FloatArray
     tolerances: tuple[float, ...]
+    min_votes: int = MIN_VOTES
 
     @property
     def n_galaxies(self) -> int:
@@ -205,6 +221,7 @@ def assess(
         below=below,
         at=at,
         tolerances=tolerances,
+        min_votes=min_votes,
     )
 
 
@@ -259,145 +276,93 @@ def _whole(votes: IntArray) -> IntArray:
     return votes
 
 
-def summarise(
-    assessment: Assessment, *, rng: np.random.Generator, repeats: int = 1000, confidence: float = 0.95
-) -> Metrics:
-    """Reduce an assessment to metrics, with a bootstrap interval of the NLL per vote.
-
-    Raises
-    ------
-    BadVotes
-        If no galaxy has a vote.
-    """
-    nll_and_votes = np.stack([assessment.nll.sum(axis=1), assessment.votes.sum(axis=1)], axis=1)
-    nll_and_votes = nll_and_votes[nll_and_votes[:, 1] > 0]
-    if len(nll_and_votes) == 0:
-        raise BadVotes("no galaxy of the evaluation stream has votes yet")
-    samples = bootstrap_sums(nll_and_votes, repeats=repeats, rng=rng)
-    nll, votes = nll_and_votes.sum(axis=0)
-    return Metrics(
-        n_galaxies=len(nll_and_votes),
-        n_votes=int(votes),
-        nll_per_vote=percentile_estimate(nll / votes, samples[:, 0] / samples[:, 1], confidence),
-        tolerances=assessment.tolerances,
-        questions=tuple(_question_metrics(assessment, index) for index in range(assessment.tree.n_questions)),
-        answers=tuple(_answer_metrics(assessment, index) for index in range(assessment.tree.n_answers)),
-    )
-
-
-def evaluate(
-    tree: Tree,
-    posterior: Posterior,
-    counts: IntArray,
-    *,
-    rng: np.random.Generator,
-    min_votes: int = MIN_VOTES,
-    repeats: int = 1000,
-    confidence: float = 0.95,
-) -> Metrics:
-    """Assess and summarise in one call; see `assess` and `summarise`."""
-    return summarise(
-        assess(tree, posterior, counts, min_votes=min_votes), rng=rng, repeats=repeats, confidence=confidence
-    )
-
-
-def _question_metrics(assessment: Assessment, question: int) -> QuestionMetrics:
-    answers = assessment.tree.slices[question]
-    votes = int(assessment.votes[:, question].sum())
-    judged = int(assessment.judged[:, question].sum())
-    squared_error = assessment.squared_error[:, answers]
-    return QuestionMetrics(
-        question=assessment.tree.questions[question].name,
-        n_galaxies=int((assessment.votes[:, question] > 0).sum()),
-        n_votes=votes,
-        nll_per_vote=float(assessment.nll[:, question].sum() / votes) if votes else None,
-        n_judged=judged,
-        rmse=math.sqrt(squared_error.sum() / (judged * squared_error.shape[1])) if judged else None,
-        coverage_error=_coverage_errors(assessment.expected[:, answers], assessment.actual[:, answers]),
-    )
-
-
-def _answer_metrics(assessment: Assessment, answer: int) -> AnswerMetrics:
-    judged = int(assessment.judged[:, assessment.tree.question_of_answer[answer]].sum())
-    return AnswerMetrics(
-        column=assessment.tree.columns[answer],
-        n_judged=judged,
-        rmse=math.sqrt(assessment.squared_error[:, answer].sum() / judged) if judged else None,
-        crps_votes=float(assessment.crps_votes[:, answer].sum() / judged) if judged else None,
-        coverage_error=_coverage_errors(assessment.expected[:, answer], assessment.actual[:, answer]),
-    )
-
-
-def _coverage_errors(expected: FloatArray, actual: FloatArray) -> tuple[float | None, ...]:
-    sums = (terms.reshape(-1, terms.shape[-1]).sum(axis=0) for terms in (expected, actual))
-    return tuple(float((e - a) / a) if a else None for e, a in zip(*sums, strict=True))
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
-class QuestionMetrics:
-    """One question, its answers pooled; None where no galaxy has enough votes.
+class FractionFigures:
+    """Figures of one question, its answers pooled, or of one answer; None where no galaxy has enough votes.
 
     Parameters
     ----------
-    question
-        Name in the tree.
+    name
+        Question, or answer column.
+    n_judged
+        Galaxies with enough votes for a vote fraction.
+    rmse
+        Root mean square error of the vote fractions among those asked, each galaxy and answer counting once.
+    crps_votes
+        Mean continuous ranked probability score of the counts (votes).
+    coverage_error
+        One per tolerance: (expected - actual) / actual count (Walmsley et al. 2020, eq. 13); positive is
+        overconfident. None where no galaxy lies within.
+    """
+
+    name: str
+    n_judged: int
+    rmse: Figure | None
+    crps_votes: Figure | None
+    coverage_error: tuple[Figure | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuestionFigures:
+    """Figures of one question.
+
+    Parameters
+    ----------
     n_galaxies, n_votes
         Galaxies that were asked it at all, and their votes.
     nll_per_vote
-        Summed NLL over summed votes (nats per vote).
-    n_judged
-        Galaxies with enough votes for a vote fraction; the rest of the record is about them.
-    rmse
-        Root mean square error of the vote fractions, each galaxy and answer counting once.
-    coverage_error
-        One per tolerance, from summed expected and actual counts; None where the actual count is 0.
+        Summed NLL over summed votes (nats per vote); None where it got none.
+    fractions
+        Its answers pooled.
+    confident
+        Classification on the galaxies whose volunteers are sure; None where it was not measured, or there are none.
     """
 
     question: str
     n_galaxies: int
     n_votes: int
-    nll_per_vote: float | None
-    n_judged: int
-    rmse: float | None
-    coverage_error: tuple[float | None, ...]
+    nll_per_vote: Figure | None
+    fractions: FractionFigures
+    confident: ConfidentFigures | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AnswerMetrics:
-    """One answer column; None where no galaxy has enough votes on its question.
+class AnswerFigures:
+    """Figures of one answer column.
 
     Parameters
     ----------
-    column
-        Answer column of the tree.
-    n_judged
-        Galaxies with enough votes for a vote fraction.
-    rmse
-        Root mean square error of the vote fraction among those asked; every galaxy counts once.
-    crps_votes
-        Mean continuous ranked probability score (votes).
-    coverage_error
-        One per tolerance: (expected - actual) / actual count (Walmsley et al. 2020, eq. 13); None where the
-        actual count is 0.
+    pit_distance, pit_p
+        Kolmogorov-Smirnov distance of the randomised PIT from uniform, and how often uniform values are as far; None
+        where it was not measured.
+    reliability
+        Observed against predicted fraction in bins of the predicted one; empty where it was not measured.
     """
 
-    column: str
-    n_judged: int
-    rmse: float | None
-    crps_votes: float | None
-    coverage_error: tuple[float | None, ...]
+    fractions: FractionFigures
+    pit_distance: float | None = None
+    pit_p: float | None = None
+    reliability: tuple[ReliabilityBin, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Metrics:
-    """The summary of one model on one set of galaxies.
+class Evaluation:
+    """Figures of one model on one set of galaxies with votes.
+
+    The loop and files keep the same record. Intervals of the parts, calibration curves and confident galaxies are there
+    where `evaluate` made it, and left out by `summarise`.
 
     Parameters
     ----------
     n_galaxies, n_votes
         Galaxies with at least one vote, and votes.
+    min_votes
+        Fewest votes on a question for its fractions to be judged.
     nll_per_vote
         Summed NLL (nats, multinomial coefficient included) over summed votes, with its bootstrap interval.
+    cumulative_rmse
+        Root mean square error of the cumulative fractions of the Kaggle Galaxy Challenge, pooled over the recorded
+        ones; None for other votes.
     tolerances
         Vote-fraction errors of the coverage errors below.
     questions, answers
@@ -408,44 +373,282 @@ class Metrics:
 
     n_galaxies: int
     n_votes: int
+    min_votes: int = MIN_VOTES
     nll_per_vote: Estimate
+    cumulative_rmse: Figure | None = None
     tolerances: tuple[float, ...]
-    questions: tuple[QuestionMetrics, ...]
-    answers: tuple[AnswerMetrics, ...]
+    questions: tuple[QuestionFigures, ...]
+    answers: tuple[AnswerFigures, ...]
     slices: tuple[Slice, ...] = ()
 
-    def answer(self, column: str) -> AnswerMetrics:
-        """Return the metrics of one answer column; `NotFound` names an unknown one."""
+    def answer(self, column: str) -> AnswerFigures:
+        """Return the figures of one answer column; `NotFound` names an unknown one."""
         for answer in self.answers:
-            if answer.column == column:
+            if answer.fractions.name == column:
                 return answer
         raise NotFound(f"no metrics of answer column {column!r}", column=column)
 
     def document(self) -> dict[str, Any]:
-        """Return the record as a JSON document."""
-        return dataclasses.asdict(self)
+        """Return the record as a JSON document, without slices where none were measured."""
+        document = document_of(self)
+        if not self.slices:
+            del document["slices"]
+        return document
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Metrics:
-        """Return the record that `document` was made from, also after JSON turned tuples into lists."""
-        return cls(
-            n_galaxies=document["n_galaxies"],
-            n_votes=document["n_votes"],
-            nll_per_vote=Estimate(**document["nll_per_vote"]),
-            tolerances=tuple(document["tolerances"]),
-            questions=tuple(
-                QuestionMetrics(**{**item, "coverage_error": tuple(item["coverage_error"])})
-                for item in document["questions"]
-            ),
-            answers=tuple(
-                AnswerMetrics(**{**item, "coverage_error": tuple(item["coverage_error"])})
-                for item in document["answers"]
-            ),
-            slices=tuple(
-                Slice(**{**item, "nll_per_vote": Estimate(**item["nll_per_vote"])})
-                for item in document.get("slices", ())
-            ),
-        )
+    def from_document(cls, document: Mapping[str, Any]) -> Evaluation:
+        """Return the record of a document, also of the layout that the loop wrote before files and loop shared one.
+
+        Raises
+        ------
+        BadDocument
+            It holds neither.
+        """
+        flat = any("column" in answer for answer in document.get("answers", ()))
+        return record_of(cls, _from_flat(document) if flat else document)
+
+
+def _from_flat(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document of an earlier one, whose fractions stood beside the rest and had no intervals."""
+
+    def figure(value: float | None) -> dict[str, Any] | None:
+        return None if value is None else {"value": value}
+
+    def fractions(name: str, part: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "name": name,
+            "n_judged": part["n_judged"],
+            "rmse": figure(part["rmse"]),
+            "crps_votes": figure(part.get("crps_votes")),
+            "coverage_error": [figure(error) for error in part["coverage_error"]],
+        }
+
+    questions = [
+        {
+            "question": part["question"],
+            "n_galaxies": part["n_galaxies"],
+            "n_votes": part["n_votes"],
+            "nll_per_vote": figure(part["nll_per_vote"]),
+            "fractions": fractions(part["question"], part),
+        }
+        for part in document["questions"]
+    ]
+    answers = [{"fractions": fractions(part["column"], part)} for part in document["answers"]]
+    return {**document, "questions": questions, "answers": answers}
+
+
+def evaluate(
+    tree: Tree,
+    posterior: Posterior,
+    counts: IntArray,
+    *,
+    rng: np.random.Generator,
+    fractions: FloatArray | None = None,
+    cumulative: tuple[FloatArray, FloatArray] | None = None,
+    min_votes: int = MIN_VOTES,
+    repeats: int = 1000,
+    confidence: float = 0.95,
+) -> Evaluation:
+    """Evaluate a posterior on votes: every figure with its interval, calibration curves, and confident galaxies.
+
+    Parameters
+    ----------
+    counts
+        (N, A) integer votes of the same galaxies.
+    fractions
+        (N, A) recorded share of each answer among those asked, where the votes were drawn from one; fractions are then
+        judged against it, not against the draw.
+    cumulative
+        Predicted and recorded cumulative fractions, (N, A) each, NaN where not recorded.
+    rng
+        Source of the randomised PIT and the resampled galaxies.
+
+    Raises
+    ------
+    BadInput, BadVotes
+        As `assess` does, or if no galaxy has a vote.
+    """
+    assessment = assess(tree, posterior, counts, min_votes=min_votes, fractions=fractions)
+    observed = conditional_fractions(tree, counts)
+    if fractions is not None:
+        observed = np.where(np.isnan(fractions), observed, fractions)
+    predicted = answer_probabilities(tree, posterior.concentrations.astype(np.float64)).mean(axis=1)
+    ratio = partial(_resampled_ratio, rng=rng, repeats=repeats, confidence=confidence)
+    nll = _nll_per_vote(assessment, slice(None), rng=rng, repeats=repeats, confidence=confidence)
+    if nll is None:
+        raise BadVotes("no galaxy has a vote: there is nothing to judge by")
+    return Evaluation(
+        n_galaxies=assessment.n_galaxies,
+        n_votes=int(assessment.votes.sum()),
+        min_votes=min_votes,
+        nll_per_vote=nll,
+        cumulative_rmse=None if cumulative is None else _cumulative_rmse(*cumulative, ratio),
+        tolerances=assessment.tolerances,
+        questions=tuple(
+            dataclasses.replace(
+                _question_figures(assessment, index, ratio),
+                confident=_confident(assessment, index, predicted, observed, rng),
+            )
+            for index in range(tree.n_questions)
+        ),
+        answers=tuple(
+            _calibrated(assessment, index, predicted, observed, ratio, rng) for index in range(tree.n_answers)
+        ),
+    )
+
+
+def summarise(
+    assessment: Assessment, *, rng: np.random.Generator, repeats: int = 1000, confidence: float = 0.95
+) -> Evaluation:
+    """Reduce an assessment to its figures, of which the NLL per vote alone has an interval.
+
+    Raises
+    ------
+    BadVotes
+        If no galaxy has a vote.
+    """
+    nll = _nll_per_vote(assessment, slice(None), rng=rng, repeats=repeats, confidence=confidence)
+    if nll is None:
+        raise BadVotes("no galaxy of the evaluation stream has votes yet")
+    tree = assessment.tree
+    return Evaluation(
+        n_galaxies=assessment.n_galaxies,
+        n_votes=int(assessment.votes.sum()),
+        min_votes=assessment.min_votes,
+        nll_per_vote=nll,
+        tolerances=assessment.tolerances,
+        questions=tuple(_question_figures(assessment, index, _ratio) for index in range(tree.n_questions)),
+        answers=tuple(
+            AnswerFigures(fractions=_answer_figures(assessment, index, _ratio)) for index in range(tree.n_answers)
+        ),
+    )
+
+
+class _Ratio(Protocol):
+    """Makes a figure of a ratio of sums over galaxies."""
+
+    def __call__(
+        self,
+        numerator: FloatArray,
+        denominator: FloatArray | IntArray,
+        of_ratio: Callable[[FloatArray], FloatArray] = np.asarray,
+        /,
+    ) -> Figure | None:
+        """Return a function of the ratio of (N,) terms each; None where the denominator is 0."""
+
+
+def _ratio(
+    numerator: FloatArray,
+    denominator: FloatArray | IntArray,
+    of_ratio: Callable[[FloatArray], FloatArray] = np.asarray,
+) -> Figure | None:
+    """Make the figure without an interval."""
+    total = denominator.sum()
+    return Figure(value=float(of_ratio(numerator.sum() / total))) if total else None
+
+
+def _resampled_ratio(
+    numerator: FloatArray,
+    denominator: FloatArray | IntArray,
+    of_ratio: Callable[[FloatArray], FloatArray] = np.asarray,
+    *,
+    rng: np.random.Generator,
+    repeats: int,
+    confidence: float,
+) -> Figure | None:
+    """Make the figure with a bootstrap interval."""
+    if not denominator.any():
+        return None
+    counted = (numerator != 0) | (denominator != 0)
+    terms = np.stack([numerator[counted], denominator[counted]], axis=1)
+    sums = bootstrap_sums(terms, repeats=repeats, rng=rng)
+    drawn = sums[sums[:, 1] > 0]  # a sample without any such galaxy has no ratio
+    value, total = terms.sum(axis=0)
+    found = percentile_estimate(float(of_ratio(value / total)), of_ratio(drawn[:, 0] / drawn[:, 1]), confidence)
+    return Figure(value=found.value, low=found.low, high=found.high)
+
+
+def _nll_per_vote(
+    assessment: Assessment, inside: slice | BoolArray, *, rng: np.random.Generator, repeats: int, confidence: float
+) -> Estimate | None:
+    """Return the NLL per vote of some galaxies; None where none of them has votes."""
+    terms = np.stack([assessment.nll[inside].sum(axis=1), assessment.votes[inside].sum(axis=1)], axis=1)
+    terms = terms[terms[:, 1] > 0]
+    if len(terms) == 0:
+        return None
+    sums = bootstrap_sums(terms, repeats=repeats, rng=rng)
+    nll, votes = terms.sum(axis=0)
+    return percentile_estimate(nll / votes, sums[:, 0] / sums[:, 1], confidence)
+
+
+def _question_figures(assessment: Assessment, index: int, ratio: _Ratio) -> QuestionFigures:
+    name, votes = assessment.tree.questions[index].name, assessment.votes[:, index]
+    return QuestionFigures(
+        question=name,
+        n_galaxies=int((votes > 0).sum()),
+        n_votes=int(votes.sum()),
+        nll_per_vote=ratio(assessment.nll[:, index], votes),
+        fractions=_fraction_figures(assessment, name, assessment.tree.slices[index], index, ratio),
+    )
+
+
+def _answer_figures(assessment: Assessment, index: int, ratio: _Ratio) -> FractionFigures:
+    tree = assessment.tree
+    return _fraction_figures(
+        assessment, tree.columns[index], slice(index, index + 1), int(tree.question_of_answer[index]), ratio
+    )
+
+
+def _fraction_figures(
+    assessment: Assessment, name: str, answers: slice, question: int, ratio: _Ratio
+) -> FractionFigures:
+    rows = assessment.judged[:, question]
+    n_terms = rows * (answers.stop - answers.start)
+    expected, actual = (terms[:, answers].sum(axis=1) for terms in (assessment.expected, assessment.actual))
+    return FractionFigures(
+        name=name,
+        n_judged=int(rows.sum()),
+        rmse=ratio(assessment.squared_error[:, answers].sum(axis=1), n_terms, np.sqrt),
+        crps_votes=ratio(assessment.crps_votes[:, answers].sum(axis=1), n_terms),
+        coverage_error=tuple(
+            ratio(expected[:, k] - actual[:, k], actual[:, k]) for k in range(len(assessment.tolerances))
+        ),
+    )
+
+
+def _confident(
+    assessment: Assessment, question: int, predicted: FloatArray, observed: FloatArray, rng: np.random.Generator
+) -> ConfidentFigures | None:
+    rows, answers = assessment.judged[:, question], assessment.tree.slices[question]
+    return confident_figures(predicted[rows, answers], observed[rows, answers], rng=rng)
+
+
+def _calibrated(
+    assessment: Assessment,
+    index: int,
+    predicted: FloatArray,
+    observed: FloatArray,
+    ratio: _Ratio,
+    rng: np.random.Generator,
+) -> AnswerFigures:
+    """Return an answer's figures with PIT and reliability."""
+    rows = assessment.judged[:, assessment.tree.question_of_answer[index]]
+    distance = p = None
+    if rows.any():
+        below, at = assessment.below[rows, index], assessment.at[rows, index]
+        distance, p = uniformity(below + rng.random(len(at)) * at)
+    return AnswerFigures(
+        fractions=_answer_figures(assessment, index, ratio),
+        pit_distance=distance,
+        pit_p=p,
+        reliability=reliability_curve(predicted[rows, index], observed[rows, index]),
+    )
+
+
+def _cumulative_rmse(predicted: FloatArray, recorded: FloatArray, ratio: _Ratio) -> Figure | None:
+    known = ~np.isnan(recorded)
+    squared = np.where(known, (predicted - recorded) ** 2, 0)
+    return ratio(squared.sum(axis=1), known.sum(axis=1), np.sqrt)
 
 
 QUARTERS = 4
@@ -516,17 +719,10 @@ def slice_metrics(
         for i, (low, high) in enumerate(pairwise(edges)):
             inside = known & (values <= high) & ((values >= low) if i == 0 else (values > low))
             if inside.any():
-                nll = _nll(assessment, inside, rng, repeats, confidence)
-                found.append(_slice(assessment, inside, name, (float(low), float(high)), nll, column))
+                nll = _nll_per_vote(assessment, inside, rng=rng, repeats=repeats, confidence=confidence)
+                if nll is not None:
+                    found.append(_slice(assessment, inside, name, (float(low), float(high)), nll, column))
     return tuple(found)
-
-
-def _nll(
-    assessment: Assessment, inside: BoolArray, rng: np.random.Generator, repeats: int, confidence: float
-) -> Estimate:
-    nll, votes = assessment.nll[inside].sum(axis=1), assessment.votes[inside].sum(axis=1)
-    sums = bootstrap_sums(np.stack([nll, votes], axis=1), repeats=repeats, rng=rng)
-    return percentile_estimate(nll.sum() / votes.sum(), sums[:, 0] / sums[:, 1], confidence)
 
 
 def _slice(

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from alservice.ids import StoredObject
+from alservice.science.evaluation import Assessment
 from alservice.science.posterior import Posterior
+from alservice.science.tree import Tree
 from alservice.shapes import FloatArray, IntArray, UInt8Array
 
 
@@ -67,6 +69,12 @@ class ArrayCodec(Protocol):
 
     def decode_posterior(self, data: bytes) -> Posterior:
         """Decode what `encode_posterior` wrote."""
+
+    def encode_assessment(self, assessment: Assessment) -> bytes:
+        """Encode figures per galaxy as safetensors."""
+
+    def decode_assessment(self, data: bytes, tree: Tree) -> Assessment:
+        """Decode what `encode_assessment` wrote of a posterior on the same tree."""
 
     def encode_counts(self, galaxy_ids: Sequence[str], counts: IntArray, columns: Sequence[str]) -> bytes:
         """Encode votes (N, A) with the names of their answer columns."""

@@ -16,7 +16,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from alservice.errors import BadInput, BadVotes
+from alservice.science.evaluation import Assessment
 from alservice.science.posterior import Posterior
+from alservice.science.tree import Tree
 from alservice.science.votes import Counts
 from alservice.shapes import FloatArray, UInt8Array
 
@@ -84,6 +86,42 @@ def decode_posterior(data: bytes) -> Posterior:
         tree_hash=shape["tree_hash"],
         model=shape["model"],
     )
+
+
+_TERMS: Final = ("nll", "votes", "judged", "squared_error", "crps_votes", "expected", "actual", "below", "at")
+
+
+def encode_assessment(assessment: Assessment) -> bytes:
+    """Return figures per galaxy as safetensors: their arrays and, as JSON bytes, ids, tree and settings."""
+    about = {
+        "galaxy_ids": assessment.galaxy_ids,
+        "tree_hash": assessment.tree.hash,
+        "tolerances": assessment.tolerances,
+        "min_votes": assessment.min_votes,
+    }
+    text = json.dumps(about, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    terms = {name: np.ascontiguousarray(getattr(assessment, name)) for name in _TERMS}
+    return save({"about": np.frombuffer(text, dtype=np.uint8), **terms})
+
+
+def decode_assessment(data: bytes, tree: Tree) -> Assessment:
+    """Return the figures per galaxy of a posterior on a tree; `BadInput` if the bytes hold none of it."""
+    try:
+        tensors = load(data)
+        about = json.loads(tensors.pop("about").tobytes())
+        if about["tree_hash"] != tree.hash:
+            raise BadInput(f"the assessment follows another tree than {tree.name}", tree=tree.hash)
+        return Assessment(
+            tree=tree,
+            galaxy_ids=tuple(about["galaxy_ids"]),
+            tolerances=tuple(about["tolerances"]),
+            min_votes=about["min_votes"],
+            **{name: tensors[name] for name in _TERMS},
+        )
+    except (SafetensorError, KeyError, ValueError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"not an assessment: {error}") from error
 
 
 def encode_counts(galaxy_ids: Sequence[str], counts: Counts, columns: Sequence[str]) -> bytes:

@@ -11,7 +11,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alservice.science.scorecard import AnswerFigures, Scorecard
+from alservice.science.evaluation import AnswerFigures, Evaluation
 from alservice.science.tree import Tree
 
 INK, ACCENT, WARM, PALE = "#1f2933", "#2b6cb0", "#c05621", "#a0aec0"
@@ -73,7 +73,7 @@ def training_curve(history: Sequence[Mapping[str, float]]) -> Files:
     return rendered("training-curve", figure)
 
 
-def reliability(tree: Tree, card: Scorecard) -> Files:
+def reliability(tree: Tree, found: Evaluation) -> Files:
     """Return ``reliability.svg`` and ``.png``: observed against predicted vote fractions, a panel per question."""
     rows = math.ceil(tree.n_questions / _COLUMNS)
     figure = Figure(figsize=(3 * _COLUMNS, 2.8 * rows), layout="constrained")
@@ -81,10 +81,10 @@ def reliability(tree: Tree, card: Scorecard) -> Files:
     for axes, question, answers in zip(panels, tree.questions, tree.slices, strict=False):
         plain(axes)
         axes.plot([0, 1], [0, 1], color=PALE, linewidth=0.8)
-        for number, answer in enumerate(card.answers[answers]):
+        for number, answer in enumerate(found.answers[answers]):
             _curve(axes, answer, question.answers[number], _COLOURS[number % len(_COLOURS)])
-        axes.set(title=f"{question.name} ({card.answers[answers.start].fractions.n_judged})", xlim=(0, 1), ylim=(0, 1))
-        if any(answer.reliability for answer in card.answers[answers]):
+        axes.set(title=f"{question.name} ({found.answers[answers.start].fractions.n_judged})", xlim=(0, 1), ylim=(0, 1))
+        if any(answer.reliability for answer in found.answers[answers]):
             axes.legend(frameon=False, fontsize=6)
     for axes in panels[tree.n_questions :]:
         axes.set_visible(False)
@@ -93,18 +93,22 @@ def reliability(tree: Tree, card: Scorecard) -> Files:
     return rendered("reliability", figure)
 
 
-def coverage(tree: Tree, card: Scorecard) -> Files:
+def coverage(tree: Tree, found: Evaluation) -> Files:
     """Return ``coverage.svg`` and ``.png``: coverage error by tolerance, of each question's first answer."""
     figure, axes = canvas()
     axes.axhline(0, color=INK, linewidth=0.8)
     for number, answers in enumerate(tree.slices):
-        figures = card.answers[answers.start].fractions
-        known = [(t, e) for t, e in zip(card.tolerances, figures.coverage_error, strict=True) if e is not None]
+        figures = found.answers[answers.start].fractions
+        errors = zip(found.tolerances, figures.coverage_error, strict=True)
+        known = [(t, e.value, *e.ends) for t, e in errors if e is not None]
         if figures.n_judged and known:
             axes.errorbar(
-                [t + 0.0008 * (number - tree.n_questions / 2) for t, _ in known],
-                [100 * e.value for _, e in known],
-                yerr=[[100 * (e.value - e.low) for _, e in known], [100 * (e.high - e.value) for _, e in known]],
+                [t + 0.0008 * (number - tree.n_questions / 2) for t, *_ in known],
+                [100 * value for _, value, _, _ in known],
+                yerr=[
+                    [100 * (value - low) for _, value, low, _ in known],
+                    [100 * (high - value) for _, value, _, high in known],
+                ],
                 color=_COLOURS[number % len(_COLOURS)],
                 linestyle="-" if number < len(_COLOURS) else "--",
                 marker="o",
@@ -113,7 +117,7 @@ def coverage(tree: Tree, card: Scorecard) -> Files:
                 linewidth=0.8,
                 label=f"{figures.name} ({figures.n_judged})",
             )
-    axes.set_xticks(card.tolerances)
+    axes.set_xticks(found.tolerances)
     axes.set_xlabel("tolerance on the vote fraction")
     axes.set_ylabel("coverage error [%], above 0 overconfident")
     axes.legend(frameon=False, fontsize=6)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -12,6 +12,7 @@ from alservice.app.serving import bars_of, predicted_in
 from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.campaigns.store import CampaignRow
 from alservice.learning.drift import DriftFigure
+from alservice.science.evaluation import Evaluation
 from alservice.web import charts
 from alservice.web.service import Service
 
@@ -48,25 +49,27 @@ def curve_of(service: Service, row: CampaignRow) -> Markup | None:
     return charts.learning_curve(points) if points else None
 
 
-Metrics: TypeAlias = Sequence[tuple[str, Mapping[str, Any]]]
-"""``candidate`` and ``champion``, as far as a cycle measured them, with their metrics documents."""
+Evaluations: TypeAlias = Sequence[tuple[str, Evaluation]]
+"""``candidate`` and ``champion``, as far as a cycle evaluated them."""
 
 
-def metrics_of(service: Service, cycle: Cycle) -> Metrics:
-    """Return what candidate and champion scored in one cycle."""
-    by_model = service.figures.metrics(cycle.id)
+def evaluations_of(service: Service, cycle: Cycle) -> Evaluations:
+    """Return the evaluations of candidate and champion in one cycle."""
+    by_model = service.factory.snapshots.evaluations_in(cycle.id)
     both = ("candidate", cycle.candidate_id), ("champion", cycle.champion_id)
-    return [(name, by_model[model]) for name, model in both if model is not None and model in by_model]
+    return [(name, by_model[model].evaluation) for name, model in both if model is not None and model in by_model]
 
 
-def calibration_of(row: CampaignRow, metrics: Metrics) -> Markup | None:
+def calibration_of(row: CampaignRow, evaluations: Evaluations) -> Markup | None:
     """Return the coverage errors of both models for the campaign's chosen answer; None where none was measured."""
     answer = row.campaign.evaluation.answer
-    series: list[tuple[str, Sequence[float | None]]] = [
-        (name, next((a["coverage_error"] for a in document["answers"] if a["column"] == answer), []))
-        for name, document in metrics
+    series = [
+        (name, [None if e is None else e.value for e in figures.fractions.coverage_error])
+        for name, found in evaluations
+        for figures in found.answers
+        if figures.fractions.name == answer
     ]
-    tolerances = metrics[0][1]["tolerances"] if metrics else []
+    tolerances = evaluations[0][1].tolerances if evaluations else ()
     known = [(name, errors) for name, errors in series if len(errors) == len(tolerances)]
     return charts.calibration(tolerances, known) if tolerances and known else None
 

@@ -23,9 +23,9 @@ from alservice.web.learning import (
     curve_of,
     drift_by_cycle,
     drift_of,
+    evaluations_of,
     forecast_of,
     gallery_of,
-    metrics_of,
 )
 from alservice.web.person_acts import QUESTIONS
 from alservice.web.schemas import INTEGER, CampaignName, CycleNumber, GalaxyId
@@ -111,7 +111,7 @@ def cycle(request: Request, campaign: CampaignName, number: CycleNumber) -> Resp
     service = service_of(request)
     row = service.factory.campaigns.get(campaign)
     found = service.cycle(row, number)
-    metrics = metrics_of(service, found)
+    evaluations = evaluations_of(service, found)
     return show(
         service,
         request,
@@ -127,7 +127,7 @@ def cycle(request: Request, campaign: CampaignName, number: CycleNumber) -> Resp
         ledger=service.figures.ledger(found.id),
         interval=charts.interval,
         answer=row.campaign.evaluation.answer,
-        calibration=calibration_of(row, metrics),
+        calibration=calibration_of(row, evaluations),
         drift=drift_of(service, found),
         reach=charts.reach,
         reference=row.campaign.drift.reference_cycles,
@@ -185,7 +185,7 @@ def models(request: Request, campaign: CampaignName) -> Response:
     newest = service.figures.newest_cycles(row.id, limit=ARM_CYCLES)
     judged = next((c for c in newest if service.factory.models.decision(c.id) is not None), None)
     arms = compare_arms(service.factory, row, newest)
-    metrics = metrics_of(service, judged) if judged else []
+    evaluations = evaluations_of(service, judged) if judged else []
     return show(
         service,
         request,
@@ -196,9 +196,9 @@ def models(request: Request, campaign: CampaignName) -> Response:
         champion=service.factory.models.champion(row.id),
         judged=judged,
         decision=service.factory.models.decision(judged.id) if judged else None,
-        metrics=metrics,
+        evaluations=evaluations,
         answer=row.campaign.evaluation.answer,
-        calibration=calibration_of(row, metrics),
+        calibration=calibration_of(row, evaluations),
         curve=curve_of(service, row),
         drift=drift_by_cycle(service, row),
         arms=charts.arms(arms) if arms else None,

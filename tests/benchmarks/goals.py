@@ -26,14 +26,14 @@ from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow, is_evalua
 from alservice.network.architectures import NetworkConfig, optimiser_of
 from alservice.network.config import FitConfig, decay_of, precision_name, resolve_device
 from alservice.network.sampling import sample_posterior
-from alservice.offline.commands import DRAWS, EVALUATION_SEED, reader, score_files, train_on_file
+from alservice.offline.commands import DRAWS, EVALUATION_SEED, evaluation_files, reader, train_on_file
 from alservice.offline.galaxies import VotedGalaxies
 from alservice.offline.training import judge, load_model
 from alservice.progress import process_progress
 from alservice.science.bootstrap import Estimate
-from alservice.science.evaluation import TOLERANCES, coverage_error
+from alservice.science.evaluation import TOLERANCES, Evaluation, coverage_error
 from alservice.science.posterior import fraction_draws
-from alservice.science.scorecard import Scorecard, TextTable, percent_interval
+from alservice.science.scorecard import TextTable, percent_interval
 from alservice.science.tree import load_tree
 from alservice.storage import plots as figures
 from alservice.storage.plots import canvas
@@ -210,7 +210,7 @@ def _add_seconds(path: Path, seconds: float) -> float:
     return total
 
 
-def goals_table(card: Scorecard, *, draws_cost: float, from_draws: dict[str, np.ndarray]) -> TextTable:
+def goals_table(card: Evaluation, *, draws_cost: float, from_draws: dict[str, np.ndarray]) -> TextTable:
     """Return the figures beside the sources' and the goals."""
     smooth, bar = (card.answer(column).fractions for column in (SMOOTH, BAR))
     rows = [
@@ -248,7 +248,7 @@ def _interval(found: Estimate | None) -> str:
 def _write(
     out: Path, setting: Setting, options: argparse.Namespace, found: dict[str, Any], curve: list[dict[str, Any]]
 ) -> None:
-    card: Scorecard = found["card"]
+    card: Evaluation = found["card"]
     training = found["training"]
     table = goals_table(card, draws_cost=found["draws"], from_draws=found["from_draws"])
     steps, n = training["training"]["steps"], training["n_galaxies"]
@@ -279,7 +279,7 @@ def _write(
         lines.append(_outlook(curve))
         (out / "learning-curve.svg").write_bytes(_curve_plot(curve))
     (out / "goals.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for name, content in {**score_files(TREE, card), **figures.training_curve(training["history"])}.items():
+    for name, content in {**evaluation_files(TREE, card), **figures.training_curve(training["history"])}.items():
         (out / name).write_bytes(content)
     (out / "goals.json").write_text(
         json.dumps([dict(zip(table.head, row, strict=True)) for row in table.rows], indent=1)

@@ -12,8 +12,13 @@ from alservice.campaigns.campaign import AcquisitionPolicy, TrainingPolicy
 from alservice.campaigns.cycle import CycleState
 from alservice.campaigns.policies import DriftPolicy
 from alservice.errors import BadInput, NotFound
+from alservice.learning import evaluation
 from alservice.learning.bias import Explanation, ReportBias
+from alservice.science.evaluation import Assessment, assess
 from alservice.science.image_properties import MEASURED
+from alservice.science.posterior import Posterior
+from alservice.science.tree import Tree
+from alservice.shapes import IntArray
 from tests.cycle.test_cycle import Loop
 
 ASKING = AcquisitionPolicy(initial_galaxies=6, initial_evaluation_galaxies=4, batch_galaxies=9, votes_per_galaxy=3)
@@ -29,6 +34,33 @@ def statistics(loop: Loop) -> dict[tuple[int, str], dict]:
     """Return what was measured, by cycle and kind."""
     found = loop.factory.snapshots.statistics(loop.campaign.id)
     return {(s.cycle_number, s.kind): dict(s.document) for s in found}
+
+
+@pytest.fixture
+def assessed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Digests of the models that were assessed, in order."""
+    digests: list[str] = []
+
+    def counting(tree: Tree, posterior: Posterior, counts: IntArray) -> Assessment:
+        digests.append(posterior.model)
+        return assess(tree, posterior, counts)
+
+    monkeypatch.setattr(evaluation, "assess", counting)
+    return digests
+
+
+def test_every_model_is_assessed_once_in_a_cycle(assessed: list[str], loop: Loop) -> None:
+    """The gate reads what the evaluation kept; a step that runs again does too. A later champion is assessed then."""
+    first, second = loop.factory.models.list(loop.campaign.id)
+    assert assessed == [first.digest, second.digest, first.digest]
+    cycle = loop.factory.cycles.list(loop.campaign.id)[-1]
+    service = loop.factory.evaluate()
+    again = service.run(loop.campaign, cycle)
+    kept = service.assessment(loop.campaign, cycle, second.id)
+    assert len(assessed) == 3
+    assert kept.n_galaxies == again[0].n_galaxies
+    service.assessment(loop.campaign, loop.factory.cycles.list(loop.campaign.id)[0], second.id)
+    assert assessed[3:] == [second.digest]
 
 
 @pytest.fixture
@@ -130,7 +162,7 @@ def test_a_bias_report_is_about_the_champion_and_the_newest_votes(loop: Loop) ->
     ).run(loop.campaign)
     champion = factory.models.champion(loop.campaign.id)
     recorded = next(
-        e.metrics
+        e.evaluation
         for e in factory.snapshots.evaluations(loop.campaign.id)
         if (e.cycle_number, e.model_id) == (1, champion.id)
     )

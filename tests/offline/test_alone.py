@@ -246,7 +246,7 @@ def test_evaluation_joins_by_id_and_names_the_rest(data: Path, model: Path, tmp_
     run_predict(model, data, tmp_path / "p.parquet", draws=DRAWS)
     votes = write_galaxies(tmp_path / "votes.parquet", 30, ids=[*ids_of(N)[10:30], *(f"X{i}" for i in range(10))])
     judged = run_evaluate(tmp_path / "p.parquet", votes, out=tmp_path / "e")
-    assert judged.n_matched == 20 == judged.scorecard.n_galaxies
+    assert judged.n_matched == 20 == judged.evaluation.n_galaxies
     assert len(judged.without_votes) == N - 2 - 20
     assert judged.without_prediction == tuple(f"X{i}" for i in range(10))
     assert json.loads((tmp_path / "e" / "metrics.json").read_text())["n_galaxies"] == 20
@@ -262,7 +262,7 @@ def test_evaluation_of_the_stream_is_what_training_reported(data: Path, model: P
     run_predict(model, data, tmp_path / "p.parquet", draws=DRAWS)
     judged = run_evaluate(tmp_path / "p.parquet", data, members_only=True)
     metrics = json.loads((model / "metrics.json").read_text())
-    assert judged.scorecard.n_galaxies == metrics["n_galaxies"]
+    assert judged.evaluation.n_galaxies == metrics["n_galaxies"]
     assert judged.scorecard.n_votes == metrics["n_votes"]
     assert judged.scorecard.nll_per_vote.value == pytest.approx(metrics["nll_per_vote"]["value"], rel=0.03)
     rmse = judged.scorecard.questions[0].fractions.rmse.value

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,13 +12,15 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import gammaln, logsumexp
 
+from alservice.documents import BadDocument
 from alservice.errors import BadInput, BadVotes, NotFound, NumericalFault
-from alservice.science.bootstrap import bootstrap_sums, percentile_estimate
-from alservice.science.evaluation import Metrics, assess, coverage_error, evaluate, mixture_nll, summarise
+from alservice.science.bootstrap import Figure, bootstrap_sums, percentile_estimate
+from alservice.science.evaluation import Evaluation, assess, coverage_error, evaluate, mixture_nll, summarise
 from alservice.science.posterior import Posterior, answer_probabilities
 from alservice.science.tree import load_tree
 
 TREE = load_tree("gz2")
+DATA = Path(__file__).parents[1] / "data"
 TOLERANCES = (0.02, 0.05, 0.10, 0.20)
 
 
@@ -206,18 +209,19 @@ def test_metrics_are_ratios_of_sums():
     assert metrics.nll_per_vote.low < metrics.nll_per_vote.value < metrics.nll_per_vote.high
     bar = metrics.questions[TREE.index("bar")]
     part = TREE.slices[TREE.index("bar")]
-    assert bar.nll_per_vote == pytest.approx(nll[:, TREE.index("bar")].sum() / counts[:, part].sum())
+    assert bar.nll_per_vote.value == pytest.approx(nll[:, TREE.index("bar")].sum() / counts[:, part].sum())
     assert bar.n_galaxies == (counts[:, part].sum(axis=1) > 0).sum()
     enough = counts[:, part].sum(axis=1) >= 10
-    assert bar.n_judged == enough.sum()
+    assert bar.fractions.n_judged == enough.sum()
     fractions = counts[enough][:, part] / counts[enough][:, part].sum(axis=1, keepdims=True)
     error = answer_probabilities(TREE, concentrations)[enough].mean(axis=1)[:, part] - fractions
-    assert bar.rmse == pytest.approx(np.sqrt((error**2).mean()), rel=1e-5)
-    answer = metrics.answer("bar_yes")
-    assert answer.rmse == pytest.approx(np.sqrt((error[:, 0] ** 2).mean()), rel=1e-5)
+    assert bar.fractions.rmse.value == pytest.approx(np.sqrt((error**2).mean()), rel=1e-5)
+    answer = metrics.answer("bar_yes").fractions
+    assert answer.rmse.value == pytest.approx(np.sqrt((error[:, 0] ** 2).mean()), rel=1e-5)
     index = TREE.column("bar_yes")
     expected, actual = (terms[:, index, 1:].sum(axis=0) for terms in (judged.expected, judged.actual))
-    np.testing.assert_allclose(answer.coverage_error[1:], (expected - actual) / actual)
+    errors = [error.value for error in answer.coverage_error[1:]]
+    np.testing.assert_allclose(errors, (expected - actual) / actual)
 
 
 def test_a_true_model_is_calibrated_and_beats_a_blurred_one():
@@ -227,10 +231,10 @@ def test_a_true_model_is_calibrated_and_beats_a_blurred_one():
     rng = np.random.default_rng(0)
     true = evaluate(TREE, make_posterior(concentrations), counts, rng=rng)
     blurred = evaluate(TREE, make_posterior(concentrations * np.float32(0.1)), counts, rng=rng)
-    smooth = true.answer("smooth-or-featured_smooth")
-    assert np.abs(smooth.coverage_error[1:]).max() < 0.15
+    smooth, blurry = (found.answer("smooth-or-featured_smooth").fractions for found in (true, blurred))
+    assert np.abs([error.value for error in smooth.coverage_error[1:]]).max() < 0.15
     assert true.nll_per_vote.high < blurred.nll_per_vote.low
-    assert smooth.crps_votes < blurred.answer("smooth-or-featured_smooth").crps_votes
+    assert smooth.crps_votes.value < blurry.crps_votes.value
 
 
 def test_what_cannot_be_judged_is_none_not_zero():
@@ -240,9 +244,9 @@ def test_what_cannot_be_judged_is_none_not_zero():
     counts[:, TREE.column("smooth-or-featured_artifact")] = 9
     metrics = evaluate(TREE, make_posterior(concentrations), counts, rng=np.random.default_rng(0))
     root, bar = metrics.questions[0], metrics.questions[TREE.index("bar")]
-    assert (root.nll_per_vote is not None, root.rmse, root.n_judged) == (True, None, 0)
-    assert (bar.nll_per_vote, bar.rmse, bar.coverage_error) == (None, None, (None,) * 4)
-    assert metrics.answer("bar_yes").crps_votes is None
+    assert (root.nll_per_vote is not None, root.fractions.rmse, root.fractions.n_judged) == (True, None, 0)
+    assert (bar.nll_per_vote, bar.fractions.rmse, bar.fractions.coverage_error) == (None, None, (None,) * 4)
+    assert metrics.answer("bar_yes").fractions.crps_votes is None
     with pytest.raises(BadVotes, match="no galaxy"):
         evaluate(TREE, make_posterior(concentrations), counts * 0, rng=np.random.default_rng(0))
 
@@ -251,9 +255,35 @@ def test_metrics_survive_json():
     """The document holds all of the record, also as text."""
     concentrations = make_concentrations(15)
     metrics = evaluate(TREE, make_posterior(concentrations), walk(concentrations, 20), rng=np.random.default_rng(0))
-    assert Metrics.from_document(json.loads(json.dumps(metrics.document(), allow_nan=False))) == metrics
+    assert Evaluation.from_document(json.loads(json.dumps(metrics.document(), allow_nan=False))) == metrics
     with pytest.raises(NotFound, match="nonsense"):
         metrics.answer("nonsense")
+
+
+@pytest.mark.parametrize("name", ["evaluation-of-files.json", "evaluation-of-loop.json"])
+def test_documents_of_earlier_releases_are_read(name):
+    """What files and the loop wrote before they shared a record comes back with the same figures."""
+    document = json.loads((DATA / name).read_text(encoding="utf-8"))
+    found = Evaluation.from_document(document)
+    (ring,), (yes, _) = document["questions"], document["answers"]
+    assert (found.n_votes, found.nll_per_vote.low) == (1760, document["nll_per_vote"]["low"])
+    assert (found.questions[0].question, len(found.slices)) == ("ring", len(document.get("slices", ())))
+    if "files" in name:
+        assert found.document() == document
+    else:
+        assert found.questions[0].nll_per_vote == Figure(value=ring["nll_per_vote"])
+        assert found.questions[0].fractions.rmse == Figure(value=ring["rmse"])
+        errors = found.answer("ring_yes").fractions.coverage_error
+        assert [error.value for error in errors] == yes["coverage_error"]
+    assert Evaluation.from_document(json.loads(json.dumps(found.document()))) == found
+
+
+def test_a_document_of_something_else_is_refused():
+    """The message names the field."""
+    document = json.loads((DATA / "evaluation-of-files.json").read_text(encoding="utf-8"))
+    del document["answers"][1]["fractions"]["rmse"]
+    with pytest.raises(BadDocument, match=r"Evaluation\.answers\[1\]\.fractions\.rmse is missing"):
+        Evaluation.from_document(document)
 
 
 def test_the_same_generator_gives_the_same_metrics():

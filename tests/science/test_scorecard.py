@@ -1,4 +1,4 @@
-"""The scorecard against its definitions, and under votes that follow the model."""
+"""An evaluation against its definitions, and under votes that follow the model."""
 
 import json
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from alservice.errors import BadVotes
-from alservice.science.evaluation import assess
+from alservice.science.evaluation import assess, evaluate
 from alservice.science.posterior import Posterior, answer_probabilities
-from alservice.science.scorecard import scorecard, scorecard_tables
+from alservice.science.scorecard import evaluation_tables
 from alservice.science.tree import load_tree
 from alservice.science.votes import walked_counts
 
@@ -35,8 +35,8 @@ def make(n=300, seed=0, sharper=1.0):
 
 
 def card_of(posterior, counts, **options):
-    """Return the scorecard with a fixed generator."""
-    return scorecard(TREE, posterior, counts, rng=np.random.default_rng(0), **{"repeats": 200} | options)
+    """Return the evaluation with a fixed generator."""
+    return evaluate(TREE, posterior, counts, rng=np.random.default_rng(0), **{"repeats": 200} | options)
 
 
 def test_figures_are_ratios_of_the_assessment():
@@ -93,12 +93,12 @@ def test_what_cannot_be_judged_is_none():
         card_of(posterior, counts * 0)
 
 
-def test_the_scorecard_is_json_and_tables():
+def test_an_evaluation_is_json_and_tables():
     """The document survives JSON; every question and answer is a line, every row as long as its heading."""
     posterior, counts = make(40)
     card = card_of(posterior, counts)
     assert json.loads(json.dumps(card.document(), allow_nan=False))["n_galaxies"] == 40
-    tables = list(scorecard_tables(card))
+    tables = list(evaluation_tables(card))
     assert [row[0] for row in tables[1].rows] == [q.name for q in TREE.questions]
     assert [row[0] for row in tables[2].rows] == list(TREE.columns)
     for table in tables:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from alservice.errors import BadInput
-from alservice.science.evaluation import Metrics, slice_metrics, summarise
+from alservice.science.evaluation import Evaluation, slice_metrics, summarise
 from tests.learning.test_gate import TREE, make
 
 COLUMN = "smooth-or-featured_smooth"
@@ -64,12 +64,12 @@ def test_a_property_of_other_galaxies_is_refused() -> None:
         sliced(make(np.random.default_rng(1)), size=np.ones(3))
 
 
-def test_metrics_with_slices_survive_json() -> None:
+def test_an_evaluation_with_slices_survive_json() -> None:
     """What is stored comes back; records from before slices have none."""
     assessment = make(np.random.default_rng(1))
-    metrics = summarise(assessment, rng=np.random.default_rng(0), repeats=100)
-    document = json.loads(json.dumps(metrics.document()))
-    del document["slices"]
-    assert Metrics.from_document(document) == metrics
-    metrics = dataclasses.replace(metrics, slices=sliced(assessment, size=np.arange(400.0)))
-    assert Metrics.from_document(json.loads(json.dumps(metrics.document()))) == metrics
+    found = summarise(assessment, rng=np.random.default_rng(0), repeats=100)
+    document = json.loads(json.dumps(found.document()))
+    assert "slices" not in document
+    assert Evaluation.from_document(document) == found
+    found = dataclasses.replace(found, slices=sliced(assessment, size=np.arange(400.0)))
+    assert Evaluation.from_document(json.loads(json.dumps(found.document()))) == found

@@ -1,5 +1,6 @@
 """Arrays as bytes: they come back equal, equal arrays give equal bytes, and nothing is read as something else."""
 
+import dataclasses
 import io
 import subprocess
 import sys
@@ -15,16 +16,20 @@ from hypothesis.extra import numpy as hnp
 
 from alservice.errors import AlserviceError, BadInput, BadVotes
 from alservice.science.posterior import Posterior
+from alservice.science.tree import load_tree
 from alservice.storage.arrays import (
+    decode_assessment,
     decode_counts,
     decode_fractions,
     decode_posterior,
+    encode_assessment,
     encode_counts,
     encode_fractions,
     encode_posterior,
     pack_images,
     unpack_images,
 )
+from tests.learning.test_gate import make
 from tests.support.shared import ROOT
 
 IDS = ("J000102.03+040506.0", "587722981741363323", "naïve-Ω ☆")
@@ -50,6 +55,20 @@ def test_packed_images_come_back(images: np.ndarray):
     assert found_ids == ids
     np.testing.assert_array_equal(found, images)
     assert found.dtype == np.uint8
+
+
+def test_an_assessment_comes_back():
+    """Every figure to the last bit, equal ones as equal bytes; on another tree it is refused."""
+    made = make(np.random.default_rng(1), 20)
+    data = encode_assessment(made)
+    found = decode_assessment(data, made.tree)
+    for field in dataclasses.fields(made):
+        np.testing.assert_array_equal(getattr(found, field.name), getattr(made, field.name))
+    assert encode_assessment(found) == data
+    with pytest.raises(BadInput, match="another tree than gz-rings"):
+        decode_assessment(data, load_tree("gz-rings"))
+    with pytest.raises(BadInput, match="not an assessment"):
+        decode_assessment(pack_images((), np.empty((0, 3, 8, 8), dtype=np.uint8)), made.tree)
 
 
 def test_an_empty_pack_comes_back():

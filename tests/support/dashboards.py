@@ -23,9 +23,9 @@ from alservice.catalogue.galaxies import CatalogueRow, Shard
 from alservice.learning.drift import DriftFigure, DriftSample
 from alservice.network.architectures import NetworkConfig, build_network
 from alservice.network.files import ModelCard, to_bytes
-from alservice.registry.records import Check, CycleStatistics, Evaluation, GateDecision, Model
-from alservice.science.bootstrap import Estimate
-from alservice.science.evaluation import AnswerMetrics, Metrics, QuestionMetrics
+from alservice.registry.records import Check, CycleStatistics, GateDecision, Model, ModelEvaluation
+from alservice.science.bootstrap import Estimate, Figure
+from alservice.science.evaluation import AnswerFigures, Evaluation, FractionFigures, QuestionFigures
 from alservice.science.posterior import Posterior
 from alservice.science.votes import TallySet, tally_set
 from alservice.sky.galaxies import synthetic_sky
@@ -375,9 +375,10 @@ def _learn(
     value = 0.21 * 0.93**cycle.number
     for judged, own in ((model, value), (champion, value * 1.06)):
         if judged is not None:
-            metrics = _metrics(own, rng)
             factory.snapshots.save_evaluation(
-                Evaluation(cycle_id=cycle.id, cycle_number=cycle.number, model_id=judged.id, metrics=metrics)
+                ModelEvaluation(
+                    cycle_id=cycle.id, cycle_number=cycle.number, model_id=judged.id, evaluation=_evaluation(own, rng)
+                )
             )
     hands.forward(minutes=3)
     cycle = factory.cycles.move(cycle, CycleState.GATED, actor=actor, detail={"nll_per_vote": value})
@@ -385,30 +386,35 @@ def _learn(
     return cycle, model
 
 
-def _metrics(value: float, rng: np.random.Generator) -> Metrics:
+def _evaluation(value: float, rng: np.random.Generator) -> Evaluation:
     tolerances = (0.02, 0.05, 0.1, 0.2)
     errors = tuple(float(v) for v in rng.normal(0.12, 0.05, 4) * np.array([1, 0.7, 0.4, 0.2]))
-    return Metrics(
+    return Evaluation(
         n_galaxies=312,
         n_votes=12_480,
         nll_per_vote=Estimate(value=value, low=value - 0.006, high=value + 0.006),
         tolerances=tolerances,
         questions=tuple(
-            QuestionMetrics(
+            QuestionFigures(
                 question=question.name,
                 n_galaxies=312,
                 n_votes=4_000,
-                nll_per_vote=value,
-                n_judged=250,
-                rmse=float(rng.uniform(0.08, 0.2)),
-                coverage_error=errors,
+                nll_per_vote=Figure(value=value),
+                fractions=_fractions(question.name, float(rng.uniform(0.08, 0.2)), errors),
             )
             for question in TREE.questions
         ),
-        answers=tuple(
-            AnswerMetrics(column=column, n_judged=250, rmse=0.12, crps_votes=2.0, coverage_error=errors)
-            for column in TREE.columns
-        ),
+        answers=tuple(AnswerFigures(fractions=_fractions(column, 0.12, errors)) for column in TREE.columns),
+    )
+
+
+def _fractions(name: str, rmse: float, errors: tuple[float, ...]) -> FractionFigures:
+    return FractionFigures(
+        name=name,
+        n_judged=250,
+        rmse=Figure(value=rmse),
+        crps_votes=Figure(value=2.0),
+        coverage_error=tuple(Figure(value=error) for error in errors),
     )
 
 
