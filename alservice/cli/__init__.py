@@ -13,18 +13,18 @@ import sys
 import typer
 
 from alservice.cli import (
-    alone,
     backfill,
+    campaigns,
     data,
     machine,
+    models,
     monitoring,
+    offline,
+    ops,
     orchestration,
     privacy,
-    registry,
     rehearsals,
-    serving,
     subjects,
-    surveys,
     turns,
     votes,
 )
@@ -40,20 +40,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(rehearsals.rehearse)
-app.command()(alone.train)
-app.command()(alone.predict)
-app.command()(alone.evaluate)
+app.command()(offline.train)
+app.command()(offline.predict)
+app.command()(offline.evaluate)
 app.command()(backfill.backfill)
 app.command()(machine.doctor)
 app.add_typer(data.data, name="data")
 app.command()(monitoring.metrics)
 app.add_typer(machine.database, name="db")
 app.add_typer(orchestration.prefect, name="prefect")
-app.add_typer(surveys.campaigns, name="campaign")
-app.add_typer(surveys.catalogues, name="catalogue")
+app.add_typer(campaigns.campaigns, name="campaign")
+app.add_typer(campaigns.catalogues, name="catalogue")
 app.add_typer(turns.cycles, name="cycle")
-app.add_typer(registry.models, name="model")
-app.add_typer(registry.gate, name="gate")
+app.add_typer(models.models, name="model")
+app.add_typer(models.gate, name="gate")
 app.add_typer(votes.ingest, name="ingest")
 app.add_typer(votes.quarantine, name="quarantine")
 app.add_typer(votes.tallies, name="tally")
@@ -62,9 +62,9 @@ app.command()(subjects.reconcile)
 app.command()(privacy.forget_user)
 app.command()(privacy.forget_expired)
 app.command()(rehearsals.standin)
-app.command()(serving.serve)
-app.add_typer(serving.tokens, name="token")
-app.add_typer(serving.sessions, name="session")
+app.command()(ops.serve)
+app.add_typer(ops.tokens, name="token")
+app.add_typer(ops.sessions, name="session")
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Batches hold many thousand records and no cycles: looking for cycles less often saves a tenth of ingest.
     gc.set_threshold(20_000, 20, 20)
-    os.umask(0o077)  # what we write holds secrets and what volunteers said: it is our user's alone
+    os.umask(0o077)  # what we write holds secrets and what volunteers said: it is our user's offline
     for told in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(told) is signal.SIG_DFL:  # else whoever started us, such as nohup, wants it ignored
             signal.signal(told, _end)

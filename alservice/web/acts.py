@@ -15,9 +15,9 @@ from alservice.app.operations import Done
 from alservice.app.serving import answers
 from alservice.errors import AlserviceError, Retriable
 from alservice.ops.tokens import Answer
-from alservice.web.guards import token_with
 from alservice.web.problems import problem_response, responses
 from alservice.web.schemas import ActOut, CampaignName, CycleNumber, DecideIn, Reason, RollBackIn
+from alservice.web.security import token_with
 from alservice.web.service import service_of
 
 router = APIRouter(prefix="/api/v1/campaigns/{campaign}", tags=["operate"], responses=responses(404, 409))

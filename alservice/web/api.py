@@ -11,7 +11,6 @@ from alservice.cycle.table import timeline
 from alservice.errors import NotFound
 from alservice.ops.figures import CampaignFigures
 from alservice.states import ModelState
-from alservice.web.guards import token_with
 from alservice.web.problems import responses
 from alservice.web.schemas import (
     After,
@@ -31,6 +30,7 @@ from alservice.web.schemas import (
     PauseOut,
     StepOut,
 )
+from alservice.web.security import token_with
 from alservice.web.service import Service, service_of
 
 router = APIRouter(

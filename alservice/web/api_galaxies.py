@@ -14,7 +14,6 @@ from alservice.errors import NotFound
 from alservice.ids import check_galaxy_id
 from alservice.science.tree import load_tree
 from alservice.states import SubjectState
-from alservice.web.guards import token_with
 from alservice.web.problems import responses
 from alservice.web.schemas import (
     After,
@@ -29,6 +28,7 @@ from alservice.web.schemas import (
     PredictionOut,
     SubjectOut,
 )
+from alservice.web.security import token_with
 from alservice.web.service import Service, service_of
 
 router = APIRouter(

@@ -13,9 +13,9 @@ import alservice
 from alservice.app.jobs import Factory
 from alservice.web import acts, api, api_galaxies, caesar, formats, health, pages, person_acts, problems
 from alservice.web.limits import BodyLimit, Limits, SecureHeaders
+from alservice.web.monitoring import Observed
 from alservice.web.problems import Described
 from alservice.web.service import Service
-from alservice.web.telemetry import Observed
 
 
 def create_app(

@@ -15,8 +15,8 @@ from starlette.concurrency import run_in_threadpool
 from alservice.access import Scope, Token
 from alservice.app.feeds import receive_reductions
 from alservice.errors import TooLarge
-from alservice.web.guards import token_with
 from alservice.web.problems import responses
+from alservice.web.security import token_with
 from alservice.web.service import service_of
 
 MAX_BODY_BYTES: Final = 256 * 1024

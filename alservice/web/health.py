@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from alservice.access import Scope, Token
 from alservice.app.meters import metrics_text
 from alservice.app.serving import OK, check_parts
-from alservice.web.guards import token_with
 from alservice.web.problems import responses
+from alservice.web.security import token_with
 from alservice.web.service import service_of
 
 router = APIRouter(tags=["health"])

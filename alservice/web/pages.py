@@ -17,7 +17,6 @@ from alservice.states import ModelState, SubjectState
 from alservice.web import charts
 from alservice.web.api_galaxies import csv_response
 from alservice.web.campaign_page import show
-from alservice.web.guards import person
 from alservice.web.learning import (
     calibration_of,
     curve_of,
@@ -29,6 +28,7 @@ from alservice.web.learning import (
 )
 from alservice.web.person_acts import QUESTIONS
 from alservice.web.schemas import INTEGER, CampaignName, CycleNumber, GalaxyId
+from alservice.web.security import person
 from alservice.web.service import Service, service_of
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(person)])

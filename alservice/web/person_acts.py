@@ -16,9 +16,9 @@ from alservice.app.access import end_cookie, end_session, end_sessions, list_ses
 from alservice.app.operations import Act, Done
 from alservice.errors import AlserviceError, BadInput, NotAuthenticated, NotFound
 from alservice.web.forms import form_of
-from alservice.web.guards import check_same_origin, client_of, log_in, person
 from alservice.web.problems import status_of
 from alservice.web.schemas import CampaignName, SessionNumber
+from alservice.web.security import check_same_origin, client_of, log_in, person
 from alservice.web.service import Service, service_of
 from alservice.web.sessions import COOKIE, Session, delete_cookie, set_cookie
 from alservice.web.urls import safe_next

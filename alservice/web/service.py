@@ -20,7 +20,7 @@ from alservice.campaigns.store import CampaignRow
 from alservice.errors import NotFound
 from alservice.ops.figures import SqlFigures
 from alservice.web.limits import Limits, RateLimiter
-from alservice.web.telemetry import WebMetrics
+from alservice.web.monitoring import WebMetrics
 
 T = TypeVar("T")
 

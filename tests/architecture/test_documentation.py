@@ -224,7 +224,7 @@ def test_every_command_of_the_readme_exists() -> None:
 
 def test_every_metric_is_in_the_runbook() -> None:
     """What Prometheus scrapes of the service is explained, and nothing else is."""
-    from alservice.web.telemetry import WebMetrics, campaign_metrics
+    from alservice.web.monitoring import WebMetrics, campaign_metrics
 
     told = {m.name for m in WebMetrics().registry.collect()} | {m.name for m in campaign_metrics({}, datetime.now(UTC))}
     counters = {"alservice_http_requests"}
