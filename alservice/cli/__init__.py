@@ -12,22 +12,7 @@ import sys
 
 import typer
 
-from alservice.cli import (
-    backfill,
-    campaigns,
-    data,
-    machine,
-    models,
-    monitoring,
-    offline,
-    ops,
-    orchestration,
-    privacy,
-    rehearsals,
-    subjects,
-    turns,
-    votes,
-)
+from alservice.cli import campaigns, models, offline, ops, votes
 from alservice.cli.shell import OneLineErrors
 
 app = typer.Typer(
@@ -39,29 +24,29 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help in a third of the time
     pretty_exceptions_enable=False,
 )
-app.command()(rehearsals.rehearse)
+app.command()(campaigns.rehearse)
 app.command()(offline.train)
 app.command()(offline.predict)
 app.command()(offline.evaluate)
-app.command()(backfill.backfill)
-app.command()(machine.doctor)
-app.add_typer(data.data, name="data")
-app.command()(monitoring.metrics)
-app.add_typer(machine.database, name="db")
-app.add_typer(orchestration.prefect, name="prefect")
+app.command()(offline.backfill)
+app.command()(ops.doctor)
+app.add_typer(offline.releases, name="data")
+app.command()(ops.metrics)
+app.add_typer(ops.database, name="db")
+app.add_typer(ops.prefect, name="prefect")
 app.add_typer(campaigns.campaigns, name="campaign")
 app.add_typer(campaigns.catalogues, name="catalogue")
-app.add_typer(turns.cycles, name="cycle")
+app.add_typer(campaigns.cycles, name="cycle")
 app.add_typer(models.models, name="model")
 app.add_typer(models.gate, name="gate")
 app.add_typer(votes.ingest, name="ingest")
 app.add_typer(votes.quarantine, name="quarantine")
 app.add_typer(votes.tallies, name="tally")
-app.add_typer(subjects.subjects, name="subject")
-app.command()(subjects.reconcile)
-app.command()(privacy.forget_user)
-app.command()(privacy.forget_expired)
-app.command()(rehearsals.standin)
+app.add_typer(votes.subjects, name="subject")
+app.command()(votes.reconcile)
+app.command()(votes.forget_user)
+app.command()(votes.forget_expired)
+app.command()(campaigns.standin)
 app.command()(ops.serve)
 app.add_typer(ops.tokens, name="token")
 app.add_typer(ops.sessions, name="session")
@@ -73,7 +58,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Batches hold many thousand records and no cycles: looking for cycles less often saves a tenth of ingest.
     gc.set_threshold(20_000, 20, 20)
-    os.umask(0o077)  # what we write holds secrets and what volunteers said: it is our user's offline
+    os.umask(0o077)  # what we write holds secrets and what volunteers said: it is our user's alone
     for told in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(told) is signal.SIG_DFL:  # else whoever started us, such as nohup, wants it ignored
             signal.signal(told, _end)

@@ -1,13 +1,14 @@
-"""Campaigns and their galaxies."""
+"""Commands of campaigns: their catalogues and cycles, the rehearsal of the loop and its stand-in."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from alservice.cli.shell import CampaignName, Workdir, opened, use
+from alservice.cli.shell import AsJson, CampaignName, Workdir, opened, print_json, use
 
 LayoutName = Literal["kaggle", "gz2", "zoobot", "paths"]
 
@@ -107,3 +108,154 @@ def import_catalogue(
         )
     for fault in faults[:20]:
         typer.echo(f"  row {fault.row} ({fault.galaxy_id or 'no id'}): {fault.field}: {fault.reason}", err=True)
+
+
+cycles = typer.Typer(help="Turns of the loop.", no_args_is_help=True)
+
+
+@cycles.command("start")
+def start_cycle(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
+    """Start a cycle and take it as far as it goes without waiting."""
+    use(workdir, prefect=True)
+    from flows.cycle import start_cycle as run
+
+    run(campaign)
+    _show_cycles(campaign, as_json, newest=True)
+
+
+@cycles.command("resume")
+def resume_cycle(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
+    """Go on with the open cycle, from the step it stopped or waits in."""
+    use(workdir, prefect=True)
+    from flows.cycle import resume_cycle as run
+
+    run(campaign)
+    _show_cycles(campaign, as_json, newest=True)
+
+
+@cycles.command("list")
+def list_cycles(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
+    """List the cycles of a campaign."""
+    use(workdir)
+    _show_cycles(campaign, as_json, newest=False)
+
+
+@cycles.command("show")
+def show_cycle(
+    campaign: CampaignName,
+    number: Annotated[int | None, typer.Option("--number", min=0, help="Cycle; the newest when left out.")] = None,
+    workdir: Workdir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one cycle: its figures, the gate's checks and its history."""
+    use(workdir)
+    with opened() as factory:
+        view = factory.cycle_view(campaign, number)
+    if as_json:
+        print_json([view.document()])
+    else:
+        typer.echo(view.text())
+
+
+@cycles.command("forecast")
+def forecast_budget(
+    campaign: CampaignName,
+    days: Annotated[
+        float | None, typer.Option("--days", help="Days to forecast; the deadline's when left out.")
+    ] = None,
+    workdir: Workdir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Propose a cycle's budget and deadline from what volunteers gave per day."""
+    use(workdir)
+    with opened() as factory:
+        from alservice.app.forecasts import propose_budget
+
+        proposal = propose_budget(factory, campaign, days)
+    if as_json:
+        print_json([asdict(proposal)])
+    else:
+        typer.echo(proposal.text())
+
+
+def _show_cycles(campaign: str, as_json: bool, *, newest: bool) -> None:
+    with opened() as factory:
+        table = factory.cycle_table(campaign)
+    if newest:
+        table = table.newest()
+    if as_json:
+        print_json(table.documents())
+    else:
+        typer.echo(table.text())
+
+
+def rehearse(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", help="Galaxies with recorded votes (Parquet, or CSV, gzip or not); without it a synthetic sky."
+        ),
+    ] = None,
+    galaxies: Annotated[int | None, typer.Option("--galaxies", min=20, help="Galaxies to use.")] = None,
+    cycle_count: Annotated[
+        int, typer.Option("--cycles", min=1, max=100, help="Cycles after cycle 0, which trains the first model.")
+    ] = 3,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Root of every random draw.")] = 0,
+    workdir: Workdir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole loop on this machine: real parts, a local Zooniverse and simulated volunteers.
+
+    A work folder that holds the same rehearsal is continued, whatever stopped it.
+    """
+    use(workdir, prefect=True)
+    from alservice.app.rehearsal import REHEARSAL
+    from flows.rehearse import RehearsalParameters
+    from flows.rehearse import rehearse as run
+
+    report = run(RehearsalParameters(data=data, galaxies=galaxies, cycles=cycle_count, seed=seed))
+    with opened() as factory:
+        table = factory.cycle_table(REHEARSAL)
+    if as_json:
+        print_json(table.documents())
+    else:
+        typer.echo(table.text())
+        typer.echo(table.change.text() if table.change else "one champion so far: nothing to compare")
+    typer.echo(f"report: {report}", err=as_json)
+
+
+def standin(
+    state: Annotated[Path, typer.Option("--state", help="Folder that keeps its state.")],
+    host: Annotated[str, typer.Option("--host", help="Loopback address to bind.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
+    user: Annotated[list[str] | None, typer.Option("--user", help="NAME:PASSWORD; may be repeated.")] = None,
+    live_project: Annotated[
+        bool, typer.Option("--live-project/--development-project", help="Only a live project counts and retires.")
+    ] = False,
+    project: Annotated[
+        int, typer.Option("--project", min=1, max=10**9, help="Id of the project of a new state folder.")
+    ] = 1,
+    workflow: Annotated[int, typer.Option("--workflow", min=1, max=10**9, help="Id of its first workflow.")] = 10,
+    subject_limit: Annotated[
+        int, typer.Option("--subject-limit", min=0, help="Subjects that one account may upload, deleted ones included.")
+    ] = 10_000,
+    settle_s: Annotated[
+        float,
+        typer.Option("--settle-s", min=0.0, max=3600.0, help="Seconds until retirement, counters and exports show."),
+    ] = 0.0,
+) -> None:
+    """Serve the local Zooniverse stand-in until interrupted; deploy/docs/standin.md lists its fault hooks."""
+    from alservice.app.standin import serve_standin
+
+    serve_standin(
+        state,
+        host=host,
+        port=port,
+        users=user or [],
+        live_project=live_project,
+        project_id=project,
+        workflow_id=workflow,
+        subject_limit=subject_limit,
+        settle_s=settle_s,
+        say=typer.echo,
+    )

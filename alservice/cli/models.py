@@ -1,4 +1,4 @@
-"""The registry of models, and a person's word at the gate."""
+"""Commands of the registry of models, and of a person's decision at the gate."""
 
 from __future__ import annotations
 

@@ -1,14 +1,15 @@
-"""The web service, the tokens that open it, and the sessions that people opened with them."""
+"""Commands of operation: the web service and its tokens, the database, Prefect, metrics, and the check of all parts."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from alservice.access import Scope, Token
-from alservice.cli.shell import AsJson, Workdir, opened, print_json, use
+from alservice.cli.shell import EXIT_ERROR, AsJson, Workdir, opened, print_json, use
 
 tokens = typer.Typer(help="Tokens of the web service.", no_args_is_help=True)
 sessions = typer.Typer(help="Who is logged in at the dashboard.", no_args_is_help=True)
@@ -24,7 +25,7 @@ def serve(
 ) -> None:
     """Serve the dashboard, the REST API, health and metrics until Ctrl-C."""
     use(workdir, count_repeats=True)
-    from alservice.web.server import serve as run
+    from alservice.web.application import serve as run
 
     run(host, port, started=lambda name, number: typer.echo(f"serving on http://{name}:{number}", err=True))
 
@@ -45,7 +46,7 @@ def create_token(
 
     with opened() as factory:
         token, secret = create(factory, scope=scope, expires_days=expires_days, name=name, campaign=campaign)
-    _show(token, secret)
+    _show_secret(token, secret)
 
 
 @tokens.command("rotate")
@@ -66,7 +67,7 @@ def rotate_token(
     until = token.previous_until
     said = f"is good until {_minute(until)}" if until else "opens nothing any more"
     typer.echo(f"the secret before {said}", err=True)
-    _show(token, secret)
+    _show_secret(token, secret)
 
 
 @tokens.command("list")
@@ -140,7 +141,7 @@ def end_session(
     typer.echo(f"{ended} sessions ended")
 
 
-def _show(token: Token, secret: str) -> None:
+def _show_secret(token: Token, secret: str) -> None:
     end = f"until {_minute(token.expires_at)}" if token.expires_at else "without end"
     typer.echo(f"token {token.name}, scope {token.scope}, valid {end}; it is not shown again:", err=True)
     typer.echo(secret)
@@ -148,3 +149,112 @@ def _show(token: Token, secret: str) -> None:
 
 def _minute(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "never"
+
+
+database = typer.Typer(help="The database schema.", no_args_is_help=True)
+
+
+def doctor(workdir: Workdir = None) -> None:
+    """Check every part this process needs; say what to do about each failure."""
+    use(workdir)
+    from alservice.app.doctor import diagnose
+
+    failed = 0
+    for finding in diagnose():
+        typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.part:<16} {finding.message}")
+        if not finding.ok:
+            failed += 1
+            typer.echo(f"      -> {finding.remedy}")
+    if failed:
+        raise typer.Exit(EXIT_ERROR)
+
+
+@database.command("upgrade")
+def upgrade_database(workdir: Workdir = None) -> None:
+    """Bring the database schema to this release's; data stay in place."""
+    use(workdir)
+    from alservice.app.context import upgrade_schema
+
+    typer.echo(f"schema is at revision {upgrade_schema()}")
+
+
+@database.command("backup")
+def backup(
+    out: Annotated[Path, typer.Option("--out", help="File to write; it appears once it is complete.")],
+    workdir: Workdir = None,
+) -> None:
+    """Write the whole database to a file, in one snapshot, while everything goes on."""
+    use(workdir)
+    from alservice.app.context import backup_database
+
+    typer.echo(f"{out}: {backup_database(out):,} bytes")
+
+
+@database.command("restore")
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `alservice db backup` wrote.", exists=True, dir_okay=False)],
+    workdir: Workdir = None,
+) -> None:
+    """Bring a backup into an empty database; one that has tables is refused."""
+    use(workdir)
+    from alservice.app.context import restore_backup
+
+    revision, needed = restore_backup(file)
+    typer.echo(f"restored at revision {revision}")
+    if revision != needed:
+        typer.echo(f"this release needs {needed}: run `alservice db upgrade`", err=True)
+
+
+prefect = typer.Typer(help="Deployments and automations on a Prefect server.", no_args_is_help=True)
+
+
+@prefect.command("automations")
+def register(
+    notify: Annotated[
+        str | None, typer.Option("--notify", help="Notification block to use, TYPE/NAME; without it they only show.")
+    ] = None,
+    late_hours: Annotated[
+        float | None,
+        typer.Option("--late-hours", min=0, help="Hours after which an open cycle is late; without it, eight days."),
+    ] = None,
+) -> None:
+    """Put the automations of deploy/automations.yaml on the server, in place of those with the same names."""
+    use(None)
+    from flows.automations import register_automations
+
+    late_after = None if late_hours is None else timedelta(hours=late_hours)
+    for name in register_automations(notify=notify, late_after=late_after):
+        typer.echo(name)
+
+
+@prefect.command("serve")
+def serve_all(
+    runs: Annotated[int, typer.Option("--runs", min=2, max=64, help="Runs at once.")] = 4, workdir: Workdir = None
+) -> None:
+    """Serve every deployment from this process until interrupted: one machine, no pools, no workers."""
+    use(workdir)
+    from flows.serve import serve_deployments
+
+    serve_deployments(runs=runs)
+
+
+def metrics(
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="File for a textfile collector; replaced in one go. Else standard output."),
+    ] = None,
+    workdir: Workdir = None,
+) -> None:
+    """Print the metrics that the database holds, in Prometheus' text format."""
+    use(workdir)
+    from alservice.app.meters import metrics_text
+
+    with opened() as factory:
+        text = metrics_text(factory)
+    if out is None:
+        typer.echo(text.decode(), nl=False)
+        return
+    part = out.with_name(f"{out.name}.part")
+    part.write_bytes(text)
+    part.chmod(0o644)  # the collector is another user, and these are counts
+    part.replace(out)

@@ -1,8 +1,8 @@
-"""Classifications in, tallies out."""
+"""Commands of votes: classifications in, tallies out, volunteers forgotten, subjects compared and asked again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -201,3 +201,87 @@ def _show_ingest(report: IngestReport, as_json: bool) -> None:
         print_json([report.document()])
     else:
         typer.echo(report.text())
+
+
+Everywhere = Annotated[bool, typer.Option("--all", help="Every campaign.")]
+SomeCampaign = Annotated[str | None, typer.Option("--campaign", help="Name of the campaign.")]
+
+
+def forget_user(
+    campaign: SomeCampaign = None,
+    everywhere: Everywhere = False,
+    user_id: Annotated[int | None, typer.Option("--user-id", min=1, help="Zooniverse user id.")] = None,
+    user_hash: Annotated[str | None, typer.Option("--user-hash", help="Pseudonym, where the id is not known.")] = None,
+    workdir: Workdir = None,
+) -> None:
+    """Make a person's classifications anonymous; votes and verdicts stay."""
+    _one_of(campaign, everywhere)
+    if (user_id is None) == (user_hash is None):
+        raise typer.BadParameter("give either --user-id or --user-hash")
+    use(workdir)
+    from alservice.app import feeds
+
+    with opened_for_files() as factory:
+        known = user_hash if user_id is None else feeds.hash_of_user(factory, user_id)
+        _show_forgotten(feeds.forget_user(factory, campaign, str(known), actor="alservice forget-user"))
+
+
+def forget_expired(campaign: SomeCampaign = None, everywhere: Everywhere = False, workdir: Workdir = None) -> None:
+    """Make classifications anonymous that are older than `ingest.retention_days` of their campaign."""
+    _one_of(campaign, everywhere)
+    use(workdir)
+    from alservice.app import feeds
+
+    with opened_for_files() as factory:
+        _show_forgotten(feeds.forget_expired(factory, campaign, actor="alservice forget-expired"))
+
+
+def _one_of(campaign: str | None, everywhere: bool) -> None:
+    if (campaign is None) != everywhere:
+        raise typer.BadParameter("give either --campaign or --all")
+
+
+def _show_forgotten(forgotten: Mapping[str, int]) -> None:
+    for name, n in forgotten.items():
+        typer.echo(f"{name}: {n} classifications are anonymous now")
+
+
+subjects = typer.Typer(help="Galaxies in front of volunteers.", no_args_is_help=True)
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
+
+
+def reconcile(
+    campaign: CampaignName,
+    repair: Annotated[bool, typer.Option("--repair", help="Set right what a machine may.")] = False,
+    workdir: Workdir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the upload ledger with Zooniverse; fail if anything is off and stays so. Safe at any time."""
+    use(workdir)
+    from alservice.app.standin import open_zooniverse
+
+    with opened() as factory, open_zooniverse(factory, campaign):
+        outcomes = factory.reconcile_campaign(campaign, repair=repair, actor="alservice reconcile")
+    if as_json:
+        print_json(outcome.document() for outcome in outcomes)
+    else:
+        for outcome in outcomes:
+            typer.echo(outcome.text())
+    if not all(outcome.is_clean for outcome in outcomes):
+        raise typer.Exit(EXIT_ERROR)
+
+
+@subjects.command("ask")
+def ask_votes(
+    galaxies: Annotated[list[str], typer.Argument(help="Survey ids of galaxies that are live or retired.")],
+    campaign: CampaignName,
+    votes: Annotated[int, typer.Option("--votes", min=1, max=1000, help="Votes each is to have.")],
+    reason: Reason,
+    workdir: Workdir = None,
+) -> None:
+    """Ask for more votes, or fewer; the next ingest brings back or retires accordingly."""
+    use(workdir)
+    with opened() as factory:
+        row = factory.campaigns.get(campaign)
+        changed = factory.ask_votes("alservice subject ask").run(row, galaxies, votes, reason=reason)
+    typer.echo(f"{len(changed)} of {len(galaxies)} galaxies are asked for {votes} votes now")

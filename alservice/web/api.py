@@ -1,19 +1,33 @@
-"""The REST API, reading what a campaign did: cycles, models, decisions, events."""
+"""REST API: what a campaign did and has, and what an operator may do."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Request
+import hashlib
+from collections.abc import Callable
+from typing import Annotated
 
-from alservice.access import Scope
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from alservice.access import Scope, Token
+from alservice.app import operations
+from alservice.app.operations import Done
+from alservice.app.serving import EXPORTS, answers, bars_of, export_lines, predicted
 from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.campaigns.store import CampaignRow
 from alservice.cycle.table import timeline
-from alservice.errors import NotFound
+from alservice.errors import AlserviceError, NotFound, Retriable
+from alservice.ids import check_galaxy_id
 from alservice.ops.figures import CampaignFigures
-from alservice.states import ModelState
-from alservice.web.problems import responses
+from alservice.ops.tokens import Answer
+from alservice.science.tree import load_tree
+from alservice.states import ModelState, SubjectState
+from alservice.web.problems import problem_response, responses
 from alservice.web.schemas import (
+    ActOut,
     After,
+    AnswerOut,
     Before,
     CampaignName,
     CampaignOut,
@@ -21,24 +35,37 @@ from alservice.web.schemas import (
     CycleDetail,
     CycleNumber,
     CycleOut,
+    DecideIn,
     DecisionOut,
     EventOut,
+    ExportOut,
+    GalaxyDetail,
+    GalaxyId,
+    GalaxyOut,
     Limit,
     ModelId,
     ModelOut,
     Page,
     PauseOut,
+    PredictionOut,
+    Reason,
+    RollBackIn,
     StepOut,
+    SubjectOut,
 )
 from alservice.web.security import token_with
 from alservice.web.service import Service, service_of
 
-router = APIRouter(
+reads = APIRouter(
     prefix="/api/v1", tags=["read"], dependencies=[Depends(token_with(Scope.READ))], responses=responses(404)
 )
+"""Endpoints that look."""
+
+acts = APIRouter(prefix="/api/v1/campaigns/{campaign}", tags=["operate"], responses=responses(404, 409))
+"""Endpoints that change what a campaign does next."""
 
 
-@router.get("/campaigns")
+@reads.get("/campaigns")
 def list_campaigns(request: Request, limit: Limit = 50, after: After = "") -> Page[CampaignOut]:
     """List campaigns by name."""
     service = service_of(request)
@@ -50,7 +77,7 @@ def list_campaigns(request: Request, limit: Limit = 50, after: After = "") -> Pa
     )
 
 
-@router.get("/campaigns/{campaign}")
+@reads.get("/campaigns/{campaign}")
 def get_campaign(request: Request, campaign: CampaignName) -> CampaignOut:
     """Return one campaign."""
     service = service_of(request)
@@ -58,7 +85,7 @@ def get_campaign(request: Request, campaign: CampaignName) -> CampaignOut:
     return _campaign(row, service.figures.campaigns([row.id])[row.id])
 
 
-@router.get("/campaigns/{campaign}/cycles")
+@reads.get("/campaigns/{campaign}/cycles")
 def list_cycles(
     request: Request, campaign: CampaignName, limit: Limit = 50, before: Before = None, state: CycleState | None = None
 ) -> Page[CycleOut]:
@@ -72,7 +99,7 @@ def list_cycles(
     return Page(items=items, next=shown[-1].number if len(cycles) > limit else None)
 
 
-@router.get("/campaigns/{campaign}/cycles/{number}")
+@reads.get("/campaigns/{campaign}/cycles/{number}")
 def get_cycle(request: Request, campaign: CampaignName, number: CycleNumber) -> CycleDetail:
     """Return one cycle with its steps."""
     service = service_of(request)
@@ -97,7 +124,7 @@ def get_cycle(request: Request, campaign: CampaignName, number: CycleNumber) -> 
     )
 
 
-@router.get("/campaigns/{campaign}/cycles/{number}/decision")
+@reads.get("/campaigns/{campaign}/cycles/{number}/decision")
 def get_decision(request: Request, campaign: CampaignName, number: CycleNumber) -> DecisionOut:
     """Return the gate's decision of one cycle, with every check."""
     service = service_of(request)
@@ -108,7 +135,7 @@ def get_decision(request: Request, campaign: CampaignName, number: CycleNumber) 
     return found
 
 
-@router.get("/campaigns/{campaign}/decisions")
+@reads.get("/campaigns/{campaign}/decisions")
 def list_decisions(
     request: Request, campaign: CampaignName, limit: Limit = 20, before: Before = None
 ) -> Page[DecisionOut]:
@@ -121,7 +148,7 @@ def list_decisions(
     return Page(items=items, next=cycles[limit - 1].number if len(cycles) > limit else None)
 
 
-@router.get("/campaigns/{campaign}/models")
+@reads.get("/campaigns/{campaign}/models")
 def list_models(
     request: Request, campaign: CampaignName, limit: Limit = 50, before: Before = None, state: ModelState | None = None
 ) -> Page[ModelOut]:
@@ -133,7 +160,7 @@ def list_models(
     return Page(items=items, next=models[limit - 1].id if len(models) > limit else None)
 
 
-@router.get("/campaigns/{campaign}/models/{model}")
+@reads.get("/campaigns/{campaign}/models/{model}")
 def get_model(request: Request, campaign: CampaignName, model: ModelId) -> ModelOut:
     """Return one model."""
     service = service_of(request)
@@ -144,7 +171,7 @@ def get_model(request: Request, campaign: CampaignName, model: ModelId) -> Model
     return ModelOut.model_validate(found)
 
 
-@router.get("/campaigns/{campaign}/events")
+@reads.get("/campaigns/{campaign}/events")
 def list_events(request: Request, campaign: CampaignName, limit: Limit = 50) -> Page[EventOut]:
     """List the newest lines of the audit, newest first."""
     service = service_of(request)
@@ -185,3 +212,206 @@ def _decision(service: Service, cycle: Cycle) -> DecisionOut | None:
         checks=[CheckOut.model_validate(check) for check in decision.checks],
         policy=decision.document()["policy"],
     )
+
+
+MAX_PREDICTIONS = 50
+"""Galaxies of one page of predictions: their shards are read whole."""
+
+
+@reads.get("/campaigns/{campaign}/galaxies")
+def list_galaxies(
+    request: Request, campaign: CampaignName, limit: Limit = 50, after: After = "", evaluation: bool | None = None
+) -> Page[GalaxyOut]:
+    """List galaxies of the newest catalogue by id; of the evaluation stream, or not, when asked."""
+    service = service_of(request)
+    catalogue = _catalogue(service, service.factory.campaigns.get(campaign))
+    galaxies = service.figures.galaxies(catalogue, after=after, limit=limit + 1, evaluation=evaluation)
+    items = [GalaxyOut.model_validate(galaxy) for galaxy in galaxies[:limit]]
+    return Page(items=items, next=galaxies[limit - 1].galaxy_id if len(galaxies) > limit else None)
+
+
+@reads.get("/campaigns/{campaign}/galaxies/{galaxy_id:path}")
+def get_galaxy(request: Request, campaign: CampaignName, galaxy_id: GalaxyId) -> GalaxyDetail:
+    """Return one galaxy of the newest catalogue with its counted votes."""
+    service = service_of(request)
+    row = service.factory.campaigns.get(campaign)
+    check_galaxy_id(galaxy_id, where="galaxy_id")
+    (galaxy,) = service.factory.catalogues.by_id(_catalogue(service, row), [galaxy_id])
+    votes = service.figures.votes(row.id, [galaxy_id]).get(galaxy_id, ())
+    columns = load_tree(row.campaign.tree).columns
+    return GalaxyDetail(**GalaxyOut.model_validate(galaxy).model_dump(), votes=dict(zip(columns, votes, strict=False)))
+
+
+@reads.get("/campaigns/{campaign}/subjects")
+def list_subjects(
+    request: Request, campaign: CampaignName, limit: Limit = 50, after: After = "", state: SubjectState | None = None
+) -> Page[SubjectOut]:
+    """List the upload ledger by galaxy id."""
+    service = service_of(request)
+    row = service.factory.campaigns.get(campaign)
+    subjects = service.figures.subjects(row.id, state=state, after=after, limit=limit + 1)
+    items = [SubjectOut(**subject) for subject in subjects[:limit]]
+    return Page(items=items, next=subjects[limit - 1]["galaxy_id"] if len(subjects) > limit else None)
+
+
+@reads.get("/campaigns/{campaign}/predictions")
+def list_predictions(
+    request: Request,
+    campaign: CampaignName,
+    limit: Annotated[int, Query(ge=1, le=MAX_PREDICTIONS)] = 20,
+    after: After = "",
+) -> Page[PredictionOut]:
+    """List the champion's posteriors by galaxy id; galaxies whose image failed have none."""
+    service = service_of(request)
+    row = service.factory.campaigns.get(campaign)
+    found = predicted(service.factory, row)
+    if found is None:
+        return Page(items=[])
+    model, catalogue_id = found
+    galaxies = service.figures.galaxies(catalogue_id, after=after, limit=limit + 1)
+    bars = bars_of(service.factory, row, model, catalogue_id, galaxies[:limit])
+    items = [
+        PredictionOut(
+            galaxy_id=galaxy_id,
+            model_id=model.id,
+            questions={q: [AnswerOut.model_validate(bar) for bar in answers] for q, answers in questions.items()},
+        )
+        for galaxy_id, questions in sorted(bars.items())
+    ]
+    return Page(items=items, next=galaxies[limit - 1].galaxy_id if len(galaxies) > limit else None)
+
+
+@reads.get("/campaigns/{campaign}/exports")
+def list_exports(request: Request, campaign: CampaignName) -> Page[ExportOut]:
+    """List tables that can be downloaded."""
+    service_of(request).factory.campaigns.get(campaign)
+    base = f"/api/v1/campaigns/{campaign}/exports"
+    return Page(items=[ExportOut(name=name, url=f"{base}/{name}.csv") for name in EXPORTS])
+
+
+@reads.get(
+    "/campaigns/{campaign}/exports/{table}.csv",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "The table."}},
+)
+def get_export(
+    request: Request, campaign: CampaignName, table: Annotated[str, Path(pattern="^(tallies|subjects)$")]
+) -> StreamingResponse:
+    """Download a table as CSV, safe to open in a spreadsheet."""
+    service = service_of(request)
+    row = service.factory.campaigns.get(campaign)
+    return csv_response(service, row, table)
+
+
+def csv_response(service: Service, row: CampaignRow, table: str) -> StreamingResponse:
+    """Return a table as a download, streamed."""
+    lines = export_lines(service.factory, row, table)
+    headers = {"Content-Disposition": f'attachment; filename="{row.campaign.name}-{table}.csv"'}
+    return StreamingResponse(lines, media_type="text/csv", headers=headers)
+
+
+def _catalogue(service: Service, row: CampaignRow) -> int:
+    catalogue = service.factory.catalogues.newest(row.id)
+    if catalogue is None:
+        raise NotFound(f"campaign {row.campaign.name} has no catalogue yet")
+    return catalogue.id
+
+
+Operator = Annotated[Token, Depends(token_with(Scope.OPERATE))]
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[!-~]{1,200}$",
+        description="The same key and body again gives the first answer and does nothing.",
+    ),
+]
+
+
+@acts.post("/cycles/{number}/decision", response_model=ActOut)
+def decide(
+    request: Request, campaign: CampaignName, number: CycleNumber, body: DecideIn, token: Operator, key: Key = None
+) -> Response:
+    """Approve or reject the candidate of a held cycle."""
+    act = operations.approve if body.verdict == "approve" else operations.reject
+    factory = service_of(request).factory
+    return _once(
+        request,
+        token,
+        key,
+        body,
+        lambda: act(factory, campaign, cycle=number, actor=token.actor, reason=body.reason),
+    )
+
+
+@acts.post("/rollback", response_model=ActOut)
+def roll_back(request: Request, campaign: CampaignName, body: RollBackIn, token: Operator, key: Key = None) -> Response:
+    """Make an earlier champion live again."""
+    factory = service_of(request).factory
+    return _once(
+        request,
+        token,
+        key,
+        body,
+        lambda: operations.roll_back(factory, campaign, model=body.model, actor=token.actor, reason=body.reason),
+    )
+
+
+@acts.post("/pause", response_model=ActOut)
+def pause(request: Request, campaign: CampaignName, body: Reason, token: Operator, key: Key = None) -> Response:
+    """Let nothing of a campaign start or advance; a step at work finishes."""
+    factory = service_of(request).factory
+    return _once(
+        request,
+        token,
+        key,
+        body,
+        lambda: operations.pause(factory, campaign, actor=token.actor, reason=body.reason),
+    )
+
+
+@acts.post("/resume", response_model=ActOut)
+def resume(request: Request, campaign: CampaignName, body: Reason, token: Operator, key: Key = None) -> Response:
+    """End a pause, and bring a stopped cycle back to its step."""
+    factory = service_of(request).factory
+    return _once(
+        request,
+        token,
+        key,
+        body,
+        lambda: operations.resume(factory, campaign, actor=token.actor, reason=body.reason),
+    )
+
+
+def _once(request: Request, token: Token, key: str | None, body: BaseModel, act: Callable[[], Done]) -> Response:
+    """Act, or give the answer of the first time; a refusal that can pass is not kept."""
+    if key is None:
+        return _answered(act())
+    kept = answers(service_of(request).factory)
+    said = f"{request.method} {request.url.path}\n{body.model_dump_json()}"
+    before = kept.claim(token.id, key, hashlib.sha256(said.encode()).hexdigest())
+    if before is not None:
+        return _response(before)
+    try:
+        response = _answered(act())
+    except Retriable:
+        kept.release(token.id, key)
+        raise
+    except AlserviceError as error:
+        response = problem_response(request, error)
+    except BaseException:
+        kept.release(token.id, key)
+        raise
+    kept.save(token.id, key, Answer(status=response.status_code, body=bytes(response.body).decode()))
+    return response
+
+
+def _answered(done: Done) -> Response:
+    out = ActOut(act=done.act, campaign=done.campaign, sentence=done.sentence)
+    return Response(out.model_dump_json(), media_type="application/json")
+
+
+def _response(answer: Answer) -> Response:
+    ok = answer.status < 400
+    media = "application/json" if ok else "application/problem+json"
+    return Response(answer.body, status_code=answer.status, media_type=media, headers={"Idempotent-Replayed": "true"})

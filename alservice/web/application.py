@@ -1,19 +1,30 @@
-"""The web service as one ASGI application, made from a factory."""
+"""The web service as one ASGI application, and the process that serves it."""
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import resources
+from types import FrameType
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from uvicorn import Server
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import alservice
 from alservice.app.jobs import Factory
-from alservice.web import acts, api, api_galaxies, caesar, formats, health, pages, person_acts, problems
+from alservice.app.opening import open_factory
+from alservice.errors import BadConfig, PortInUse
+from alservice.web import api, caesar, monitoring, pages, person_acts, problems
+from alservice.web.connections import SENT_AHEAD, make_server
 from alservice.web.limits import BodyLimit, Limits, SecureHeaders
-from alservice.web.monitoring import Observed
+from alservice.web.monitoring import Observed, WebMetrics
 from alservice.web.problems import Described
 from alservice.web.service import Service
 
@@ -29,7 +40,6 @@ def create_app(
     service = Service(
         factory=factory,
         limits=limits or Limits(),
-        pages=_environment(),
         prefect_ui=prefect_ui.rstrip("/") if prefect_ui else None,
         figures_life_s=figures_life_s,
     )
@@ -44,27 +54,70 @@ def create_app(
     )
     app.state.service = service
     app.state.factory = factory
-    for module in (health, api, api_galaxies, acts, pages, person_acts, caesar):
-        app.include_router(module.router)
+    app.state.metrics = WebMetrics()
+    for router in (monitoring.router, api.reads, api.acts, pages.router, person_acts.router, caesar.router):
+        app.include_router(router)
     static = resources.files("alservice.web").joinpath("static")
     app.mount("/static", StaticFiles(directory=str(static)), name="static")
     problems.install(app)
     # The last one added sees a request first.
     app.add_middleware(BodyLimit, max_bytes=service.limits.body_bytes)
     app.add_middleware(SecureHeaders)
-    app.add_middleware(Observed, metrics=service.metrics)
+    app.add_middleware(Observed, metrics=app.state.metrics)
     if proxies := factory.settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=[str(network) for network in proxies])
     return app
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("alservice.web"),
-        autoescape=select_autoescape(default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(formats.FILTERS)
-    return environment
+def serve(host: str, port: int, *, started: Callable[[str, int], None] | None = None) -> None:
+    """Serve until SIGINT, SIGTERM or SIGHUP; requests at work finish first.
+
+    Raises
+    ------
+    PortInUse
+        Somebody else listens there.
+    SchemaMismatch, DatabaseUnavailable, BadConfig
+        A part cannot be opened; nothing is served then.
+    """
+    with open_factory() as factory, _listening(host, port) as listener:
+        app = create_app(factory, prefect_ui=os.environ.get("PREFECT_UI_URL"))
+        proxies = ",".join(map(str, factory.settings.trusted_proxies))
+        server = make_server(app, proxies=proxies, timeout_graceful_shutdown=10)
+        if started is not None:
+            started(*listener.getsockname()[:2])
+        with _ended_by_hang_up(server):
+            server.run(sockets=[listener])
+
+
+@contextmanager
+def _ended_by_hang_up(server: Server) -> Iterator[None]:
+    """Let a closed terminal end the service in order, as uvicorn lets SIGTERM; who ignores it goes on ignoring it."""
+    usual = signal.getsignal(signal.SIGHUP)
+    if usual is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(told: int, frame: FrameType | None) -> None:
+        signal.signal(told, usual)  # which uvicorn raises again when all is closed
+        server.handle_exit(told, frame)
+
+    signal.signal(signal.SIGHUP, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, usual)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_AHEAD)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+            raise PortInUse(f"port {port} of {host}: {error.strerror}", port=port) from error
+        raise BadConfig(f"{host} is no address of this machine: {error.strerror}") from error
+    return listener

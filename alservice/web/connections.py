@@ -24,7 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from alservice.errors import BadConfig, NoRoom, TooSlow
-from alservice.web.refusals import refusal
+from alservice.web.limits import refusal
 
 log = logging.getLogger("alservice.web.connections")
 

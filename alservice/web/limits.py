@@ -1,7 +1,8 @@
-"""What one client may ask of a process of the service: sizes, rates, and what browsers may do with its answers."""
+"""Limits of one client: sizes and rates of its requests, and what its browser may do with the answers."""
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections import OrderedDict
@@ -14,8 +15,7 @@ from typing import Final
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from alservice.errors import TooLarge, TooManyRequests
-from alservice.web.refusals import refusal
+from alservice.errors import AlserviceError, TooLarge, TooManyRequests
 
 MAX_CLIENTS: Final = 10_000
 """Clients whose rates are remembered; the longest silent is forgotten first."""
@@ -140,3 +140,19 @@ class BodyLimit:
         status, headers, body = refusal(self._too_large(), HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         await send({"type": "http.response.start", "status": status.value, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def refusal(error: AlserviceError, status: HTTPStatus) -> tuple[HTTPStatus, list[tuple[bytes, bytes]], bytes]:
+    """Return status, headers and body of an answer that tells a typed error."""
+    document = {
+        "type": f"urn:alservice:{error.code}",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": error.message,
+        "code": error.code,
+    }
+    if error.remedy != AlserviceError.remedy:
+        document["remedy"] = error.remedy
+    body = json.dumps(document).encode()
+    headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
+    return status, headers, body

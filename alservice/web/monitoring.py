@@ -1,16 +1,26 @@
-"""Metrics of the service for Prometheus: what was asked and how long it took, and where campaigns stand."""
+"""Monitoring of the service: health, and metrics for Prometheus."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from typing import Annotated
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from pydantic import BaseModel
+from starlette import types as asgi
 
+from alservice.access import Scope, Token
+from alservice.app.meters import metrics_text
+from alservice.app.serving import OK, check_parts
 from alservice.ops.figures import CampaignFigures
+from alservice.web.problems import responses
+from alservice.web.security import token_with
+from alservice.web.service import service_of
 
 
 class WebMetrics:
@@ -88,11 +98,11 @@ def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
 class Observed:
     """Counts and times every answer, by route and not by address: addresses are as many as galaxies."""
 
-    def __init__(self, app: ASGIApp, *, metrics: WebMetrics) -> None:
+    def __init__(self, app: asgi.ASGIApp, *, metrics: WebMetrics) -> None:
         self._app = app
         self._metrics = metrics
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         """Pass the request on, and count its answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -100,7 +110,7 @@ class Observed:
         began = time.perf_counter()
         status = 500
 
-        async def send_seen(message: Message) -> None:
+        async def send_seen(message: asgi.Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -111,3 +121,46 @@ class Observed:
         finally:
             route = getattr(scope.get("route"), "path", "none")
             self._metrics.observe(scope["method"], route, status, time.perf_counter() - began)
+
+
+router = APIRouter(tags=["health"])
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: str
+
+
+class Ready(BaseModel):
+    """Whether every part answers: part to ``ok`` or an error's code."""
+
+    ready: bool
+    parts: dict[str, str]
+
+
+@router.get("/healthz")
+async def healthz() -> Alive:
+    """Tell that the process lives; nothing else is looked at, and no thread is waited for."""
+    return Alive(status=OK)
+
+
+@router.get("/readyz", responses={503: {"model": Ready, "description": "A part does not answer."}})
+def readyz(request: Request) -> Response:
+    """Tell whether database, schema and object store answer."""
+    service = service_of(request)
+    parts = service.remembered.get("parts", lambda: dict(check_parts(service.factory)))
+    ready = Ready(ready=all(said == OK for said in parts.values()), parts=parts)
+    return JSONResponse(ready.model_dump(), status_code=200 if ready.ready else 503)
+
+
+@router.get("/metrics", response_class=Response, responses=responses())
+def metrics(request: Request, _: Annotated[Token, Depends(token_with(Scope.READ))]) -> Response:
+    """Return metrics for Prometheus."""
+    service = service_of(request)
+    rows = service.factory.campaigns.list()
+    figures = service.figures.campaigns([row.id for row in rows])
+    named = {row.campaign.name: figures[row.id] for row in rows}
+    here = request.app.state.metrics.text(named, service.factory.clock())
+    runs = service.remembered.get("runs", lambda: metrics_text(service.factory))
+    return Response(here + runs, media_type=CONTENT_TYPE_LATEST)

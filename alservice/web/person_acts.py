@@ -1,4 +1,4 @@
-"""What people do at the dashboard: log in and out, and decide, each with a page that asks for a reason first."""
+"""Forms of the dashboard: log in and out, end sessions, and decide, each after a page that asks for a reason."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated
+from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -15,15 +16,37 @@ from alservice.app import operations
 from alservice.app.access import end_cookie, end_session, end_sessions, list_sessions, open_session
 from alservice.app.operations import Act, Done
 from alservice.errors import AlserviceError, BadInput, NotAuthenticated, NotFound
-from alservice.web.forms import form_of
 from alservice.web.problems import status_of
 from alservice.web.schemas import CampaignName, SessionNumber
-from alservice.web.security import check_same_origin, client_of, log_in, person
-from alservice.web.service import Service, service_of
-from alservice.web.sessions import COOKIE, Session, delete_cookie, set_cookie
-from alservice.web.urls import safe_next
+from alservice.web.security import (
+    COOKIE,
+    Session,
+    check_same_origin,
+    client_of,
+    delete_cookie,
+    log_in,
+    person,
+    set_cookie,
+)
+from alservice.web.service import Service, safe_next, service_of
 
 router = APIRouter(include_in_schema=False)
+
+MAX_FIELDS = 20
+"""Fields of one form."""
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """Return the fields of a URL-encoded form; raises `BadInput` for anything else."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise BadInput(f"a form is sent as application/x-www-form-urlencoded, not as {kind[:100] or 'nothing'}")
+    try:
+        text = (await request.body()).decode()
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"))
+    except ValueError as error:
+        raise BadInput("the form cannot be read: it is not UTF-8, or has too many fields") from error
+
 
 Form = Annotated[dict[str, str], Depends(form_of)]
 Person = Annotated[Session, Depends(person)]

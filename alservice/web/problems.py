@@ -27,8 +27,7 @@ from alservice.errors import (
     TooLarge,
     TooManyRequests,
 )
-from alservice.web.service import service_of
-from alservice.web.urls import is_page, login_url
+from alservice.web.service import is_page, login_url, service_of
 
 log = logging.getLogger("alservice.web")
 

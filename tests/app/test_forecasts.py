@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from alservice.app.forecasts import propose_budget
 from alservice.campaigns.campaign import AcquisitionPolicy, AllocatedVotes, CollectingPolicy, ZooniverseTarget
-from alservice.cli.turns import cycles
+from alservice.cli.campaigns import cycles
 from alservice.errors import NotFound
 from tests.support.worlds import NOON, make_campaign, make_factory
 from tests.votes.test_classification_store import land, sitting

@@ -18,8 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from alservice.errors import BadConfig, TooLarge
 from alservice.web.connections import ConnectionLimits, Connections, trusts
-from alservice.web.limits import BodyLimit
-from alservice.web.refusals import refusal
+from alservice.web.limits import BodyLimit, refusal
 from tests.support.slow_clients import answers, connected, everything, held, limited_service
 from tests.support.web_server import served
 
