@@ -21,7 +21,7 @@ import alservice
 from alservice.app.jobs import Factory
 from alservice.app.opening import open_factory
 from alservice.errors import BadConfig, PortInUse
-from alservice.web import api, caesar, monitoring, pages, person_acts, problems
+from alservice.web import api, caesar, forms, monitoring, pages, problems
 from alservice.web.connections import SENT_AHEAD, make_server
 from alservice.web.limits import BodyLimit, Limits, SecureHeaders
 from alservice.web.monitoring import Observed, WebMetrics
@@ -55,7 +55,7 @@ def create_app(
     app.state.service = service
     app.state.factory = factory
     app.state.metrics = WebMetrics()
-    for router in (monitoring.router, api.reads, api.acts, pages.router, person_acts.router, caesar.router):
+    for router in (monitoring.router, api.reads, api.acts, pages.router, forms.router, caesar.router):
         app.include_router(router)
     static = resources.files("alservice.web").joinpath("static")
     app.mount("/static", StaticFiles(directory=str(static)), name="static")

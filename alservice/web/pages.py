@@ -22,7 +22,7 @@ from alservice.science.information import score_note
 from alservice.states import ModelState, SubjectState
 from alservice.web import charts
 from alservice.web.api import csv_response
-from alservice.web.person_acts import QUESTIONS
+from alservice.web.forms import QUESTIONS
 from alservice.web.schemas import INTEGER, CampaignName, CycleNumber, GalaxyId
 from alservice.web.security import person
 from alservice.web.service import Service, service_of
