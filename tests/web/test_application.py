@@ -1,4 +1,4 @@
-"""The command line of the service: tokens are shown once, and nothing is served on a wrong schema."""
+"""The service as a process: its commands, its schema and port, and two of it on one database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
@@ -22,6 +22,7 @@ from alservice.app.access import open_session, recognise
 from alservice.app.opening import open_factory
 from alservice.cli import app
 from alservice.storage.postgres import transaction
+from tests.web.conftest import PATIENCE_S, log_in
 
 START_S = 60
 """Longest wait for a service to listen."""
@@ -170,3 +171,57 @@ def test_it_serves_and_stops(engine: Engine) -> None:
             assert client.get("/api/v1/campaigns").json() == {"items": [], "next": None}
         process.terminate()
         assert process.wait(START_S) == 128 + signal.SIGTERM
+
+
+def client_of(process: Popen[str]) -> httpx.Client:
+    """Return a client of a service once that answers."""
+    assert process.stderr is not None
+    client = httpx.Client(
+        base_url=next(line.split()[-1] for line in process.stderr if line.startswith("serving on")), timeout=PATIENCE_S
+    )
+    until = time.monotonic() + START_S
+    while time.monotonic() < until:
+        with suppress(httpx.TransportError):
+            assert client.get("/healthz").status_code == 200
+            break
+        time.sleep(0.1)
+    return client
+
+
+def test_replicas_share_sessions_and_trust_no_variable(
+    engine: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kinds: kept in one process; set by accident. A cookie of one opens the other and ends for both; uvicorn's own
+    variable lets no client name its address.
+    """
+    monkeypatch.setenv("ALSERVICE_DATABASE_URL", database_url)
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    secret = run("token", "create", "--scope", "operate")[1].strip()
+    with ExitStack() as stack:
+        processes = []
+        for name in ("one", "two"):
+            monkeypatch.setenv("ALSERVICE_WORKDIR", str(tmp_path / name))
+            processes.append(stack.enter_context(serving(0)))
+        first, second = map(client_of, processes)
+        stack.callback(first.close)
+        stack.callback(second.close)
+        log_in(first, secret)
+        cookie = first.cookies["alservice_session"]
+        second.cookies.set("alservice_session", cookie)
+        page = second.get("/sessions")
+        assert page.status_code == 200
+        proof = page.text.split('name="csrf" value="')[1].split('"')[0]
+        assert second.post("/logout", data={"csrf": proof}).headers["location"] == "/login"
+        first.cookies.set("alservice_session", cookie)
+        assert first.get("/").status_code == 303
+
+        def guess(n: int) -> int:
+            headers = {"Authorization": f"Bearer als_{n:08}{'x' * 35}", "X-Forwarded-For": f"198.51.100.{n}"}
+            return first.get("/api/v1/campaigns", headers=headers).status_code
+
+        answers = [guess(n) for n in range(20)]
+        while len(answers) < 500 and 429 not in answers:  # a slow machine earns new tries meanwhile
+            answers.append(guess(len(answers)))
+        assert answers == [401] * (len(answers) - 1) + [429]
+        valid = first.get("/api/v1/campaigns", headers={"Authorization": f"Bearer {secret}"})
+        assert valid.status_code == 200
