@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alservice.errors import NumericalFault
 from alservice.shapes import FloatArray, IntArray
 
 _LOGIT_END = 30.0
@@ -317,6 +318,89 @@ def _stirling_series(x: FloatArray) -> FloatArray:
     for coefficient in reversed(_STIRLING):
         total = total * inverse_square + coefficient
     return total / x
+
+
+_SHARPEST = 1e7
+"""Precision to which sharper Betas are widened by `beta_cdf`: a standard deviation of at most 1.6e-4."""
+
+_MOST_TERMS = 20_000
+"""Terms of the continued fraction; its number grows with the root of the precision, 6,000 at 1e7."""
+
+
+def beta_cdf(a: FloatArray, b: FloatArray, x: FloatArray | float) -> FloatArray:
+    """Return P(fraction < x) for a fraction that follows Beta(a, b), elementwise.
+
+    Lentz's continued fraction of the incomplete beta function (DLMF 8.17.22), on the side where it converges fast.
+
+    Parameters
+    ----------
+    a, b, x
+        Broadcastable; a and b finite and positive, x within [0, 1].
+
+    Returns
+    -------
+    FloatArray
+        float64, within 1e-8 of the exact value up to a precision a + b of 1e7.
+
+    Raises
+    ------
+    NumericalFault
+        If the fraction does not converge, as for shapes that are not finite.
+    """
+    a, b, x = np.broadcast_arrays(np.asarray(a, float), np.asarray(b, float), np.asarray(x, float))
+    widening = np.maximum((a + b) / _SHARPEST, 1)
+    a, b = a / widening, b / widening
+    swapped = x * (a + b + 2) > a + 1
+    a, b, x = np.where(swapped, b, a), np.where(swapped, a, b), np.where(swapped, 1 - x, x)
+    inside = (x > 0) & (x < 1)
+    own = x[inside]
+    low, high = a[inside], b[inside]
+    log_front = low * np.log(own) + high * np.log1p(-own) - log_beta(low, high) - np.log(low)
+    tail = np.where(x > 0, 1.0, 0.0)
+    tail[inside] = np.exp(log_front) * _beta_fraction(low, high, own)
+    below: FloatArray = np.where(swapped, 1 - tail, tail)
+    return below
+
+
+def log_beta(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return ln B(a, b) = ln Gamma(a) + ln Gamma(b) - ln Gamma(a + b) elementwise, for positive a and b."""
+    small, large = np.minimum(a, b), np.maximum(a, b)
+    # ln Gamma(s) itself is ln Gamma(s + 1) - ln s, and Gamma(1) = 1.
+    log_gamma = log_rising(np.ones_like(small), small) - np.log(small)
+    value: FloatArray = log_gamma - log_rising(large, small)
+    return value
+
+
+def _beta_fraction(a: FloatArray, b: FloatArray, x: FloatArray) -> FloatArray:
+    """Return the continued fraction (R,) of the incomplete beta function, every row until it no longer changes."""
+    tiny, close = 1e-300, 3e-16
+    fraction = np.empty_like(x)
+    rows = np.arange(len(x))
+    c = np.ones_like(x)
+    d = 1 / _away_from_zero(1 - (a + b) * x / (a + 1), tiny)
+    value: FloatArray = d.copy()
+    for m in range(1, _MOST_TERMS):
+        if not len(rows):
+            return fraction
+        for numerator in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d = 1 / _away_from_zero(1 + numerator * d, tiny)
+            c = _away_from_zero(1 + numerator / c, tiny)
+            value *= c * d
+        done = np.abs(c * d - 1) <= close
+        if done.any():
+            fraction[rows[done]] = value[done]
+            left = ~done
+            rows, a, b, x = rows[left], a[left], b[left], x[left]
+            c, d, value = c[left], d[left], value[left]
+    raise NumericalFault(f"a Beta's distribution function does not converge for shapes {a[0]} and {b[0]}")
+
+
+def _away_from_zero(values: FloatArray, tiny: float) -> FloatArray:
+    away: FloatArray = np.where(np.abs(values) < tiny, tiny, values)
+    return away
 
 
 def entropy(pmf: FloatArray, *, axis: int = -1) -> FloatArray:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from alservice.errors import BadInput, BadVotes, NumericalFault
 from alservice.ids import seed_of
-from alservice.science.pmf import mixture_quantiles
+from alservice.science.pmf import log_rising, mixture_quantiles
 from alservice.science.tree import Tree
+from alservice.science.votes import check_counts
 from alservice.shapes import BoolArray, FloatArray, IntArray
 
 INTERVAL = (0.05, 0.95)
@@ -314,6 +316,111 @@ def _mixture_precision(tree: Tree, concentrations: FloatArray) -> FloatArray:
         row = int(np.argwhere(~np.isfinite(precision))[0, 0])
         raise NumericalFault(f"the posterior of galaxy in row {row} has no spread: its precision is not finite")
     return precision
+
+
+class Mixture(NamedTuple):
+    """The posterior of N galaxies after votes: T Dirichlets per question, each with a weight.
+
+    Parameters
+    ----------
+    weights
+        float64 (N, T), summing to 1 over a galaxy's draws.
+    concentrations
+        float64 (N, T, A), finite and positive, in tree order.
+    """
+
+    weights: FloatArray
+    concentrations: FloatArray
+
+
+def update(
+    tree: Tree, concentrations: FloatArray, counts: IntArray | FloatArray, *, temper: FloatArray | None = None
+) -> Mixture:
+    """Return the posterior of model and votes: the exact mixture of Dirichlets after votes on every question.
+
+    A draw's weight is the Dirichlet-multinomial likelihood that it gives to all votes of the galaxy; its Dirichlets
+    gain the votes. Both follow from Bayes' theorem without approximation, for votes that are independent given a
+    galaxy's fractions.
+
+    Parameters
+    ----------
+    tree
+        The tree of the Q questions and A answers.
+    concentrations
+        (N, T, A) posterior draws of the model.
+    counts
+        (N, A) votes, not negative; weighted votes need not be whole. A galaxy without any keeps its prior.
+    temper
+        (Q,) factor on each question's concentrations before the votes, finite and positive: below 1 the model counts
+        as so many fewer votes. 1 for every question where None; `fit_temper` finds it.
+
+    Returns
+    -------
+    Mixture
+        Weights (N, T) and concentrations (N, T, A).
+
+    Raises
+    ------
+    NumericalFault
+        If a concentration is not finite and positive (rows are named), before or after tempering.
+    BadVotes
+        If counts have another shape, or no volunteers' walks can give them; the first row is named.
+    BadInput
+        If concentrations or factors do not fit the tree, or a factor is not finite and positive.
+    """
+    prior = tempered(tree, concentrations, temper)
+    votes = checked_counts(tree, counts, len(prior))
+    log_weights = question_evidence(tree, prior, votes).sum(axis=-1)
+    log_weights -= log_weights.max(axis=1, keepdims=True)
+    weights = np.exp(log_weights)
+    weights /= weights.sum(axis=1, keepdims=True)
+    prior += votes[:, None, :]
+    return Mixture(weights, prior)
+
+
+def tempered(tree: Tree, concentrations: FloatArray, temper: FloatArray | None) -> FloatArray:
+    """Return a float64 copy of concentrations (N, T, A) times each question's factor (Q,); checks and raises both."""
+    concentrations = np.asarray(concentrations)
+    check_concentrations(concentrations)
+    if concentrations.shape[2] != tree.n_answers:
+        raise BadInput(f"tree {tree.name!r} has {tree.n_answers} answers, the concentrations {concentrations.shape[2]}")
+    factors = np.ones(tree.n_questions) if temper is None else np.asarray(temper, dtype=np.float64)
+    if factors.shape != (tree.n_questions,) or not np.all((factors > 0) & (factors < np.inf)):
+        raise BadInput(f"tree {tree.name!r} needs {tree.n_questions} finite positive factors, not {factors}")
+    scaled: FloatArray = concentrations * factors[tree.question_of_answer]
+    check_concentrations(scaled)
+    return scaled
+
+
+def checked_counts(tree: Tree, counts: IntArray | FloatArray, n_galaxies: int) -> FloatArray:
+    """Return (N, A) votes as float64 if volunteers' walks can give them."""
+    given = np.asarray(counts)
+    if given.shape != (n_galaxies, tree.n_answers) or given.dtype.kind not in "iuf":
+        raise BadVotes(f"votes must be numbers ({n_galaxies}, {tree.n_answers}), not {given.dtype} {given.shape}")
+    votes: FloatArray = given.astype(np.float64)
+    check_counts(tree, votes, range(n_galaxies))
+    return votes
+
+
+def question_evidence(tree: Tree, concentrations: FloatArray, votes: FloatArray) -> FloatArray:
+    """Return ln of the probability (N, T, Q) that each draw gives the votes of each question, in some order.
+
+    Parameters
+    ----------
+    concentrations
+        (N, T, A) float64.
+    votes
+        (N, A) float64; the number of orders, which is the same for every draw, is left out.
+    """
+    # Votes fall on few of a tree's answers: only those are worth a logarithm.
+    given = np.zeros(concentrations.shape)
+    rows, answers = np.nonzero(votes)
+    given[rows, :, answers] = log_rising(concentrations[rows, :, answers], votes[rows, answers, None])
+    evidence = question_totals(tree, given)
+    asked, totals = question_totals(tree, votes), question_totals(tree, concentrations)
+    rows, questions = np.nonzero(asked)
+    evidence[rows, :, questions] -= log_rising(totals[rows, :, questions], asked[rows, questions, None])
+    return evidence
 
 
 ROUNDING_NATS = 1e-8

@@ -1,0 +1,179 @@
+"""What a galaxy's posterior after votes says: fractions, majorities, and how far the model may be trusted."""
+
+from __future__ import annotations
+
+import math
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from alservice.errors import BadInput
+from alservice.science.pmf import beta_cdf, row_slices
+from alservice.science.posterior import (
+    Mixture,
+    answer_probabilities,
+    checked_counts,
+    question_evidence,
+    question_totals,
+    tempered,
+)
+from alservice.science.tree import Tree
+from alservice.shapes import BoolArray, FloatArray, IntArray
+
+
+class FractionMoments(NamedTuple):
+    """Mean and standard deviation of every answer's fraction among those asked: float64 (N, A) each."""
+
+    mean: FloatArray
+    sd: FloatArray
+
+
+def fraction_moments(tree: Tree, mixture: Mixture) -> FractionMoments:
+    """Return mean and standard deviation of the fractions: both the spread within the Dirichlets and between them.
+
+    Parameters
+    ----------
+    tree
+        The tree that the mixture follows.
+    mixture
+        N galaxies, as `alservice.science.posterior.update` returns them.
+    """
+    weights = mixture.weights[..., None]
+    share = answer_probabilities(tree, mixture.concentrations)
+    totals = question_totals(tree, mixture.concentrations)[..., tree.question_of_answer]
+    mean = (weights * share).sum(axis=1)
+    within = share * (1 - share) / (totals + 1)
+    variance = (weights * (within + (share - mean[:, None]) ** 2)).sum(axis=1)
+    return FractionMoments(mean, np.sqrt(np.maximum(variance, 0)))
+
+
+def expected_asked(tree: Tree, mixture: Mixture) -> FloatArray:
+    """Return the share (N, Q) of volunteers that each question is expected to be asked of."""
+    asked = tree.asked_probability(answer_probabilities(tree, mixture.concentrations))
+    share: FloatArray = (mixture.weights[..., None] * asked).sum(axis=1)
+    return share
+
+
+def majority_probability(
+    tree: Tree, mixture: Mixture, *, seed: int, samples: int = 1000, wanted: BoolArray | None = None
+) -> FloatArray:
+    """Return the probability that each answer's fraction is the largest of its question.
+
+    For two answers it is the probability that the fraction exceeds one half, a sum of incomplete beta functions. For
+    more, `samples` fractions are drawn, from every Dirichlet as many as its weight says; the standard error is at most
+    0.016 for 1000 and 0.007 where the probability is 0.95. All galaxies share their random numbers, so that a galaxy's
+    result does not depend on the others.
+
+    Parameters
+    ----------
+    tree, mixture
+        As `fraction_moments`.
+    seed
+        Of the drawn fractions.
+    samples
+        Drawn fractions, at least 1.
+    wanted
+        (N, Q) questions to look at; all where None.
+
+    Returns
+    -------
+    FloatArray
+        (N, A) float64, summing to 1 over a question's answers; NaN where not wanted.
+
+    Raises
+    ------
+    BadInput
+        If there are no samples, or `wanted` has another shape.
+    """
+    shape = (len(mixture.weights), tree.n_questions)
+    wanted = np.ones(shape, dtype=bool) if wanted is None else np.asarray(wanted, dtype=bool)
+    if samples < 1 or wanted.shape != shape:
+        raise BadInput(f"majorities need samples, not {samples}, and questions {shape}, not {wanted.shape}")
+    found = np.full((shape[0], tree.n_answers), np.nan)
+    for question, answers in enumerate(tree.slices):
+        rows = np.flatnonzero(wanted[:, question])
+        weights, alpha = mixture.weights[rows], mixture.concentrations[rows, :, answers]
+        if alpha.shape[-1] == 2:
+            first = (weights * beta_cdf(alpha[..., 1], alpha[..., 0], 0.5)).sum(axis=1)
+            found[rows, answers] = np.stack([first, 1 - first], axis=-1)
+        else:
+            for row, own_weights, own_alpha in zip(rows, weights, alpha, strict=True):
+                found[row, answers] = _drawn_majority(own_weights, own_alpha, np.random.default_rng(seed), samples)
+    return found
+
+
+def _drawn_majority(weights: FloatArray, alpha: FloatArray, rng: np.random.Generator, samples: int) -> FloatArray:
+    """Return how often each answer has the largest of the fractions drawn from Dirichlets (T, A) with weights (T,)."""
+    levels = (np.arange(samples) + rng.random()) / samples
+    component = np.minimum(np.searchsorted(np.cumsum(weights), levels, side="right"), len(weights) - 1)
+    own = alpha[component]
+    # Gamma(a) is Gamma(a + 1) U^(1/a), whose logarithm does not underflow where an answer takes nearly nothing.
+    log_gamma = np.log(rng.standard_gamma(own + 1)) - rng.standard_exponential(own.shape) / own
+    winners = np.bincount(log_gamma.argmax(axis=1), minlength=alpha.shape[1])
+    return winners / samples
+
+
+_REACH: Final = math.log(1000)
+"""Factors are sought within a thousandth and a thousand."""
+
+_PRIOR_WIDTH: Final = 1.0
+"""Standard deviation of ln of a factor before any vote: a question with few votes keeps a factor near 1."""
+
+_GOLDEN: Final = (math.sqrt(5) - 1) / 2
+_STEPS: Final = 30
+"""Steps of the golden section, after which ln of the factor is known to 1e-5."""
+
+
+def fit_temper(tree: Tree, concentrations: FloatArray, counts: IntArray | FloatArray) -> FloatArray:
+    """Return the factor on each question's concentrations under which a model predicts votes best.
+
+    Maximises the likelihood of each question's votes under the mean over draws, with a normal prior of ln of the
+    factor around 0. A model too sure of itself gets factors below 1: in `update`, it then counts as so many fewer
+    votes, and cannot outvote people.
+
+    Parameters
+    ----------
+    tree
+        The tree of the Q questions and A answers.
+    concentrations
+        (N, T, A) posterior draws for the evaluation stream; its votes must not have trained the model.
+    counts
+        (N, A) votes of these galaxies. A question's galaxies without votes do not count.
+
+    Returns
+    -------
+    FloatArray
+        (Q,) float64 within 1e-3..1e3; 1 where there are no votes.
+
+    Raises
+    ------
+    NumericalFault, BadVotes, BadInput
+        As `alservice.science.posterior.update`.
+    """
+    draws = tempered(tree, concentrations, None)
+    votes = checked_counts(tree, counts, len(draws))
+
+    def loss(log_factor: FloatArray) -> FloatArray:
+        nats = log_factor**2 / (2 * _PRIOR_WIDTH**2)
+        for rows in row_slices(len(draws), draws.shape[1] * draws.shape[2]):
+            scaled = draws[rows] * np.exp(log_factor)[tree.question_of_answer]
+            evidence = question_evidence(tree, scaled, votes[rows])
+            nats -= _log_mean_exp(evidence).sum(axis=0)
+        return nats
+
+    low, high = np.full(tree.n_questions, -_REACH), np.full(tree.n_questions, _REACH)
+    for _ in range(_STEPS):
+        reach = _GOLDEN * (high - low)
+        left, right = high - reach, low + reach
+        left_is_better = loss(left) < loss(right)
+        low, high = np.where(left_is_better, low, left), np.where(left_is_better, right, high)
+    factors: FloatArray = np.exp((low + high) / 2)
+    factors[question_totals(tree, votes).sum(axis=0) == 0] = 1
+    return factors
+
+
+def _log_mean_exp(values: FloatArray) -> FloatArray:
+    """Return ln of the mean over draws of exp (N, T, Q): (N, Q)."""
+    largest = values.max(axis=1, keepdims=True)
+    mean: FloatArray = largest[:, 0] + np.log(np.exp(values - largest).mean(axis=1))
+    return mean
