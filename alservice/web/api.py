@@ -8,7 +8,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
 
 from alservice.access import Scope, Token
 from alservice.app import operations
@@ -20,7 +19,7 @@ from alservice.cycle.table import timeline
 from alservice.errors import AlserviceError, NotFound, Retriable
 from alservice.ids import check_galaxy_id
 from alservice.ops.figures import CampaignFigures
-from alservice.ops.tokens import Answer
+from alservice.ops.tokens import Answer, SqlAnswers
 from alservice.science.tree import load_tree
 from alservice.states import ModelState, SubjectState
 from alservice.web.problems import problem_response, responses
@@ -317,101 +316,89 @@ def _catalogue(service: Service, row: CampaignRow) -> int:
     return catalogue.id
 
 
-Operator = Annotated[Token, Depends(token_with(Scope.OPERATE))]
-Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        pattern=r"^[!-~]{1,200}$",
-        description="The same key and body again gives the first answer and does nothing.",
-    ),
-]
+class Idempotent:
+    """A request to act, answered by one act however often it comes with the same key and body.
+
+    Parameters
+    ----------
+    key
+        The client's ``Idempotency-Key``; without one every request acts.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        token: Annotated[Token, Depends(token_with(Scope.OPERATE))],
+        key: Annotated[
+            str | None,
+            Header(
+                alias="Idempotency-Key",
+                pattern=r"^[!-~]{1,200}$",
+                description="The same key and body again gives the first answer and does nothing.",
+            ),
+        ] = None,
+    ) -> None:
+        self._request, self._token, self._key = request, token, key
+
+    def __call__(self, act: Callable[..., Done], campaign: str, body: Reason, **given: int) -> Response:
+        """Act for the body's reason, or give the answer of the first time."""
+        factory = service_of(self._request).factory
+
+        def answer() -> Response:
+            done = act(factory, campaign, actor=self._token.actor, reason=body.reason, **given)
+            return Response(ActOut.model_validate(done).model_dump_json(), media_type="application/json")
+
+        return answer() if self._key is None else self._first(answers(factory), self._key, body, answer)
+
+    def _first(self, kept: SqlAnswers, key: str, body: Reason, answer: Callable[[], Response]) -> Response:
+        """Return the answer that is kept, or a new one to keep; a refusal that can pass is not kept."""
+        said = f"{self._request.method} {self._request.url.path}\n{body.model_dump_json()}"
+        before = kept.claim(self._token.id, key, hashlib.sha256(said.encode()).hexdigest())
+        if before is not None:
+            return _replayed(before)
+        try:
+            response = answer()
+        except Retriable:
+            kept.release(self._token.id, key)
+            raise
+        except AlserviceError as error:
+            response = problem_response(self._request, error)
+        except BaseException:
+            kept.release(self._token.id, key)
+            raise
+        kept.save(self._token.id, key, Answer(status=response.status_code, body=bytes(response.body).decode()))
+        return response
+
+
+OnceOnly = Annotated[Idempotent, Depends()]
 
 
 @acts.post("/cycles/{number}/decision", response_model=ActOut)
-def decide(
-    request: Request, campaign: CampaignName, number: CycleNumber, body: DecideIn, token: Operator, key: Key = None
-) -> Response:
+def decide(campaign: CampaignName, number: CycleNumber, body: DecideIn, act: OnceOnly) -> Response:
     """Approve or reject the candidate of a held cycle."""
-    act = operations.approve if body.verdict == "approve" else operations.reject
-    factory = service_of(request).factory
-    return _once(
-        request,
-        token,
-        key,
-        body,
-        lambda: act(factory, campaign, cycle=number, actor=token.actor, reason=body.reason),
-    )
+    decision = operations.approve if body.verdict == "approve" else operations.reject
+    return act(decision, campaign, body, cycle=number)
 
 
 @acts.post("/rollback", response_model=ActOut)
-def roll_back(request: Request, campaign: CampaignName, body: RollBackIn, token: Operator, key: Key = None) -> Response:
+def roll_back(campaign: CampaignName, body: RollBackIn, act: OnceOnly) -> Response:
     """Make an earlier champion live again."""
-    factory = service_of(request).factory
-    return _once(
-        request,
-        token,
-        key,
-        body,
-        lambda: operations.roll_back(factory, campaign, model=body.model, actor=token.actor, reason=body.reason),
-    )
+    return act(operations.roll_back, campaign, body, model=body.model)
 
 
 @acts.post("/pause", response_model=ActOut)
-def pause(request: Request, campaign: CampaignName, body: Reason, token: Operator, key: Key = None) -> Response:
+def pause(campaign: CampaignName, body: Reason, act: OnceOnly) -> Response:
     """Let nothing of a campaign start or advance; a step at work finishes."""
-    factory = service_of(request).factory
-    return _once(
-        request,
-        token,
-        key,
-        body,
-        lambda: operations.pause(factory, campaign, actor=token.actor, reason=body.reason),
-    )
+    return act(operations.pause, campaign, body)
 
 
 @acts.post("/resume", response_model=ActOut)
-def resume(request: Request, campaign: CampaignName, body: Reason, token: Operator, key: Key = None) -> Response:
+def resume(campaign: CampaignName, body: Reason, act: OnceOnly) -> Response:
     """End a pause, and bring a stopped cycle back to its step."""
-    factory = service_of(request).factory
-    return _once(
-        request,
-        token,
-        key,
-        body,
-        lambda: operations.resume(factory, campaign, actor=token.actor, reason=body.reason),
-    )
+    return act(operations.resume, campaign, body)
 
 
-def _once(request: Request, token: Token, key: str | None, body: BaseModel, act: Callable[[], Done]) -> Response:
-    """Act, or give the answer of the first time; a refusal that can pass is not kept."""
-    if key is None:
-        return _answered(act())
-    kept = answers(service_of(request).factory)
-    said = f"{request.method} {request.url.path}\n{body.model_dump_json()}"
-    before = kept.claim(token.id, key, hashlib.sha256(said.encode()).hexdigest())
-    if before is not None:
-        return _response(before)
-    try:
-        response = _answered(act())
-    except Retriable:
-        kept.release(token.id, key)
-        raise
-    except AlserviceError as error:
-        response = problem_response(request, error)
-    except BaseException:
-        kept.release(token.id, key)
-        raise
-    kept.save(token.id, key, Answer(status=response.status_code, body=bytes(response.body).decode()))
-    return response
-
-
-def _answered(done: Done) -> Response:
-    out = ActOut(act=done.act, campaign=done.campaign, sentence=done.sentence)
-    return Response(out.model_dump_json(), media_type="application/json")
-
-
-def _response(answer: Answer) -> Response:
+def _replayed(answer: Answer) -> Response:
     ok = answer.status < 400
     media = "application/json" if ok else "application/problem+json"
     return Response(answer.body, status_code=answer.status, media_type=media, headers={"Idempotent-Replayed": "true"})

@@ -219,7 +219,7 @@ class RollBackIn(Reason):
     model: int = Field(ge=1, le=BIGINT)
 
 
-class ActOut(BaseModel):
+class ActOut(Record):
     """What an act did, in one sentence."""
 
     act: str

@@ -5,16 +5,20 @@ from __future__ import annotations
 import csv
 import io
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from alservice.access import Scope
-from alservice.app.operations import paused
-from alservice.campaigns.cycle import CycleState
+from alservice.app.operations import Done, paused
+from alservice.campaigns.cycle import CycleState, Pause
+from alservice.cycle.report import AnswerBar
 from alservice.ops.metrics import FAMILIES
+from alservice.registry.records import Check
 from alservice.states import ModelState
+from alservice.web.schemas import ActOut, AnswerOut, CheckOut, PauseOut, Record
 from tests.support.dashboards import FORMULA, World
 from tests.web.conftest import secret_of
 
@@ -26,6 +30,14 @@ def operator(client: httpx.Client, world: World) -> httpx.Client:
     """The client with an operator's token."""
     client.headers["Authorization"] = f"Bearer {secret_of(world.factory, Scope.OPERATE, name='anna')}"
     return client
+
+
+@pytest.mark.parametrize(
+    ("answer", "record"), [(PauseOut, Pause), (CheckOut, Check), (AnswerOut, AnswerBar), (ActOut, Done)]
+)
+def test_an_answer_tells_all_of_its_record(answer: type[Record], record: type) -> None:
+    """Kind: a stage renames or adds a field, and the API goes on without it."""
+    assert list(answer.model_fields) == [field.name for field in fields(record)]
 
 
 def all_of(client: httpx.Client, path: str, cursor: str, limit: int) -> list[dict]:
