@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.architecture.mutants import MUTANTS
 from tests.support.shared import ROOT
 
 STUB = """#!/bin/sh
@@ -57,3 +58,13 @@ def test_an_unknown_package_is_refused_with_those_there_are(tmp_path: Path) -> N
     assert "no tests of a package 'vots'" in said.stderr
     assert {"votes", "science", "flows", "retry"} <= {*said.stderr.split()}
     assert not said.stdout
+
+
+def test_forty_faults_are_listed_for_sources_as_they_are() -> None:
+    """Each line of the list is found once in its module, in every module of the maths and of the rules."""
+    assert len(MUTANTS) == 40
+    for mutant in MUTANTS:
+        assert mutant.source(ROOT)
+        assert all((ROOT / "tests" / name).is_file() for name in mutant.tests)
+    maths = {f"science/{path.name}" for path in (ROOT / "alservice" / "science").glob("[a-z]*.py")}
+    assert maths <= {mutant.path for mutant in MUTANTS}

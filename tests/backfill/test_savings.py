@@ -118,3 +118,19 @@ def test_rounds_become_curves_of_the_figure_that_is_judged() -> None:
     uneven = [*runs, [a_round(seed=3, number=n, labels=20 + n, terms=terms) for n in range(2)]]
     with pytest.raises(BadInput, match="labels"):
         curves_of("p", uneven, is_root=False)
+
+
+def test_the_gain_is_of_the_rounds_after_the_first() -> None:
+    """The initial set is the same for both; a policy that is ahead at the end alone gains by its share of rounds."""
+    late = [[1.0, 0.8, 0.6, 0.4, 0.0]] * 3
+    found = compare(curves("random", RANDOM), curves("late", late))
+    assert found.gain.value == pytest.approx(0.2 / 4)
+    assert found.seeds_better == 3
+
+
+def test_levels_go_down_to_what_either_reaches() -> None:
+    """Where only the policy gets to an error, random drawing is counted with all its labels."""
+    deep = [[1.0, 0.8, 0.6, 0.4, 0.0]] * 3
+    found = compare(curves("random", RANDOM), curves("deep", deep))
+    assert found.at_end == pytest.approx(0.0)
+    assert found.new_labels.value > 0

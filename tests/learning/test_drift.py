@@ -11,7 +11,14 @@ from scipy import stats
 
 from alservice.campaigns.policies import DriftPolicy
 from alservice.errors import BadConfig
-from alservice.learning.drift import DriftFigure, DriftSample, compare_with_first, ks_distance, total_variation
+from alservice.learning.drift import (
+    KS_CHANCE,
+    DriftFigure,
+    DriftSample,
+    compare_with_first,
+    ks_distance,
+    total_variation,
+)
 
 POLICY = DriftPolicy()
 VALUES = st.lists(st.integers(0, 9).map(float), min_size=3, max_size=20)
@@ -122,3 +129,31 @@ def test_impossible_thresholds_are_refused(changes) -> None:
 def test_reach_is_the_way_to_the_threshold(name: str, value: float, threshold: float, reach: float) -> None:
     """1 at the threshold; a third of the rate is as far as three times it, and no vote at all is infinitely far."""
     assert DriftFigure(name=name, value=value, threshold=threshold, alarm=False).reach == pytest.approx(reach)
+
+
+@pytest.mark.parametrize(
+    ("rate", "alarm"), [(300.0, False), (300.1, True), (100 / 3, False), (33.3, True), (100.0, False)]
+)
+def test_a_rate_at_its_limit_is_no_alarm(rate, alarm) -> None:
+    """Three times as many votes, or a third of them, may be; more or fewer are named."""
+    policy = DriftPolicy(max_rate_factor=3.0)
+    first = [DriftSample(votes_per_hour=100.0)] * 2
+    found = figures(DriftSample(votes_per_hour=rate), first, policy)["vote-rate"]
+    assert (found.alarm, found.value) == (alarm, rate / 100)
+
+
+@pytest.mark.parametrize(("n", "limit"), [(10, KS_CHANCE * math.sqrt(20 / 100)), (4000, 0.25)])
+def test_a_distance_is_beyond_the_policy_and_beyond_chance(n, limit) -> None:
+    """The larger of both is its threshold: chance for few values, the policy's for many."""
+    now, first = (DriftSample(samples={"x": tuple(np.arange(n) + shift)}) for shift in (0.0, 0.5))
+    found = figures(now, [first], DriftPolicy(max_ks=0.25))["ks x"]
+    assert found.threshold == pytest.approx(limit)
+
+
+@pytest.mark.parametrize("change", [-0.3, 0.3])
+def test_abstention_may_fall_no_further_than_it_may_rise(change) -> None:
+    """Both directions are drift."""
+    policy = DriftPolicy(max_abstention_change=0.2)
+    first = [DriftSample(abstention=0.5)]
+    assert figures(DriftSample(abstention=0.5 + change), first, policy)["abstention"].alarm
+    assert not figures(DriftSample(abstention=0.5 + change / 2), first, policy)["abstention"].alarm

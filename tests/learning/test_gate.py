@@ -217,3 +217,43 @@ def test_impossible_policies_are_refused(changes):
     """Margins must be positive, sizes at least 1, the interval an interval."""
     with pytest.raises(BadConfig, match=next(iter(changes))):
         GatePolicy(**changes)
+
+
+def exact(shift, *, covered=40):
+    """Return a decision about models whose every galaxy differs by `shift` nats per vote, with no scatter at all."""
+    n_galaxies = 128
+    votes = np.zeros((n_galaxies, N_QUESTIONS), dtype=np.int64)
+    votes[:, 0] = 16
+    plain = make(np.random.default_rng(0), n_galaxies, votes=votes)
+    actual = np.zeros_like(plain.actual)
+    actual[:covered, 0] = 1
+    champion = dataclasses.replace(plain, nll=np.zeros_like(plain.nll), actual=actual)
+    nll = np.zeros_like(plain.nll)
+    nll[:, 0] = shift * 16
+    policy = GatePolicy(margin_nats_per_vote=0.25, repeats=100)
+    candidate = dataclasses.replace(champion, nll=nll)
+    return decide(policy, champion=champion, candidate=candidate, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(0.2421875, "promote"), (0.25, "hold"), (0.2578125, "reject")])
+def test_exactly_the_margin_is_neither_better_nor_worse(shift, verdict):
+    """Both ends of an interval without width: below the margin promotes, above rejects, on it a person decides."""
+    decision = exact(shift)
+    figure = check(decision, "nll-per-vote")
+    assert (figure.low, figure.value, figure.high) == (shift, shift, shift)
+    assert decision.verdict == verdict
+    assert figure.passed == (verdict == "promote")
+
+
+def test_a_rail_at_its_margin_passes():
+    """A rail fails only beyond its margin; equal models are on none."""
+    decision = exact(0.0)
+    rail = check(decision, f"rmse {TREE.questions[0].name}")
+    assert (rail.low, rail.high, rail.passed) == (0, 0, True)
+
+
+@pytest.mark.parametrize(("covered", "is_judged"), [(29, False), (30, True)])
+def test_thirty_fractions_within_the_tolerance_are_enough(covered, is_judged):
+    """From the thirtieth on, coverage is a rail."""
+    rail = check(exact(0.0, covered=covered), f"coverage {TREE.questions[0].name}")
+    assert (rail.value is not None) == is_judged

@@ -20,7 +20,7 @@ from alservice.science.information import (
     threshold_probability,
 )
 from alservice.science.pmf import MAX_ERROR_NATS
-from alservice.science.posterior import score_by_votes
+from alservice.science.posterior import MOST_VOTES, score_by_votes, votes_per_galaxy
 
 EXTREMES = [0.0, 1e-12, 1e-6, 1e-3, 0.3, 0.5, 0.7, 1 - 1e-3, 1 - 1e-12, 1.0]
 
@@ -375,3 +375,19 @@ def test_scores_are_offered_by_their_public_names():
         "tree_information",
     )
     assert all(callable(getattr(acquisition, name)) for name in names)
+
+
+def test_as_many_states_as_allowed_are_enumerated():
+    """At the limit the score is exact: it does not depend on the seed of a simulation."""
+    alpha = concentrations(3, 4, 2)
+    at_limit = [dirichlet_multinomial_mutual_information(alpha, 6, max_states=7, samples=4, seed=s) for s in (0, 1)]
+    np.testing.assert_array_equal(*at_limit)
+    below = [dirichlet_multinomial_mutual_information(alpha, 6, max_states=6, samples=4, seed=s) for s in (0, 1)]
+    assert (below[0] != below[1]).any()
+
+
+def test_a_million_votes_are_the_most():
+    """One more is refused, that many are not."""
+    assert votes_per_galaxy(MOST_VOTES, 2).tolist() == [MOST_VOTES, MOST_VOTES]
+    with pytest.raises(BadVotes):
+        votes_per_galaxy(MOST_VOTES + 1, 2)

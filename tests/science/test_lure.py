@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alservice.errors import BadInput
-from alservice.science.reweighting import inclusion_ratio, lure, lure_weights, step_probabilities
+from alservice.science.reweighting import Weighted, inclusion_ratio, lure, lure_weights, step_probabilities
 
 POOLS = st.lists(st.tuples(st.floats(-3, 3), st.floats(0, 10)), min_size=3, max_size=6)
 
@@ -111,3 +111,32 @@ def test_impossible_draws_are_refused(call) -> None:
     """Repeats, no weight, chances outside (0, 1], too few losses."""
     with pytest.raises(BadInput):
         call()
+
+
+def test_the_interval_is_the_normal_one() -> None:
+    """Value plus and minus 1.96 standard errors, the square root of the variance, on either side."""
+    found = Weighted(value=3.0, variance=0.25)
+    assert found.high == pytest.approx(3 + 1.959964 * 0.5, abs=1e-6)
+    assert found.low == pytest.approx(3 - 1.959964 * 0.5, abs=1e-6)
+
+
+def test_two_draws_by_hand() -> None:
+    """Of three galaxies with losses 1, 2, 4 the second and the third were drawn, with chances 1/2 and 3/4."""
+    weights = [1 + (1 / 2) * (1 / (3 * 0.5) - 1), 1 + 1 * (1 / (2 * 0.75) - 1)]
+    np.testing.assert_allclose(lure_weights(np.array([0.5, 0.75]), 3), weights)
+    found = lure(np.array([2.0, 4.0]), np.array([0.5, 0.75]), 3)
+    assert found.value == pytest.approx((2 * weights[0] + 4 * weights[1]) / 2)
+    # One estimate per step: 2 / (3 / 2), and 4 / (3 * 3 / 4) with the first galaxy's 2 / 3 known; shares 1/4 and 3/4.
+    steps, shares = np.array([2 / 1.5, 4 / 2.25 + 2 / 3]), np.array([0.25, 0.75])
+    assert found.value == pytest.approx(float(shares @ steps))
+    scatter = float((shares**2 * (steps - found.value) ** 2).sum())
+    assert found.variance == pytest.approx(scatter / (1 - float((shares**2).sum())))
+
+
+def test_a_ratio_by_hand() -> None:
+    """Two galaxies: sums weighted by inverse probabilities, variance of the residuals."""
+    y, x, p = np.array([3.0, 1.0]), np.array([2.0, 1.0]), np.array([0.5, 0.25])
+    found = inclusion_ratio(y, x, p)
+    assert found.value == pytest.approx((6 + 4) / (4 + 4))
+    residuals = y - 1.25 * x
+    assert found.variance == pytest.approx((0.5 / 0.25 * residuals[0] ** 2 + 0.75 / 0.0625 * residuals[1] ** 2) / 64)

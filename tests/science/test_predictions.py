@@ -119,3 +119,14 @@ def test_another_trees_table_and_impossible_numbers_are_refused():
     table.mean[1, 2] = 0
     with pytest.raises(NumericalFault, match="'g1'"):
         posterior_of(TREE, table, model="m")
+
+
+def test_strata_of_a_stick_are_in_the_order_of_a_plain_sample():
+    """The T draws of an answer are the T quantiles of its mixture; which draw gets which follows its own Dirichlet."""
+    posterior = make_posterior(n=30, n_draws=8, spread=2.0, scale=2000.0)
+    first = fraction_draws(TREE, posterior, seed=1)[..., 0]
+    own = answer_probabilities(TREE, posterior.concentrations)[..., 0]
+    together = [
+        np.corrcoef(np.argsort(np.argsort(a)), np.argsort(np.argsort(b)))[0, 1] for a, b in zip(first, own, strict=True)
+    ]
+    assert np.mean(together) > 0.9

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from alservice.errors import BadVotes
+from alservice.science.bootstrap import Figure
 from alservice.science.evaluation import assess, evaluate
 from alservice.science.posterior import Posterior, answer_probabilities
-from alservice.science.scorecard import evaluation_tables
+from alservice.science.scorecard import TextTable, evaluation_tables, percent_interval
 from alservice.science.tree import load_tree
 from alservice.science.votes import walked_counts
 
@@ -105,3 +106,15 @@ def test_an_evaluation_is_json_and_tables():
         assert all(len(row) == len(table.head) for row in table.rows)
         assert table.markdown().count("\n") == len(table.rows) + 1
         assert len({len(line) for line in table.text().splitlines()[1:]}) == 1
+
+
+def test_a_signed_percentage_has_its_lower_end_first():
+    """As a person reads it; no figure is a dash."""
+    assert percent_interval(Figure(value=0.02, low=-0.013, high=0.05)) == "+2.0 [-1.3, +5.0]"
+    assert percent_interval(None) == "-"
+
+
+def test_columns_are_as_wide_as_their_longest_cell():
+    """Names stand to the left, figures to the right."""
+    table = TextTable(title="Title", head=("name", "n"), rows=(("a", "1,000"), ("longer", "2")))
+    assert table.text() == "Title\nname        n\n-------------\na       1,000\nlonger      2"

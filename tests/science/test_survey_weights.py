@@ -57,3 +57,12 @@ def test_marks_that_do_not_fit_are_refused():
     """One mark per row of votes."""
     with pytest.raises(BadVotes, match="marks of shape"):
         survey_weights(TREE, votes(SURVEY[:10]), np.ones(9, dtype=bool))
+
+
+def test_certain_and_nearly_certain_galaxies_are_one_stratum():
+    """A share of exactly 1 belongs to the last tenth, not to one of its own or to those nobody answered for."""
+    counts = np.zeros((4, TREE.n_answers), dtype=np.int64)
+    counts[:, TREE.slices[0]] = [[20, 0, 0], [19, 1, 0], [19, 1, 0], [4, 16, 0]]
+    fair = np.array([True, False, False, True])
+    weights = survey_weights(TREE, counts, fair)
+    assert weights[0] == weights[1] == weights[2] != weights[3]

@@ -1,0 +1,296 @@
+"""Forty faults of one line each in the maths and the rules, and whether the fast tests of their modules find them.
+
+``python -m tests.architecture.mutants`` copies the sources, puts one fault in at a time, runs the tests named beside it
+and writes ``mutants.md``. ``--only NAME`` tries the faults whose file has that in its path, and writes nothing.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLE = Path(__file__).with_name("mutants.md")
+LIMIT_S = 600
+SETTLED = """from hypothesis import settings
+
+settings.register_profile("settled", deadline=None, derandomize=True, database=None)
+settings.load_profile("settled")
+"""
+"""In the place of tests/conftest.py: the same examples each time, and no fixtures of services."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """One fault.
+
+    Parameters
+    ----------
+    path
+        Module, below ``alservice``.
+    before, after
+        Text that occurs once in it, and what it becomes.
+    tests
+        Files of tests that should find it, below ``tests``.
+    """
+
+    path: str
+    before: str
+    after: str
+    tests: tuple[str, ...]
+
+    def source(self, root: Path) -> str:
+        """Return the module's text with the fault; ValueError unless the text is there once."""
+        text = (root / "alservice" / self.path).read_text(encoding="utf-8")
+        if text.count(self.before) != 1:
+            raise ValueError(f"{self.path} has {text.count(self.before)} times {self.before!r}")
+        return text.replace(self.before, self.after)
+
+
+def _of(path: str, *tests: str, faults: dict[str, str]) -> list[Mutant]:
+    return [Mutant(path=path, before=before, after=after, tests=tests) for before, after in faults.items()]
+
+
+MUTANTS = (
+    *_of(
+        "science/bootstrap.py",
+        "science/test_bootstrap.py",
+        faults={
+            "tail = (1 - confidence) / 2": "tail = 1 - confidence",
+        },
+    ),
+    *_of(
+        "science/calibration.py",
+        "science/test_calibration.py",
+        "science/test_confident.py",
+        faults={
+            "np.arange(pmf.shape[1]) >= k[:, None]": "np.arange(pmf.shape[1]) > k[:, None]",
+            "distance < w[:, None]": "distance <= w[:, None]",
+            "observed.max(axis=1, initial=0) > threshold": "observed.max(axis=1, initial=0) >= threshold",
+        },
+    ),
+    *_of(
+        "science/evaluation.py",
+        "science/test_evaluation.py",
+        "science/test_slices.py",
+        "science/test_scorecard.py",
+        faults={
+            "(numerator != 0) | (denominator != 0)": "(numerator != 0) & (denominator != 0)",
+            "judged = votes >= max(min_votes, 1)": "judged = votes > max(min_votes, 1)",
+            "(values >= low) if i == 0": "(values > low) if i == 0",
+        },
+    ),
+    *_of(
+        "science/image_properties.py",
+        "science/test_image_properties.py",
+        faults={
+            "- (side - 1) / 2": "- side / 2",
+            "light > _SIGMAS * noise": "light > _SIGMAS - noise",
+        },
+    ),
+    *_of(
+        "science/information.py",
+        "science/test_acquisition.py",
+        "science/test_tree_information.py",
+        "science/test_joint_information.py",
+        faults={
+            "exact = states <= max_states": "exact = states < max_states",
+            "u * (total + step)": "u * total",
+            "np.where(share > 0, below + 1, 0)": "np.where(share > 0, below, 0)",
+            "expected * ((totals + 1)": "expected * ((totals - 1)",
+        },
+    ),
+    *_of(
+        "science/pmf.py",
+        "science/test_vote_pmf.py",
+        "science/test_beta_mixture.py",
+        faults={
+            "range(0, n_rows, step)": "range(0, n_rows, step + 1)",
+            "- padded[:, :-3] - padded[:, 3:]": "- padded[:, :-3] + padded[:, 3:]",
+            "pmf[rho == 1] = k == n": "pmf[rho == 1] = k == 0",
+        },
+    ),
+    *_of(
+        "science/posterior.py",
+        "science/test_posteriors.py",
+        "science/test_predictions.py",
+        faults={
+            ".argsort(axis=1).argsort(axis=1)": ".argsort(axis=1)",
+            "counts > MOST_VOTES": "counts >= MOST_VOTES",
+            "explained / (within + between)": "explained / within",
+        },
+    ),
+    *_of(
+        "science/reweighting.py",
+        "science/test_lure.py",
+        "science/test_survey_weights.py",
+        faults={
+            "self.value - Z * np.sqrt": "self.value - Z / np.sqrt",
+            "self.value + Z * np.sqrt": "self.value + Z / np.sqrt",
+            "np.cumsum(losses) - losses": "np.cumsum(losses)",
+            "_BINS - 1), _BINS)": "_BINS), _BINS)",
+        },
+    ),
+    *_of(
+        "science/scorecard.py",
+        "science/test_scorecard.py",
+        faults={
+            "[{100 * low:+.1f}, {100 * high:+.1f}]": "[{100 * high:+.1f}, {100 * low:+.1f}]",
+            "widths = [max(": "widths = [min(",
+        },
+    ),
+    *_of(
+        "science/tree.py",
+        "science/test_tree.py",
+        "science/test_question.py",
+        faults={
+            "sorted(question.parents)": "list(question.parents)",
+            "np.where(parent_asked == 0, 0,": "np.where(parent_asked == 1, 0,",
+        },
+    ),
+    *_of(
+        "science/votes.py",
+        "science/test_votes.py",
+        faults={
+            "any(a >= b for": "any(a > b for",
+            "asked[..., index] > usable": "asked[..., index] >= usable",
+        },
+    ),
+    *_of(
+        "votes/classification.py",
+        "votes/test_classifications.py",
+        "votes/test_counting.py",
+        faults={
+            "sorted(rows, key=lambda r: r.raw.classification_id)": "list(rows)",
+            "if verdict is Verdict.COUNTED:": "if verdict is not Verdict.INCOMPLETE:",
+        },
+    ),
+    *_of(
+        "votes/counting.py",
+        "votes/test_counting.py",
+        faults={
+            "ordered[0].raw.classification_id <= last_id": "ordered[0].raw.classification_id < last_id",
+            "seen += key": "seen = key",
+        },
+    ),
+    *_of(
+        "learning/gate.py",
+        "learning/test_gate.py",
+        faults={
+            "not_inferior = nll.high < figure.margin": "not_inferior = nll.high <= figure.margin",
+            "if nll.low > figure.margin or": "if nll.low >= figure.margin or",
+            "if covered < _MIN_COVERED": "if covered <= _MIN_COVERED",
+        },
+    ),
+    *_of(
+        "backfill/savings.py",
+        "backfill/test_savings.py",
+        "backfill/test_vote_floor.py",
+        faults={
+            "min(theirs[-1], ours[-1])": "max(theirs[-1], ours[-1])",
+            "by_seed[:, 1:].mean(axis=1)": "by_seed[:, :-1].mean(axis=1)",
+        },
+    ),
+    *_of(
+        "learning/drift.py",
+        "learning/test_drift.py",
+        faults={
+            "max(policy.max_ks, chance)": "min(policy.max_ks, chance)",
+            "alarm=not 1 / limit <= factor <= limit": "alarm=not 1 / limit <= factor < limit",
+        },
+    ),
+)
+
+
+def copy_of(folder: Path) -> Path:
+    """Copy what the tests need of the repository, and return where."""
+    for name in ("alservice", "flows", "tests", "migrations"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    (folder / "tests" / "conftest.py").write_text(SETTLED, encoding="utf-8")
+    return folder
+
+
+def run(tests: Iterable[str], copy: Path) -> subprocess.CompletedProcess[str]:
+    """Run tests in the copy up to the first that fails, without the plugins that they can do without."""
+    shared = os.environ.get("ALSERVICE_SHARED_DATA", str(ROOT.parent / "shared" / "data"))
+    settings = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1", "ALSERVICE_SHARED_DATA": shared}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "pytest_timeout", *(f"tests/{name}" for name in tests)],
+        cwd=copy,
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
+def first_failure(mutant: Mutant, copy: Path) -> str:
+    """Run a mutant's tests in the copy, and return the first that fails; empty when all pass."""
+    module = copy / "alservice" / mutant.path
+    whole = module.read_text(encoding="utf-8")
+    module.write_text(mutant.source(ROOT), encoding="utf-8")
+    try:
+        done = run(mutant.tests, copy)
+    except subprocess.TimeoutExpired:
+        return f"no end within {LIMIT_S} s"
+    finally:
+        module.write_text(whole, encoding="utf-8")
+    if done.returncode not in {0, 1}:
+        raise RuntimeError(f"the tests of {mutant.path} did not run:\n{done.stdout}{done.stderr}")
+    found = re.search(r"^FAILED tests/(\S+)", done.stdout, re.MULTILINE)
+    return found[1].partition("[")[0] if found else ""
+
+
+def table(results: list[tuple[Mutant, str]]) -> str:
+    """Return the results as Markdown."""
+    killed = sum(bool(test) for _, test in results)
+    command, day = "python -m tests.architecture.mutants", f"{datetime.now(UTC):%Y-%m-%d}"
+    found = f"{killed} of {len(results)} are found by the fast tests of the module they are in: `{command}`, {day}."
+    lines = [
+        "# Faults of one line",
+        "",
+        f"{found} The list is in `mutants.py`.",
+        "",
+        "| module | was | becomes | found by |",
+        "|---|---|---|---|",
+    ]
+    for mutant, test in results:
+        before, after = (text.replace("|", "\\|") for text in (mutant.before, mutant.after))
+        lines.append(f"| `{mutant.path}` | `{before}` | `{after}` | {f'`{test}`' if test else '**survives**'} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Try the mutants; 0 when all were found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="try those whose module's path has this in it")
+    only = parser.parse_args().only
+    chosen = [mutant for mutant in MUTANTS if only in mutant.path]
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        copy = copy_of(Path(folder))
+        whole = run(sorted({test for mutant in chosen for test in mutant.tests}), copy)
+        if whole.returncode:
+            raise RuntimeError(f"without a fault the tests must pass:\n{whole.stdout}{whole.stderr}")
+        for mutant in chosen:
+            results.append((mutant, first_failure(mutant, copy)))
+            print(f"{mutant.path}: {mutant.before} -> {mutant.after}: {results[-1][1] or 'SURVIVES'}", flush=True)
+    if not only:
+        TABLE.write_text(table(results), encoding="utf-8")
+    survived = sum(not test for _, test in results)
+    print(f"{len(results) - survived} of {len(results)} are found")
+    return int(survived > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
