@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from alservice.errors import BadInput, NotAllowed, NotAuthenticated
 
@@ -82,10 +82,6 @@ class Token:
         """Return whether the scope reaches as far as needed."""
         return needed in _REACH.get(self.scope, ())
 
-    def document(self) -> dict[str, Any]:
-        """Return the record as a JSON document."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WebSession:
@@ -109,14 +105,6 @@ class WebSession:
     expires_at: datetime
     address: str
     user_agent: str
-
-    def document(self) -> dict[str, Any]:
-        """Return the record as a JSON document."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
-
-
-def _plain(value: object) -> object:
-    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def check_valid(token: Token | None, now: datetime) -> Token:

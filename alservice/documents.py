@@ -16,15 +16,12 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-import numpy as np
-
 from alservice.errors import BadInput
 
 T = TypeVar("T")
 
 _PLAIN: Final[Sequence[tuple[Any, Callable[[Any], Any]]]] = (
     (Enum, lambda value: value.value),
-    (np.generic, lambda value: value.item()),
     (datetime, datetime.isoformat),
     (Path, str),
     ((str, int, float, NoneType), lambda value: value),
@@ -71,6 +68,8 @@ def _written(value: Any, where: str) -> Any:
     for kind, plain in _PLAIN:
         if isinstance(value, kind):
             return plain(value)
+    if getattr(value, "ndim", None) == 0:  # a number of numpy's, which only who computes has imported
+        return value.item()
     if isinstance(value, Mapping):
         return {name: _written(item, f"{where}.{name}") for name, item in value.items()}
     if isinstance(value, Sequence):

@@ -17,6 +17,7 @@ import numpy as np
 
 from alservice.acquisition.policies import RULES
 from alservice.campaigns.policies import PolicyName
+from alservice.documents import document_of
 from alservice.errors import BadConfig
 from alservice.files import sha256_of_file
 from alservice.network.architectures import NetworkConfig
@@ -83,10 +84,6 @@ class BackfillPlan:
     def needed(self) -> int:
         """Galaxies labelled in the end."""
         return self.initial + self.rounds * self.batch
-
-    def document(self) -> dict[str, Any]:
-        """Return the record as a JSON document."""
-        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -305,8 +302,8 @@ class Backfill:
             "galaxies": self.galaxies,
             "unbiased_pool": self.unbiased_pool,
             "encoder": None if self.encoder is None else load_model(self.encoder, device="cpu")[1],
-            "plan": self.plan.document(),
-            "training": self.training.document(),
+            "plan": document_of(self.plan),
+            "training": document_of(self.training),
         }
 
 

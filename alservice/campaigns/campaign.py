@@ -27,6 +27,7 @@ from alservice.campaigns.policies import (
     version_key,
 )
 from alservice.checks import MAX_DEPTH, MAX_HOURS, STRICT, require, require_recordable
+from alservice.documents import document_of
 from alservice.errors import BadConfig, BadInput
 from alservice.files import read_regular
 from alservice.ids import CAMPAIGN_NAME, digest_of_document
@@ -504,7 +505,7 @@ class Campaign:
             re.fullmatch(CAMPAIGN_NAME, self.name) is not None and not self.name.endswith("\n"),
             f"name {self.name[:100]!r}: use a-z, 0-9 and hyphens, 100 at most",
         )
-        require_recordable(self.document())
+        require_recordable(document_of(self))
         require(0 <= self.hold_hours <= MAX_HOURS, f"hold_hours must be 0 to {MAX_HOURS:.0f}, not {self.hold_hours}")
         votes = {tier.votes for tier in self.zooniverse.tiers}
         allocated = self.acquisition.allocated
@@ -535,14 +536,10 @@ class Campaign:
             ),
         )
 
-    def document(self) -> dict[str, Any]:
-        """Return the record as a JSON document."""
-        return dataclasses.asdict(self)
-
     @property
     def digest(self) -> str:
         """Digest of every decision; a cycle records the one it ran under."""
-        return digest_of_document(_as_floats(self.document()))
+        return digest_of_document(_as_floats(document_of(self)))
 
 
 def _as_floats(document: Any) -> Any:

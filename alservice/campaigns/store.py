@@ -16,6 +16,7 @@ from alservice.campaigns import schema
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle, Pause
 from alservice.campaigns.schema import campaign_versions, campaigns
+from alservice.documents import document_of
 from alservice.errors import BadConfig, Conflict, NotFound
 from alservice.progress import Clock
 from alservice.storage.postgres import columns_of, transaction
@@ -52,7 +53,7 @@ class CampaignStore:
                     campaign_id=campaign_id,
                     version=version,
                     digest=campaign.digest,
-                    document=campaign.document(),
+                    document=document_of(campaign),
                     created_at=self._clock(),
                 )
             )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alservice.cli.shell import AsJson, CampaignName, Workdir, opened, print_json, use
+from alservice.documents import document_of
 
 if TYPE_CHECKING:
     from alservice.learning.gate import Word
@@ -130,7 +131,7 @@ def lineage(
     with opened() as factory:
         traced = registry.trace(factory, campaign, model_id=model, galaxy_id=galaxy)
     if as_json:
-        print_json([traced.document()])
+        print_json([document_of(traced)])
     else:
         typer.echo(traced.text())
 
@@ -147,7 +148,7 @@ def show_gate(
     with opened() as factory:
         cycle, decision = registry.newest_decision(factory, campaign, number)
     if as_json:
-        print_json([{"campaign": campaign, "cycle": cycle.number, "state": cycle.state, **decision.document()}])
+        print_json([{"campaign": campaign, "cycle": cycle.number, "state": cycle.state, **document_of(decision)}])
         return
     typer.echo(f"cycle {cycle.number} is {cycle.state}; verdict: {decision.verdict}")
     typer.echo(f"judged on {decision.n_galaxies:,} galaxies with {decision.n_votes:,} votes")

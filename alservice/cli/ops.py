@@ -10,6 +10,7 @@ import typer
 
 from alservice.access import Scope, Token
 from alservice.cli.shell import EXIT_ERROR, AsJson, Workdir, opened, print_json, use
+from alservice.documents import document_of
 
 tokens = typer.Typer(help="Tokens of the web service.", no_args_is_help=True)
 sessions = typer.Typer(help="Who is logged in at the dashboard.", no_args_is_help=True)
@@ -79,7 +80,7 @@ def list_tokens(workdir: Workdir = None, as_json: AsJson = False) -> None:
     with opened() as factory:
         now, found = factory.clock(), find(factory)
     if as_json:
-        print_json({**token.document(), "state": token.state(now)} for token in found)
+        print_json({**document_of(token), "state": token.state(now)} for token in found)
         return
     for token in found:
         ends, used = _minute(token.expires_at), _minute(token.last_used_at)
@@ -108,7 +109,7 @@ def list_sessions(workdir: Workdir = None, as_json: AsJson = False) -> None:
     with opened() as factory:
         found = find(factory)
     if as_json:
-        print_json(session.document() for session in found)
+        print_json(document_of(session) for session in found)
         return
     for session in found:
         typer.echo(

@@ -19,6 +19,7 @@ from alservice.cli.shell import (
     print_json,
     use,
 )
+from alservice.documents import document_of
 
 if TYPE_CHECKING:
     from alservice.votes.counting import FeedComparison
@@ -78,7 +79,7 @@ def list_quarantine(
     with opened_for_files() as factory:
         waiting = quarantined(factory, campaign, limit=limit)
     if as_json:
-        print_json([waiting.document()])
+        print_json([document_of(waiting)])
         return
     for reason, n in waiting.reasons.items():
         typer.echo(f"{n:>8}  {reason}")
@@ -135,7 +136,7 @@ def weigh_votes(
     with opened() as factory:
         found = export_weighted_tallies(factory, campaign, out)
     if as_json:
-        print_json([found.document()])
+        print_json([document_of(found)])
     else:
         typer.echo(f"{out}\n{found.text()}")
 
@@ -198,7 +199,7 @@ def _votes(counts: Sequence[int]) -> str:
 
 def _show_ingest(report: IngestReport, as_json: bool) -> None:
     if as_json:
-        print_json([report.document()])
+        print_json([document_of(report)])
     else:
         typer.echo(report.text())
 

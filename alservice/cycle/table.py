@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -15,6 +15,7 @@ from alservice.campaigns.cycle import CYCLES, WORKING, Cycle, CycleKind, CycleSt
 from alservice.campaigns.cycle_store import CycleStore
 from alservice.campaigns.store import CampaignRow, Event, EventLog
 from alservice.catalogue.store import CatalogueStore
+from alservice.documents import document_of
 from alservice.errors import NotFound
 from alservice.ids import seed_of
 from alservice.learning.evaluation import JudgeModel
@@ -134,7 +135,7 @@ class CycleTable:
     def documents(self) -> Iterator[dict[str, Any]]:
         """Yield one JSON document per cycle."""
         for line in self.lines:
-            yield {"campaign": self.campaign, **asdict(line)}
+            yield {"campaign": self.campaign, **document_of(line)}
 
     def rows(self) -> tuple[tuple[str, ...], Sequence[tuple[str, ...]]]:
         """Return headings and cells as text."""
@@ -168,10 +169,10 @@ class CycleView:
     def document(self) -> dict[str, Any]:
         """Return the view as one JSON document."""
         events = [{"at": e.at.isoformat(), "actor": e.actor, "kind": e.kind, **e.detail} for e in self.events]
-        decision = self.decision.document() if self.decision else None
+        decision = document_of(self.decision) if self.decision else None
         return {
             "campaign": self.campaign,
-            **asdict(self.line),
+            **document_of(self.line),
             "decision": decision,
             "events": events,
             **self._measured(),

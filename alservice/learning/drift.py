@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from alservice.campaigns.policies import DriftPolicy
 from alservice.campaigns.store import CampaignRow, Event, EventLog
 from alservice.catalogue.service import MeasureGalaxies
 from alservice.catalogue.store import CatalogueStore
+from alservice.documents import document_of, record_of
 from alservice.errors import NotFound
 from alservice.ids import stable_fraction
 from alservice.learning.training import ReadSnapshot
@@ -58,20 +58,6 @@ class DriftSample:
     votes_per_hour: float | None = None
     abstention: float | None = None
     labels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-
-    def document(self) -> dict[str, Any]:
-        """Return the record as a JSON document."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> DriftSample:
-        """Return the record that `document` was made from."""
-        return cls(
-            samples={name: tuple(values) for name, values in document["samples"].items()},
-            votes_per_hour=document["votes_per_hour"],
-            abstention=document["abstention"],
-            labels={name: tuple(votes) for name, votes in document["labels"].items()},
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,9 +178,9 @@ class WatchDrift:
         policy = campaign.campaign.drift
         now = self._describe(campaign, cycle)
         kept = [s for s in self.snapshots.statistics(campaign.id) if s.kind == "drift" and s.cycle_id != cycle.id]
-        first = [DriftSample.from_document(s.document["sample"]) for s in kept[: policy.reference_cycles]]
+        first = [record_of(DriftSample, s.document["sample"]) for s in kept[: policy.reference_cycles]]
         figures = compare_with_first(policy, now, first) if len(first) == policy.reference_cycles else ()
-        document = {"sample": now.document(), "figures": [asdict(figure) for figure in figures]}
+        document = {"sample": document_of(now), "figures": [document_of(figure) for figure in figures]}
         alarms = [
             Event(
                 campaign_id=campaign.id,
@@ -202,7 +188,7 @@ class WatchDrift:
                 at=self.clock(),
                 actor=self.actor,
                 kind="drift.alarm",
-                detail=asdict(figure),
+                detail=document_of(figure),
             )
             for figure in figures
             if figure.alarm

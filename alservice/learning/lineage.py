@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
@@ -11,6 +11,7 @@ from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.cycle_store import CycleStore
 from alservice.campaigns.store import CampaignRow
 from alservice.catalogue.store import CatalogueStore
+from alservice.documents import document_of
 from alservice.errors import DigestMismatch, NotFound
 from alservice.ids import check_galaxy_id
 from alservice.learning.training import ReadSnapshot
@@ -63,12 +64,6 @@ class ModelLineage:
     parent_digest: str | None
     decision: GateDecision | None
     promotions: tuple[Promotion, ...]
-
-    def document(self) -> dict[str, Any]:
-        """Return the record as a JSON document."""
-        promotions = [_promotion(promotion) for promotion in self.promotions]
-        decision = None if self.decision is None else self.decision.document()
-        return {**asdict(self), "decision": decision, "promotions": promotions}
 
     def lines(self) -> Iterator[str]:
         """Yield the record for a terminal."""
@@ -124,11 +119,6 @@ class Lineage:
     galaxy: GalaxyLineage | None
     models: tuple[ModelLineage, ...]
 
-    def document(self) -> dict[str, Any]:
-        """Return the record as one JSON document."""
-        galaxy = None if self.galaxy is None else asdict(self.galaxy)
-        return {"galaxy": galaxy, "models": [model.document() for model in self.models]}
-
     def text(self) -> str:
         """Return the record for a terminal."""
         lines = [] if self.galaxy is None else list(self.galaxy.lines())
@@ -146,12 +136,8 @@ def model_documents(models: Sequence[Model], promotions: Sequence[Promotion]) ->
             "digest": model.digest,
             "created_at": model.created_at.isoformat(),
             "card": card,
-            "promotions": [_promotion(p) for p in promotions if p.model_id == model.id],
+            "promotions": [document_of(p) for p in promotions if p.model_id == model.id],
         }
-
-
-def _promotion(promotion: Promotion) -> dict[str, Any]:
-    return {**asdict(promotion), "at": promotion.at.isoformat()}
 
 
 def _day(at: datetime) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -144,10 +143,6 @@ class FitConfig:
             raise BadConfig(f"training needs precision float32 or bfloat16: {self}")
         if not (self.learning_rate > 0 and self.weight_decay >= 0 and 0 < self.mean_precision < math.inf):
             raise BadConfig(f"training needs learning_rate > 0, weight_decay >= 0 and mean_precision > 0: {self}")
-
-    def document(self) -> dict[str, Any]:
-        """Return the configuration as a JSON document."""
-        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)

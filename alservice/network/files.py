@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from alservice.checks import MAX_ID
+from alservice.documents import BadDocument, document_of, record_of
 from alservice.errors import BadConfig, BadInput, DigestMismatch
 from alservice.ids import digest_of_document
 from alservice.network.architectures import NetworkConfig
@@ -23,7 +23,6 @@ from alservice.science.tree import Tree
 from alservice.science.votes import TallySet
 
 _NUMBERS: Final = ("n_galaxies", "n_votes", "seed", "n_inconsistent")
-_TEXTS: Final = ("tree", "tree_hash", "data_digest", "code_revision", "reducer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +82,7 @@ class ModelCard:
         """Return the card of a model that a configuration made of tallies; `network` is what it became."""
         return cls(
             network=network,
-            training=config.document(),
+            training=document_of(config),
             tree=tree.name,
             tree_hash=tree.hash,
             data_digest=tallies.digest,
@@ -97,31 +96,22 @@ class ModelCard:
             parent=parent,
         )
 
-    def document(self) -> dict[str, Any]:
-        """Return the card as a JSON document."""
-        return dataclasses.asdict(self)
-
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> ModelCard:
         """Return the card that `document` was made from; raises `BadInput` for a document of another kind."""
         try:
-            card = cls(**{**document, "network": NetworkConfig(**document["network"])})
-        except (KeyError, TypeError, BadConfig) as error:
-            said = error.message if isinstance(error, BadConfig) else error
-            raise BadInput(f"not a model card of this release: {said}") from error
+            card = record_of(cls, document)
+        except (BadDocument, BadConfig) as error:
+            raise BadInput(f"not a model card of this release: {error.message}") from error
         for name in _NUMBERS:
-            value = getattr(card, name)
-            if type(value) is not int or abs(value) > MAX_ID:
+            if abs(getattr(card, name)) > MAX_ID:
                 raise BadInput(f"not a model card of this release: {name} is no whole number of 63 bits")
-        for name in _TEXTS:
-            if not isinstance(getattr(card, name), str):
-                raise BadInput(f"not a model card of this release: {name} is no text")
         return card
 
 
 def to_bytes(state: Mapping[str, Tensor], card: ModelCard) -> bytes:
     """Return weights and card as safetensors; equal weights and cards give equal bytes."""
-    return tensors_to_bytes(state, card.document())
+    return tensors_to_bytes(state, document_of(card))
 
 
 def from_bytes(data: bytes, *, tree: Tree) -> tuple[dict[str, Tensor], ModelCard]:

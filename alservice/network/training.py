@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from alservice.documents import document_of
 from alservice.errors import BadInput, BadVotes, Conflict, NumericalFault
 from alservice.ids import digest_of_bytes, digest_of_document, seed_of, stable_fraction
 from alservice.network.architectures import Network, build_network, check_images
@@ -309,7 +310,7 @@ def _digest(
             "images": keys,
             "counts": digest_of_bytes(counts.astype("<f4").tobytes()),
             "tree": tree.hash,
-            "config": config.document(),
+            "config": document_of(config),
             "initial": None if initial is None else digest_of_bytes(tensors_to_bytes(initial, {})),
             "weights": None if weights is None else digest_of_bytes(weights.astype("<f8").tobytes()),
         }

@@ -14,6 +14,7 @@ from typing import Any, Final
 from alservice.campaigns.campaign import EvaluationPolicy
 from alservice.catalogue.files import CatalogueFile, open_catalogue
 from alservice.catalogue.galaxies import CatalogueFault, evaluation_fraction
+from alservice.documents import document_of
 from alservice.errors import BadConfig, BadInput, BadVotes
 from alservice.files import sha256_of_file
 from alservice.ids import digest_of_bytes
@@ -199,7 +200,7 @@ def train_on_file(
         "data": sha256_of_file(data),
         "galaxies": galaxies,
         "tree": tree.hash,
-        "training": fit_config.document(),
+        "training": document_of(fit_config),
     }
     with claim_folder(out, asked) as folder:
         finished = folder.read(_CARD)
@@ -349,7 +350,7 @@ def _train(
         on_checkpoint=lambda state: folder.write(_CHECKPOINT, state),
         is_due=due_every(_CHECKPOINT_EVERY, utc_now),
     )
-    document = card.document() | {"weights": digest_of_bytes(data), "metrics": None}
+    document = document_of(card) | {"weights": digest_of_bytes(data), "metrics": None}
     plots = figures.training_curve(card.history)
     if len(members.galaxy_ids):
         network, _, digest = revive(data, tree, device=device)

@@ -95,21 +95,6 @@ class GateDecision:
         )
         return dataclasses.replace(self, verdict=verdict, checks=(*self.checks, note))
 
-    def document(self) -> dict[str, Any]:
-        """Return the record as a JSON document."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> GateDecision:
-        """Return the record that `document` was made from."""
-        return cls(
-            verdict=document["verdict"],
-            n_galaxies=document["n_galaxies"],
-            n_votes=document["n_votes"],
-            checks=tuple(Check(**check) for check in document["checks"]),
-            policy=GatePolicy(**document["policy"]),
-        )
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Model:

@@ -16,6 +16,7 @@ from alservice.campaigns.cycle_store import lock_cycle, move_cycle
 from alservice.campaigns.store import Event, append, write_event
 from alservice.catalogue.galaxies import Shard
 from alservice.catalogue.store import list_shards, save_shard
+from alservice.documents import document_of, record_of
 from alservice.errors import Conflict, IllegalTransition, NotFound
 from alservice.progress import Clock
 from alservice.registry import schema
@@ -269,7 +270,7 @@ class ModelStore:
         table = schema.gate_decisions
         with transaction(self._engine) as connection:
             document = connection.scalar(select(table.c.document).where(table.c.cycle_id == cycle_id))
-        return None if document is None else GateDecision.from_document(document)
+        return None if document is None else record_of(GateDecision, document)
 
     def posterior_shards(self, model_id: int, catalogue_id: int, scope: str) -> Sequence[Shard]:
         """Return finished posterior shards, in order; `scope` is ``catalogue`` or ``evaluation``."""
@@ -293,11 +294,11 @@ class ModelStore:
 
 def _record(connection: Connection, cycle: Cycle, decision: GateDecision, by: Act) -> None:
     new = upsert(schema.gate_decisions).values(
-        cycle_id=cycle.id, verdict=decision.verdict, document=decision.document(), actor=by.actor, decided_at=by.at
+        cycle_id=cycle.id, verdict=decision.verdict, document=document_of(decision), actor=by.actor, decided_at=by.at
     )
     replaced = {name: new.excluded[name] for name in ("verdict", "document", "actor", "decided_at")}
     connection.execute(new.on_conflict_do_update(index_elements=["cycle_id"], set_=replaced))
-    write_event(connection, cycle, at=by.at, actor=by.actor, kind="gate.decided", detail=decision.document())
+    write_event(connection, cycle, at=by.at, actor=by.actor, kind="gate.decided", detail=document_of(decision))
 
 
 def _candidate(cycle: Cycle) -> int:

@@ -241,15 +241,6 @@ class QuarantinedRow:
     row: int | None
     reason: str
 
-    def document(self) -> dict[str, Any]:
-        """Return the record as a JSON document."""
-        return {
-            "classification_id": self.classification_id,
-            "source": self.source,
-            "row": self.row,
-            "reason": self.reason,
-        }
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quarantine:
@@ -262,13 +253,5 @@ class Quarantine:
     """
 
     reasons: Mapping[str, int]
-    rows: Sequence[QuarantinedRow]
     reductions: Mapping[str, int] = field(default_factory=dict)
-
-    def document(self) -> dict[str, Any]:
-        """Return the record as a JSON document."""
-        return {
-            "reasons": dict(self.reasons),
-            "reductions": dict(self.reductions),
-            "rows": [row.document() for row in self.rows],
-        }
+    rows: Sequence[QuarantinedRow]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.policies import CountingPolicy
 from alservice.constants import TALLY_REDUCER
+from alservice.documents import document_of
 from alservice.ids import digest_of_document
 from alservice.science.tree import Tree
 from alservice.science.votes import TallySet, inconsistent, totals
@@ -64,7 +65,7 @@ class FeedComparison:
 
     def document(self) -> dict[str, Any]:
         """Return the record as a JSON document."""
-        return {**asdict(self), "is_equal": self.is_equal}
+        return {**document_of(self), "is_equal": self.is_equal}
 
 
 def compare_feeds(
@@ -208,7 +209,7 @@ class Judge:
 
 def reducer_version(campaign: Campaign, tree: Tree) -> str:
     """Return the version of everything that turns what came in into tallies: code, and a digest of the rules."""
-    document = campaign.document()
+    document = document_of(campaign)
     rules = {name: document[name] for name in ("counting", "decoding")}
     feed = {name: document["ingest"][name] for name in ("tallies_from", "reducers", "reductions_since")}
     digest = digest_of_document([rules, feed, tree.hash, sorted(campaign.zooniverse.workflow_ids)])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -191,10 +191,6 @@ class IngestReport:
             new=new,
             inconsistent=inconsistent,
         )
-
-    def document(self) -> dict[str, Any]:
-        """Return the record as a JSON document."""
-        return asdict(self)
 
     def text(self) -> str:
         """Return the report as people read it."""

@@ -17,8 +17,8 @@ the first questions.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -199,10 +199,6 @@ class Sensitivity:
     settled: bool
     histogram: tuple[int, ...]
     questions: tuple[QuestionChange, ...]
-
-    def document(self) -> dict[str, Any]:
-        """Return the record as a JSON document."""
-        return asdict(self)
 
     def text(self) -> str:
         """Return the report as people read it."""

@@ -16,6 +16,7 @@ from alservice.app.serving import EXPORTS, answers, bars_of, export_lines, predi
 from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.campaigns.store import CampaignRow
 from alservice.cycle.table import timeline
+from alservice.documents import document_of
 from alservice.errors import AlserviceError, NotFound, Retriable
 from alservice.ids import check_galaxy_id
 from alservice.ops.figures import CampaignFigures
@@ -185,7 +186,7 @@ def _campaign(row: CampaignRow, figures: CampaignFigures) -> CampaignOut:
         name=row.campaign.name,
         version=row.version,
         tree=row.campaign.tree,
-        decisions=dict(row.campaign.document()),
+        decisions=document_of(row.campaign),
         newest_cycle=newest.number if newest else None,
         state=newest.state if newest else None,
         paused=PauseOut.model_validate(figures.pause) if figures.pause else None,
@@ -209,7 +210,7 @@ def _decision(service: Service, cycle: Cycle) -> DecisionOut | None:
         n_galaxies=decision.n_galaxies,
         n_votes=decision.n_votes,
         checks=[CheckOut.model_validate(check) for check in decision.checks],
-        policy=decision.document()["policy"],
+        policy=document_of(decision.policy),
     )
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from alservice.campaigns.policies import DriftPolicy
+from alservice.documents import document_of, record_of
 from alservice.errors import BadConfig
 from alservice.learning.drift import (
     KS_CHANCE,
@@ -96,7 +97,7 @@ def test_what_one_side_lacks_is_not_compared() -> None:
 def test_a_sample_survives_json() -> None:
     """What is stored comes back."""
     now = sample(4)
-    assert DriftSample.from_document(json.loads(json.dumps(now.document()))) == now
+    assert record_of(DriftSample, json.loads(json.dumps(document_of(now)))) == now
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from alservice.campaigns.policies import GatePolicy
+from alservice.documents import document_of, record_of
 from alservice.errors import BadConfig, BadInput
 from alservice.learning.gate import decide
 from alservice.registry.records import GateDecision
@@ -179,7 +180,7 @@ def test_the_same_generator_gives_the_same_decision():
     """All randomness is the argument, and a decision survives JSON."""
     first, second = run(nll_shift=0.001), run(nll_shift=0.001)
     assert first == second
-    assert GateDecision.from_document(json.loads(json.dumps(first.document(), allow_nan=False))) == first
+    assert record_of(GateDecision, json.loads(json.dumps(document_of(first), allow_nan=False))) == first
 
 
 def test_the_gate_errs_as_rarely_as_it_must():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from alservice.documents import document_of
 from alservice.errors import AlserviceError, BadInput, NotFound
 from alservice.network.architectures import NetworkConfig, build_network
 from alservice.network.files import MAX_HEADER_BYTES, ModelCard, tensors_from_bytes, tensors_to_bytes, to_bytes
@@ -40,7 +41,7 @@ def written(folder: Path, document: dict[str, object]) -> Path:
 
 def changed(**changes: object) -> dict[str, object]:
     """Return the card's document with fields of its network, or its own, replaced."""
-    document = CARD.document()
+    document = document_of(CARD)
     network = {name: value for name, value in changes.items() if name in document["network"]}
     return (
         document | {"network": document["network"] | network} | {k: v for k, v in changes.items() if k not in network}

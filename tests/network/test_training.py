@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from alservice.documents import document_of
 from alservice.errors import BadConfig, BadInput, BadVotes
 from alservice.network.architectures import NETWORKS, Network, NetworkConfig, build_network
 from alservice.network.augment import Augmentation, augment
@@ -178,7 +179,7 @@ def card_of(result: FitResult) -> ModelCard:
     """Return a card with made-up lineage."""
     return ModelCard(
         network=NETWORK,
-        training=CONFIG.document(),
+        training=document_of(CONFIG),
         tree=TREE.name,
         tree_hash=TREE.hash,
         data_digest="d" * 64,
@@ -194,7 +195,7 @@ def test_weights_and_card_survive_as_bytes(trained: FitResult) -> None:
     """What comes back is what went in, and equal models are equal bytes."""
     data = to_bytes(trained.state, card_of(trained))
     state, card = from_bytes(data, tree=TREE)
-    assert json.dumps(card.document(), sort_keys=True) == json.dumps(card_of(trained).document(), sort_keys=True)
+    assert json.dumps(document_of(card), sort_keys=True) == json.dumps(document_of(card_of(trained)), sort_keys=True)
     assert card.network == NETWORK
     assert all(torch.equal(state[name], tensor) for name, tensor in trained.state.items())
     assert data == to_bytes(trained.state, card_of(trained))

@@ -12,6 +12,7 @@ from alservice.app import registry
 from alservice.campaigns.campaign import TrainingPolicy
 from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.campaigns.policies import GatePolicy
+from alservice.documents import document_of
 from alservice.errors import BadInput, Conflict, DigestMismatch, NotFound
 from alservice.states import ModelState
 from tests.cycle.test_cycle import Loop
@@ -232,7 +233,7 @@ def test_a_prediction_is_traced_to_votes_seed_and_code(loop: Loop) -> None:
     assert traced.models[0].decision.verdict == "promote"
     assert [p.kind for p in traced.models[0].promotions] == ["gate"]
     assert {m.code_revision for m in traced.models} == {second.card["code_revision"]}
-    document = traced.document()
+    document = document_of(traced)
     assert document["models"][1]["model_id"] == first.id
     assert first.digest in traced.text()
     predicted = registry.trace(loop.factory, "test", model_id=first.id, galaxy_id="g01").galaxy

@@ -20,6 +20,7 @@ from alservice.campaigns.cycle import Cycle, CycleKind, CycleState
 from alservice.campaigns.policies import Arm, GatePolicy
 from alservice.campaigns.store import CampaignRow, CycleRun
 from alservice.catalogue.galaxies import CatalogueRow, Shard
+from alservice.documents import document_of
 from alservice.learning.drift import DriftFigure, DriftSample
 from alservice.network.architectures import NetworkConfig, build_network
 from alservice.network.files import ModelCard, to_bytes
@@ -368,7 +369,7 @@ def _learn(
     weights = to_bytes(build_network(card.network, TREE, seed=card.seed).state_dict(), card)
     stored = factory.objects.put(weights, kind="models", suffix=".safetensors")
     digest = stored.digest
-    model = factory.models.save(cycle, key=stored.key, digest=digest, snapshot_id=snapshot.id, card=card.document())
+    model = factory.models.save(cycle, key=stored.key, digest=digest, snapshot_id=snapshot.id, card=document_of(card))
     cycle = factory.cycles.get(cycle.id)
     hands.forward(minutes=38)
     cycle = factory.cycles.move(cycle, CycleState.EVALUATING, actor=actor, detail={"model": digest})
@@ -426,7 +427,7 @@ def _drift(cycle: Cycle, rng: np.random.Generator, *, alarm: bool) -> CycleStati
         DriftFigure(name=name, value=float(rng.uniform(0.1, 0.8)) * most, threshold=most, alarm=False)
         for name, most in shares.items()
     ]
-    document = {"sample": DriftSample().document(), "figures": [asdict(f) for f in figures if cycle.number]}
+    document = {"sample": document_of(DriftSample()), "figures": [document_of(f) for f in figures if cycle.number]}
     return CycleStatistics(cycle_id=cycle.id, cycle_number=cycle.number, kind="drift", document=document)
 
 

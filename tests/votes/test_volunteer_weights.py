@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alservice.documents import document_of
 from alservice.errors import BadVotes
 from alservice.science.tree import load_tree
 from alservice.science.votes import NOT_ASKED, conditional_fractions, walk
@@ -108,7 +109,7 @@ def test_sensitivity_counts_what_changed():
     assert question.largest_shift == pytest.approx(2 / 3, abs=0.01)
     assert (report.histogram[0], report.histogram[-1]) == (2, 9)
     assert "1 galaxies have another most frequent answer" in report.text()
-    assert report.document()["questions"][0]["changed"] == 1
+    assert document_of(report)["questions"][0]["changed"] == 1
 
 
 def test_no_votes_at_all():
