@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from alservice.cli.shell import AsJson, CampaignName, Workdir, opened, print_json, use
+from alservice.cli.shell import AsJson, CampaignName, Workdir, opened, print_json, print_table, use
+
+if TYPE_CHECKING:
+    from alservice.cycle.table import CycleTable
+
 
 LayoutName = Literal["kaggle", "gz2", "zoobot", "paths"]
 
@@ -56,9 +60,8 @@ def open_webhook(
     with opened() as factory:
         login = issue_webhook(factory, campaign, key=key, expires_days=expires_days, actor="alservice campaign webhook")
     end = login.token.expires_at
-    typer.echo(f"path      {login.path}_<task>, such as {login.path}_t0")
-    typer.echo(f"user      {login.user}")
-    typer.echo(f"password  {login.password}")
+    path = f"{login.path}_<task>, such as {login.path}_t0"
+    print_table([("path", path), ("user", login.user), ("password", login.password)])
     typer.echo(f"token {login.token.name}, {f'until {end:%Y-%m-%d %H:%M} UTC' if end else 'without end'}", err=True)
 
 
@@ -186,7 +189,12 @@ def _show_cycles(campaign: str, as_json: bool, *, newest: bool) -> None:
     if as_json:
         print_json(table.documents())
     else:
-        typer.echo(table.text())
+        _print_cycles(table)
+
+
+def _print_cycles(table: CycleTable) -> None:
+    head, rows = table.rows()
+    print_table(rows, head=head, right=range(len(head)))
 
 
 def rehearse(
@@ -219,7 +227,7 @@ def rehearse(
     if as_json:
         print_json(table.documents())
     else:
-        typer.echo(table.text())
+        _print_cycles(table)
         typer.echo(table.change.text() if table.change else "one champion so far: nothing to compare")
     typer.echo(f"report: {report}", err=as_json)
 

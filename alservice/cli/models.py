@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alservice.cli.shell import AsJson, CampaignName, Workdir, opened, print_json, use
+from alservice.cli.shell import AsJson, CampaignName, Workdir, opened, print_json, print_table, use
 from alservice.documents import document_of
 
 if TYPE_CHECKING:
     from alservice.learning.gate import Word
+    from alservice.registry.records import Promotion
 
 
 models = typer.Typer(help="The registry of models.", no_args_is_help=True)
@@ -37,15 +38,17 @@ def list_models(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson
         return
     if not found:
         typer.echo(f"campaign {campaign} has no model yet")
-    for model in found:
-        votes = f"{model.card['n_votes']:,} votes"
-        typer.echo(f"{model.id:>5}  {model.state:<10} cycle {model.cycle_number:<4} {votes:>16}  {model.digest[:16]}")
-    for promotion in promotions:
-        over = "" if promotion.replaced_id is None else f" over {promotion.replaced_id}"
-        typer.echo(
-            f"{promotion.at:%Y-%m-%d %H:%M} UTC  model {promotion.model_id}{over}  "
-            f"{promotion.kind} by {promotion.actor}: {promotion.reason}"
-        )
+    rows = [
+        (f"{m.id}", m.state, f"cycle {m.cycle_number}", f"{m.card['n_votes']:,} votes", m.digest[:16]) for m in found
+    ]
+    print_table(rows, right={0, 3})
+    print_table([_change(promotion) for promotion in promotions])
+
+
+def _change(made: Promotion) -> tuple[str, str, str]:
+    over = "" if made.replaced_id is None else f" over {made.replaced_id}"
+    said = f"{made.kind} by {made.actor}: {made.reason}"
+    return f"{made.at:%Y-%m-%d %H:%M} UTC", f"model {made.model_id}{over}", said
 
 
 @models.command("promote")
@@ -111,8 +114,7 @@ def bias(
         report = registry.write_bias_report(factory, campaign, out)
     found = report.explanation
     typer.echo(f"{found.explained:.1%} of the surprise explained on {found.n_galaxies:,} galaxies")
-    for term in found.terms:
-        typer.echo(f"  {term.importance:.4f} nats per vote  {term.name}")
+    print_table([(f"  {term.importance:.4f} nats per vote", term.name) for term in found.terms])
     typer.echo(f"report: {out}")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alservice.cli.shell import AsJson, print_json, use
+from alservice.cli.shell import AsJson, print_json, print_table, use
 
 if TYPE_CHECKING:
     from alservice.offline.commands import Trained
@@ -162,8 +162,10 @@ def evaluate(
         }
         print_json([joined | judged.evaluation.document()])
         return
-    typer.echo("\n\n".join(table.text() for table in evaluation_tables(judged.evaluation)))
-    typer.echo(f"\n{judged.n_matched:,} galaxies matched")
+    for table in evaluation_tables(judged.evaluation):
+        print_table(table.rows, head=table.head, title=table.title, right=range(1, len(table.head)))
+        typer.echo()
+    typer.echo(f"{judged.n_matched:,} galaxies matched")
     for what, ids in (
         ("predictions without votes", judged.without_votes),
         ("voted galaxies without a prediction", judged.without_prediction),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from alservice.access import Scope, Token
-from alservice.cli.shell import EXIT_ERROR, AsJson, Workdir, opened, print_json, use
+from alservice.cli.shell import EXIT_ERROR, AsJson, Workdir, opened, print_json, print_table, use
 from alservice.documents import document_of
 
 tokens = typer.Typer(help="Tokens of the web service.", no_args_is_help=True)
@@ -82,9 +82,10 @@ def list_tokens(workdir: Workdir = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json({**document_of(token), "state": token.state(now)} for token in found)
         return
-    for token in found:
-        ends, used = _minute(token.expires_at), _minute(token.last_used_at)
-        typer.echo(f"{token.name:<32} {token.scope:<8} {token.state(now):<8} ends {ends:<20} last used {used}")
+    print_table(
+        (t.name, t.scope, t.state(now), f"ends {_minute(t.expires_at)}", f"last used {_minute(t.last_used_at)}")
+        for t in found
+    )
     if not found:
         typer.echo("there is no token: `alservice token create --scope read` makes one")
 
@@ -111,11 +112,18 @@ def list_sessions(workdir: Workdir = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json(document_of(session) for session in found)
         return
-    for session in found:
-        typer.echo(
-            f"{session.id:>6}  {session.token_name:<32} ends {_minute(session.expires_at)}  "
-            f"last seen {_minute(session.last_seen_at)}  {session.address}  {session.user_agent}"
+    rows = [
+        (
+            f"{s.id}",
+            s.token_name,
+            f"ends {_minute(s.expires_at)}",
+            f"last seen {_minute(s.last_seen_at)}",
+            s.address,
+            s.user_agent,
         )
+        for s in found
+    ]
+    print_table(rows, right={0})
     if not found:
         typer.echo("nobody is logged in")
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130
+
+ENDLESS = 100_000
+"""Columns of a line that nothing wraps: what reads a pipe wants rows."""
 
 
 class OneLineErrors(TyperGroup):
@@ -133,6 +137,49 @@ def opened_for_zooniverse() -> Iterator[ZooniverseFactory]:
 
     with open_as(ZooniverseFactory) as factory:
         yield factory
+
+
+def print_table(
+    rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), title: str = "", right: Container[int] = ()
+) -> None:
+    """Print a table: ruled and within the width at a terminal; elsewhere plain lines, columns two spaces apart.
+
+    Parameters
+    ----------
+    right
+        Places of the columns whose cells stand to the right, such as numbers.
+    """
+    from rich.box import SIMPLE_HEAD, Box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    cells = [list(map(Text, row)) for row in rows]
+    if not cells:
+        return
+    at_terminal = sys.stdout.isatty()
+    plain = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+    table = Table(
+        box=SIMPLE_HEAD if at_terminal else plain,
+        show_header=bool(head),
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for place, name in enumerate(head or ("",) * len(cells[0])):
+        justify: Literal["left", "right"] = "right" if place in right else "left"
+        table.add_column(Text(name), justify=justify, no_wrap=not at_terminal, overflow="fold")
+    for row in cells:
+        table.add_row(*row)
+    if title:
+        typer.echo(title)
+    if at_terminal:
+        Console().print(table)
+        return
+    written = StringIO()
+    Console(file=written, width=ENDLESS, color_system=None).print(table)
+    for line in written.getvalue().splitlines():
+        typer.echo(line.rstrip())
 
 
 def print_json(documents: Iterable[dict[str, Any]]) -> None:

@@ -17,6 +17,7 @@ from alservice.cli.shell import (
     opened_for_files,
     opened_for_zooniverse,
     print_json,
+    print_table,
     use,
 )
 from alservice.documents import document_of
@@ -81,13 +82,11 @@ def list_quarantine(
     if as_json:
         print_json([document_of(waiting)])
         return
-    for reason, n in waiting.reasons.items():
-        typer.echo(f"{n:>8}  {reason}")
+    print_table((f"{n:>8}", reason) for reason, n in waiting.reasons.items())
     for row in waiting.rows:
         place = f"{row.source} row {row.row}" if row.row else row.source
         typer.echo(f"  classification {row.classification_id or '?'} ({place}): {row.reason}")
-    for reason, n in waiting.reductions.items():
-        typer.echo(f"{n:>8}  reduction: {reason}")
+    print_table((f"{n:>8}", f"reduction: {reason}") for reason, n in waiting.reductions.items())
     if not waiting.reasons and not waiting.reductions:
         typer.echo("quarantine is empty")
 

@@ -17,7 +17,7 @@ SUITES: Mapping[str, Sequence[str]] = {
         "tests/checks/test_hostile_campaigns.py",
         "tests/network/test_hostile_models.py",
     ),
-    "hostile arguments": ("tests/cli/test_hostile_arguments.py",),
+    "hostile arguments": ("tests/cli/test_shell.py",),
     "canary in the environment": ("tests/e2e/test_canary.py",),
 }
 """What is attacked, and the modules of tests that do it."""

@@ -1,5 +1,6 @@
-"""Arguments that no database or calendar holds: one line, no traceback, and before anything is opened."""
+"""What commands share: arguments that cannot be used end in one line before anything is opened; tables."""
 
+import io
 import re
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from alservice.cli import app
+from alservice.cli.shell import print_table
+from alservice.science.scorecard import TextTable
 from tests.support.rehearsals import environment
 from tests.support.shared import ROOT
 
@@ -58,3 +61,37 @@ def test_an_argument_that_is_not_utf8_is_told(tmp_path: Path) -> None:
     )
     assert ran.returncode == 1
     assert ran.stderr.strip() == r"error: [bad-input] argument 4, 'a\udcff.yaml', is not UTF-8"
+
+
+ROWS = (("smooth", "1,234", "0.0712 [0.0691, 0.0733]"), ("bar [weak] :x:", "7", "word " * 40 + "end"))
+HEAD = ("question", "galaxies", "RMSE")
+
+
+def test_tables_in_pipes_are_plain(capsys: pytest.CaptureFixture[str]) -> None:
+    """Kind: wrapped, coloured or read as markup. What a pipe reads is what files hold."""
+    print_table(ROWS, head=HEAD, title="questions", right={1, 2})
+    assert capsys.readouterr().out == f"{TextTable(title='questions', head=HEAD, rows=ROWS).text()}\n"
+    print_table([("9", "tokens"), ("10", "x")], right={0})
+    print_table([])
+    assert capsys.readouterr().out == " 9  tokens\n10  x\n"
+
+
+class Terminal(io.StringIO):
+    """Standard output that a person looks at."""
+
+    def isatty(self) -> bool:
+        """Return that it is one."""
+        return True
+
+
+def test_tables_at_a_terminal_keep_within_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kind: cut off. Every word is there, and no line is longer than the screen is wide."""
+    for name, value in (("COLUMNS", "60"), ("TERM", "xterm"), ("NO_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stdout", screen := Terminal())
+    print_table(ROWS, head=HEAD, right={1, 2})
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue()).splitlines()
+    assert max(map(len, lines)) <= 60
+    shown = " ".join(lines)
+    assert shown.count("word") == 40
+    assert all(text in shown for text in ("smooth", "1,234", "[weak]", ":x:", "0.0712", "end", "question", "─"))
