@@ -51,6 +51,29 @@ def test_axis_ratio_does_not_depend_on_the_angle(angle) -> None:
     np.testing.assert_allclose(found, [1.0, 0.6, 0.3], atol=0.07)
 
 
+@pytest.mark.parametrize("level", [2, 200])
+def test_a_line_through_the_centre_is_as_flat_as_can_be(level) -> None:
+    """The middle row of an odd frame has no width about its centre, faint or bright on a sky without noise."""
+    image = np.full((1, 33, 33), 10, np.uint8)
+    image[0, 16, 4:29] += np.uint8(level)
+    found = measure_images(image[None])
+    assert found[AXIS_RATIO][0] == pytest.approx(0, abs=1e-6)
+    # Circles of growing radius hold the line's pixels in pairs: 13 of 25 lie within 6 px.
+    assert found[HALF_LIGHT_RADIUS][0] == 6
+
+
+def test_light_within_the_noise_has_no_shape() -> None:
+    """Three standard deviations of the border: a faint bar across a noisy sky does not flatten a round galaxy."""
+    round_one = gaussian(6)[0].astype(float)
+    bar = np.zeros_like(round_one)
+    bar[28:36, 8:56] = 6
+    noise = np.random.default_rng(0).normal(0, 5, round_one.shape)
+    images = np.stack([(round_one + faint + noise).clip(0, 255).astype(np.uint8)[None] for faint in (0 * bar, bar)])
+    plain, barred = measure_images(images)[AXIS_RATIO]
+    assert plain > 0.9
+    assert barred == pytest.approx(plain, abs=0.05)
+
+
 def test_an_empty_image_has_no_properties() -> None:
     """Nothing above the sky is NaN everywhere, without a warning, and does not disturb its neighbours."""
     images = np.stack([np.full((1, 32, 32), 7, np.uint8), gaussian(4, side=32)])
