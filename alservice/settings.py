@@ -36,10 +36,12 @@ class Settings(BaseSettings):
         default=Path("alservice-work"), description="Folder of everything that a one-machine run keeps."
     )
     database_url: SecretStr | None = Field(
-        default=None, description="Postgres >= 14; unset starts the embedded one in the work folder."
+        default=None, description="Postgres 14 or newer; unset starts the embedded one in the work folder."
     )
     object_store: str | None = Field(
-        default=None, description="A folder, or s3://bucket/prefix?endpoint_url=...; unset is in the work folder."
+        default=None,
+        description="A folder, or `s3://bucket/prefix?endpoint_url=...`, with credentials as boto3 finds them; "
+        "unset: in the work folder.",
     )
     zooniverse_username: str | None = Field(default=None, description="Login of the project's owner.")
     zooniverse_password: SecretStr | None = Field(default=None, description="Password of that login.")
@@ -47,26 +49,32 @@ class Settings(BaseSettings):
     zooniverse_client_secret: SecretStr | None = Field(default=None, description="Secret of that application.")
     zooniverse_endpoint: str | None = Field(
         default=None,
-        description="Another Panoptes that campaigns may name, beside Zooniverse's sites and loopback.",
+        description="Another Panoptes that campaigns may name as `zooniverse.endpoint`, such as "
+        "`https://panoptes.example.org`; without it only `https://www.zooniverse.org`, "
+        "`https://panoptes-staging.zooniverse.org`, loopback and `standin`.",
     )
     user_hash_key: SecretStr | None = Field(
         default=None, description="Key of the hash that replaces user ids; unset makes one in the work folder."
     )
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         default=(),
-        description="Proxies, as addresses or networks with commas, whose X-Forwarded-* are believed; unset: none.",
+        description="Addresses or networks of proxies, with commas, whose `X-Forwarded-For` and `-Proto` the service "
+        "believes; unset: none.",
     )
     dashboard_url: str | None = Field(
-        default=None, description="Where people reach the service; runs then link to its pages."
+        default=None, description="Where people reach the service; runs in Prefect then link to its pages."
     )
     log_format: Literal["text", "json"] = Field(
-        default="text", description="Lines for people, or one JSON document per record for a log store."
+        default="text", description="`text` for people, `json` for a log store: one document per line."
     )
     image_roots: str = Field(
         default="",
-        description="Folders, with colons between, that image paths may lead into besides a catalogue's own.",
+        description="Folders, with `:` between, that a catalogue's image paths may lead into; without it none leads "
+        "out of the folder that the catalogue, or `--images`, is in.",
     )
-    device: str = Field(default="auto", description="torch device: cpu, cuda, cuda:1; auto takes cuda if present.")
+    device: str = Field(
+        default="auto", description="torch device: `cpu`, `cuda`, `cuda:1`; `auto` takes a GPU when there is one."
+    )
 
     run_start_s: float = Field(
         default=43_200, gt=0, description="Seconds that a step sent to another work pool waits for a worker."
@@ -75,13 +83,19 @@ class Settings(BaseSettings):
         default=1_800, gt=0, description="Seconds from when a worker takes it until its process runs."
     )
     run_silence_s: float = Field(
-        default=300, gt=0, description="Seconds without a sign of life after which a run elsewhere is given up."
+        default=300,
+        gt=0,
+        description="Seconds without a sign of life after which a run in another work pool is given up and its step "
+        "sent again; the same for who sends and who runs it.",
     )
     run_attempts: int = Field(
-        default=3, ge=1, description="Runs that a step elsewhere may lose before its cycle fails."
+        default=3, ge=1, description="Runs of a sent step that may be lost before its cycle fails."
     )
     outage_s: float = Field(
-        default=1_800, ge=0, description="Seconds that a run waits for a database or Prefect server to come back."
+        default=1_800,
+        ge=0,
+        description="Seconds that a run which waits for another bears without an answer of the database, or of "
+        "Prefect's server when it needs it.",
     )
 
     @property

@@ -139,8 +139,10 @@ class AcquisitionPolicy:
 
     Parameters
     ----------
-    initial_galaxies, initial_evaluation_galaxies
-        Galaxies drawn at random in cycle 0 to train on, and from the evaluation stream.
+    initial_galaxies
+        Galaxies drawn at random in cycle 0 to train on.
+    initial_evaluation_galaxies
+        Galaxies drawn at random in cycle 0 from the evaluation stream.
     batch_galaxies
         Galaxies per later cycle, all arms together.
     random_share
@@ -151,9 +153,10 @@ class AcquisitionPolicy:
         Volunteers asked per galaxy.
     allocated
         Votes by information instead, in the informative arm.
-    policy, beta
-        How galaxies are scored and drawn (`alservice.acquisition.policies`), and the sharpness (per nat for
-        softmax_bald).
+    policy
+        How galaxies are scored and drawn (`alservice.acquisition.policies`).
+    beta
+        Sharpness of ``power_bald``, ``softmax_bald`` (per nat) and ``epig``: the larger, the nearer to the best scores.
     threshold_answer
         Answer column that policy ``threshold`` looks for.
     survey_galaxies
@@ -263,6 +266,15 @@ class Tier:
 
     Panoptes retires per workflow, by one count: where its rule decides, votes per galaxy need a workflow for each
     number, and a subject set that only this workflow serves.
+
+    Parameters
+    ----------
+    votes
+        Votes of each galaxy.
+    subject_set
+        Display name of their set.
+    workflow_id
+        Number of the workflow that serves it.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -282,8 +294,13 @@ class ZooniverseTarget:
     Parameters
     ----------
     endpoint
-        ``standin`` for the work folder's own stand-in; else one of `SITES`, or of a stand-in on this machine's
-        loopback. Any other needs the permission of the setting ``zooniverse_endpoint``.
+        ``standin`` for the work folder's own stand-in; else Zooniverse (``https://www.zooniverse.org``), its staging
+        site (``https://panoptes-staging.zooniverse.org``), or a stand-in on this machine's loopback. Any other needs
+        the permission of the setting ``zooniverse_endpoint``.
+    project_id
+        Number of the project on Zooniverse.
+    workflow_id
+        Number of the workflow whose classifications count.
     subject_set
         Display name of the set that cycles link their subjects to.
     mode
@@ -293,8 +310,10 @@ class ZooniverseTarget:
         reach its votes asked for; the workflow's rule must then be ``never_retire``.
     tiers
         Workflows by votes per galaxy, in place of `workflow_id` and `subject_set`; only ``upload`` and ``panoptes``.
-    pool_subject_set, pool_id_field
-        With ``move``: display name of the set that holds those subjects, and the metadata field with their survey id.
+    pool_subject_set
+        With ``move``: display name of the set that holds those subjects.
+    pool_id_field
+        With ``move``: metadata field with their survey id.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -417,12 +436,16 @@ class TrainingPolicy:
     ----------
     network
         Name in the registry of `alservice.network.architectures`.
-    steps, batch_galaxies
-        Gradient steps, and galaxies in each.
+    steps
+        Gradient steps.
+    batch_galaxies
+        Galaxies in each step.
     min_new_votes
         Data-sufficiency rule: with fewer new counted votes the cycle keeps the champion untrained.
     threads
         CPU threads; fixed, because the bits of a result depend on it.
+    warm_start
+        Whether training begins with the champion's weights instead of fresh ones.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -442,7 +465,15 @@ class TrainingPolicy:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CollectingPolicy:
-    """When collecting ends: by votes received or by deadline, whichever comes first."""
+    """When collecting ends: by votes received or by deadline, whichever comes first.
+
+    Parameters
+    ----------
+    deadline_hours
+        Hours after publishing.
+    votes_share
+        Share of the votes asked for that is enough.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     deadline_hours: float = 144.0
@@ -470,15 +501,33 @@ class Campaign:
         Root of every random draw of the campaign.
     hold_hours
         How long a held gate waits for a person; after that the champion is kept.
+    images
+        How images become network input.
+    evaluation
+        Which galaxies judge.
+    acquisition
+        Which galaxies are asked about, and how many votes each.
+    prediction
+        How the posterior is sampled.
+    training
+        How a candidate is trained.
+    collecting
+        When enough votes are in.
     decoding
         What labels of the workflow's versions mean where they are not the tree's own.
     counting
         Which classifications count.
     ingest
         Which feed the tallies come from, and how long identities are kept.
+    gate
+        How good a candidate must be.
+    drift
+        When a change is an alarm.
     shadow
         Whether each candidate predicts the whole catalogue beside the champion before the gate, to compare what the
         two would ask about.
+    zooniverse
+        Where volunteers are asked.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT

@@ -194,9 +194,11 @@ class GatePolicy:
     min_question_galaxies
         Fewest galaxies with enough votes on a question; below, its guard rails are skipped, and recorded as
         such.
-    repeats, confidence
-        Bootstrap samples, and the share of them inside an interval. At 0.95 a candidate worse by just the margin
-        was promoted in 3.7 % of simulated runs on 1,500 galaxies.
+    repeats
+        Bootstrap samples.
+    confidence
+        Share of them inside an interval. At 0.95 a candidate worse by just the margin was promoted in 3.7 % of
+        simulated runs on 1,500 galaxies.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}

@@ -1,26 +1,54 @@
-"""What an operator looks up is there: settings in the README, codes and states in the runbook."""
+"""What people look up is there and true: settings, commands, codes, states, links."""
 
+import dataclasses
 import importlib
 import pkgutil
 import re
+from collections import Counter, defaultdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+import typer
 import yaml
+from typer.core import TyperGroup
 
 import alservice
 import flows
+from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import CycleKind, CycleState
+from alservice.cli import app
 from alservice.errors import AlserviceError, Retriable, Terminal
 from alservice.ops.metrics import FAMILIES
+from alservice.science.tree import tree_names
 from alservice.settings import Settings
 from alservice.states import ModelState, SubjectState
 from alservice.votes.classification import Verdict
+from tests.architecture import docs
+from tests.benchmarks.savings_figure import plot, recorded
+from tests.support.printed import spelled_out, table_commands
 from tests.support.shared import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RUNBOOK = (ROOT / "deploy" / "runbook.md").read_text(encoding="utf-8")
+DOCS = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "deploy" / "docs").glob("*.md"))}
+LINKED = sorted(
+    path
+    for pattern in (
+        "*.md",
+        "alservice/*/README.md",
+        "deploy/*.md",
+        "deploy/docs/*.md",
+        "deploy/decisions/*.md",
+        "migrations/README.md",
+        "tests/benchmarks/README.md",
+    )
+    for path in ROOT.glob(pattern)
+)
+"""Documents whose links are followed."""
 
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+"""A block of code, in which a # is no heading and brackets are no link."""
 
 PREFECT = yaml.safe_load((ROOT / "deploy" / "prefect.yaml").read_text(encoding="utf-8"))
 AUTOMATIONS = yaml.safe_load((ROOT / "deploy" / "automations.yaml").read_text(encoding="utf-8"))["automations"]
@@ -78,17 +106,36 @@ def test_error_codes_are_unique_and_say_whether_to_retry() -> None:
         assert issubclass(error, Retriable) != issubclass(error, Terminal), error
 
 
-@pytest.mark.parametrize("name", sorted(Settings.model_fields))
-def test_every_setting_is_in_the_readme(name: str) -> None:
-    """An environment variable that is read is documented."""
-    assert f"`ALSERVICE_{name.upper()}`" in README
+def test_what_is_made_from_the_code_is_as_the_code_says() -> None:
+    """Commands, campaign file, settings, diagram and layers: `python -m tests.architecture.docs --write` makes them."""
+    assert docs.stale() == [], "run: python -m tests.architecture.docs --write"
 
 
-def test_every_setting_of_the_readme_and_scripts_exists() -> None:
+@pytest.mark.parametrize("path", docs.PAGES)
+def test_every_made_part_says_something(path: str) -> None:
+    """Kind: an empty page that agrees with an empty page."""
+    assert len(docs.PAGES[path]().splitlines()) > 10
+
+
+def test_a_changed_document_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kind: a comparison that compares a document with itself."""
+    monkeypatch.setattr(docs, "PAGES", {"deploy/docs/settings.md": lambda: "other words"})
+    assert docs.stale() == ["deploy/docs/settings.md"]
+
+
+def test_every_field_of_a_campaign_file_has_a_meaning() -> None:
+    """In the docstring of its record, which the page is made from."""
+    for path, record in docs.sections(Campaign, ""):
+        _, meanings = docs.documented(record)
+        without = [each.name for each in dataclasses.fields(record) if not meanings.get(each.name)]
+        assert not without, (path, without)
+
+
+def test_every_setting_of_documents_and_scripts_exists() -> None:
     """No variable is described, or set, that nothing reads."""
     known = {f"ALSERVICE_{name.upper()}" for name in Settings.model_fields} | OUTSIDE
     scripts = [ROOT / "deploy" / name for name in ("backup", "restore", "register", "with-venv")]
-    texts = [README, RUNBOOK, *(script.read_text(encoding="utf-8") for script in scripts)]
+    texts = [README, RUNBOOK, *DOCS.values(), *(script.read_text(encoding="utf-8") for script in scripts)]
     assert {name for text in texts for name in re.findall(r"ALSERVICE_[A-Z_]*[A-Z]", text)} <= known
 
 
@@ -172,54 +219,86 @@ def test_every_state_is_in_the_runbook(state: str) -> None:
     assert f"`{state}`" in RUNBOOK
 
 
-def test_every_command_of_the_readme_exists() -> None:
-    """The README's table names real commands."""
-    from typer.testing import CliRunner
+def test_every_command_is_in_the_table_of_commands() -> None:
+    """Both ways; that each parses as printed is tests/cli/test_printed_commands.py."""
+    root = typer.main.get_command(app)
+    assert isinstance(root, TyperGroup)
+    there = {path[1:] for path, _ in docs.leaves(root, ("alservice",))}
+    lines = [line for each in table_commands(DOCS["commands"]) for line in spelled_out(each, defaultdict(lambda: "1"))]
+    named = {tuple(words[1 : 1 + length]) for words in lines for length in (1, 2)} & there
+    assert named == there
 
-    from alservice.cli import app
 
-    for command in (
-        "rehearse",
-        "train",
-        "predict",
-        "evaluate",
-        "doctor",
-        "db upgrade",
-        "campaign create",
-        "campaign validate",
-        "campaign webhook",
-        "tally compare",
-        "tally faults",
-        "tally recount",
-        "forget-user",
-        "catalogue import",
-        "reconcile",
-        "serve",
-        "token create",
-    ):
-        assert f"`alservice {command}" in README
-        assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
-    for command in (
-        "ingest api",
-        "ingest export",
-        "ingest workflows",
-        "quarantine list",
-        "quarantine replay",
-        "tally export",
-        "forget-expired",
-    ):
-        assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
-    for group, commands in (
-        ("model", ("list", "promote", "rollback", "lineage", "shadow", "bias")),
-        ("gate", ("show", "approve", "reject")),
-    ):
-        assert f"`alservice {group} " in README
-        for command in commands:
-            assert CliRunner().invoke(app, [group, command, "--help"]).exit_code == 0
-    for command in ("token list", "token revoke"):
-        assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
-    for command in ("start", "list", "show", "resume"):
-        assert CliRunner().invoke(app, ["cycle", command, "--help"]).exit_code == 0
+def slugs(document: str) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    found: Counter[str] = Counter()
+    anchors = set()
+    for heading in re.findall(r"^#{1,6} +(.+?) *$", FENCED.sub("", document), re.MULTILINE):
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+        anchors.add(f"{slug}-{found[slug]}" if found[slug] else slug)
+        found[slug] += 1
+    return anchors
+
+
+def broken_links(path: Path) -> list[str]:
+    """Return the relative links of a document that lead to no file, or to no heading of it."""
+    text = path.read_text(encoding="utf-8")
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", FENCED.sub("", text))):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        if not target.exists() or (anchor and anchor not in slugs(target.read_text(encoding="utf-8"))):
+            broken.append(link)
+    return broken
+
+
+@pytest.mark.parametrize("path", LINKED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(path: Path) -> None:
+    """Files, pictures and headings."""
+    assert broken_links(path) == []
+
+
+def test_broken_links_are_found(tmp_path: Path) -> None:
+    """Kind: a check of links that finds none, since it looks at none."""
+    page = tmp_path / "page.md"
+    page.write_text("# A `b`, c\n\n[1](page.md#a-b-c) [2](#a-b-c) [3](#d) [4](none.md) ![5](none.png) `[6](x)`\n")
+    assert broken_links(page) == ["#d", "none.md", "none.png"]
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    """Nobody has to know that a page exists."""
+    linked = {(ROOT / link.partition("#")[0]).resolve() for link in re.findall(r"\]\(([^)\s]+)\)", README)}
+    assert {name for name in DOCS if (ROOT / "deploy" / "docs" / f"{name}.md") not in linked} == {"README"}
+    index = DOCS["README"]
+    assert not {name for name in DOCS if name != "README" and f"]({name}.md)" not in index}
+
+
+def test_the_readme_is_short_and_says_how_to_run_the_tests() -> None:
+    """As `.ci/run` does."""
+    assert len(README.splitlines()) <= 100
+    last = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1]
+    assert last == "CI=true deploy/with-venv deploy/check"
+    assert "\ndeploy/with-venv deploy/check " in README
+    assert "`CI=true`" in README
+
+
+def test_savings_are_as_the_benchmarks_record_them() -> None:
+    """The README's number, and every number of its figure."""
+    savings = recorded()
+    figure = (ROOT / "deploy" / "docs" / "savings.svg").read_text(encoding="utf-8")
+    assert figure == plot(savings) + "\n"
+    default = savings[0]
+    for text in (README, DOCS["backfill"]):
+        assert f"{default.saved} % fewer new labels [{default.low}, {default.high}]" in text
+        assert f"{default.today} %" in text
+
+
+def test_every_tree_is_named() -> None:
+    """Where people learn which trees are packaged."""
+    assert not {name for name in tree_names() if f"`{name}`" not in DOCS["train"]}
 
 
 def test_every_metric_is_in_the_runbook() -> None:

@@ -57,6 +57,12 @@ ELSEWHERE = {
     "alservice cycle start|resume --campaign C [--json]": (_DEPLOYMENTS, '"cycle", "resume"'),
     "alservice cycle list --campaign C [--json]": ("tests/e2e/test_rehearse.py", '"cycle", "list"'),
     "alservice cycle show --campaign C [--number N] [--json]": ("tests/e2e/test_rehearse.py", '"cycle", "show"'),
+    "alservice cycle show --campaign rehearsal": ("tests/e2e/test_rehearse.py", '"cycle", "show"'),
+    "alservice model list --campaign rehearsal": (_REGISTRY, '"model", "list"'),
+    "alservice campaign create --config deploy/campaigns/gz2.yaml": (
+        "tests/e2e/test_private.py",
+        '"campaign", "create", "--config", "deploy/campaigns/gz2.yaml"',
+    ),
     "alservice cycle forecast --campaign C [--days D] [--json]": ("tests/app/test_forecasts.py", '"forecast"'),
     "alservice doctor": ("tests/e2e/test_rehearse.py", '"doctor"'),
     "alservice db restore FILE": ("tests/storage/test_backup.py", "deploy/restore"),
@@ -97,6 +103,7 @@ _CURVE = (
     "python -m tests.benchmarks.gate_curve --predictions predictions.npz --plot deploy/docs/gate-operating-curve.svg"
 )
 _EXAMPLE = "is run as the example in its own section"
+_LIVE = "asks Zooniverse; tests/e2e/test_rehearse.py and tests/flows go through the same steps with a stand-in"
 NOT_RUN = {
     "alservice session end NUMBER": "needs somebody who is logged in; it ends like the others of its name",
     "deploy/check": "is what runs this test",
@@ -122,6 +129,10 @@ NOT_RUN = {
     "alservice ingest api --campaign C [--json]": "asks Zooniverse; tests/votes/test_ingest.py reads its listing",
     "alservice ingest export FILE --campaign C [--json]": "tests/votes/test_watch_exports.py reads exports",
     "alservice ingest workflows FILE --campaign C": "tests/votes/test_workflow_files.py reads each form of the file",
+    "alservice catalogue import galaxies.parquet --campaign gz2": "the file is read as `alservice train` reads it",
+    "alservice cycle start --campaign gz2": _LIVE,
+    "alservice cycle resume --campaign gz2": _LIVE,
+    "alservice tally export --campaign rehearsal --out tallies.csv": "is run on another campaign, as in the table",
     "alservice subject ask GALAXY... --campaign C --votes N --reason TEXT": "tests/subjects/test_ask_votes.py asks",
 }
 """Commands that no test runs in this form, and why."""
@@ -131,7 +142,7 @@ ON_FILES = (
     "alservice predict --model model --data galaxies.parquet --out predictions.parquet",
     "alservice evaluate --predictions predictions.parquet --votes galaxies.parquet --evaluation-stream --out evaluation",
 )
-"""The README's three steps without the loop, in this order in one folder."""
+"""The three steps without the loop, in this order in one folder."""
 
 FETCH = "alservice data fetch gz2 --out gz2"
 _POLICIES = "--policies random,bald,power_bald,epig,threshold"
@@ -141,7 +152,7 @@ REPLAYED = (
     f"{_DATA} --question smooth {_POLICIES} {_PROTOCOL} --out smooth",
     f"{_DATA} --question bar --initial 512 --batch 256 {_POLICIES} {_PROTOCOL} --out bar",
 )
-"""What the README does with the published data: hours of a GPU. tests/e2e/test_backfill.py runs it at a small size."""
+"""What is done with the published data: hours of a GPU. tests/e2e/test_backfill.py runs it at a small size."""
 
 VALUES = {
     "A": "anna",
@@ -198,7 +209,7 @@ ON_CAMPAIGN: Mapping[str, Mapping[str, str]] = {
     "alservice session end --all": {},
     "alservice token revoke NAME": {},
 }
-"""Commands of the README's table that work on a campaign, and their own values."""
+"""Commands of the table that work on a campaign, and their own values."""
 
 DIFFERS = "alservice tally compare --campaign C [--json]"
 """The command that ends with code 1 on this campaign, whose two feeds are not equal."""
@@ -266,7 +277,7 @@ def test_the_three_steps_on_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_published_data_are_fetched_and_can_be_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What `data fetch` leaves is what `backfill --data` takes.
 
-    Kind: two commands that the README prints one after the other, of which the second refuses the first one's file.
+    Kind: two commands that a page prints one after the other, of which the second refuses the first one's file.
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ALSERVICE_WORKDIR", str(tmp_path / "work"))

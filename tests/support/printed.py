@@ -14,7 +14,7 @@ from alservice.cli import app
 from tests.support.shared import ROOT
 
 WRAPPER = "deploy/with-venv"
-"""What the README puts before a command on a machine where nothing is set up; here everything is."""
+"""What documents put before a command on a machine where nothing is set up; here everything is."""
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SHELLS = {"bash", "sh", "shell", "console", ""}
@@ -26,6 +26,7 @@ def documents() -> dict[str, str]:
     folders = (ROOT / "deploy" / "docs", ROOT / "deploy" / "decisions")
     paths = [
         ROOT / "README.md",
+        *(ROOT / "alservice").glob("*/README.md"),
         *(ROOT / "deploy").glob("*.md"),
         *(p for folder in folders for p in folder.glob("*.md")),
     ]
