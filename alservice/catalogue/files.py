@@ -53,7 +53,7 @@ _IMAGE: Final = "image"
 
 
 def open_catalogue(
-    path: Path,
+    source: Path | Table,
     tree: Tree,
     *,
     layout: Layout | None = None,
@@ -66,8 +66,8 @@ def open_catalogue(
 
     Parameters
     ----------
-    path
-        A file in one of the layouts of this module.
+    source
+        A file or a table in one of the layouts of this module.
     tree
         The tree whose answers its vote columns name.
     layout
@@ -75,7 +75,7 @@ def open_catalogue(
     images
         Where the images are, if not in a column.
     roots
-        Folders that image paths may lead into, besides the one that `path` or `images` is in.
+        Folders that image paths may lead into, besides the one that `source` or `images` is in.
     with_images, with_votes
         Whether to read them: what is not read need not be there, or be right.
 
@@ -87,7 +87,7 @@ def open_catalogue(
     BadTree
         If the layout is that of another tree.
     """
-    table = open_table(path)
+    table = source if isinstance(source, Table) else open_table(source)
     images = None if images is None else replace(images, roots=roots)
     where = _where_votes_are(table, tree, layout) if with_votes else None
     if where is not None and where.layout == "kaggle":
@@ -100,6 +100,16 @@ def open_catalogue(
     if UNBIASED in table.columns:
         require(table, [UNBIASED], is_flag, "true or false")
     return catalogue
+
+
+def images_in(folder: Path, table: Table) -> ImageSource:
+    """Return the images of a folder: at the paths that a table names, else in files named ``ID.jpg``.
+
+    A last part of the folder with ``{id}`` is the pattern of the file names, such as ``images/{id}.png``.
+    """
+    if "{" in folder.name:
+        return ImageSource(folder=folder.parent, pattern=folder.name)
+    return ImageSource(folder=folder, column=next((column for column in _PATHS if column in table.columns), None))
 
 
 def _where_votes_are(table: Table, tree: Tree, layout: Layout | None) -> VoteColumns:

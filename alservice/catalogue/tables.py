@@ -1,14 +1,19 @@
-"""Parquet and CSV files, gzip or not, as streams of record batches: flat memory, whatever the number of rows."""
+"""Tables of Parquet and CSV files (gzip or not) and of DataFrames, as streams of record batches.
+
+Files are read in flat memory, whatever the number of rows.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from string import Formatter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +22,15 @@ import pyarrow.parquet as pq
 
 from alservice.constants import MAX_IMAGE_BYTES
 from alservice.errors import BadImage, BadInput
-from alservice.files import open_regular
+from alservice.files import open_regular, sha256_of_file
 from alservice.ids import ROUNDED_REMEDY, RoundedId
 from alservice.shapes import BoolArray, FloatArray
 from alservice.storage.csv import open_bytes
 from alservice.storage.images import acceptable
 from alservice.storage.parquet_pages import batch_rows, refuse_many_rows
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 IMAGE_NAME: Final = "{id}.jpg"
 
@@ -112,24 +120,27 @@ times as long, while a file made to fill a disk or a night is up to 1000 times."
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """A file of rows with named columns.
+    """Rows with named columns, of a file or of a DataFrame.
 
     Parameters
     ----------
     path
-        Where it is.
+        Where it is; of a DataFrame what messages call it.
     columns
         Type of each column by name, in the order of the file.
     n_rows
         Rows, at least one.
     stream
         Yields the rows in order with some of the columns.
+    sha256
+        Returns the digest of the whole content.
     """
 
     path: Path
     columns: Mapping[str, pa.DataType]
     n_rows: int
     stream: Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
+    sha256: Callable[[], str]
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield the rows in order, in batches of any size, with these columns."""
@@ -158,6 +169,45 @@ def open_table(path: Path) -> Table:
     if table.n_rows == 0:
         raise BadInput(f"{path.name}: the catalogue is empty", file=str(path))
     return table
+
+
+FRAME: Final = "DataFrame"
+"""What messages call a table that is no file."""
+
+
+def frame_table(frame: DataFrame) -> Table:
+    """Return the table of a DataFrame; an index that has a name is a column as well.
+
+    Raises
+    ------
+    BadInput
+        Naming the column that is given twice or whose cells are of several kinds; or the frame has no rows.
+    """
+    if frame.index.name is not None and frame.index.name not in frame.columns:
+        frame = frame.reset_index()
+    names = [str(name) for name in frame.columns]
+    _unique(Path(FRAME), names, [pa.null()] * len(names))
+    columns = {}
+    for place, name in enumerate(names):
+        try:
+            columns[name] = pa.array(frame.iloc[:, place], from_pandas=True)
+        except pa.ArrowException as error:
+            raise BadInput(f"{FRAME}: column {name!r} cannot be read: {error}", column=name) from error
+    if not len(frame):
+        raise BadInput(f"{FRAME}: the catalogue is empty")
+    rows = pa.table(columns)
+
+    def stream(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        yield from rows.select(list(columns)).to_batches(max_chunksize=BATCH_ROWS)
+
+    def digest() -> str:
+        hashed = hashlib.sha256(rows.schema.serialize())
+        for batch in rows.to_batches():
+            hashed.update(batch.serialize())
+        return hashed.hexdigest()
+
+    types = dict(zip(names, rows.schema.types, strict=True))
+    return Table(path=Path(FRAME), columns=types, n_rows=rows.num_rows, stream=stream, sha256=digest)
 
 
 def require(table: Table, columns: Collection[str], holds: Callable[[pa.DataType], bool], what: str) -> None:
@@ -260,7 +310,13 @@ def _open_parquet(path: Path) -> Table:
     with opened() as file:
         columns = _unique(path, file.schema_arrow.names, file.schema_arrow.types)
         refuse_many_rows(path, file.metadata)
-        return Table(path=path, columns=columns, n_rows=file.metadata.num_rows, stream=stream)
+        return Table(
+            path=path,
+            columns=columns,
+            n_rows=file.metadata.num_rows,
+            stream=stream,
+            sha256=partial(sha256_of_file, path),
+        )
 
 
 def _open_zipped_csv(path: Path) -> Table:
@@ -301,7 +357,13 @@ def _open_csv(path: Path) -> Table:
         names = reader.schema.names
     types = _unique(path, names, [pa.string()] * len(names))
     # Read to the end: a malformed line is found before any row is used.
-    return Table(path=path, columns=types, n_rows=sum(map(len, stream(names))), stream=stream)
+    return Table(
+        path=path,
+        columns=types,
+        n_rows=sum(map(len, stream(names))),
+        stream=stream,
+        sha256=partial(sha256_of_file, path),
+    )
 
 
 def _unique(path: Path, names: Sequence[str], types: Sequence[pa.DataType]) -> Mapping[str, pa.DataType]:

@@ -10,7 +10,7 @@ import typer
 from alservice.cli.shell import AsJson, print_json, print_table, use
 
 if TYPE_CHECKING:
-    from alservice.offline.commands import Trained
+    from alservice.offline.commands import TrainedModel
 
 
 Device = Annotated[
@@ -86,7 +86,7 @@ def train(
     typer.echo(f"{out}: an ensemble of {ensemble} networks")
 
 
-def _say_trained(trained: Trained) -> None:
+def _say_trained(trained: TrainedModel) -> None:
     card = trained.card
     if card["metrics"] is not None:
         typer.echo((trained.folder / "metrics.txt").read_text(encoding="utf-8"))
@@ -152,8 +152,10 @@ def evaluate(
     use(None)
     from alservice.offline.commands import evaluate_file
     from alservice.science.scorecard import evaluation_tables
+    from alservice.science.tree import load_tree
 
-    judged = evaluate_file(predictions, votes, tree_name=tree, members_only=members, seed=seed, out=out)
+    known = None if tree is None else load_tree(tree)
+    judged = evaluate_file(predictions, votes, tree=known, members_only=members, seed=seed, out=out)
     if as_json:
         joined = {
             "matched": judged.n_matched,

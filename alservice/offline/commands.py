@@ -1,4 +1,4 @@
-"""Training, predicting and judging on files alone: no campaign, no database, no Zooniverse."""
+"""Train, predict and evaluate on files and tables, without campaign, database or Zooniverse."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from alservice.campaigns.campaign import EvaluationPolicy
-from alservice.catalogue.files import CatalogueFile, open_catalogue
+from alservice.catalogue.files import CatalogueFile, images_in, open_catalogue
 from alservice.catalogue.galaxies import CatalogueFault, evaluation_fraction
+from alservice.catalogue.tables import Table, open_table
 from alservice.documents import document_of
 from alservice.errors import BadConfig, BadInput, BadVotes
-from alservice.files import sha256_of_file
 from alservice.ids import digest_of_bytes
 from alservice.learning.training import due_every
 from alservice.network.architectures import NetworkConfig, optimiser_of
 from alservice.network.config import FitConfig, decay_of, precision_name, resolve_device
 from alservice.offline.evaluation import JudgedPredictions, judge_predictions
-from alservice.offline.galaxies import ReadGalaxies, VotedGalaxies
+from alservice.offline.galaxies import ReadGalaxies, VotedGalaxies, ignore_fault
 from alservice.offline.prediction import (
     PredictRows,
     fault_sheet,
@@ -35,7 +35,7 @@ from alservice.offline.training import ENSEMBLE, MODEL, TrainAlone, judge, load_
 from alservice.progress import Progress, process_progress, utc_now
 from alservice.science.evaluation import Evaluation
 from alservice.science.scorecard import evaluation_tables
-from alservice.science.tree import Tree, load_tree
+from alservice.science.tree import Tree
 from alservice.settings import load_settings
 from alservice.storage import images
 from alservice.storage import plots as figures
@@ -143,18 +143,31 @@ class TrainingOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trained:
-    """What a training folder holds: the card as it was written, and how many rows failed."""
+class TrainedModel:
+    """A model and the folder that holds it.
+
+    Parameters
+    ----------
+    folder
+        Weights, card, plots, tables and the rows that failed.
+    card
+        Configuration, digests, training curve, and under ``metrics`` the figures on the evaluation stream (None
+        without members), as written in the folder.
+    faults
+        Rows that failed, when they were read by this call.
+    was_there
+        Whether an earlier call had trained it.
+    """
 
     folder: Path
-    card: dict[str, Any]
-    faults: tuple[CatalogueFault, ...]
+    card: dict[str, Any] = field(repr=False)
+    faults: tuple[CatalogueFault, ...] = field(repr=False)
     was_there: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Predicted:
-    """What a prediction left: requested = done + failed."""
+class PredictedFile:
+    """A file of predictions, its file of faults, and the counts of both: requested = done + failed."""
 
     out: Path
     faults: Path
@@ -163,7 +176,7 @@ class Predicted:
 
 
 def train_on_file(
-    data: Path,
+    data: Path | Table,
     out: Path,
     *,
     tree: Tree,
@@ -171,17 +184,25 @@ def train_on_file(
     galaxies: int | None,
     device: str,
     progress: Progress | None = None,
-) -> Trained:
-    """Train on every voted galaxy of a file outside its evaluation stream, and judge the model on the stream.
+    image_folder: Path | None = None,
+    on_fault: Callable[[CatalogueFault], None] = ignore_fault,
+) -> TrainedModel:
+    """Train on every voted galaxy of a file outside its evaluation stream, and evaluate the model on the stream.
 
     Parameters
     ----------
+    data
+        A file, or a table in memory.
     out
         Folder of the model; the same call goes on with what an earlier one left there.
     config
         The training configuration for a number of rows.
     galaxies
         Use so many rows of the file: those whose ids hash smallest.
+    image_folder
+        Where the images are; None where a column holds them, or paths beside the file. See `images_in`.
+    on_fault
+        Told of every row that fails; may raise to end the call.
 
     Raises
     ------
@@ -192,31 +213,53 @@ def train_on_file(
     """
     progress = progress or process_progress()
     resolved = resolve_device(device)
-    source = _with_votes(open_catalogue(data, tree, roots=load_settings().image_folders), tree)
+    source = _with_votes(_open(data, tree, image_folder), tree)
     n_rows = source.n_rows if galaxies is None else galaxies
     fit_config = config(n_rows)
     asked = {
         "command": "train",
-        "data": sha256_of_file(data),
+        "data": source.table.sha256(),
         "galaxies": galaxies,
         "tree": tree.hash,
         "training": document_of(fit_config),
-    }
+    } | _images_asked(image_folder)
     with claim_folder(out, asked) as folder:
         finished = folder.read(_CARD)
         if finished is not None:
-            return Trained(folder=out, card=json.loads(finished), faults=(), was_there=True)
+            return TrainedModel(folder=out, card=json.loads(finished), faults=(), was_there=True)
+        network = fit_config.network
         read = reader(
-            source, tree, size_px=fit_config.network.image_px, channels=fit_config.network.channels, progress=progress
+            source, tree, size_px=network.image_px, channels=network.channels, progress=progress, on_fault=on_fault
         )
         voted, faults = read.run(source.rows(galaxies, EVALUATION_SEED), total=n_rows)
         folder.write(_FAULTS, fault_sheet((f.row, f.galaxy_id, f.field, f.reason) for f in faults))
         card = _train(folder, voted, tree, fit_config, resolved, progress)
-        return Trained(folder=out, card=card, faults=faults, was_there=False)
+        return TrainedModel(folder=out, card=card, faults=faults, was_there=False)
+
+
+def _open(data: Path | Table, tree: Tree, folder: Path | None, *, with_votes: bool = True) -> CatalogueFile:
+    table = data if isinstance(data, Table) else open_table(data)
+    return open_catalogue(
+        table,
+        tree,
+        images=None if folder is None else images_in(folder, table),
+        roots=load_settings().image_folders,
+        with_votes=with_votes,
+    )
+
+
+def _images_asked(folder: Path | None) -> dict[str, str]:
+    return {} if folder is None else {"images": str(folder.absolute())}
 
 
 def reader(
-    source: CatalogueFile, tree: Tree, *, size_px: int | None, channels: int, progress: Progress
+    source: CatalogueFile,
+    tree: Tree,
+    *,
+    size_px: int | None,
+    channels: int,
+    progress: Progress,
+    on_fault: Callable[[CatalogueFault], None] = ignore_fault,
 ) -> ReadGalaxies:
     """Return a reader of a file's galaxies that knows the members of its evaluation stream."""
     return ReadGalaxies(
@@ -229,12 +272,13 @@ def reader(
             source.unbiased_ids(), seed=EVALUATION_SEED, otherwise=EvaluationPolicy().fraction
         ),
         evaluation_seed=EVALUATION_SEED,
+        on_fault=on_fault,
     )
 
 
 def predict_file(
     models: Sequence[Path],
-    data: Path,
+    data: Path | Table,
     out: Path,
     *,
     draws: int,
@@ -242,13 +286,20 @@ def predict_file(
     device: str,
     galaxies: int | None = None,
     progress: Progress | None = None,
-) -> Predicted:
+    tree: Tree | None = None,
+    image_folder: Path | None = None,
+    on_fault: Callable[[CatalogueFault], None] = ignore_fault,
+) -> PredictedFile:
     """Predict every galaxy of a file into a table; the same call goes on with what an earlier one left.
 
     Parameters
     ----------
     models
         Training folders, ensembles or files of weights: of several networks each gives its share of the draws.
+    tree
+        The tree that they follow; None for the packaged one that they name.
+    data, image_folder, on_fault
+        As `train_on_file`; votes are not read.
 
     Raises
     ------
@@ -261,19 +312,19 @@ def predict_file(
     """
     if keep_draws and out.suffix != ".parquet":
         raise BadInput(f"{out}: draws are lists, which only .parquet holds", path=str(out))
-    networks, digest = load_models(models, device=device)
+    networks, digest = load_models(models, device=device, tree=tree)
     if len(networks) > draws:
         raise BadConfig(f"{len(networks)} networks need a draw each, not {draws} in all", draws=draws)
     tree = networks[0].tree
-    source = open_catalogue(data, tree, roots=load_settings().image_folders, with_votes=False)
+    source = _open(data, tree, image_folder, with_votes=False)
     asked = {
         "command": "predict",
         "model": digest,
-        "data": sha256_of_file(data),
+        "data": source.table.sha256(),
         "galaxies": galaxies,
         "draws": draws,
         "keep_draws": keep_draws,
-    }
+    } | _images_asked(image_folder)
     service = PredictRows(
         networks=networks,
         model=digest,
@@ -282,44 +333,47 @@ def predict_file(
         draws=draws,
         keep_draws=keep_draws,
         progress=progress or process_progress(),
+        on_fault=on_fault,
     )
     with open_shards(out, tree, asked) as shards:
         rows = source.rows(galaxies, EVALUATION_SEED)
         n_shards, done, failed = service.run(rows, shards, total=source.n_rows if galaxies is None else galaxies)
         shards.join(out, n_shards)
-    return Predicted(out=out, faults=faults_path(out), n_done=done, n_failed=failed)
+    return PredictedFile(out=out, faults=faults_path(out), n_done=done, n_failed=failed)
 
 
 def evaluate_file(
-    predictions: Path,
-    votes: Path,
+    predictions: Path | Table,
+    votes: Path | Table,
     *,
-    tree_name: str | None,
+    tree: Tree | None,
     members_only: bool,
     seed: int,
     out: Path | None,
     progress: Progress | None = None,
+    on_fault: Callable[[CatalogueFault], None] = ignore_fault,
 ) -> JudgedPredictions:
-    """Judge a table of predictions by a file of votes; with a folder, write figures and plots there.
+    """Evaluate a table of predictions on a file of votes; with a folder, write figures and plots there.
 
     Parameters
     ----------
+    tree
+        Their tree; None for the packaged one whose columns fit the predictions.
     members_only
-        Judge the evaluation stream of the file of votes, not the galaxies that `train_on_file` trains on.
+        Use the evaluation stream of the file of votes alone, not the galaxies that `train_on_file` trains on.
+    on_fault
+        Told of every row of the votes that fails; may raise to end the call.
 
     Raises
     ------
     BadInput, BadVotes, BadTree
         A file, a column or a row is wrong, or no galaxy is in both files.
     """
-    tree = tree_of_predictions(predictions) if tree_name is None else load_tree(tree_name)
+    tree = tree_of_predictions(predictions) if tree is None else tree
     table = read_predictions(predictions, tree)
     source = open_catalogue(votes, tree, with_images=False)
-    if source.votes is None:
-        raise BadVotes(
-            f"{votes.name}: no votes: neither 'Class1.1' .. 'Class11.6' nor columns like {tree.columns[0]!r}"
-        )
-    read = reader(source, tree, size_px=None, channels=1, progress=progress or process_progress())
+    source = _with_votes(source, tree)
+    read = reader(source, tree, size_px=None, channels=1, progress=progress or process_progress(), on_fault=on_fault)
     voted, faults = read.run(source.rows(), total=source.n_rows)
     if members_only:
         voted = voted.only(voted.evaluation)
@@ -404,7 +458,7 @@ def train_ensemble(
     galaxies: int | None,
     device: str,
     progress: Progress | None = None,
-) -> tuple[Trained, ...]:
+) -> tuple[TrainedModel, ...]:
     """Train networks one after the other, each as `train_on_file` does and in a folder of its own inside `out`.
 
     Member n has the seed of the configuration plus n. All hold out the same galaxies. The folder is complete once it

@@ -1,8 +1,8 @@
-"""Rows of a file with recorded votes -> images and votes in memory, and who of them only judges."""
+"""Read images, votes and evaluation membership of a catalogue file into arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,9 +69,13 @@ class VotedGalaxies:
         )
 
 
+def ignore_fault(_fault: CatalogueFault, /) -> None:
+    """Do nothing: faults are listed when all rows are read."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReadGalaxies:
-    """Bring a file's galaxies into memory; a row that fails becomes a fault, none is dropped.
+    """Reader of a file's galaxies into memory; a row that fails becomes a fault, none is dropped.
 
     Parameters
     ----------
@@ -79,6 +83,8 @@ class ReadGalaxies:
         What images are decoded to; None reads no images.
     evaluation_fraction, evaluation_seed
         Who belongs to the evaluation stream; see `is_evaluation_member`.
+    on_fault
+        Told of every row that fails; may raise to end the reading.
     """
 
     tree: Tree
@@ -88,6 +94,7 @@ class ReadGalaxies:
     channels: Literal[1, 3] = 1
     evaluation_fraction: float = 0.0
     evaluation_seed: int = 0
+    on_fault: Callable[[CatalogueFault], None] = ignore_fault
 
     def run(
         self, rows: Iterable[CatalogueRow | CatalogueFault], *, total: int | None = None
@@ -105,6 +112,7 @@ class ReadGalaxies:
         for row in rows:
             outcome = row if isinstance(row, CatalogueFault) else self._read(row)
             if isinstance(outcome, CatalogueFault):
+                self.on_fault(outcome)
                 faults.append(outcome)
             else:
                 kept.append(outcome)

@@ -2,8 +2,9 @@
 
 Columns, one row per galaxy: ``galaxy_id``; for every answer ``question_answer_mean``, ``question_answer_p05`` and
 ``question_answer_p95``, the mean and the 5 and 95 % quantiles of its fraction among those asked; for every question
-``question_precision`` (see `core.predictions`); and in Parquet on request ``question_answer_draws``, a list of T
-draws of the fraction. Beside ``NAME.parquet`` or ``NAME.csv``, ``NAME.faults.csv`` lists the rows that failed.
+``question_precision`` (see `science.posterior.predictions`); and in Parquet on request ``question_answer_draws``, a
+list of T draws of the fraction. Beside ``NAME.parquet`` or ``NAME.csv``, ``NAME.faults.csv`` lists the rows that
+failed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -30,6 +31,7 @@ from alservice.errors import BadImage, BadInput
 from alservice.ids import MAX_ID_CHARS, RoundedId, rounded
 from alservice.network.architectures import Network
 from alservice.network.sampling import sample_ensemble
+from alservice.offline.galaxies import ignore_fault
 from alservice.offline.training import DRAWS_SEED
 from alservice.progress import Progress
 from alservice.science.posterior import Posterior, PredictionTable, predictions
@@ -141,8 +143,8 @@ def fault_sheet(rows: Iterator[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def read_predictions(path: Path, tree: Tree) -> PredictionTable:
-    """Return means, quantiles and precisions of a prediction file, without draws.
+def read_predictions(source: Path | Table, tree: Tree) -> PredictionTable:
+    """Return means, quantiles and precisions of a file or table of predictions, without draws.
 
     Raises
     ------
@@ -152,7 +154,7 @@ def read_predictions(path: Path, tree: Tree) -> PredictionTable:
         Naming the file, and the column that is missing or holds no numbers, or the galaxy that occurs twice, has no
         number or one out of range.
     """
-    table = open_table(path)
+    table = source if isinstance(source, Table) else open_table(source)
     require_ids(table, _ID)
     groups = {suffix: [f"{column}_{suffix}" for column in tree.columns] for suffix in (MEAN, LOW, HIGH)}
     groups[PRECISION] = [f"{question.name}_{PRECISION}" for question in tree.questions]
@@ -178,15 +180,16 @@ def read_predictions(path: Path, tree: Tree) -> PredictionTable:
     )
 
 
-def tree_of_predictions(path: Path) -> Tree:
-    """Return the packaged tree whose answers a prediction file has: of several the largest.
+def tree_of_predictions(source: Path | Table) -> Tree:
+    """Return the packaged tree whose answers a file or table of predictions has: of several the largest.
 
     Raises
     ------
     BadInput
         No tree's columns are all there; the nearest tree and a missing column are named.
     """
-    columns = open_table(path).columns
+    table = source if isinstance(source, Table) else open_table(source)
+    columns = table.columns
     trees = sorted((load_tree(name) for name in tree_names()), key=lambda tree: -tree.n_answers)
     lacking = {tree.name: [c for c in tree.columns if f"{c}_{MEAN}" not in columns] for tree in trees}
     for tree in trees:
@@ -194,9 +197,9 @@ def tree_of_predictions(path: Path) -> Tree:
             return tree
     nearest = min(trees, key=lambda tree: len(lacking[tree.name]) / tree.n_answers)
     raise BadInput(
-        f"{path.name}: no predictions of a known tree: of {nearest.name!r}, column "
+        f"{table.path.name}: no predictions of a known tree: of {nearest.name!r}, column "
         f"'{lacking[nearest.name][0]}_{MEAN}' is missing",
-        file=str(path),
+        file=str(table.path),
     )
 
 
@@ -258,6 +261,8 @@ class PredictRows:
         Digest of their bytes.
     keep_draws
         Whether draws of the fractions are kept beside their mean and interval.
+    on_fault
+        Told of every row that fails, of shards that were finished before not again; may raise to end the run.
     """
 
     networks: Sequence[Network]
@@ -267,6 +272,7 @@ class PredictRows:
     draws: int
     keep_draws: bool
     progress: Progress
+    on_fault: Callable[[CatalogueFault], None] = ignore_fault
 
     def run(
         self, rows: Iterable[CatalogueRow | CatalogueFault], sink: PredictionSink, *, total: int | None = None
@@ -286,23 +292,26 @@ class PredictRows:
         return index, done, failed
 
     def _predict(self, index: int, rows: list[CatalogueRow | CatalogueFault], sink: PredictionSink) -> tuple[int, int]:
-        config = self.networks[0].config
         ids: list[str] = []
         images: list[UInt8Array] = []
         faults: list[CatalogueFault] = []
         for row in rows:
-            if isinstance(row, CatalogueFault):
-                faults.append(row)
-                continue
-            try:
-                image = self.codec.decode(row.image, size_px=config.image_px, channels=3 if config.channels == 3 else 1)
-            except BadImage as error:
-                faults.append(CatalogueFault(row=row.row, galaxy_id=row.galaxy_id, field="image", reason=error.message))
-                continue
-            ids.append(row.galaxy_id)
-            images.append(image)
+            image = row if isinstance(row, CatalogueFault) else self._image(row)
+            if isinstance(image, CatalogueFault):
+                self.on_fault(image)
+                faults.append(image)
+            else:
+                ids.append(str(row.galaxy_id))
+                images.append(image)
         sink.save(index, self._table(tuple(ids), images), faults)
         return len(ids), len(faults)
+
+    def _image(self, row: CatalogueRow) -> UInt8Array | CatalogueFault:
+        config = self.networks[0].config
+        try:
+            return self.codec.decode(row.image, size_px=config.image_px, channels=3 if config.channels == 3 else 1)
+        except BadImage as error:
+            return CatalogueFault(row=row.row, galaxy_id=row.galaxy_id, field="image", reason=error.message)
 
     def _table(self, ids: tuple[str, ...], images: list[UInt8Array]) -> PredictionTable:
         config, tree = self.networks[0].config, self.networks[0].tree

@@ -42,8 +42,13 @@ MAX_MODEL_BYTES: Final = 4 << 30
 MAX_LIST_BYTES: Final = 1 << 20
 
 
-def load_model(model: Path, *, device: str) -> tuple[Network, str]:
+def load_model(model: Path, *, device: str, tree: Tree | None = None) -> tuple[Network, str]:
     """Return the network of a training folder, or of a file of weights, and the digest of its bytes.
+
+    Parameters
+    ----------
+    tree
+        The tree that it follows; None for the packaged one that it names.
 
     Raises
     ------
@@ -57,12 +62,18 @@ def load_model(model: Path, *, device: str) -> tuple[Network, str]:
         raise NotFound(f"{model}: there is no model here ({MODEL} or {ENSEMBLE})", path=str(path))
     data = read_regular(path, max_bytes=MAX_MODEL_BYTES)
     document = tensors_from_bytes(data, what="a model")[1]
-    network, _, digest = revive(data, load_tree(str(document.get("tree"))), device=resolve_device(device))
+    tree = load_tree(str(document.get("tree"))) if tree is None else tree
+    network, _, digest = revive(data, tree, device=resolve_device(device))
     return network, digest
 
 
-def load_models(models: Sequence[Path], *, device: str) -> tuple[tuple[Network, ...], str]:
+def load_models(models: Sequence[Path], *, device: str, tree: Tree | None = None) -> tuple[tuple[Network, ...], str]:
     """Return all networks of folders and files, and one digest for them: of a single network its own.
+
+    Parameters
+    ----------
+    tree
+        As `load_model`.
 
     Raises
     ------
@@ -71,7 +82,7 @@ def load_models(models: Sequence[Path], *, device: str) -> tuple[tuple[Network, 
     NotFound, BadInput, BadTree, DigestMismatch
         As `load_model`; also where a member of an ensemble is not the one that was trained with the others.
     """
-    loaded = [pair for path in models for pair in _members(path, device=device)]
+    loaded = [pair for path in models for pair in _members(path, device=device, tree=tree)]
     networks, digests = tuple(network for network, _ in loaded), [digest for _, digest in loaded]
     seen = {(network.tree.hash, network.config.image_px, network.config.channels) for network in networks}
     if len(seen) > 1:
@@ -79,13 +90,13 @@ def load_models(models: Sequence[Path], *, device: str) -> tuple[tuple[Network, 
     return networks, digests[0] if len(digests) == 1 else digest_of_document(digests)
 
 
-def _members(path: Path, *, device: str) -> list[tuple[Network, str]]:
+def _members(path: Path, *, device: str, tree: Tree | None) -> list[tuple[Network, str]]:
     listed = path / ENSEMBLE
     if not listed.exists():
-        return [load_model(path, device=device)]
+        return [load_model(path, device=device, tree=tree)]
     members = []
     for name, expected in _listed(listed).items():
-        network, digest = load_model(path / name, device=device)
+        network, digest = load_model(path / name, device=device, tree=tree)
         if digest != expected:
             raise DigestMismatch(f"{path / name} holds another model than {listed} says", path=str(path / name))
         members.append((network, digest))

@@ -72,7 +72,7 @@ def run_predict(model: Path, data: Path, out: Path, progress=None, **options: ob
 
 def run_evaluate(predictions: Path, votes: Path, **options: object):
     """Judge predictions."""
-    options = {"tree_name": None, "members_only": False, "seed": 0, "out": None} | options
+    options = {"tree": None, "members_only": False, "seed": 0, "out": None} | options
     return evaluate_file(predictions, votes, progress=NoProgress(), **options)
 
 
