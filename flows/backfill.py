@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import MISSING
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -14,48 +15,39 @@ from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from alservice.app.readiness import check_replay
-from alservice.backfill.plan import Backfill, make_backfill
+from alservice.backfill.options import BackfillOptions
+from alservice.backfill.plan import Backfill, backfill_of
 from alservice.backfill.report import write_report
 from alservice.backfill.run import begin_worker, open_backfill, run_backfill
 from alservice.cycle.readiness import require_ready
+from alservice.options import option_fields
 from alservice.progress import Progress, process_progress
 from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
 
 
-class BackfillParameters(BaseModel):
-    """What a backfill replays."""
+def form_of(kind: type, *, name: str) -> type[BaseModel]:
+    """Return a record of options as a model, of which Prefect makes a form and a check of what is sent."""
+    fields: dict[str, Any] = {}
+    for field in option_fields(kind):
+        said: Any = {"description": field.option.form or field.option.help, **field.option.bounds}
+        fields[field.name] = field.type, Field(default=... if field.default is MISSING else field.default, **said)
+    return create_model(
+        name, __config__=ConfigDict(frozen=True), __doc__="What a backfill replays.", __module__=__name__, **fields
+    )
 
-    model_config = ConfigDict(frozen=True)
 
-    data: Path | None = Field(default=None, description="Catalogue with recorded votes; empty for the synthetic sky.")
-    out: Path = Field(description="Folder of curves, savings and report; the same backfill there goes on.")
-    tree: str = Field(default="gz2", description="Question tree of the votes.")
-    question: str = Field(default="all", description="smooth, bar, a question of the tree, or all at once.")
-    policies: tuple[str, ...] = Field(default=("random", "power_bald"), description="Policies side by side.")
-    seeds: int = Field(default=5, ge=1, le=1000, description="Runs per policy.")
-    rounds: int = Field(default=6, ge=1, le=1000, description="Rounds after the first model.")
-    initial: int | None = Field(default=None, ge=2, description="Galaxies labelled at random first.")
-    batch: int | None = Field(default=None, ge=1, description="Galaxies chosen in each round.")
-    pool: int | None = Field(default=None, ge=2, description="Galaxies to choose from; empty for all.")
-    test: int | None = Field(default=None, ge=2, description="Galaxies that only judge; empty for the whole stream.")
-    galaxies: int | None = Field(default=None, ge=20, description="Galaxies of the catalogue to use; empty for all.")
-    unbiased_pool: bool = Field(default=False, description="Choose from the unbiased part of the catalogue only.")
-    encoder: Path | None = Field(default=None, description="Model whose trunk is kept; empty trains whole networks.")
-    network: str = Field(default="small", description="Network by name.")
-    px: int | None = Field(default=None, ge=16, le=1024, description="Side that images are scaled to (px).")
-    field: float | None = Field(default=None, gt=0, le=1, description="Central share of the side that is seen.")
-    steps: int | None = Field(default=None, ge=1, description="Least gradient steps of a training.")
-    passes: float | None = Field(default=None, ge=0, description="Least times that a training sees each galaxy.")
-    mean_precision: float | None = Field(default=None, gt=0, description="Precision at which means are learned.")
-    device: str = Field(default="auto", description="torch device.")
-    workers: int = Field(default=0, ge=0, description="Processes at a time; 0 takes one per core.")
+if TYPE_CHECKING:
+    BackfillParameters: TypeAlias = BackfillOptions  # the form has the fields of the record
+else:
+    BackfillParameters = form_of(BackfillOptions, name="BackfillParameters")
 
-    def asked(self) -> Backfill:
-        """Return the record, with the question's sizes where none are given."""
-        return make_backfill(**self.model_dump(exclude={"out", "workers"}))
+
+def options_of(parameters: BackfillParameters) -> BackfillOptions:
+    """Return the record of a form that was filled in."""
+    return BackfillOptions(**{f.name: getattr(parameters, f.name) for f in option_fields(BackfillOptions)})
 
 
 @task(
@@ -64,11 +56,12 @@ class BackfillParameters(BaseModel):
     retry_delay_seconds=RETRY_DELAYS_S,
     retry_condition_fn=if_retriable,
 )
-def check_parts(parameters: BackfillParameters) -> None:
+def check_parts(options: BackfillOptions) -> None:
     """Raise one error that names all that a backfill misses: before the first of many hours."""
-    p = parameters
-    findings = check_replay(out=p.out, tree=p.tree, data=p.data, encoder=p.encoder, device=p.device)
-    require_ready(findings, f"backfill of {p.question}")
+    findings = check_replay(
+        out=options.out, tree=options.tree, data=options.data, encoder=options.encoder, device=options.device
+    )
+    require_ready(findings, f"backfill of {options.question}")
 
 
 @task(
@@ -77,9 +70,9 @@ def check_parts(parameters: BackfillParameters) -> None:
     retry_delay_seconds=RETRY_DELAYS_S,
     retry_condition_fn=if_retriable,
 )
-def replay(parameters: BackfillParameters, policy: str, seed: int) -> int:
+def replay(options: BackfillOptions, policy: str, seed: int) -> int:
     """Do all rounds of one policy and seed that are not done; ``initial`` does the first, which policies share."""
-    return run_backfill(parameters.asked(), parameters.out, policy, seed)
+    return run_backfill(backfill_of(options), options.out, policy, seed)
 
 
 _RUNNER: Any = ProcessPoolTaskRunner(initializer=begin_worker)  # its futures do not fit the annotations of flows
@@ -98,23 +91,24 @@ def backfill(parameters: BackfillParameters) -> Path:
     Args:
         parameters: What to replay; a folder that holds the same backfill goes on, also with more policies or seeds.
     """
-    check_parts(parameters)
-    asked = parameters.asked()
+    options = options_of(parameters)
+    check_parts(options)
+    asked = backfill_of(options)
     progress = process_progress()
-    with open_backfill(asked, parameters.out, progress) as rounds:
+    with open_backfill(asked, options.out, progress) as rounds:
         progress.start("backfill rounds", asked.n_rounds)
         seen = 0
         with temporary_settings({PREFECT_API_URL: _server()}):
-            for futures in _submit(parameters, asked):
+            for futures in _submit(options, asked):
                 seen = _follow(futures, rounds.count, seen, progress)
         progress.finish()
-        table = write_report(asked, parameters.out, rounds)
+        table = write_report(asked, options.out, rounds)
     create_markdown_artifact(
         table,
-        key=f"backfill-{parameters.question}",
-        description=f"Labels saved, {parameters.seeds} seeds: {parameters.out}",
+        key=f"backfill-{options.question}",
+        description=f"Labels saved, {options.seeds} seeds: {options.out}",
     )
-    return parameters.out / "report.html"
+    return options.out / "report.html"
 
 
 def _server() -> str:
@@ -123,11 +117,11 @@ def _server() -> str:
         return str(client.api_url)
 
 
-def _submit(parameters: BackfillParameters, asked: Backfill) -> Iterator[list[PrefectFuture[int]]]:
+def _submit(options: BackfillOptions, asked: Backfill) -> Iterator[list[PrefectFuture[int]]]:
     """Yield the runs in two waves: every policy of a seed goes on from the seed's first round."""
     seeds = range(asked.seeds)
-    yield [replay.submit(parameters, "initial", seed) for seed in seeds]
-    yield [replay.submit(parameters, policy, seed) for seed in seeds for policy in asked.policies]
+    yield [replay.submit(options, "initial", seed) for seed in seeds]
+    yield [replay.submit(options, policy, seed) for seed in seeds for policy in asked.policies]
 
 
 def _follow(futures: Sequence[PrefectFuture[int]], count: Callable[[], int], seen: int, progress: Progress) -> int:
@@ -143,7 +137,8 @@ def _follow(futures: Sequence[PrefectFuture[int]], count: Callable[[], int], see
     return seen
 
 
-def run_here(parameters: BackfillParameters) -> Path:
-    """Run the flow with as many processes as the parameters say."""
-    runner: Any = ProcessPoolTaskRunner(parameters.workers or os.cpu_count() or 1, initializer=begin_worker)
+def run_here(options: BackfillOptions) -> Path:
+    """Run the flow with as many processes as the options say."""
+    runner: Any = ProcessPoolTaskRunner(options.workers or os.cpu_count() or 1, initializer=begin_worker)
+    parameters = BackfillParameters(**{f.name: getattr(options, f.name) for f in option_fields(BackfillOptions)})
     return backfill.with_options(task_runner=runner)(parameters)

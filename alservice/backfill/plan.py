@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from alservice.acquisition.policies import RULES
+from alservice.backfill.options import BackfillOptions
 from alservice.campaigns.policies import PolicyName
 from alservice.documents import document_of
 from alservice.errors import BadConfig
@@ -307,66 +308,44 @@ class Backfill:
         }
 
 
-def make_backfill(
-    *,
-    data: Path | None,
-    tree: str,
-    question: str,
-    policies: tuple[str, ...],
-    seeds: int,
-    rounds: int,
-    initial: int | None,
-    batch: int | None,
-    pool: int | None,
-    test: int | None,
-    galaxies: int | None,
-    unbiased_pool: bool,
-    encoder: Path | None,
-    network: str,
-    px: int | None,
-    field: float | None,
-    steps: int | None,
-    passes: float | None,
-    mean_precision: float | None,
-    device: str,
-) -> Backfill:
-    """Return what was asked for by a form or a command, with the question's sizes where none are given.
+def backfill_of(options: BackfillOptions) -> Backfill:
+    """Return what the options ask for, with the question's sizes where none are given.
 
     Raises
     ------
     BadConfig
         An encoder is given as well as the size of its images, which is its own.
     """
-    usual = SIZES.get(question, SIZES[ALL])
-    structure = NetworkConfig(name=network, image_px=px or usual.px, field=field or usual.field)
-    if encoder is not None:
-        if px is not None or field is not None:
+    usual = SIZES.get(options.question, SIZES[ALL])
+    structure = NetworkConfig(name=options.network, image_px=options.px or usual.px, field=options.field or usual.field)
+    if options.encoder is not None:
+        if options.px is not None or options.field is not None:
             raise BadConfig("an encoder has its own size of images: give no --px and no --field with it")
-        structure = load_model(encoder, device="cpu")[0].config
+        structure = load_model(options.encoder, device="cpu")[0].config
     return Backfill(
-        data=data,
-        tree=tree,
-        policies=policies,
-        seeds=seeds,
+        data=options.data,
+        tree=options.tree,
+        policies=options.policies,
+        seeds=options.seeds,
         plan=BackfillPlan(
-            question=question,
-            initial=initial or usual.initial,
-            batch=batch or usual.batch,
-            rounds=rounds,
-            pool=pool,
-            test=test,
-            passes=usual.passes if passes is None else passes,
+            question=options.question,
+            initial=options.initial or usual.initial,
+            batch=options.batch or usual.batch,
+            rounds=options.rounds,
+            pool=options.pool,
+            test=options.test,
+            passes=usual.passes if options.passes is None else options.passes,
         ),
         training=FitConfig(
             network=structure,
-            steps=steps or usual.steps,
+            steps=options.steps or usual.steps,
             threads=1,
             looks=4,
-            mean_precision=mean_precision or usual.mean_precision,
-            precision=precision_name("auto", resolve_device(device)),
+            mean_precision=options.mean_precision or usual.mean_precision,
+            precision=precision_name("auto", resolve_device(options.device)),
         ),
-        encoder=encoder,
-        galaxies=galaxies,
-        unbiased_pool=unbiased_pool,
-        device=device,
+        encoder=options.encoder,
+        galaxies=options.galaxies,
+        unbiased_pool=options.unbiased_pool,
+        device=options.device,
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import MISSING
+from functools import wraps
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +18,7 @@ from typer.core import TyperGroup
 
 from alservice.checks import MAX_ID, is_storable
 from alservice.errors import AlserviceError, BadInput
+from alservice.options import OptionField, option_fields
 
 if TYPE_CHECKING:
     from alservice.app.ingest import IngestFactory
@@ -188,3 +192,49 @@ def print_json(documents: Iterable[dict[str, Any]]) -> None:
 
     for document in documents:
         typer.echo(json.dumps(document, allow_nan=False))
+
+
+def with_options(kind: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return what gives a command the options of a record: the command's first argument is the record, filled in.
+
+    A field of several texts is one option, whose value has commas.
+    """
+    fields = list(option_fields(kind))
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(**given: Any) -> None:
+            values = {field.name: _value(field, given.pop(field.name)) for field in fields}
+            command(kind(**values), **given)
+
+        _, *others = inspect.signature(command, eval_str=True).parameters.values()
+        made = [_parameter(field) for field in fields] + [p.replace(kind=p.KEYWORD_ONLY) for p in others]
+        filled: Any = run
+        filled.__annotations__ = {parameter.name: parameter.annotation for parameter in made} | {"return": None}
+        filled.__signature__ = inspect.Signature(made)
+        return run
+
+    return decorate
+
+
+def _parameter(field: OptionField) -> inspect.Parameter:
+    least, largest = field.option.range
+    option = typer.Option(f"--{field.name.replace('_', '-')}", help=field.option.help, min=least, max=largest)
+    several = field.type == tuple[str, ...]
+    default = field.default
+    if default is MISSING:
+        default = inspect.Parameter.empty
+    elif several:
+        default = ",".join(default)
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[str if several else field.type, option],
+    )
+
+
+def _value(field: OptionField, given: Any) -> Any:
+    if field.type != tuple[str, ...]:
+        return given
+    return tuple(name.strip() for name in given.split(",") if name.strip())

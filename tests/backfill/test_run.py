@@ -1,10 +1,13 @@
 """A backfill in its folder, in this process: defaults by question, test galaxies, a trunk that is kept, the report."""
 
 import csv
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from alservice.backfill.plan import ALL, SIZES, make_backfill
+from alservice.backfill.options import BackfillOptions
+from alservice.backfill.plan import ALL, SIZES, backfill_of
 from alservice.backfill.report import write_report
 from alservice.backfill.run import open_backfill, open_replay, run_backfill
 from alservice.errors import BadConfig, NotFound
@@ -15,26 +18,20 @@ from alservice.offline.training import RefitHeads
 from alservice.progress import NoProgress
 from tests.support.files import TREE, write_galaxies
 
-NOTHING = dict.fromkeys(
-    ("initial", "batch", "pool", "test", "galaxies", "encoder", "px", "field", "steps", "passes", "mean_precision")
-)
-
 
 def asked(data, **changes):
     """Return a small backfill of Smooth."""
-    given = {
-        **NOTHING,
-        "data": data,
-        "tree": "gz2",
-        "question": "smooth",
-        "policies": ("random", "epig"),
-        "seeds": 1,
-        "rounds": 1,
-        "unbiased_pool": False,
-        "network": "compact",
-        "device": "cpu",
-    }
-    return make_backfill(**{**given, **changes})
+    small = BackfillOptions(
+        out=Path("unused"),
+        data=data,
+        question="smooth",
+        policies=("random", "epig"),
+        seeds=1,
+        rounds=1,
+        network="compact",
+        device="cpu",
+    )
+    return backfill_of(replace(small, **changes))
 
 
 @pytest.fixture(scope="module")

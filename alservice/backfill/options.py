@@ -1,0 +1,133 @@
+"""Options of a backfill: the command and the flow's form are made of this record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from alservice.options import Option, check_options
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackfillOptions:
+    """What a backfill replays; sizes that are None are the question's own.
+
+    Raises
+    ------
+    BadConfig
+        An option is beyond its bounds; it is named.
+    """
+
+    out: Annotated[
+        Path,
+        Option(
+            help="Folder of curves, savings and report; the same backfill goes on.",
+            form="Folder of curves, savings and report; the same backfill there goes on.",
+        ),
+    ]
+    data: Annotated[
+        Path | None,
+        Option(
+            help="Catalogue with recorded votes; without it the synthetic sky.",
+            form="Catalogue with recorded votes; empty for the synthetic sky.",
+        ),
+    ] = None
+    question: Annotated[
+        str,
+        Option(
+            help="smooth, bar, another question of the tree, or all.",
+            form="smooth, bar, a question of the tree, or all at once.",
+        ),
+    ] = "all"
+    policies: Annotated[
+        tuple[str, ...], Option(help="Names with commas; random is always one.", form="Policies side by side.")
+    ] = ("random", "power_bald")
+    seeds: Annotated[int, Option(help="Runs per policy.", ge=1, le=1000, shown=(1, None))] = 5
+    rounds: Annotated[int, Option(help="Rounds after the first model.", ge=1, le=1000, shown=(1, None))] = 6
+    initial: Annotated[int | None, Option(help="Galaxies labelled at random first.", ge=2)] = None
+    batch: Annotated[int | None, Option(help="Galaxies chosen in each round.", ge=1)] = None
+    pool: Annotated[
+        int | None,
+        Option(help="Galaxies to choose from [all].", form="Galaxies to choose from; empty for all.", ge=2),
+    ] = None
+    test: Annotated[
+        int | None,
+        Option(
+            help="Galaxies that only judge [all that may].",
+            form="Galaxies that only judge; empty for the whole stream.",
+            ge=2,
+        ),
+    ] = None
+    galaxies: Annotated[
+        int | None,
+        Option(help="Galaxies to use [all].", form="Galaxies of the catalogue to use; empty for all.", ge=20),
+    ] = None
+    unbiased_pool: Annotated[
+        bool,
+        Option(
+            help="Choose from the catalogue's unbiased part only.",
+            form="Choose from the unbiased part of the catalogue only.",
+        ),
+    ] = False
+    tree: Annotated[str, Option(help="Question tree.", form="Question tree of the votes.")] = "gz2"
+    encoder: Annotated[
+        Path | None,
+        Option(
+            help="Model whose trunk is kept: trainings fit heads only, in seconds.",
+            form="Model whose trunk is kept; empty trains whole networks.",
+        ),
+    ] = None
+    network: Annotated[str, Option(help="Network by name.")] = "small"
+    px: Annotated[
+        int | None,
+        Option(
+            help="Side that images are scaled to, px [by question].",
+            form="Side that images are scaled to (px).",
+            ge=16,
+            le=1024,
+        ),
+    ] = None
+    field: Annotated[
+        float | None,
+        Option(
+            help="Central share of the side to see [by question].",
+            form="Central share of the side that is seen.",
+            gt=0,
+            le=1,
+            shown=(0.1, 1.0),
+        ),
+    ] = None
+    steps: Annotated[
+        int | None,
+        Option(
+            help="Least gradient steps of a training [by question].",
+            form="Least gradient steps of a training.",
+            ge=1,
+        ),
+    ] = None
+    passes: Annotated[
+        float | None,
+        Option(
+            help="Least times that a training sees each labelled galaxy [by question].",
+            form="Least times that a training sees each galaxy.",
+            ge=0,
+        ),
+    ] = None
+    mean_precision: Annotated[
+        float | None,
+        Option(
+            help="Precision at which means are learned [by question].",
+            form="Precision at which means are learned.",
+            gt=0,
+            shown=(0.01, None),
+        ),
+    ] = None
+    device: Annotated[str, Option(help="torch device: cpu, cuda, auto.", form="torch device.")] = "auto"
+    workers: Annotated[
+        int,
+        Option(help="Processes at a time [one per core].", form="Processes at a time; 0 takes one per core.", ge=0),
+    ] = 0
+
+    def __post_init__(self) -> None:
+        check_options(self)
