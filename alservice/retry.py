@@ -1,11 +1,15 @@
-"""When to try again, how long to wait, and when to stop; sleeping and chance are arguments."""
+"""When to try again, how long to wait, and when to stop.
+
+Sleep and chance are arguments. That is why retries are our own: stamina sleeps by itself and draws its jitter from the
+global generator, and its switch for tests is one for the whole process.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
 from typing import Final, Self, TypeVar, cast
@@ -100,7 +104,7 @@ class RetryPolicy:
         return full * (0.5 + 0.5 * chance)
 
 
-def patiently(
+def retried(
     call: Callable[[], T],
     *,
     policy: RetryPolicy,
@@ -115,33 +119,6 @@ def patiently(
         except on:
             sleep(policy.delay_s(failures, chance()))
     return call()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Breaker:
-    """A count of failures in a row; at its limit the circuit opens and nothing more is sent.
-
-    Parameters
-    ----------
-    limit
-        Failures in a row that open it.
-    """
-
-    limit: int
-    failures: int = 0
-
-    def __post_init__(self) -> None:
-        if self.limit < 1:
-            raise BadConfig(f"a breaker opens after at least one failure, not {self.limit}")
-
-    def after(self, *, failed: bool) -> Breaker:
-        """Return the breaker after one more outcome."""
-        return replace(self, failures=self.failures + 1 if failed else 0)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether to stop sending."""
-        return self.failures >= self.limit
 
 
 BEATS_PER_SILENCE: Final = 10
@@ -190,18 +167,26 @@ class Circuit:
     ----------
     limit
         Failures in a row that open it. Once open it stays so, and says what opened it.
+
+    Raises
+    ------
+    BadConfig
+        The limit is below 1.
     """
 
     def __init__(self, limit: int) -> None:
-        self._breaker = Breaker(limit=limit)
+        if limit < 1:
+            raise BadConfig(f"a circuit opens after at least one failure, not {limit}")
+        self._limit = limit
+        self._failures = 0
         self._last: AlserviceError | None = None
         self._lock = threading.Lock()
 
     def note(self, fault: AlserviceError | None) -> None:
         """Note what a call came to: a fault of the other side, or none."""
         with self._lock:
-            if not self._breaker.is_open:
-                self._breaker = self._breaker.after(failed=fault is not None)
+            if self._failures < self._limit:
+                self._failures = 0 if fault is None else self._failures + 1
                 self._last = fault
 
     def check(self) -> None:
@@ -215,9 +200,9 @@ class Circuit:
             They did, and the last fault is one that only a person can end.
         """
         with self._lock:
-            if not self._breaker.is_open or self._last is None:
+            if self._failures < self._limit or self._last is None:
                 return
-            failures, last = self._breaker.failures, self._last
+            failures, last = self._failures, self._last
         if isinstance(last, Terminal):
             raise last
         text = f"{failures} failures in a row, the last: {last.message}"

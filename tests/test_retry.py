@@ -1,11 +1,11 @@
-"""Retry policy and breaker: when to wait, how long, and when to stop."""
+"""Retries: when to wait, how long, and when to stop."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alservice.errors import BadConfig, ObjectStoreUnavailable, ZooniverseUnavailable
-from alservice.retry import Breaker, RetryPolicy, patiently
+from alservice.retry import RetryPolicy, retried
 
 
 def test_waits_grow_to_their_bound():
@@ -23,7 +23,7 @@ def test_chance_spreads_a_wait_over_its_upper_half(failures, chance):
 
 
 def run(outcomes, attempts=4):
-    """Return what patiently makes of outcomes, and the waits on the way."""
+    """Return what retried makes of outcomes, and the waits on the way."""
     waits = []
     coming = iter(outcomes)
 
@@ -34,9 +34,7 @@ def run(outcomes, attempts=4):
         return outcome
 
     policy = RetryPolicy(attempts=attempts)
-    return lambda: patiently(
-        call, policy=policy, on=ZooniverseUnavailable, sleep=waits.append, chance=lambda: 1.0
-    ), waits
+    return lambda: retried(call, policy=policy, on=ZooniverseUnavailable, sleep=waits.append, chance=lambda: 1.0), waits
 
 
 def test_a_call_that_recovers_is_returned():
@@ -67,20 +65,3 @@ def test_a_policy_that_makes_no_sense_is_refused(bad):
     """A wait must not be negative or shrink, and a call is made at least once."""
     with pytest.raises(BadConfig):
         RetryPolicy(**bad)
-
-
-@given(st.lists(st.booleans()), st.integers(1, 5))
-def test_a_breaker_opens_after_failures_in_a_row(outcomes, limit):
-    """Its count is the number of failures since the last success."""
-    breaker = Breaker(limit=limit)
-    for failed in outcomes:
-        breaker = breaker.after(failed=failed)
-    in_a_row = next((n for n, failed in enumerate(reversed(outcomes)) if not failed), len(outcomes))
-    assert breaker.failures == in_a_row
-    assert breaker.is_open == (in_a_row >= limit)
-
-
-def test_a_breaker_needs_a_limit():
-    """One that is open from the start would send nothing."""
-    with pytest.raises(BadConfig):
-        Breaker(limit=0)

@@ -77,8 +77,8 @@ class RunElsewhere:
 
     def _attempt(self, cycle: Cycle, attempt: int) -> Cycle | None:
         """Return the cycle; None when the run is lost and the step is here again."""
-        sent = self._patiently(lambda: self.sent.send(cycle, secrets.token_hex(16), attempt))
-        run = self._patiently(lambda: self.runs.start(cycle.state, sent.token))
+        sent = self._through_outage(lambda: self.sent.send(cycle, secrets.token_hex(16), attempt))
+        run = self._through_outage(lambda: self.runs.start(cycle.state, sent.token))
         name = self.runs.name(run)
         _log.info("%s of cycle %d is sent: run %s, attempt %d", cycle.state, cycle.number, name, attempt)
         verdict, now = self._follow(cycle, sent, run)
@@ -91,7 +91,7 @@ class RunElsewhere:
             )
         reason = self._reason(verdict)
         _log.error("%s of cycle %d is taken back from run %s: %s", cycle.state, cycle.number, name, reason)
-        self._patiently(lambda: self.sent.take_back(sent, cycle, actor=self.actor, reason=reason))
+        self._through_outage(lambda: self.sent.take_back(sent, cycle, actor=self.actor, reason=reason))
         if verdict is not Verdict.FAILED and not self.runs.give_up(run, reason):
             _log.warning("run %s is not marked as crashed: Prefect does not answer", name)
         if verdict is Verdict.NOT_TAKEN:
@@ -121,7 +121,7 @@ class RunElsewhere:
             raise LeaseLost("the step that this process sent was taken over", campaign=sent.campaign_id)
         return Look(at_s=self.now(), run=run, state=now.state, heard_at=there.heard_at), now
 
-    def _patiently(self, call: Callable[[], T]) -> T:
+    def _through_outage(self, call: Callable[[], T]) -> T:
         """Return what a call returns, tried again through an outage; raises the last error after it."""
         until_s = self.now() + self.bounds.outage_s
         while True:

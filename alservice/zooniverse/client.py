@@ -291,7 +291,7 @@ class PanoptesZooniverse:
 
     def define_workflow(self, tasks: Mapping[str, Any], first_task: str, rule: RetirementRule) -> Workflow:
         """Give an empty workflow its tasks and its rule; see `Zooniverse.define_workflow`."""
-        self._api.patiently(lambda: self._fill_workflow(tasks, first_task, rule))
+        self._api.retried(lambda: self._fill_workflow(tasks, first_task, rule))
         found = self.workflow()
         if questions_of(found.tasks) != questions_of(tasks):
             raise ZooniverseRefused(
@@ -306,11 +306,11 @@ class PanoptesZooniverse:
 
         The name is unique in a project, so it is the key that makes creating repeatable.
         """
-        set_id = self._find_set(name) or self._api.patiently(lambda: self._create_set(name))
+        set_id = self._find_set(name) or self._api.retried(lambda: self._create_set(name))
         links = self._api.one("workflows", self._workflow_id).get("links", {})
         if str(set_id) not in map(str, links.get("subject_sets") or ()):
             path = f"/workflows/{self._workflow_id}/links/subject_sets"
-            self._api.patiently(lambda: self._api.post(path, "workflows", {"subject_sets": [str(set_id)]}))
+            self._api.retried(lambda: self._api.post(path, "workflows", {"subject_sets": [str(set_id)]}))
         return set_id
 
     def find_subject_set(self, name: str) -> int:
@@ -335,7 +335,7 @@ class PanoptesZooniverse:
 
     def upload_image(self, upload_url: str, data: bytes, media_type: str) -> None:
         """PUT the image; see `Zooniverse.upload_image`."""
-        self._api.patiently(lambda: self._api.media.put(upload_url, data, media_type))
+        self._api.retried(lambda: self._api.media.put(upload_url, data, media_type))
 
     def image_url(self, zooniverse_id: int) -> str:
         """Return the public address of a subject's image; `NotFound` when Zooniverse has no such subject."""
@@ -346,7 +346,7 @@ class PanoptesZooniverse:
 
     def fetch_image(self, url: str) -> bytes | None:
         """Return the stored image, None when there is none; see `Zooniverse.fetch_image`."""
-        return self._api.patiently(lambda: self._api.media.get(url))
+        return self._api.retried(lambda: self._api.media.get(url))
 
     def subjects_above(self, zooniverse_id: int) -> Iterator[RemoteSubject]:
         """Yield the project's subjects with a higher id, highest first; see `Zooniverse.subjects_above`."""
@@ -354,18 +354,18 @@ class PanoptesZooniverse:
 
     def delete_subject(self, zooniverse_id: int) -> None:
         """Remove a subject; absent is fine; see `Zooniverse.delete_subject`."""
-        self._api.patiently(lambda: self._delete_subject(f"/subjects/{zooniverse_id}"))
+        self._api.retried(lambda: self._delete_subject(f"/subjects/{zooniverse_id}"))
 
     def link(self, set_id: int, zooniverse_ids: Sequence[int]) -> None:
         """Link subjects to a set; see `Zooniverse.link`."""
         path = f"/subject_sets/{set_id}/links/subjects"
         body = {"subjects": [str(identity) for identity in zooniverse_ids]}
-        self._api.patiently(lambda: self._api.post(path, "subject_sets", body))
+        self._api.retried(lambda: self._api.post(path, "subject_sets", body))
 
     def unlink(self, set_id: int, zooniverse_ids: Sequence[int]) -> None:
         """Take subjects out of a set; see `Zooniverse.unlink`."""
         path = f"/subject_sets/{set_id}/links/subjects/{_joined(zooniverse_ids)}"
-        self._api.patiently(lambda: self._api.act(Call(method="DELETE", path=path)))
+        self._api.retried(lambda: self._api.act(Call(method="DELETE", path=path)))
 
     def linked(self, set_id: int, *, above: int = 0) -> frozenset[int]:
         """Return the ids linked to a set; see `Zooniverse.linked`."""
@@ -454,7 +454,7 @@ class PanoptesZooniverse:
     def _tell_workflow(self, what: str, zooniverse_ids: Sequence[int], more: Mapping[str, str]) -> None:
         path = f"/workflows/{self._workflow_id}/{what}"
         body = {"subject_ids": [str(identity) for identity in zooniverse_ids], **more}
-        self._api.patiently(lambda: self._api.act(Call(method="POST", path=path, body=body)))
+        self._api.retried(lambda: self._api.act(Call(method="POST", path=path, body=body)))
 
     def _find_set(self, name: str) -> int | None:
         where = {"project_id": self._project_id, "page_size": _LIST_PAGE}

@@ -18,7 +18,7 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError
 from alservice.constants import MAX_IMAGE_BYTES
 from alservice.errors import AllowanceExhausted, BadConfig, ZooniverseRefused, ZooniverseUnavailable
 from alservice.meters import measured
-from alservice.retry import RetryPolicy, patiently
+from alservice.retry import RetryPolicy, retried
 from alservice.zooniverse.sessions import Session
 
 _NOT_ASKED: Final = "-"
@@ -197,11 +197,9 @@ class PanoptesApi:
         """The calling thread's way to files."""
         return self._connection().media
 
-    def patiently(self, repeatable: Callable[[], T]) -> T:
+    def retried(self, repeatable: Callable[[], T]) -> T:
         """Return what a call returns that is safe to repeat, over passing failures."""
-        return patiently(
-            repeatable, policy=self._retry, on=ZooniverseUnavailable, sleep=self._sleep, chance=self._chance
-        )
+        return retried(repeatable, policy=self._retry, on=ZooniverseUnavailable, sleep=self._sleep, chance=self._chance)
 
     def send(self, call: Call) -> requests.Response:
         """Return the success of one call, sent once.
@@ -254,7 +252,7 @@ class PanoptesApi:
     def read(self, path: str, where: Query) -> Document:
         """Return the document of a GET, over passing failures."""
         call = Call(method="GET", path=path, where=where)
-        return self.patiently(lambda: document(self.send(call), str(call)))
+        return self.retried(lambda: document(self.send(call), str(call)))
 
     def _connection(self) -> Connection:
         connection: Connection | None = getattr(self._local, "connection", None)
