@@ -159,11 +159,6 @@ class AcquisitionBatch:
     eligible_members: int
     excluded: Mapping[str, int]
 
-    @property
-    def short(self) -> int:
-        """Galaxies requested but not drawn, because an arm ran out of eligible ones."""
-        return self.policy.requested - len(self.galaxies)
-
 
 class BatchDrawer:
     """Draws one batch from shards that are offered one by one, in memory bounded by the batch.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Literal, Protocol, TypeAlias, get_args
+from typing import Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -414,7 +414,6 @@ def _misplaced_nan(tree: Tree, cumulative: FloatArray) -> BoolArray:
 
 
 Layout: TypeAlias = Literal["kaggle", "gz2", "zoobot", "paths"]
-LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 TOTAL = "total-votes"
 """In place of an answer: the votes for a question as a whole."""

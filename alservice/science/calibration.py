@@ -96,22 +96,6 @@ def crps(pmf: FloatArray, k: IntArray) -> FloatArray:
     return score
 
 
-def randomised_pit(pmf: FloatArray, k: IntArray, rng: np.random.Generator) -> FloatArray:
-    """Return F(k - 1) + v p(k) with uniform v: uniform in [0, 1] if the votes follow the prediction.
-
-    Parameters
-    ----------
-    pmf
-        (B, V) predicted distributions.
-    k
-        (B,) observed votes.
-    rng
-        Source of v.
-    """
-    below, at = pit_bounds(pmf, k)
-    return below + rng.random(len(pmf)) * at
-
-
 def pit_bounds(pmf: FloatArray, k: IntArray) -> tuple[FloatArray, FloatArray]:
     """Return the predicted probability of fewer votes than observed, and of as many: F(k - 1) and p(k), (B,) each."""
     rows = np.arange(len(pmf))

@@ -3,8 +3,8 @@
 The score is Walmsley et al. 2020, eq. 24: for one answer (`binomial_mutual_information`), for all answers of
 a question (`dirichlet_multinomial_mutual_information`) and for all questions of a tree together
 (`joint_information`); `tree_information` sums the questions as if each told something new.
-`random_score`, `predictive_entropy` and `threshold_probability` are the rules of simpler systems, kept as
-baselines. `alservice.acquisition.policies` lists the policies that campaigns choose by name, EPIG among them.
+`threshold_probability` is the rule of a simpler system, kept as a baseline. `alservice.acquisition.policies` lists
+the policies that campaigns choose by name, EPIG among them.
 A score that is not finite, or negative beyond rounding, raises `NumericalFault`.
 """
 
@@ -17,7 +17,6 @@ from functools import partial
 import numpy as np
 
 from alservice.errors import BadInput, BadVotes, NumericalFault
-from alservice.ids import stable_fraction
 from alservice.science.pmf import (
     MAX_ERROR_NATS,
     MAX_TABLE_VOTES,
@@ -91,14 +90,6 @@ def fast_binomial_mutual_information(rho: FloatArray, votes: int | IntArray) -> 
     return _binomial(rho, votes, scorer, tolerance=MAX_ERROR_NATS)
 
 
-def predictive_entropy(rho: FloatArray, votes: int | IntArray) -> FloatArray:
-    """Return the entropy of the predicted votes, the first term of eq. 24: a baseline drawn to plain noise.
-
-    Takes and raises the same as `binomial_mutual_information`; returns (N,) nats.
-    """
-    return _binomial(rho, votes, lambda n: partial(_exact_entropy, votes=n), tolerance=ROUNDING_NATS)
-
-
 def threshold_probability(alpha: FloatArray, answer: int, *, threshold: float = 0.2) -> FloatArray:
     """Return P(fraction of an answer > threshold): the rule deployed with *featured* and 0.2 (KaDE).
 
@@ -131,11 +122,6 @@ def threshold_probability(alpha: FloatArray, answer: int, *, threshold: float = 
         raise BadInput(f"there is no answer {answer} among {alpha.shape[-1]}")
     rest = np.delete(alpha, answer, axis=-1).sum(axis=-1)
     return np.subtract(1, mixture_cdf(alpha[..., answer], rest, threshold))
-
-
-def random_score(galaxy_ids: Sequence[str], seed: int | str) -> FloatArray:
-    """Return (N,) scores in [0, 1) that depend on seed and id alone: the baseline that looks at nothing."""
-    return np.array([stable_fraction(seed, galaxy_id) for galaxy_id in galaxy_ids], dtype=np.float64)
 
 
 def dirichlet_multinomial_mutual_information(
@@ -204,10 +190,6 @@ def _exact_information(rho: FloatArray, votes: int) -> FloatArray:
     pmf = binomial_pmf(rho, votes)
     information: FloatArray = entropy(pmf.mean(axis=1)) - entropy(pmf).mean(axis=-1)
     return information
-
-
-def _exact_entropy(rho: FloatArray, votes: int) -> FloatArray:
-    return entropy(binomial_pmf(rho, votes).mean(axis=1))
 
 
 def tree_predictive_information(

@@ -80,14 +80,6 @@ def evaluation_tables(found: Evaluation) -> Iterator[TextTable]:
     )
 
 
-def percent_interval(figure: Figure | None) -> str:
-    """Return a figure as signed percent with its interval."""
-    if figure is None:
-        return "-"
-    low, high = figure.ends
-    return f"{100 * figure.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-
-
 def _fraction_head(found: Evaluation) -> tuple[str, ...]:
     return ("judged", "RMSE", "CRPS", *(f"±{t:.2f}" for t in found.tolerances))
 

@@ -29,7 +29,7 @@ def test_each_arm_draws_its_number_and_no_galaxy_twice():
     assert len(ids(batch, "random")) == 5
     assert len({galaxy.galaxy_id for galaxy in batch.galaxies}) == 15
     assert [g.rank for g in batch.galaxies if g.arm == "informative"] == list(range(1, 11))
-    assert batch.short == 0
+    assert len(batch.galaxies) == batch.policy.requested
 
 
 @given(
@@ -131,7 +131,7 @@ def test_a_pool_that_runs_out_leaves_the_batch_short():
     """What could not be drawn is counted, not made up, and certainty is recorded as such."""
     batch = draw_batch(IDS[:7], SCORES[:7], policy=POLICY, seed=1)
     assert len(batch.galaxies) == 7
-    assert batch.short == 8
+    assert batch.policy.requested - len(batch.galaxies) == 8
     assert {g.inclusion_probability for g in batch.galaxies if g.arm == "random"} == {5 / 7}
     assert {g.inclusion_probability for g in batch.galaxies if g.arm == "informative"} == {1 - 5 / 7}
     everyone = draw_batch(IDS[:4], SCORES[:4], policy=POLICY, seed=1)

@@ -82,7 +82,7 @@ def test_a_thinned_batch_has_no_near_copies():
         assert len(set(drawn)) == len(drawn) == 5
     policy = BatchPolicy(rule="top", informative=8, random=0, min_distance=2.0)
     crowded = draw_batch(names, scores, policy=policy, seed=0, embeddings=points)
-    assert (len(crowded.galaxies), crowded.short) == (6, 2)
+    assert (len(crowded.galaxies), crowded.policy.requested) == (6, 8)
 
 
 @pytest.mark.parametrize(("candidates", "rule"), [(10, "power"), (2, "power"), (2, "softmax")])

@@ -82,10 +82,14 @@ MUTANTS = (
         "science/test_slices.py",
         "science/test_scorecard.py",
         faults={
-            "(numerator != 0) | (denominator != 0)": "(numerator != 0) & (denominator != 0)",
             "judged = votes >= max(min_votes, 1)": "judged = votes > max(min_votes, 1)",
             "(values >= low) if i == 0": "(values > low) if i == 0",
         },
+    ),
+    *_of(
+        "science/fusion.py",
+        "science/test_fusion.py",
+        faults={"np.sqrt(np.maximum(variance, 0))": "np.maximum(variance, 0)"},
     ),
     *_of(
         "science/image_properties.py",
@@ -114,7 +118,6 @@ MUTANTS = (
         faults={
             "range(0, n_rows, step)": "range(0, n_rows, step + 1)",
             "- padded[:, :-3] - padded[:, 3:]": "- padded[:, :-3] + padded[:, 3:]",
-            "pmf[rho == 1] = k == n": "pmf[rho == 1] = k == 0",
         },
     ),
     *_of(
@@ -142,9 +145,14 @@ MUTANTS = (
         "science/scorecard.py",
         "science/test_scorecard.py",
         faults={
-            "[{100 * low:+.1f}, {100 * high:+.1f}]": "[{100 * high:+.1f}, {100 * low:+.1f}]",
+            "[{figure.low:.{digits}f}, {figure.high:.{digits}f}]": "[{figure.high:.{digits}f}, {figure.low:.{digits}f}]",
             "widths = [max(": "widths = [min(",
         },
+    ),
+    *_of(
+        "science/stopping.py",
+        "science/test_stopping.py",
+        faults={"figures >= policy.target if": "figures <= policy.target if"},
     ),
     *_of(
         "science/tree.py",

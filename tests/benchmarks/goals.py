@@ -30,10 +30,10 @@ from alservice.offline.commands import DRAWS, EVALUATION_SEED, evaluation_files,
 from alservice.offline.galaxies import VotedGalaxies
 from alservice.offline.training import judge, load_model
 from alservice.progress import process_progress
-from alservice.science.bootstrap import Estimate
+from alservice.science.bootstrap import Estimate, Figure
 from alservice.science.evaluation import TOLERANCES, Evaluation, coverage_error
 from alservice.science.posterior import fraction_draws
-from alservice.science.scorecard import TextTable, percent_interval
+from alservice.science.scorecard import TextTable
 from alservice.science.tree import load_tree
 from alservice.storage import plots as figures
 from alservice.storage.plots import canvas
@@ -208,6 +208,14 @@ def _add_seconds(path: Path, seconds: float) -> float:
     total = seconds + (float(path.read_text()) if path.exists() else 0.0)
     path.write_text(f"{total:.1f}")
     return total
+
+
+def percent_interval(figure: Figure | None) -> str:
+    """Return a figure as signed percent with its interval."""
+    if figure is None:
+        return "-"
+    low, high = figure.ends
+    return f"{100 * figure.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def goals_table(card: Evaluation, *, draws_cost: float, from_draws: dict[str, np.ndarray]) -> TextTable:

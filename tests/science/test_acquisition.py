@@ -15,12 +15,10 @@ from alservice.science.information import (
     binomial_mutual_information,
     dirichlet_multinomial_mutual_information,
     fast_binomial_mutual_information,
-    predictive_entropy,
-    random_score,
     threshold_probability,
 )
-from alservice.science.pmf import MAX_ERROR_NATS
-from alservice.science.posterior import MOST_VOTES, score_by_votes, votes_per_galaxy
+from alservice.science.pmf import MAX_ERROR_NATS, binomial_pmf, entropy
+from alservice.science.posterior import score_by_votes
 
 EXTREMES = [0.0, 1e-12, 1e-6, 1e-3, 0.3, 0.5, 0.7, 1 - 1e-3, 1 - 1e-12, 1.0]
 
@@ -119,7 +117,7 @@ def test_binomial_information_properties(rho, n, seed):
     row = np.array([rho])
     score = binomial_mutual_information(row, n)[0]
     assert 0 <= score <= math.log(len(rho)) + 1e-12
-    assert score <= predictive_entropy(row, n)[0] + 1e-12
+    assert score <= entropy(binomial_pmf(row, n).mean(axis=1))[0] + 1e-12
     shuffled = np.random.default_rng(seed).permutation(row, axis=1)
     assert binomial_mutual_information(shuffled, n)[0] == pytest.approx(score, abs=1e-11)
     assert binomial_mutual_information(1 - row, n)[0] == pytest.approx(score, abs=1e-9)
@@ -329,15 +327,6 @@ def test_a_question_needs_two_answers():
         dirichlet_multinomial_mutual_information(np.ones((4, 3, 1)), 2)
 
 
-def test_predictive_entropy_is_drawn_to_noise_that_teaches_nothing():
-    """Draws agreed on rho = 0.5 have the highest entropy and no information."""
-    rho = np.array([[0.5] * 5, [0.02, 0.05, 0.1, 0.15, 0.2]])
-    noise, unsure = predictive_entropy(rho, 40)
-    assert noise > unsure
-    assert noise == pytest.approx(stats.binom(40, 0.5).entropy(), rel=1e-9)
-    assert binomial_mutual_information(rho, 40)[0] == 0
-
-
 def test_threshold_probability_is_the_mixtures_tail():
     """It is the mean over draws of each Beta's probability above the threshold."""
     alpha = concentrations(20, 6, 3)
@@ -353,13 +342,6 @@ def test_a_threshold_must_be_inside_the_unit_interval(threshold):
         threshold_probability(np.ones((1, 1, 2)), 0, threshold=threshold)
 
 
-def test_random_scores_depend_on_seed_and_id_alone():
-    """The same id scores the same in any pool, and another seed reorders it."""
-    scores = random_score(["a", "b", "c"], 7)
-    assert random_score(["c"], 7)[0] == scores[2]
-    assert (random_score(["a", "b", "c"], 8) != scores).all()
-
-
 def test_scores_are_offered_by_their_public_names():
     """The names that users rely on exist, in one module."""
     names = (
@@ -368,8 +350,6 @@ def test_scores_are_offered_by_their_public_names():
         "expected_question_information",
         "fast_binomial_mutual_information",
         "joint_information",
-        "predictive_entropy",
-        "random_score",
         "simulated_joint_information",
         "threshold_probability",
         "tree_information",
@@ -384,10 +364,3 @@ def test_as_many_states_as_allowed_are_enumerated():
     np.testing.assert_array_equal(*at_limit)
     below = [dirichlet_multinomial_mutual_information(alpha, 6, max_states=6, samples=4, seed=s) for s in (0, 1)]
     assert (below[0] != below[1]).any()
-
-
-def test_a_million_votes_are_the_most():
-    """One more is refused, that many are not."""
-    assert votes_per_galaxy(MOST_VOTES, 2).tolist() == [MOST_VOTES, MOST_VOTES]
-    with pytest.raises(BadVotes):
-        votes_per_galaxy(MOST_VOTES + 1, 2)

@@ -9,12 +9,18 @@ from alservice.science.calibration import (
     binomial_mixture_pmf,
     coverage_counts,
     crps,
-    randomised_pit,
+    pit_bounds,
     reliability_curve,
     uniformity,
 )
 
 N = np.array([0, 3, 7, 7, 1])
+
+
+def randomised_pit(pmf, k, rng):
+    """Return F(k - 1) + v p(k) with uniform v: uniform in [0, 1] if the votes follow the prediction."""
+    below, at = pit_bounds(pmf, k)
+    return below + rng.random(len(pmf)) * at
 
 
 def test_mixtures_average_the_draws_and_stop_at_each_galaxys_votes():

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from alservice.errors import BadInput, NumericalFault
-from alservice.science.posterior import Posterior, answer_and_rest, concat, question_totals, summaries, take
+from alservice.errors import BadInput, BadVotes, NumericalFault
+from alservice.science.posterior import (
+    MOST_VOTES,
+    Posterior,
+    answer_and_rest,
+    concat,
+    question_totals,
+    summaries,
+    take,
+    votes_per_galaxy,
+)
 from alservice.science.tree import load_tree
 
 TREE = load_tree("gz2")
@@ -140,3 +149,10 @@ def test_only_shards_of_one_posterior_can_be_joined(others):
     """No shards, other models, trees or draws, and repeated galaxies raise."""
     with pytest.raises(BadInput):
         concat(others)
+
+
+def test_a_million_votes_are_the_most():
+    """One more is refused, that many are not."""
+    assert votes_per_galaxy(MOST_VOTES, 2).tolist() == [MOST_VOTES, MOST_VOTES]
+    with pytest.raises(BadVotes):
+        votes_per_galaxy(MOST_VOTES + 1, 2)

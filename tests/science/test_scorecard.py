@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from alservice.errors import BadVotes
-from alservice.science.bootstrap import Figure
 from alservice.science.evaluation import assess, evaluate
 from alservice.science.posterior import Posterior, answer_probabilities
-from alservice.science.scorecard import TextTable, evaluation_tables, percent_interval
+from alservice.science.scorecard import TextTable, evaluation_tables
 from alservice.science.tree import load_tree
 from alservice.science.votes import walked_counts
 
@@ -108,10 +107,12 @@ def test_an_evaluation_is_json_and_tables():
         assert len({len(line) for line in table.text().splitlines()[1:]}) == 1
 
 
-def test_a_signed_percentage_has_its_lower_end_first():
-    """As a person reads it; no figure is a dash."""
-    assert percent_interval(Figure(value=0.02, low=-0.013, high=0.05)) == "+2.0 [-1.3, +5.0]"
-    assert percent_interval(None) == "-"
+def test_an_interval_has_its_lower_end_first():
+    """As a person reads it, in the cell of its figure."""
+    posterior, counts = make(40)
+    found = card_of(posterior, counts).nll_per_vote
+    (_, _, (_, cell)) = next(evaluation_tables(card_of(posterior, counts))).rows
+    assert cell == f"{found.value:.4f} [{found.low:.4f}, {found.high:.4f}]"
 
 
 def test_columns_are_as_wide_as_their_longest_cell():

@@ -13,11 +13,13 @@ from alservice.errors import BadVotes
 from alservice.science.tree import Tree, load_tree, tree_names
 from alservice.science.votes import (
     NOT_ASKED,
+    TallySet,
     any_answer,
     check_counts,
     conditional_fractions,
     count_walks,
     inconsistent,
+    tally_set,
     totals,
     walk,
     walked_counts,
@@ -235,3 +237,17 @@ def test_walked_counts_belong_to_the_galaxy():
     assert (both[0] != both[1]).any()
     assert not walked_counts(tree, shares[None], ("b",), volunteers=0, seed=0).any()
     assert (walked_counts(tree, shares[None], ("b",), volunteers=44, seed=1) != alone).any()
+
+
+@pytest.mark.parametrize("ids", [("a", "a"), ("b", "a"), ("a",)])
+def test_a_set_of_tallies_names_each_galaxy_once_and_in_order(ids: tuple[str, ...]):
+    """Repeats, another order and other numbers of rows are refused."""
+    with pytest.raises(BadVotes):
+        TallySet(galaxy_ids=ids, counts=np.zeros((2, 3), dtype=np.int64))
+
+
+def test_galaxies_without_votes_are_in_no_set_of_tallies():
+    """The rest is in order of id; nobody at all is a set of none."""
+    found = tally_set({"b": np.array([1, 0]), "c": np.array([0, 0]), "a": np.array([0, 2])}, 2)
+    assert (found.galaxy_ids, found.counts.tolist(), found.n_votes) == (("a", "b"), [[0, 2], [1, 0]], 3)
+    assert tally_set({}, 2).counts.shape == (0, 2)
