@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from markupsafe import Markup
 
 from alservice.app.operations import paused
 from alservice.app.serving import bars_of, compare_arms, image_of, predicted_in
@@ -17,6 +16,7 @@ from alservice.cycle.table import timeline
 from alservice.errors import NotFound
 from alservice.learning.drift import DriftFigure
 from alservice.ops.figures import CampaignFigures
+from alservice.plots import Picture
 from alservice.science.evaluation import Evaluation
 from alservice.science.information import score_note
 from alservice.states import ModelState, SubjectState
@@ -325,7 +325,7 @@ def forecast_of(service: Service, row: CampaignRow, day: int) -> dict[str, Any] 
     }
 
 
-def curve_of(service: Service, row: CampaignRow) -> Markup | None:
+def curve_of(service: Service, row: CampaignRow) -> Picture | None:
     """Return the learning curve of the newest cycles; None before the first candidate."""
     points = service.remembered.get(("curve", row.id), lambda: service.figures.candidates(row.id, limit=CURVE))
     return charts.learning_curve(points) if points else None
@@ -338,7 +338,7 @@ def evaluations_of(service: Service, cycle: Cycle) -> Evaluations:
     return [(name, by_model[model].evaluation) for name, model in both if model is not None and model in by_model]
 
 
-def calibration_of(row: CampaignRow, evaluations: Evaluations) -> Markup | None:
+def calibration_of(row: CampaignRow, evaluations: Evaluations) -> Picture | None:
     """Return the coverage errors of both models for the campaign's chosen answer; None where none was measured."""
     answer = row.campaign.evaluation.answer
     series = [
@@ -358,7 +358,7 @@ def drift_of(service: Service, cycle: Cycle) -> Sequence[DriftFigure] | None:
     return sorted(found[0].figures, key=lambda figure: -figure.reach) if found else None
 
 
-def drift_by_cycle(service: Service, row: CampaignRow) -> Markup | None:
+def drift_by_cycle(service: Service, row: CampaignRow) -> Picture | None:
     """Return how far each of the newest cycles drifted; None before one was compared with the first."""
     found = service.figures.drift(row.id, limit=CURVE)
     compared = [cycle for cycle in found if cycle.figures]
