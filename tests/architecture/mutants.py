@@ -101,7 +101,7 @@ MUTANTS = (
     ),
     *_of(
         "science/information.py",
-        "science/test_acquisition.py",
+        "science/test_information.py",
         "science/test_tree_information.py",
         "science/test_joint_information.py",
         faults={
@@ -113,7 +113,7 @@ MUTANTS = (
     ),
     *_of(
         "science/pmf.py",
-        "science/test_vote_pmf.py",
+        "science/test_pmf.py",
         "science/test_beta_mixture.py",
         faults={
             "range(0, n_rows, step)": "range(0, n_rows, step + 1)",
@@ -122,7 +122,7 @@ MUTANTS = (
     ),
     *_of(
         "science/posterior.py",
-        "science/test_posteriors.py",
+        "science/test_posterior.py",
         "science/test_predictions.py",
         faults={
             ".argsort(axis=1).argsort(axis=1)": ".argsort(axis=1)",
@@ -132,7 +132,7 @@ MUTANTS = (
     ),
     *_of(
         "science/reweighting.py",
-        "science/test_lure.py",
+        "science/test_reweighting.py",
         "science/test_survey_weights.py",
         faults={
             "self.value - Z * np.sqrt": "self.value - Z / np.sqrt",
@@ -173,7 +173,7 @@ MUTANTS = (
     ),
     *_of(
         "votes/classification.py",
-        "votes/test_classifications.py",
+        "votes/test_classification.py",
         "votes/test_counting.py",
         faults={
             "sorted(rows, key=lambda r: r.raw.classification_id)": "list(rows)",

@@ -68,3 +68,9 @@ def test_forty_faults_are_listed_for_sources_as_they_are() -> None:
         assert all((ROOT / "tests" / name).is_file() for name in mutant.tests)
     maths = {f"science/{path.name}" for path in (ROOT / "alservice" / "science").glob("[a-z]*.py")}
     assert maths <= {mutant.path for mutant in MUTANTS}
+
+
+def test_every_module_of_the_maths_has_tests_of_its_name() -> None:
+    """Whoever changes a formula knows where it is pinned."""
+    modules = {path.stem for path in (ROOT / "alservice" / "science").glob("[a-z]*.py")}
+    assert modules <= {path.stem.removeprefix("test_") for path in (ROOT / "tests" / "science").glob("test_*.py")}

@@ -38,7 +38,7 @@ from alservice.web.application import create_app
 from alservice.web.limits import Limits
 from alservice.zooniverse.records import RawClassification
 from tests.support.worlds import NOON, TREE, make_campaign, make_factory
-from tests.votes.test_classifications import raw
+from tests.votes.test_classification import raw
 from tests.votes.test_collect_classifications import Listing
 from tests.votes.test_reductions import payload
 

@@ -18,7 +18,7 @@ from alservice.errors import NotAuthenticated
 from alservice.zooniverse.workflow import Workflow, tasks_of
 from tests.support.exports import export_cells, write_export
 from tests.support.worlds import TREE, make_factory
-from tests.votes.test_classifications import raw
+from tests.votes.test_classification import raw
 from tests.votes.test_collect_classifications import START, World
 from tests.votes.test_reductions import payload
 

@@ -20,7 +20,7 @@ from alservice.states import ModelState, SubjectState
 from alservice.votes.counting import reducer_version
 from tests.support.fake_zooniverse import FakeZooniverse
 from tests.support.worlds import TREE, import_rows, make_campaign, make_factory, make_row
-from tests.votes.test_classifications import raw
+from tests.votes.test_classification import raw
 
 N_GALAXIES = 40
 

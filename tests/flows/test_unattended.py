@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from alservice.campaigns.campaign import IngestPolicy
 from flows.unattended import forget_in_every_campaign
 from tests.support.worlds import make_campaign, make_factory
-from tests.votes.test_classifications import raw
+from tests.votes.test_classification import raw
 from tests.votes.test_collect_classifications import START, World
 
 

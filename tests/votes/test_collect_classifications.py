@@ -17,7 +17,7 @@ from alservice.votes.store import Landing
 from alservice.zooniverse.records import RawClassification
 from alservice.zooniverse.workflow import Workflow, tasks_of
 from tests.support.worlds import NOON, TREE, import_rows, make_campaign, make_row
-from tests.votes.test_classifications import raw
+from tests.votes.test_classification import raw
 
 START = 500_000_000
 

@@ -13,7 +13,7 @@ from alservice.votes.exports import BadExport, ExportFile, ReaderDied, read_expo
 from alservice.zooniverse.workflow import tasks_of
 from tests.support.exports import export_cells, write_export
 from tests.support.worlds import NOON, TREE
-from tests.votes.test_classifications import raw
+from tests.votes.test_classification import raw
 
 TASKS = tasks_of(TREE)
 

@@ -14,7 +14,7 @@ from alservice.storage.postgres import transaction
 from alservice.zooniverse.client import classification_of
 from tests.support.exports import export_cells
 from tests.support.worlds import NOON, TREE
-from tests.votes.test_classifications import raw
+from tests.votes.test_classification import raw
 from tests.votes.test_collect_classifications import START
 from tests.votes.test_ingest import TASKS, FileWorld, put, world
 from tests.votes.test_reductions import payload

@@ -26,7 +26,7 @@ from alservice.zooniverse.records import RawClassification
 from alservice.zooniverse.workflow import Workflow, tasks_of
 from tests.support.exports import export_cells, write_export
 from tests.support.worlds import NOON, TREE
-from tests.votes.test_classifications import raw
+from tests.votes.test_classification import raw
 from tests.votes.test_collect_classifications import START, World
 
 TASKS = tasks_of(TREE)

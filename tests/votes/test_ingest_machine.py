@@ -27,7 +27,7 @@ from alservice.zooniverse.records import RawClassification
 from alservice.zooniverse.workflow import Workflow
 from tests.support.exports import export_cells, write_export
 from tests.support.worlds import TREE
-from tests.votes.test_classifications import raw
+from tests.votes.test_classification import raw
 from tests.votes.test_collect_classifications import START
 from tests.votes.test_ingest import KEY, TASKS, FileWorld
 

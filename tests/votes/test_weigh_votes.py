@@ -9,7 +9,7 @@ from alservice.app.jobs import Factory
 from alservice.app.weights import export_weighted_tallies
 from alservice.votes.service import WeighVotes
 from tests.support.worlds import TREE
-from tests.votes.test_classifications import raw
+from tests.votes.test_classification import raw
 from tests.votes.test_collect_classifications import START, World
 
 SMOOTH = ({"task": "T0", "value": 0}, {"task": "T5", "value": 1})
