@@ -10,6 +10,15 @@ from hypothesis import settings
 # Before anything imports a Zooniverse client: in every thread, its default is then a port that nobody serves.
 os.environ["PANOPTES_ENDPOINT"] = "http://127.0.0.1:9"
 
+# Several processes share the machine. Each computes in one thread unless a campaign says two; those wait for each other
+# asleep, for by default they spin, and beside another process on the same cores a training then takes ten times as long.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "passive"
+
+# The suite starts hundreds of processes of ours, which need not compile every module again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 
 def stay_here(event: str, arguments: tuple[Any, ...]) -> None:
     """Refuse every connection that leaves this machine: in any thread, by whatever client, to whatever site."""
@@ -34,4 +43,5 @@ pytest_plugins = [
     "tests.support.factories",
     "tests.support.stores",
     "tests.support.object_stores",
+    "tests.support.order",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.canary import Canary, open_canary
+from tests.support.prefect_server import prefect_api
 from tests.support.rehearsals import SMALL, lines_of, run_alservice
 
 
@@ -16,6 +17,13 @@ def canary() -> Iterator[Canary]:
     """Listen where the Zooniverse library's variables point."""
     with open_canary() as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def prefect_url() -> Iterator[str]:
+    """Address of one server for commands that would each start their own, which takes longer than most commands."""
+    with prefect_api() as api:
+        yield api
 
 
 @pytest.fixture(scope="session")

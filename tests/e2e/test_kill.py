@@ -35,17 +35,22 @@ POINTS = [
 """Where each run dies, in the order in which one rehearsal meets them."""
 
 
+OWN_SERVERS = 3
+"""Runs that start a Prefect server of their own, and find one whose process was killed; the later ones share one."""
+
+
 def test_a_rehearsal_killed_everywhere_ends_as_an_unkilled_one(
-    rehearsed: tuple[Path, list[dict[str, Any]]],
+    rehearsed: tuple[Path, list[dict[str, Any]]], prefect_url: str
 ) -> None:
     """Same seed: the same batches, votes, models and decisions; ids, times and attempts aside."""
     unkilled, lines = rehearsed
     with tempfile.TemporaryDirectory(prefix="alservice-killed-") as folder:
         workdir = Path(folder)
-        for target, calls, when in POINTS:
-            died = run_killed(workdir, target, calls, when, *SMALL)
+        shared = {"PREFECT_API_URL": prefect_url}
+        for place, (target, calls, when) in enumerate(POINTS):
+            died = run_killed(workdir, target, calls, when, *SMALL, **(shared if place >= OWN_SERVERS else {}))
             assert died.returncode == -9, (target, died.stderr[-3000:])
-        assert lines_of(run_alservice(workdir, *SMALL)) == lines
+        assert lines_of(run_alservice(workdir, *SMALL, **shared)) == lines
         left, expected = content_of(workdir), content_of(unkilled)
         for name, rows in expected.items():
             assert left[name] == rows, name

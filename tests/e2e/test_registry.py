@@ -1,24 +1,28 @@
 """The registry and the gate from the command line, on a finished rehearsal."""
 
 import json
-import tempfile
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from alservice.cli import app
-from tests.support.rehearsals import SMALL, lines_of, run_alservice
+from alservice.storage.embedded_postgres import EmbeddedPostgres
+from tests.support.postgres import scratch_folder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
-def workdir() -> Iterator[Path]:
-    """A work folder of this test's own: what it changes, no other test may see."""
-    with tempfile.TemporaryDirectory(prefix="alservice-registry-") as folder:
-        yield Path(folder)
+def workdir(rehearsed: tuple[Path, list[dict[str, Any]]]) -> Iterator[Path]:
+    """A copy of the finished rehearsal, this test's own; its database is kept running from command to command."""
+    with scratch_folder() as folder:
+        subprocess.run(["cp", "-a", f"{rehearsed[0]}/.", folder], check=True)
+        with EmbeddedPostgres(folder / "postgres"):
+            yield folder
 
 
 OF = ("--campaign", "rehearsal")
@@ -26,7 +30,6 @@ OF = ("--campaign", "rehearsal")
 
 def test_models_are_listed_traced_changed_and_compared(workdir, monkeypatch) -> None:
     """Every command works on what a rehearsal left, and refuses with one line what cannot be."""
-    lines_of(run_alservice(workdir, *SMALL))
     monkeypatch.setenv("ALSERVICE_WORKDIR", str(workdir))
 
     def run(*arguments: str) -> str:

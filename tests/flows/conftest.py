@@ -17,7 +17,7 @@ def server() -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def prefect_here() -> Iterator[None]:
     """Prefect on a database of its own, for flows that run in this process."""
     with prefect_test_harness(server_startup_timeout=240):

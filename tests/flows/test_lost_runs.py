@@ -27,16 +27,25 @@ SHORT = {"ALSERVICE_RUN_SILENCE_S": "12"}
 """Bound on silence of parents here, and twelve signs of life a second apart of their runs."""
 
 
-@pytest.fixture
-def gpu(server: Server) -> Iterator[Server]:
-    """The server with a worker of the pool gpu that a test may end; a new one is there after the test."""
-    server.decide(hold_hours=0.0, gate=GatePolicy(min_galaxies=1, repeats=100))
-    server.decide(training=lambda training: replace(training, steps=8))
-    server.kill_worker("gpu")
-    server.start_worker("gpu", **SHORT)
+@pytest.fixture(scope="module")
+def decided(server: Server) -> Iterator[Server]:
+    """The server, whose campaign trains for a moment and holds nothing; a usual worker is there after the file."""
+    server.decide(
+        hold_hours=0.0,
+        gate=GatePolicy(min_galaxies=1, repeats=100),
+        training=lambda training: replace(training, steps=8),
+    )
     yield server
     server.kill_worker("gpu")
     server.start_worker("gpu")
+
+
+@pytest.fixture
+def gpu(decided: Server) -> Server:
+    """The server with a new worker of the pool gpu, which a test may end."""
+    decided.kill_worker("gpu")
+    decided.start_worker("gpu", **SHORT)
+    return decided
 
 
 def rows(server: Server, sql: str) -> list[tuple[Any, ...]]:
@@ -161,9 +170,13 @@ def test_a_prediction_outlives_a_killed_worker(gpu: Server) -> None:
 def test_a_run_that_wakes_up_late_writes_nothing(gpu: Server) -> None:
     """Stopped by SIGSTOP within its training and given up; woken by SIGCONT when another has done its work."""
     parent = gpu.trigger("retrain-only/retrain-only", SPLIT, **SHORT)
-    until_at_work(gpu, 1)
-    until_training(gpu)
-    stopped = gpu.freeze("gpu")
+    gpu.until(lambda: bool(rows(gpu, "SELECT 1 FROM sent_steps")), "the training is sent")
+    with gpu.database() as connection:
+        # The training begins by reading them: it cannot end before it is stopped.
+        connection.execute(text("LOCK TABLE training_snapshots IN ACCESS EXCLUSIVE MODE"))
+        until_at_work(gpu, 1)
+        until_training(gpu)
+        stopped = gpu.freeze("gpu")
     late = runs_of(gpu, "train")[-1]
     ended = gpu.finished(parent)
     assert ended["state_type"] == "COMPLETED", ended["state"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from sqlalchemy import Connection, text
 from alservice.app.context import database_url
 from alservice.campaigns.store import CampaignStore
 from alservice.settings import Settings
+from alservice.storage.embedded_postgres import EmbeddedPostgres
 from alservice.storage.postgres import make_engine, transaction
 from tests.support.postgres import scratch_folder
 from tests.support.processes import free_port, process, wait_for
@@ -149,7 +150,7 @@ class Server:
             run: dict[str, Any] = self.get(f"/flow_runs/{run_id}")
             if run["state_type"] in states:
                 return run
-            time.sleep(1)
+            time.sleep(0.5)
         raise AssertionError(f"run {run_id} did not end in {seconds} s")
 
     def completed(self, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -179,28 +180,56 @@ class Server:
 
 
 @contextmanager
+def api_server(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
+    """Serve Prefect's API alone, with its log in a folder; yield its address."""
+    port = free_port()
+    log = folder / "server.log"
+    command = [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with process(command, log=log, env=env, cwd=ROOT) as running:
+        api = f"http://127.0.0.1:{port}/api"
+        wait_for(f"{api}/health", running, log=log)
+        yield api
+
+
+@contextmanager
+def prefect_api() -> Iterator[str]:
+    """Serve Prefect's API to commands that would each start a server of their own; yield its address."""
+    with scratch_folder() as folder, api_server(folder, environment(folder, **quiet(folder))) as api:
+        yield api
+
+
+def quiet(folder: Path) -> dict[str, str]:
+    """Return variables of a server that keeps its files in a folder and says nothing to its makers."""
+    return {
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+@contextmanager
 def prefect_server() -> Iterator[Server]:
     """Serve with two pools, the deployments, and a worker per pool; a small rehearsal is in the work folder."""
     with ExitStack() as stack:
         folder = stack.enter_context(scratch_folder())  # in memory: SQLite waits for the disk at every write
         workdir = folder / "work"
-        # Eight galaxies a cycle: with 40 there was nothing left to learn from when the fourth test ran a week.
-        lines_of(run_alservice(workdir, "rehearse", "--galaxies", "120", "--cycles", "1", "--json"))
-        port = free_port()
-        api = f"http://127.0.0.1:{port}/api"
+        # Kept running: every run, command and look at a table would start and stop it otherwise.
+        stack.enter_context(EmbeddedPostgres(workdir / "postgres"))
         env = environment(
             workdir,
             ALSERVICE_HOME=str(ROOT),
-            PREFECT_HOME=str(folder / "prefect"),
-            PREFECT_API_URL=api,
-            PREFECT_SERVER_ANALYTICS_ENABLED="false",
-            PREFECT_SERVER_UI_V2_ENABLED="false",
-            DO_NOT_TRACK="1",
             PREFECT_WORKER_QUERY_SECONDS="1",
             PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS="1",
             PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS="2",
             PYTHONUNBUFFERED="1",
+            **quiet(folder),
         )
+        api = stack.enter_context(api_server(folder, env))
+        env["PREFECT_API_URL"] = api
+        # Eight galaxies a cycle: with 40 there was nothing left to learn from when the fourth test ran a week.
+        small = ("rehearse", "--galaxies", "120", "--cycles", "1", "--json")
+        lines_of(run_alservice(workdir, *small, PREFECT_API_URL=api))
 
         def start(name: str, *arguments: str, **changes: str) -> subprocess.Popen[bytes]:
             log = folder / f"{name}.log"
@@ -214,8 +243,6 @@ def prefect_server() -> Iterator[Server]:
         def deploy() -> None:
             run("deploy", "--prefect-file", "deploy/prefect.yaml", "--all")
 
-        running = start("server", "server", "start", "--host", "127.0.0.1", "--port", str(port))
-        wait_for(f"{api}/health", running, log=folder / "server.log")
         for pool in ("cpu", "gpu"):
             run("work-pool", "create", pool, "--type", "process")
         deploy()

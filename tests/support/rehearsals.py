@@ -25,7 +25,7 @@ TIMEOUT_S = 280
 def environment(workdir: Path, **changes: str) -> dict[str, str]:
     """Return the environment of a new user: nothing of ours but the work folder, one thread."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("ALSERVICE_", "PREFECT_", "PANOPTES_"))}
-    return {**inherited, "ALSERVICE_WORKDIR": str(workdir), "OMP_NUM_THREADS": "2", **changes}
+    return {**inherited, "ALSERVICE_WORKDIR": str(workdir), "OMP_NUM_THREADS": "1", **changes}
 
 
 def run_alservice(workdir: Path, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -33,9 +33,11 @@ def run_alservice(workdir: Path, *arguments: str, **changes: str) -> subprocess.
     return _run([sys.executable, "-m", "alservice.cli", *arguments], workdir, changes)
 
 
-def run_killed(workdir: Path, target: str, calls: int, when: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_killed(
+    workdir: Path, target: str, calls: int, when: str, *arguments: str, **changes: str
+) -> subprocess.CompletedProcess[str]:
     """Run the command line until SIGKILL takes it at the n-th call of `target`."""
-    return _run([sys.executable, "-m", "tests.e2e.killed", target, str(calls), when, *arguments], workdir, {})
+    return _run([sys.executable, "-m", "tests.e2e.killed", target, str(calls), when, *arguments], workdir, changes)
 
 
 def _run(command: list[str], workdir: Path, changes: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

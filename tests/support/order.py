@@ -1,0 +1,57 @@
+"""Which tests go to one process together, and which go first, where several processes share the suite.
+
+A file of tests is one piece of work, since its fixtures are; files that look at one server, or one rehearsal, are one. Whoever is
+free takes the next piece, so the longest begin first: one that began last would be waited for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+TOGETHER = {
+    "tests/flows/test_alarms.py": "server",
+    "tests/flows/test_deployments.py": "server",
+    "tests/flows/test_lost_runs.py": "server",
+    "tests/flows/test_naming.py": "prefect here",
+    "tests/flows/test_ready.py": "prefect here",
+    "tests/e2e/test_canary.py": "rehearsed",
+    "tests/e2e/test_kill.py": "rehearsed",
+    "tests/e2e/test_registry.py": "rehearsed",
+    "tests/e2e/test_rehearse.py": "rehearsed",
+}
+"""Files by the piece that they belong to; every other file is a piece of its own."""
+
+FIRST = ("server", "rehearsed", "prefect here")
+"""Pieces by the time they take, longest first; the rest come as they are collected."""
+
+
+def piece(nodeid: str) -> str:
+    """Return the piece of a test."""
+    file = nodeid.partition("::")[0]
+    return TOGETHER.get(file, file)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest pieces first; the order within a piece stays."""
+    places = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(piece(item.nodeid), len(places)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give out whole pieces, in this order; ``--dist each`` gives every test to every process."""
+    if config.option.dist == "each":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Pieces(LoadScopeScheduling):
+        """Scheduling by pieces."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            return piece(nodeid)
+
+    config.option.loadscopereorder = False
+    return Pieces(config, log)
