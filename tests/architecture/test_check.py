@@ -28,9 +28,9 @@ def check(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "run"),
     [
-        ([], "python -m pytest"),
-        (["-k", "votes"], "python -m pytest -k votes"),
-        (["tests/votes"], "python -m pytest tests/votes"),
+        ([], "python -m pytest -n logical --maxprocesses 4"),
+        (["-k", "votes"], "python -m pytest -n logical --maxprocesses 4 -k votes"),
+        (["tests/votes"], "python -m pytest -n logical --maxprocesses 4 tests/votes"),
         (["votes"], "python -m pytest -m not (slow or e2e) tests/votes"),
         (["votes", "retry", "-x"], "python -m pytest -m not (slow or e2e) tests/votes tests/test_retry.py -x"),
     ],

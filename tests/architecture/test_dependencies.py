@@ -17,7 +17,6 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 DECISION = (ROOT / "deploy" / "decisions" / "0002-dependencies.md").read_text(encoding="utf-8")
 
 NEVER_IMPORTED = {
-    "pandas": "notebooks beside the product hold its tables in DataFrames",
     "psycopg2-binary": "SQLAlchemy loads it for postgresql:// addresses",
 }
 """Of what is installed with the product, what no import names; and who loads it."""
@@ -129,7 +128,7 @@ def test_every_extra_that_is_named_exists() -> None:
         for found in SAYING.findall(text)
         for extra in "".join(found).split(",")
     }
-    assert {path for path, _ in said} >= {"README.md", "deploy/with-venv", "deploy/decisions/0002-dependencies.md"}
+    assert {path for path, _ in said} >= {"deploy/with-venv", "deploy/decisions/0002-dependencies.md"}
     assert not {(path, extra) for path, extra in said if extra not in EXTRAS}
 
 
