@@ -42,20 +42,16 @@ class Factory(Wiring):
 
     def cycle_view(self, name: str, number: int | None) -> CycleView:
         """Return one cycle of a campaign with its history; the newest when no number is given."""
-        return ViewCycle(cycles=self.cycles, models=self.models, events=self.events, summarise=self.summarise()).run(
-            self.campaigns.get(name), number
-        )
+        return ViewCycle(events=self.events, summarise=self.summarise()).run(self.campaigns.get(name), number)
 
     def write_report(self, name: str) -> Path:
         """Write a campaign's report into the work folder; return its path."""
         row = self.campaigns.get(name)
         data = GatherReport(
             summarise=self.summarise(),
-            cycles=self.cycles,
             models=self.models,
             catalogues=self.catalogues,
             acquisitions=self.acquisitions,
-            snapshots=self.snapshots,
             classifications=self.classifications,
             votes=self.votes,
             objects=self.objects,

@@ -16,15 +16,14 @@ from alservice.acquisition.service import question_weights
 from alservice.acquisition.store import AcquisitionStore
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle
-from alservice.campaigns.cycle_store import CycleStore
 from alservice.campaigns.policies import Arm
 from alservice.campaigns.store import CampaignRow
 from alservice.catalogue.store import CatalogueStore
-from alservice.cycle.table import CycleTable, SummariseCampaign
+from alservice.cycle.table import CampaignRecords, CycleTable, SummariseCampaign
 from alservice.prediction.service import PredictCatalogue, Scope
 from alservice.progress import Clock
 from alservice.registry.records import GateDecision, Model
-from alservice.registry.store import ModelStore, SnapshotStore
+from alservice.registry.store import ModelStore
 from alservice.science.information import score_note, tree_information
 from alservice.science.posterior import Posterior, summaries, take
 from alservice.science.tree import Tree, load_tree
@@ -245,11 +244,9 @@ class GatherReport:
     """Collect table, curves, checks and galleries; predictions that exist are read, none is made."""
 
     summarise: SummariseCampaign
-    cycles: CycleStore
     models: ModelStore
     catalogues: CatalogueStore
     acquisitions: AcquisitionStore
-    snapshots: SnapshotStore
     classifications: ClassificationStore
     votes: Callable[[Campaign], TallySource]
     objects: ObjectStore
@@ -260,7 +257,8 @@ class GatherReport:
     def run(self, campaign: CampaignRow) -> ReportData:
         """Return what the report of a campaign shows."""
         tree = load_tree(campaign.campaign.tree)
-        cycles = self.cycles.list(campaign.id)
+        records = self.summarise.records(campaign)
+        cycles = records.cycles
         tallies = self.votes(campaign.campaign).tallies(campaign.id, tree.n_answers)
         observed = dict(zip(tallies.galaxy_ids, conditional_fractions(tree, tallies.counts), strict=True))
         champion = self._predicted_champion(cycles)
@@ -270,15 +268,15 @@ class GatherReport:
             campaign=campaign.campaign.name,
             generated_at=self.clock(),
             n_draws=campaign.campaign.prediction.draws,
-            table=self.summarise.run(campaign),
-            facts=self._facts(campaign, cycles),
-            decisions={c.number: d for c in cycles if (d := self.models.decision(c.id)) is not None},
+            table=self.summarise.table(campaign, records),
+            facts=self._facts(campaign, records),
+            decisions={c.number: records.decisions[c.id] for c in cycles if c.id in records.decisions},
             scores_by_cycle={c.number: self._by_arm(c, lambda a: a.score_nats) for c in cycles},
             smooth_by_cycle={
                 c.number: self._by_arm(c, lambda a: _fraction(observed.get(a.galaxy_id), column)) for c in cycles
             },
-            history_by_cycle={m.cycle_number: m.card.get("history", []) for m in self.models.list(campaign.id)},
-            coverage=self._coverage(campaign),
+            history_by_cycle={m.cycle_number: m.card.get("history", []) for m in records.models},
+            coverage=_coverage_errors(campaign, records),
             answer=campaign.campaign.evaluation.answer,
             most=most,
             least=least,
@@ -342,31 +340,30 @@ class GatherReport:
                 arms.setdefault(acquired.arm, []).append(value)
         return arms
 
-    def _coverage(self, campaign: CampaignRow) -> Mapping[float, float]:
-        """Return tolerance to coverage error of the newest evaluation."""
-        evaluations = self.snapshots.evaluations(campaign.id)
-        if not evaluations:
-            return {}
-        found = evaluations[-1].evaluation
-        errors = found.answer(campaign.campaign.evaluation.answer).fractions.coverage_error
-        return {t: error.value for t, error in zip(found.tolerances, errors, strict=True) if error is not None}
-
-    def _facts(self, campaign: CampaignRow, cycles: Sequence[Cycle]) -> dict[str, str]:
+    def _facts(self, campaign: CampaignRow, records: CampaignRecords) -> dict[str, str]:
         catalogue = self.catalogues.newest(campaign.id)
         facts = {"question tree": campaign.campaign.tree, "seed": str(campaign.campaign.seed)}
         if catalogue is not None:
             facts["catalogue"] = catalogue.source
             facts["galaxies"] = f"{catalogue.n_galaxies:,} imported, {catalogue.n_failed:,} rows failed"
-        models = self.models.list(campaign.id)
-        if models:
-            card = models[-1].card
+        if records.models:
+            card = records.models[-1].card
             facts["network"] = str(card.get("network", {}).get("name", "-"))
             facts["code revision"] = str(card.get("code_revision", "-"))
         verdicts = self.classifications.by_verdict(campaign.id)
         facts["classifications"] = ", ".join(f"{n:,} {verdict}" for verdict, n in sorted(verdicts.items()))
-        facts["cycles"] = str(len(cycles))
+        facts["cycles"] = str(len(records.cycles))
         facts["configuration"] = campaign.campaign.digest
         return facts
+
+
+def _coverage_errors(campaign: CampaignRow, records: CampaignRecords) -> Mapping[float, float]:
+    """Return tolerance to coverage error of the newest evaluation."""
+    if not records.evaluations:
+        return {}
+    found = list(records.evaluations.values())[-1]
+    errors = found.answer(campaign.campaign.evaluation.answer).fractions.coverage_error
+    return {t: error.value for t, error in zip(found.tolerances, errors, strict=True) if error is not None}
 
 
 def _fraction(fractions: FloatArray | None, column: int) -> float | None:

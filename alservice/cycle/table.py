@@ -19,7 +19,7 @@ from alservice.documents import document_of
 from alservice.errors import NotFound
 from alservice.ids import seed_of
 from alservice.learning.evaluation import JudgeModel
-from alservice.registry.records import CycleStatistics, GateDecision, Model
+from alservice.registry.records import CycleStatistics, GateDecision, Model, TrainingSnapshot
 from alservice.registry.store import ModelStore, SnapshotStore
 from alservice.science.bootstrap import bootstrap_sums, percentile_estimate
 from alservice.science.evaluation import Evaluation, mixture_nll
@@ -324,6 +324,27 @@ COVERAGE_TOLERANCE = 0.10
 """Tolerance on the vote fraction of the coverage error in the table."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CampaignRecords:
+    """What is recorded of a campaign's cycles: read once, for the table, one cycle's view and the report.
+
+    Parameters
+    ----------
+    cycles, models
+        Oldest first.
+    snapshots, decisions
+        By cycle id, for cycles that have one.
+    evaluations
+        By cycle and model id, in order of cycles.
+    """
+
+    cycles: tuple[Cycle, ...]
+    models: tuple[Model, ...]
+    snapshots: Mapping[int, TrainingSnapshot]
+    decisions: Mapping[int, GateDecision]
+    evaluations: Mapping[tuple[int, int], Evaluation]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SummariseCampaign:
     """Read what cycles recorded; only the comparison of champions is computed anew."""
@@ -336,52 +357,35 @@ class SummariseCampaign:
 
     def run(self, campaign: CampaignRow) -> CycleTable:
         """Return the table of all cycles of a campaign."""
-        tree = load_tree(campaign.campaign.tree)
-        cycles = self.cycles.list(campaign.id)
-        found = {(e.cycle_id, e.model_id): e.evaluation for e in self.snapshots.evaluations(campaign.id)}
+        return self.table(campaign, self.records(campaign))
+
+    def records(self, campaign: CampaignRow) -> CampaignRecords:
+        """Return what is recorded of a campaign's cycles."""
+        cycles = tuple(self.cycles.list(campaign.id))
+        ids = [cycle.id for cycle in cycles]
+        return CampaignRecords(
+            cycles=cycles,
+            models=tuple(self.models.list(campaign.id)),
+            snapshots={i: snapshot for i in ids if (snapshot := self.snapshots.of_cycle(i)) is not None},
+            decisions={i: decision for i in ids if (decision := self.models.decision(i)) is not None},
+            evaluations={(e.cycle_id, e.model_id): e.evaluation for e in self.snapshots.evaluations(campaign.id)},
+        )
+
+    def table(self, campaign: CampaignRow, records: CampaignRecords) -> CycleTable:
+        """Return the table of what is recorded."""
         return CycleTable(
             campaign=campaign.campaign.name,
-            lines=tuple(self._line(campaign, tree, cycle, found) for cycle in cycles),
-            change=self._change(campaign, tree, cycles),
+            lines=tuple(cycle_line(campaign, records, cycle) for cycle in records.cycles),
+            change=self._change(campaign, records),
         )
 
-    def _line(
-        self, campaign: CampaignRow, tree: Tree, cycle: Cycle, found: Mapping[tuple[int, int], Evaluation]
-    ) -> CycleLine:
-        snapshot = self.snapshots.of_cycle(cycle.id)
-        decision = self.models.decision(cycle.id)
-        candidate = found.get((cycle.id, cycle.candidate_id or 0))
-        champion = found.get((cycle.id, cycle.champion_id or 0))
-        estimate = candidate.nll_per_vote if candidate else None
-        return CycleLine(
-            cycle=cycle.number,
-            kind=_kind(cycle),
-            state=str(cycle.state),
-            votes=snapshot.n_votes if snapshot else None,
-            galaxies_labelled=self._labelled(cycle),
-            galaxies_evaluated=candidate.n_galaxies if candidate else None,
-            nll_per_vote=estimate.value if estimate else None,
-            nll_low=estimate.low if estimate else None,
-            nll_high=estimate.high if estimate else None,
-            champion_nll_per_vote=champion.nll_per_vote.value if champion else None,
-            rmse_smooth=_rmse(candidate, campaign.campaign.evaluation.answer),
-            rmse_bar=_rmse(candidate, _bar(tree)),
-            coverage_error=_coverage_error(candidate, campaign.campaign.evaluation.answer),
-            verdict=decision.verdict if decision else None,
-        )
-
-    def _labelled(self, cycle: Cycle) -> int | None:
-        if cycle.candidate_id is None:
-            return None
-        n_galaxies = self.models.get(cycle.candidate_id).card.get("n_galaxies")
-        return None if n_galaxies is None else int(n_galaxies)
-
-    def _change(self, campaign: CampaignRow, tree: Tree, cycles: Sequence[Cycle]) -> Change | None:
+    def _change(self, campaign: CampaignRow, records: CampaignRecords) -> Change | None:
         """Compare the first champion with the last on the last snapshot, galaxies resampled in pairs."""
-        champions = [m for m in self.models.list(campaign.id) if m.state in {ModelState.CHAMPION, ModelState.RETIRED}]
-        judged = [c for c in cycles if self.snapshots.of_cycle(c.id) is not None]
+        champions = [m for m in records.models if m.state in {ModelState.CHAMPION, ModelState.RETIRED}]
+        judged = [c for c in records.cycles if c.id in records.snapshots]
         if len(champions) < 2 or not judged:
             return None
+        tree = load_tree(campaign.campaign.tree)
         first, last = champions[0], champions[-1]
         before, votes = self._nll(campaign, judged[-1], first, tree)
         after, _ = self._nll(campaign, judged[-1], last, tree)
@@ -405,6 +409,37 @@ class SummariseCampaign:
         counts = judged.tallies.counts
         nll = mixture_nll(tree, judged.posterior.concentrations, counts)
         return nll.sum(axis=1), counts.sum(axis=1).astype(np.float64)
+
+
+def cycle_line(campaign: CampaignRow, records: CampaignRecords, cycle: Cycle) -> CycleLine:
+    """Return one cycle's line of the table."""
+    answer = campaign.campaign.evaluation.answer
+    snapshot, decision = records.snapshots.get(cycle.id), records.decisions.get(cycle.id)
+    candidate = records.evaluations.get((cycle.id, cycle.candidate_id or 0))
+    champion = records.evaluations.get((cycle.id, cycle.champion_id or 0))
+    estimate = candidate.nll_per_vote if candidate else None
+    return CycleLine(
+        cycle=cycle.number,
+        kind=_kind(cycle),
+        state=str(cycle.state),
+        votes=snapshot.n_votes if snapshot else None,
+        galaxies_labelled=_labelled(records, cycle),
+        galaxies_evaluated=candidate.n_galaxies if candidate else None,
+        nll_per_vote=estimate.value if estimate else None,
+        nll_low=estimate.low if estimate else None,
+        nll_high=estimate.high if estimate else None,
+        champion_nll_per_vote=champion.nll_per_vote.value if champion else None,
+        rmse_smooth=_rmse(candidate, answer),
+        rmse_bar=_rmse(candidate, _bar(load_tree(campaign.campaign.tree))),
+        coverage_error=_coverage_error(candidate, answer),
+        verdict=decision.verdict if decision else None,
+    )
+
+
+def _labelled(records: CampaignRecords, cycle: Cycle) -> int | None:
+    counts = (model.card.get("n_galaxies") for model in records.models if model.id == cycle.candidate_id)
+    n_galaxies = next(counts, None)
+    return None if n_galaxies is None else int(n_galaxies)
 
 
 def _kind(cycle: Cycle) -> str:
@@ -435,24 +470,21 @@ def _coverage_error(found: Evaluation | None, column: str) -> float | None:
 class ViewCycle:
     """Look one cycle up."""
 
-    cycles: CycleStore
-    models: ModelStore
     events: EventLog
     summarise: SummariseCampaign
 
     def run(self, campaign: CampaignRow, number: int | None) -> CycleView:
         """Return a cycle by number, the newest without one; raises `NotFound`."""
-        cycles = self.cycles.list(campaign.id)
-        found = [cycle for cycle in cycles if number is None or cycle.number == number]
+        records = self.summarise.records(campaign)
+        found = [cycle for cycle in records.cycles if number is None or cycle.number == number]
         if not found:
             which = "no cycle yet" if number is None else f"no cycle {number}"
             raise NotFound(f"campaign {campaign.campaign.name} has {which}")
         cycle = found[-1]
-        table = self.summarise.run(campaign)
         return CycleView(
-            campaign=table.campaign,
-            line=next(line for line in table.lines if line.cycle == cycle.number),
-            decision=self.models.decision(cycle.id),
+            campaign=campaign.campaign.name,
+            line=cycle_line(campaign, records, cycle),
+            decision=records.decisions.get(cycle.id),
             statistics=tuple(s for s in self.summarise.snapshots.statistics(campaign.id) if s.cycle_id == cycle.id),
             events=tuple(e for e in reversed(self.events.list(campaign.id, limit=10_000)) if e.cycle_id == cycle.id),
         )

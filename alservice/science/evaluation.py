@@ -414,26 +414,26 @@ def _from_flat(document: Mapping[str, Any]) -> dict[str, Any]:
     def figure(value: float | None) -> dict[str, Any] | None:
         return None if value is None else {"value": value}
 
-    def fractions(name: str, part: Mapping[str, Any]) -> dict[str, Any]:
+    def fractions(name: str | None, part: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "name": name,
-            "n_judged": part["n_judged"],
-            "rmse": figure(part["rmse"]),
+            "n_judged": part.get("n_judged"),
+            "rmse": figure(part.get("rmse")),
             "crps_votes": figure(part.get("crps_votes")),
-            "coverage_error": [figure(error) for error in part["coverage_error"]],
+            "coverage_error": [figure(error) for error in part.get("coverage_error", ())],
         }
 
     questions = [
         {
-            "question": part["question"],
-            "n_galaxies": part["n_galaxies"],
-            "n_votes": part["n_votes"],
-            "nll_per_vote": figure(part["nll_per_vote"]),
-            "fractions": fractions(part["question"], part),
+            "question": part.get("question"),
+            "n_galaxies": part.get("n_galaxies"),
+            "n_votes": part.get("n_votes"),
+            "nll_per_vote": figure(part.get("nll_per_vote")),
+            "fractions": fractions(part.get("question"), part),
         }
-        for part in document["questions"]
+        for part in document.get("questions", ())
     ]
-    answers = [{"fractions": fractions(part["column"], part)} for part in document["answers"]]
+    answers = [{"fractions": fractions(part.get("column"), part)} for part in document.get("answers", ())]
     return {**document, "questions": questions, "answers": answers}
 
 

@@ -284,6 +284,10 @@ def test_a_document_of_something_else_is_refused():
     del document["answers"][1]["fractions"]["rmse"]
     with pytest.raises(BadDocument, match=r"Evaluation\.answers\[1\]\.fractions\.rmse is missing"):
         Evaluation.from_document(document)
+    document = json.loads((DATA / "evaluation-of-loop.json").read_text(encoding="utf-8"))
+    del document["answers"][1]["n_judged"]
+    with pytest.raises(BadDocument, match=r"answers\[1\]\.fractions\.n_judged is NoneType"):
+        Evaluation.from_document(document)
 
 
 def test_the_same_generator_gives_the_same_metrics():
