@@ -1,16 +1,19 @@
-"""Files that others name or make: regular ones only, never waited for, and read up to a bound."""
+"""Files that others name or make: regular ones only, never waited for, read up to a bound; and the work folder."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import secrets
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
-from alservice.errors import BadInput
+from alservice.errors import BadConfig, BadInput, StorageFull
 
 _OTHERS: Final[tuple[tuple[Callable[[int], bool], str], ...]] = (
     (stat.S_ISFIFO, "is a pipe; save what comes through it to a file first"),
@@ -62,6 +65,32 @@ def sha256_of_file(path: Path) -> str:
     """Return the sha256 of a file in flat memory; raises `BadInput` as `open_regular`."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def make_folder(folder: Path) -> Path:
+    """Return the folder, made if need be; raises `StorageFull` or `BadConfig`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        kind = StorageFull if error.errno == errno.ENOSPC else BadConfig
+        raise kind(f"the work folder {folder} cannot be made: {error.strerror}") from error
+    return folder
+
+
+def folder_secret(folder: Path, name: str) -> str:
+    """Return a secret of this work folder, made at first use and readable by its owner only."""
+    path = folder / "secrets" / name
+    try:
+        return path.read_text(encoding="ascii")
+    except FileNotFoundError:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}")
+        part.touch(mode=0o600)
+        part.write_text(secrets.token_urlsafe(24), encoding="ascii")
+        with suppress(FileExistsError):  # another process was first: its secret is the one
+            path.hardlink_to(part)
+        part.unlink()
+        return path.read_text(encoding="ascii")
 
 
 def _refuse_others(path: Path, mode: int) -> None:

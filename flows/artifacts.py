@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from alservice.app.briefing import brief_cycle, page_url
-from alservice.app.opening import open_factory
+from alservice.app import open_app
+from alservice.cycle.brief import page_url
 from alservice.cycle.readiness import Finding
 from flows.naming import run_url
 from flows.tasks import CycleSummary
@@ -18,8 +18,8 @@ def cycle_artifact(cycle: CycleSummary) -> None:
 
     Each leads to the run that made it and to the cycle's page in the dashboard, where there are such addresses.
     """
-    with open_factory() as factory:
-        brief, dashboard = brief_cycle(factory, cycle.campaign), factory.settings.dashboard_url
+    with open_app() as factory:
+        brief, dashboard = factory.cycle.brief(cycle.campaign), factory.settings.dashboard_url
     key, run = f"{cycle.campaign}-cycle-{brief.number}", run_url()
     page = None if dashboard is None else page_url(dashboard, cycle.campaign, brief.number)
     links = [f"[{text}]({url})" for text, url in (("run", run), ("page", page)) if url is not None]

@@ -17,11 +17,11 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from alservice.app.readiness import check_replay
 from alservice.backfill.options import BackfillOptions
 from alservice.backfill.plan import Backfill, backfill_of
 from alservice.backfill.report import write_report
 from alservice.backfill.run import begin_worker, open_backfill, run_backfill
+from alservice.cycle.check_readiness import check_replay
 from alservice.cycle.readiness import require_ready
 from alservice.options import option_fields
 from alservice.progress import Progress, process_progress

@@ -7,9 +7,7 @@ from typing import Any
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 
-from alservice.app.leases import is_free
-from alservice.app.opening import open_factory
-from alservice.app.unattended import cancel_open
+from alservice.app import open_app
 from flows.signals import tell
 from flows.tasks import CycleSummary, actor_of
 
@@ -24,8 +22,8 @@ def cancel_cycle(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> 
         return
     campaign, actor = str(flow_run.parameters["campaign"]), actor_of(flow.name, str(flow_run.id))
     reason = f"{flow.name} run {flow_run.name} was cancelled: {state.message or 'no reason given'}"
-    with open_factory() as factory:
-        if is_free(factory, campaign, but_for=actor):
-            cycle = cancel_open(factory, campaign, actor=actor, reason=reason)
+    with open_app() as factory:
+        if factory.cycle.is_free(campaign, but_for=actor):
+            cycle = factory.cycle.cancel_open(campaign, actor=actor, reason=reason)
             if cycle is not None:
                 tell(CycleSummary.of(campaign, cycle))

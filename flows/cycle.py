@@ -21,14 +21,13 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from alservice.app.operations import paused
-from alservice.app.standin import open_zooniverse
 from alservice.campaigns.cycle import CycleKind, CycleState
 from alservice.cycle.readiness import Flight
+from alservice.cycle.steps import BY_STATE, STEPS, Phase, path_of, states_of
 from alservice.errors import LeaseHeld, LeaseLost
 from flows.artifacts import cycle_artifact
 from flows.cancelling import cancel_cycle
-from flows.elsewhere import HEAVY, send_step
+from flows.elsewhere import send_step
 from flows.held import GRACE_S, HeldDecision, decide_held, held_text, seconds_to_decide
 from flows.leases import PATIENCE, check_lease, working_on
 from flows.naming import first_name, labelled, run_name, tags_of, working_for
@@ -55,32 +54,6 @@ class Dispatch(StrEnum):
     DEPLOYMENTS = "deployments"
 
 
-ASKING = (CycleState.PLANNED, CycleState.PREDICTING, CycleState.ACQUIRING, CycleState.PUBLISHING)
-"""Steps of the first half: which galaxies, and their way to volunteers."""
-
-COLLECTING = (CycleState.COLLECTING,)
-"""The step between, which ends when enough votes are in or the deadline has passed."""
-
-LEARNING = (
-    CycleState.TRAINING,
-    CycleState.EVALUATING,
-    CycleState.GATED,
-    CycleState.HELD,
-    CycleState.PROMOTED,
-    CycleState.KEPT,
-)
-"""Steps of the second half: from votes to a champion."""
-
-DECIDED = (CycleState.HELD, CycleState.PROMOTED, CycleState.KEPT)
-"""Steps that a tick may take at once: a hold ends by its deadline, and what is decided is closed."""
-
-
-ALL_STEPS = (*ASKING, *COLLECTING, *LEARNING)
-"""Steps of a run that goes as far as it can."""
-
-ADVANCING = frozenset(LEARNING) - {CycleState.HELD}
-"""States in which `advance` has something to do; a held cycle waits for a person."""
-
 HOUR_S = 3600
 
 
@@ -92,8 +65,8 @@ def weekly_cycle(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -
         campaign: Name of the campaign, as given to `alservice campaign create`.
         dispatch: Where prediction runs: `inline` in this run, `deployments` in the work pool gpu.
     """
-    flight = _flight(ASKING, starts=CycleKind.FULL, dispatch=dispatch)
-    work = partial(run_steps, steps=ASKING, dispatch=dispatch)
+    flight = _flight(states_of(Phase.ASK), starts=CycleKind.FULL, dispatch=dispatch)
+    work = partial(run_steps, steps=states_of(Phase.ASK), dispatch=dispatch)
     state = _scheduled(campaign, flight, start_or_resume, work, patience=PATIENCE)
     return _advanced(state, dispatch)
 
@@ -111,10 +84,10 @@ def ingest(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -> Stat
     """
 
     def work(cycle: CycleSummary) -> CycleSummary:
-        after = run_steps(cycle, COLLECTING)
-        return after if after.state is not cycle.state else run_steps(after, DECIDED)
+        after = run_steps(cycle, states_of(Phase.COLLECT))
+        return after if after.state is not cycle.state else run_steps(after, states_of(Phase.CLOSE))
 
-    state = _scheduled(campaign, _flight(COLLECTING, DECIDED), find_collecting, work)
+    state = _scheduled(campaign, _flight(states_of(Phase.COLLECT), states_of(Phase.CLOSE)), find_collecting, work)
     return _advanced(state, dispatch, after_death=True)
 
 
@@ -126,8 +99,9 @@ def advance(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -> Sta
         campaign: Name of the campaign, as given to `alservice campaign create`.
         dispatch: Where training runs: `inline` in this run, `deployments` in the work pool gpu.
     """
-    work = partial(run_steps, steps=LEARNING, dispatch=dispatch)
-    state = _scheduled(campaign, _flight(LEARNING, dispatch=dispatch), resume_open, work, patience=PATIENCE)
+    steps = states_of(Phase.LEARN, Phase.CLOSE)
+    work = partial(run_steps, steps=steps, dispatch=dispatch)
+    state = _scheduled(campaign, _flight(steps, dispatch=dispatch), resume_open, work, patience=PATIENCE)
     return _decided(state, dispatch)
 
 
@@ -141,7 +115,7 @@ def retrain_only(campaign: CampaignName, dispatch: Dispatch = Dispatch.INLINE) -
         campaign: Name of the campaign, as given to `alservice campaign create`.
         dispatch: Where training runs: `inline` in this run, `deployments` in the work pool gpu.
     """
-    steps = (CycleState.PLANNED, *LEARNING)
+    steps = path_of(CycleKind.RETRAIN)
     flight = _flight(steps, starts=CycleKind.RETRAIN, dispatch=dispatch)
     work = partial(run_steps, steps=steps, dispatch=dispatch)
     state = _work(campaign, flight, start_retraining, work, patience=PATIENCE)
@@ -179,7 +153,7 @@ def start_cycle(campaign: CampaignName) -> State[CycleSummary]:
     Args:
         campaign: Name of the campaign, as given to `alservice campaign create`.
     """
-    return _work(campaign, _flight(ALL_STEPS, starts=CycleKind.FULL), start_or_resume, turn)
+    return _work(campaign, _flight(states_of(), starts=CycleKind.FULL), start_or_resume, turn)
 
 
 @flow(name="resume-cycle", flow_run_name=first_name)
@@ -189,17 +163,17 @@ def resume_cycle(campaign: CampaignName) -> State[CycleSummary]:
     Args:
         campaign: Name of the campaign, as given to `alservice campaign create`.
     """
-    return _work(campaign, _flight(ALL_STEPS), resume_open, turn)
+    return _work(campaign, _flight(states_of()), resume_open, turn)
 
 
 def turn(cycle: CycleSummary) -> CycleSummary:
     """Take a cycle as far as it goes without waiting: in a rehearsal to its end, else to collecting."""
-    cycle = run_steps(cycle, ASKING)
+    cycle = run_steps(cycle, states_of(Phase.ASK))
     if cycle.state is CycleState.COLLECTING:
         with _failing(cycle):
             ask_volunteers(cycle)
-        cycle = run_steps(cycle, COLLECTING)
-    return run_steps(cycle, LEARNING)
+        cycle = run_steps(cycle, states_of(Phase.COLLECT))
+    return run_steps(cycle, states_of(Phase.LEARN, Phase.CLOSE))
 
 
 def run_steps(cycle: CycleSummary, steps: Sequence[CycleState], dispatch: Dispatch = Dispatch.INLINE) -> CycleSummary:
@@ -215,7 +189,7 @@ def run_steps(cycle: CycleSummary, steps: Sequence[CycleState], dispatch: Dispat
 
 
 def _run(cycle: CycleSummary, state: CycleState, dispatch: Dispatch) -> CycleSummary:
-    if dispatch is Dispatch.INLINE or state not in HEAVY:
+    if dispatch is Dispatch.INLINE or not BY_STATE[state].needs_gpu:
         return run_step(cycle, state)
     send_step(cycle)
     return start_or_resume(cycle.campaign)
@@ -240,7 +214,8 @@ def _flight(
     *legs: tuple[CycleState, ...], starts: CycleKind | None = None, dispatch: Dispatch = Dispatch.INLINE
 ) -> Flight:
     """Return what the running flow is about to do, for the checks before it."""
-    elsewhere = frozenset(HEAVY) if dispatch is Dispatch.DEPLOYMENTS else frozenset[CycleState]()
+    sent = dispatch is Dispatch.DEPLOYMENTS
+    elsewhere = frozenset(step.state for step in STEPS if sent and step.needs_gpu)
     return Flight(name=flow_run.get_flow_name() or "a run", legs=legs, starts=starts, elsewhere=elsewhere)
 
 
@@ -264,8 +239,9 @@ def _decided(state: State[CycleSummary], dispatch: Dispatch) -> State[CycleSumma
         key=f"held-{cycle.cycle_id}",
     )
     decide_held(cycle, decision.decision, decision.actor, decision.reason)
-    work = partial(run_steps, steps=DECIDED)
-    return _scheduled(cycle.campaign, _flight(DECIDED), resume_open, work, patience=PATIENCE)
+    steps = states_of(Phase.CLOSE)
+    work = partial(run_steps, steps=steps)
+    return _scheduled(cycle.campaign, _flight(steps), resume_open, work, patience=PATIENCE)
 
 
 def _work(
@@ -275,10 +251,10 @@ def _work(
     with (
         labelled(campaign),
         opened() as factory,
-        open_zooniverse(factory, campaign),
+        factory.sites.opened(campaign),
         working_on(factory, campaign, actor=actor(), token=token, patience=patience),
     ):
-        pause = paused(factory, factory.campaigns.get(campaign))
+        pause = factory.ops.paused(factory.campaigns.get(campaign))
         if pause is not None:
             return Completed(message=f"campaign {campaign} is paused by {pause.actor}: {pause.reason}", name="Paused")
         check_work(factory, campaign, flight)
@@ -302,8 +278,9 @@ def _advanced(state: State[CycleSummary], dispatch: Dispatch, *, after_death: bo
     cycle = state.data
     if dispatch is not Dispatch.DEPLOYMENTS or not isinstance(cycle, CycleSummary):
         return state
-    if cycle.state in ADVANCING or (after_death and cycle.state in ASKING):
-        name = "advance" if cycle.state in ADVANCING else "weekly-cycle"
+    is_learning = cycle.state in states_of(Phase.LEARN, Phase.CLOSE) and cycle.state is not CycleState.HELD
+    if is_learning or (after_death and cycle.state in states_of(Phase.ASK)):
+        name = "advance" if is_learning else "weekly-cycle"
         run_deployment(
             f"{name}/{name}",
             parameters={"campaign": cycle.campaign, "dispatch": dispatch},

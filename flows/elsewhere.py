@@ -16,16 +16,15 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed
 
-from alservice.app.leases import run_elsewhere
 from alservice.campaigns.cycle import CycleState
 from alservice.cycle.sent_steps import RunState
 from alservice.errors import PrefectUnavailable
-from flows.leases import held_lease
+from flows.leases import held_lease, open_leased
 from flows.naming import run_name, tags_of
 from flows.tasks import CycleSummary
 
-HEAVY: Final = {CycleState.PREDICTING: "predict/predict", CycleState.TRAINING: "train/train"}
-"""Steps that want a GPU, and the deployments that run them there."""
+DEPLOYMENTS: Final = {CycleState.PREDICTING: "predict/predict", CycleState.TRAINING: "train/train"}
+"""Steps that want a GPU to the deployments that run them there."""
 
 ANSWER_S: Final = 20.0
 """Seconds for one answer of the server; who asks has more patience than that, and asks again."""
@@ -47,7 +46,8 @@ _STATES: Final = {
 
 def send_step(cycle: CycleSummary) -> None:
     """Have a heavy step run in the pool of its deployment, and wait within bounds until the cycle has left it."""
-    run_elsewhere(held_lease(), cycle.cycle_id, PrefectRuns(cycle))
+    with open_leased() as factory:
+        factory.cycle.run_elsewhere(held_lease(), cycle.cycle_id, PrefectRuns(cycle))
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class PrefectRuns:
         campaign, number = self.cycle.campaign, self.cycle.number
         with _answers():
             run = run_deployment(
-                HEAVY[step],
+                DEPLOYMENTS[step],
                 parameters={"campaign": campaign, "lease": token},
-                flow_run_name=run_name(campaign, number, HEAVY[step].partition("/")[0]),
+                flow_run_name=run_name(campaign, number, DEPLOYMENTS[step].partition("/")[0]),
                 tags=tags_of(campaign, number),
                 timeout=0,
                 idempotency_key=token,

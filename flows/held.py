@@ -6,8 +6,7 @@ from prefect import task
 from prefect.input import RunInput
 from pydantic import Field
 
-from alservice.app import registry
-from alservice.app.opening import open_factory
+from alservice.app import open_app
 from alservice.cycle.table import check_lines
 from alservice.learning.gate import Word
 from flows.tasks import CycleSummary, actor
@@ -28,8 +27,8 @@ class HeldDecision(RunInput):
 
 def held_text(cycle: CycleSummary) -> str:
     """Return what a person should know before deciding, as markdown."""
-    with open_factory() as factory:
-        _, decision = registry.newest_decision(factory, cycle.campaign, cycle.number)
+    with open_app() as factory:
+        _, decision = factory.learning.newest_decision(cycle.campaign, cycle.number)
     checks = "\n".join(check_lines(decision))
     return (
         f"Cycle {cycle.number} of {cycle.campaign} is held on {decision.n_galaxies:,} galaxies.\n\n```\n{checks}\n```"
@@ -38,14 +37,14 @@ def held_text(cycle: CycleSummary) -> str:
 
 def seconds_to_decide(cycle: CycleSummary) -> int:
     """Return how long the cycle waits for a person (s)."""
-    with open_factory() as factory:
-        return registry.seconds_to_decide(factory, cycle.cycle_id)
+    with open_app() as factory:
+        return factory.learning.seconds_to_decide(cycle.cycle_id)
 
 
 @task(task_run_name="{cycle.campaign} cycle {cycle.number}: {word} the candidate")
 def decide_held(cycle: CycleSummary, word: Word, person: str, reason: str) -> CycleSummary:
     """Carry out what a person decided; decided the same way meanwhile, nothing changes."""
-    with open_factory() as factory:
+    with open_app() as factory:
         by = person.strip() or actor()
-        decided = registry.decide_held(factory, cycle.campaign, word, actor=by, reason=reason, number=cycle.number)
+        decided = factory.learning.decide_held(cycle.campaign, word, actor=by, reason=reason, number=cycle.number)
         return CycleSummary.of(cycle.campaign, decided)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
-from alservice.app.jobs import Factory
-from alservice.app.leases import hold_lease, open_under, take_step
+from alservice.app import App, open_app
 from alservice.cycle.lease import HeldLease
 from alservice.errors import LeaseLost
+from alservice.progress import CheckedProgress, process_progress
 
 PATIENCE = 120
 """Questions that a week's run asks before it gives up, 5 s apart: longer than any ingest tick between two weeks."""
@@ -19,14 +19,14 @@ _HELD: ContextVar[HeldLease | None] = ContextVar("held", default=None)
 
 @contextmanager
 def working_on(
-    factory: Factory, campaign: str, *, actor: str, token: str | None = None, patience: int = 0
+    factory: App, campaign: str, *, actor: str, token: str | None = None, patience: int = 0
 ) -> Iterator[None]:
     """Hold a campaign's lease, or work under the one whose token was sent; raises `LeaseHeld` or `LeaseLost`."""
     if token is not None:
-        with take_step(factory, campaign, token, worker=actor) as lent, _remembered(lent):
+        with factory.cycle.take_step(campaign, token, worker=actor) as lent, _remembered(lent):
             yield
         return
-    with hold_lease(factory, campaign, actor=actor, patience=patience) as held, _remembered(held):
+    with factory.cycle.hold_lease(campaign, actor=actor, patience=patience) as held, _remembered(held):
         yield
 
 
@@ -37,9 +37,15 @@ def check_lease() -> None:
         held.check()
 
 
-def open_leased() -> AbstractContextManager[Factory]:
-    """Open the factory of a task: once the lease is another's, its writes are refused and its long work stops."""
-    return open_under(_HELD.get())
+def open_leased() -> AbstractContextManager[App]:
+    """Open the application of a task: once the lease is another's, its writes are refused and its long work stops.
+
+    Without a lease, as in a command that only looks, it is opened as any other.
+    """
+    held = _HELD.get()
+    if held is None:
+        return open_app()
+    return open_app(progress=CheckedProgress(process_progress(), held.check), fence=held.fence)
 
 
 def held_lease() -> HeldLease:

@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
-from alservice.app.opening import open_factory
+from alservice.app import open_app
 from alservice.campaigns.store import CycleRun
 from flows.tasks import CycleSummary
 
@@ -48,7 +48,7 @@ def working_for(cycle: CycleSummary) -> Iterator[None]:
     name, run_id = run_name(cycle.campaign, cycle.number, what), flow_run.get_id()
     label(own_tags, name=name)
     if run_id is not None:
-        with open_factory() as factory:
+        with open_app() as factory:
             run = CycleRun(cycle_id=cycle.cycle_id, run_id=run_id, flow=what, name=name, began_at=factory.clock())
             factory.runs.note(run)
     with tags(*own_tags):

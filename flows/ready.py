@@ -7,10 +7,8 @@ from contextlib import ExitStack, contextmanager
 
 from prefect import task
 
-from alservice.app import readiness as checks
-from alservice.app.jobs import Factory
-from alservice.app.opening import open_factory
-from alservice.app.standin import open_zooniverse
+from alservice.app import App, open_app
+from alservice.cycle.check_readiness import check_ground as check_machine
 from alservice.cycle.readiness import Finding, Flight, NotReady, require_ready
 from alservice.errors import AlserviceError
 from flows.artifacts import findings_artifact
@@ -19,14 +17,14 @@ from flows.tasks import actor
 
 
 @contextmanager
-def opened() -> Iterator[Factory]:
+def opened() -> Iterator[App]:
     """Open the factory; where that fails, all that can be checked without it is, and tried again while it may pass."""
     with ExitStack() as stack:
         try:
-            factory = stack.enter_context(open_factory())
+            factory = stack.enter_context(open_app())
         except AlserviceError:
             check_ground()
-            factory = stack.enter_context(open_factory())
+            factory = stack.enter_context(open_app())
         yield factory
 
 
@@ -38,7 +36,7 @@ def opened() -> Iterator[Factory]:
 )
 def check_ground() -> None:
     """Raise one error that names all that does not work of what every run needs."""
-    _require(checks.check_ground(), "a run", key="not-ready")
+    _require(check_machine(), "a run", key="not-ready")
 
 
 @task(
@@ -49,18 +47,18 @@ def check_ground() -> None:
 )
 def check_ready(campaign: str, flight: Flight) -> None:
     """Raise one error that names all that a run of a campaign misses; an event keeps what a person must mend."""
-    with open_factory() as factory, open_zooniverse(factory, campaign):
-        findings = checks.check_flight(factory, campaign, flight)
+    with open_app() as factory, factory.sites.opened(campaign):
+        findings = factory.cycle.check(campaign, flight)
         try:
             _require(findings, f"{flight.name} of {campaign}", key=f"{campaign}-not-ready")
         except NotReady:
-            checks.tell_refusal(factory, campaign, flight, findings, actor=actor())
+            factory.cycle.record_refusal(campaign, flight, findings, actor=actor())
             raise
 
 
-def check_work(factory: Factory, campaign: str, flight: Flight) -> None:
+def check_work(factory: App, campaign: str, flight: Flight) -> None:
     """Check what a run needs, if it has any work: most ticks have none, and ask nobody anything."""
-    if checks.needs_something(factory, campaign, flight):
+    if factory.cycle.has_needs(campaign, flight):
         check_ready(campaign, flight)
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from prefect import flow, task
 from pydantic import BaseModel, ConfigDict, Field
 
-from alservice.app.opening import open_factory
-from alservice.app.rehearsal import REHEARSAL, cycles_done, prepare_rehearsal
-from alservice.app.standin import open_zooniverse
+from alservice.app import open_app
 from alservice.campaigns.cycle import CycleKind, CycleState
 from alservice.cycle.readiness import Flight
+from alservice.cycle.steps import states_of
 from alservice.errors import Terminal
+from alservice.rehearsal.run import REHEARSAL, cycles_done, prepare_rehearsal
 from flows.artifacts import cycle_artifact
-from flows.cycle import ALL_STEPS, turn
+from flows.cycle import turn
 from flows.leases import working_on
 from flows.naming import labelled, working_for
 from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
@@ -50,15 +50,15 @@ class RehearsalParameters(BaseModel):
 )
 def prepare(parameters: RehearsalParameters) -> None:
     """Make the campaign and its catalogue, unless the work folder has them."""
-    with open_factory() as factory:
+    with open_app() as factory:
         prepare_rehearsal(factory, data=parameters.data, galaxies=parameters.galaxies, seed=parameters.seed)
 
 
 @task(task_run_name="rehearsal: report")
 def report() -> Path:
     """Write the report of all cycles; return its path."""
-    with open_factory() as factory:
-        return factory.write_report(REHEARSAL)
+    with open_app() as factory:
+        return factory.cycle.write_report(REHEARSAL)
 
 
 @flow(name="rehearse", flow_run_name="rehearsal: rehearse")
@@ -71,8 +71,8 @@ def rehearse(parameters: RehearsalParameters) -> Path:
     with labelled(REHEARSAL), opened() as factory:
         check_ground()
         prepare(parameters)
-        with open_zooniverse(factory, REHEARSAL), working_on(factory, REHEARSAL, actor=actor()):
-            check_work(factory, REHEARSAL, Flight(name="rehearse", legs=(ALL_STEPS,), starts=CycleKind.FULL))
+        with factory.sites.opened(REHEARSAL), working_on(factory, REHEARSAL, actor=actor()):
+            check_work(factory, REHEARSAL, Flight(name="rehearse", legs=(states_of(),), starts=CycleKind.FULL))
             while cycles_done(factory) <= parameters.cycles:
                 cycle = start_or_resume(REHEARSAL)
                 with working_for(cycle):

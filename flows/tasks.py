@@ -6,9 +6,8 @@ from prefect import task
 from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict
 
-from alservice.app import rehearsal as rehearsals
-from alservice.app import unattended
 from alservice.campaigns.cycle import Cycle, CycleState
+from alservice.rehearsal.run import ask_volunteers as ask_simulated
 from flows.leases import open_leased
 from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
 
@@ -49,7 +48,7 @@ def actor_of(flow: str, run_id: str) -> str:
 def start_or_resume(campaign: str) -> CycleSummary:
     """Return the open cycle, brought back to its step if it had stopped; without one, start the next."""
     with open_leased() as factory:
-        return CycleSummary.of(campaign, factory.start_or_resume(campaign, actor=actor()))
+        return CycleSummary.of(campaign, factory.cycle.start_or_resume(campaign, actor=actor()))
 
 
 @task(
@@ -61,7 +60,7 @@ def start_or_resume(campaign: str) -> CycleSummary:
 def resume_open(campaign: str) -> CycleSummary | None:
     """Return the open cycle, brought back to its step if it had stopped; None without one."""
     with open_leased() as factory:
-        cycle = factory.resume_open(campaign, actor=actor())
+        cycle = factory.cycle.resume_open(campaign, actor=actor())
         return None if cycle is None else CycleSummary.of(campaign, cycle)
 
 
@@ -74,7 +73,7 @@ def resume_open(campaign: str) -> CycleSummary | None:
 def find_collecting(campaign: str) -> CycleSummary | None:
     """Return the open cycle, brought back if it had failed while it collected; None without one."""
     with open_leased() as factory:
-        cycle = unattended.find_collecting(factory, campaign, actor=actor())
+        cycle = factory.cycle.find_collecting(campaign, actor=actor())
         return None if cycle is None else CycleSummary.of(campaign, cycle)
 
 
@@ -87,7 +86,7 @@ def find_collecting(campaign: str) -> CycleSummary | None:
 def start_retraining(campaign: str) -> CycleSummary:
     """Return the open cycle that only trains; without one, start it."""
     with open_leased() as factory:
-        return CycleSummary.of(campaign, unattended.start_retraining(factory, campaign, actor=actor()))
+        return CycleSummary.of(campaign, factory.cycle.start_retraining(campaign, actor=actor()))
 
 
 @task(
@@ -99,7 +98,7 @@ def start_retraining(campaign: str) -> CycleSummary:
 def run_step(cycle: CycleSummary, state: CycleState) -> CycleSummary:
     """Run one step of a cycle; a cycle that stands elsewhere is left alone."""
     with open_leased() as factory:
-        moved = factory.advance_cycle(actor()).run(cycle.cycle_id, only=state)
+        moved = factory.cycle.advance(cycle.cycle_id, only=state, actor=actor())
         return CycleSummary.of(cycle.campaign, moved)
 
 
@@ -115,10 +114,10 @@ def ask_volunteers(cycle: CycleSummary) -> int:
     A live campaign has real ones: then nothing is sent.
     """
     with open_leased() as factory:
-        return rehearsals.ask_volunteers(factory, cycle.cycle_id)
+        return ask_simulated(factory, cycle.cycle_id)
 
 
 def fail(cycle: CycleSummary, error: BaseException) -> CycleSummary:
     """Record that the cycle stopped in its step, from which it resumes."""
     with open_leased() as factory:
-        return CycleSummary.of(cycle.campaign, factory.advance_cycle(actor()).fail(cycle.cycle_id, error))
+        return CycleSummary.of(cycle.campaign, factory.cycle.fail(cycle.cycle_id, error, actor=actor()))

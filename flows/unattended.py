@@ -6,13 +6,10 @@ from prefect import flow, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from alservice.app import feeds
-from alservice.app.doctor import diagnose
-from alservice.app.opening import open_factory
-from alservice.app.standin import open_zooniverse
-from alservice.app.unattended import predict_newest
+from alservice.app import diagnose, open_app
 from alservice.campaigns.cycle import CycleState
-from alservice.cycle.readiness import NEEDS, Finding, Flight, Need
+from alservice.cycle.readiness import NEEDS, Finding, Flight
+from alservice.cycle.steps import Need
 from alservice.errors import Terminal
 from flows.artifacts import findings_artifact, reconcile_artifact
 from flows.naming import first_name, labelled
@@ -66,8 +63,8 @@ def reconcile(campaign: CampaignName, repair: bool = False) -> State[None]:
 )
 def compare(campaign: str, repair: bool) -> bool:
     """Compare tier by tier, publish the report; return whether nothing differs any more."""
-    with open_factory() as factory, open_zooniverse(factory, campaign):
-        outcomes = factory.reconcile_campaign(campaign, repair=repair, actor=actor())
+    with open_app() as factory, factory.sites.opened(campaign):
+        outcomes = factory.subjects.reconcile(campaign, repair=repair, actor=actor())
     reconcile_artifact(campaign, [outcome.text() for outcome in outcomes])
     return all(outcome.is_clean for outcome in outcomes)
 
@@ -112,8 +109,8 @@ def predict_only(campaign: CampaignName) -> State[None]:
 )
 def predict_out_of_turn(campaign: str) -> tuple[int, int]:
     """Predict with the champion; return how many galaxies were done, and failed."""
-    with open_factory() as factory:
-        return predict_newest(factory, campaign)
+    with open_app() as factory:
+        return factory.prediction.newest(campaign)
 
 
 @flow(name="forget-expired", flow_run_name="forget-expired", timeout_seconds=6 * HOUR_S)
@@ -135,5 +132,5 @@ def forget_expired() -> State[None]:
 )
 def forget_in_every_campaign() -> dict[str, int]:
     """Forget who gave what has expired; return classifications by campaign."""
-    with open_factory() as factory:
-        return dict(feeds.forget_expired(factory, None, actor=actor()))
+    with open_app() as factory:
+        return dict(factory.votes.forget_expired(None, actor=actor()))

@@ -25,7 +25,7 @@ from alservice.registry.records import Check, GateDecision, Promotion
 from alservice.states import ModelState
 from alservice.votes.classification import Quarantine, QuarantinedRow
 from alservice.votes.counting import FeedComparison, FeedDifference
-from alservice.votes.service import IngestReport
+from alservice.votes.ingest import IngestReport
 from alservice.votes.weights import QuestionChange, Sensitivity
 from tests.support.backfills import a_round
 

@@ -1,4 +1,4 @@
-"""A cycle's catalogue, shard by shard, with what its champion says about every galaxy."""
+"""Which galaxies volunteers are asked about: the pool scored shard by shard, a batch drawn, its votes allocated."""
 
 from __future__ import annotations
 
@@ -18,24 +18,32 @@ from alservice.acquisition.batch import (
 )
 from alservice.acquisition.policies import RULES, easy_galaxies, policy_scores
 from alservice.acquisition.store import AcquisitionStore
-from alservice.acquisition.votes import HISTORY_DAYS, MIN_DAYS, VoteForecast, allocate_votes, forecast_votes
+from alservice.acquisition.votes import (
+    HISTORY_DAYS,
+    MIN_DAYS,
+    BudgetProposal,
+    VoteForecast,
+    allocate_votes,
+    days_until,
+    forecast_votes,
+)
 from alservice.campaigns.campaign import AcquisitionPolicy
 from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.policies import Arm
-from alservice.campaigns.store import CampaignRow
+from alservice.campaigns.store import CampaignRow, CampaignStore
 from alservice.catalogue.galaxies import Galaxy
 from alservice.catalogue.store import CatalogueStore
 from alservice.errors import NotFound
 from alservice.ids import seed_of
 from alservice.prediction.service import Scope
-from alservice.progress import Progress
+from alservice.progress import Clock, Progress
 from alservice.registry.store import ModelStore
 from alservice.science.information import tree_information
 from alservice.science.posterior import Posterior
 from alservice.science.tree import Tree, load_tree
 from alservice.shapes import BoolArray, FloatArray, IntArray
 from alservice.states import SubjectState
-from alservice.storage import ArrayCodec, ObjectStore
+from alservice.storage import ObjectStore, arrays
 from alservice.subjects.subject import Subject, SubjectLedger, VotesAsked
 from alservice.votes.store import ClassificationStore
 
@@ -221,7 +229,6 @@ class ScorePool:
     catalogues: CatalogueStore
     models: ModelStore
     objects: ObjectStore
-    arrays: ArrayCodec
 
     def pool(self, campaign: CampaignRow, cycle: Cycle, survey: Posterior | None) -> Iterator[PoolShard]:
         """Yield every galaxy of the catalogue once, scored where there is a champion and the policy looks."""
@@ -298,4 +305,64 @@ class ScorePool:
             raise NotFound(f"cycle {cycle.number} has not predicted its whole catalogue", cycle=cycle.number)
         for shard in shards:
             galaxies = self.catalogues.galaxies(cycle.catalogue_id, first_row=shard.index * size, limit=size)
-            yield galaxies, self.arrays.decode_posterior(self.objects.get(shard.key))
+            yield galaxies, arrays.decode_posterior(self.objects.get(shard.key))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcquisitionService:
+    """Batches by expected information, and what a campaign may ask of its volunteers."""
+
+    campaigns: CampaignStore
+    catalogues: CatalogueStore
+    models: ModelStore
+    acquisitions: AcquisitionStore
+    ledger: SubjectLedger
+    classifications: ClassificationStore
+    objects: ObjectStore
+    clock: Clock
+    progress: Progress
+
+    def acquire(self, campaign: CampaignRow, cycle: Cycle) -> Sequence[Acquired]:
+        """Return what a cycle drew, drawn and recorded now unless it was before."""
+        return AcquireBatch(
+            catalogues=self.catalogues,
+            acquisitions=self.acquisitions,
+            ledger=self.ledger,
+            scores=ScorePool(catalogues=self.catalogues, models=self.models, objects=self.objects),
+            forecast=self._forecast,
+            progress=self.progress,
+        ).run(campaign, cycle)
+
+    def propose_budget(self, name: str, days: float | None) -> BudgetProposal:
+        """Return a budget and a deadline for a campaign's cycles, seen from now.
+
+        Parameters
+        ----------
+        days
+            Days to forecast; the campaign's own deadline when left out.
+
+        Raises
+        ------
+        NotFound
+            If the campaign is unknown, or its votes go back less than a week.
+        """
+        row = self.campaigns.get(name)
+        policy = row.campaign.acquisition
+        daily = self._forecast.history(row.id, at=self.clock())
+        if len(daily) < MIN_DAYS:
+            raise NotFound(f"campaign {name} has {len(daily)} whole days of votes, a forecast needs {MIN_DAYS}")
+        horizon = timedelta(hours=row.campaign.collecting.deadline_hours) / timedelta(days=1) if days is None else days
+        forecast = forecast_votes(daily, horizon)
+        asked = policy.batch_galaxies * policy.votes_per_galaxy
+        if policy.allocated is not None and policy.allocated.budget is not None:
+            asked = policy.allocated.budget
+        return BudgetProposal(
+            forecast=forecast,
+            galaxies=int(forecast.low // policy.votes_per_galaxy),
+            asked=asked,
+            days_needed=days_until(daily, asked),
+        )
+
+    @property
+    def _forecast(self) -> ForecastVotes:
+        return ForecastVotes(classifications=self.classifications)

@@ -1,15 +1,17 @@
-"""Catalogue file -> galaxies: store the original images, freeze memberships, account for every row."""
+"""Catalogues: imported from files with their images, packed for the network, measured, read back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from alservice.campaigns.campaign import Campaign, ImagePolicy
-from alservice.campaigns.store import CampaignRow
+from alservice.campaigns.store import CampaignRow, CampaignStore
+from alservice.catalogue.files import open_catalogue
 from alservice.catalogue.galaxies import (
     Catalogue,
     CatalogueFault,
@@ -20,57 +22,117 @@ from alservice.catalogue.galaxies import (
     is_evaluation_member,
 )
 from alservice.catalogue.store import CatalogueStore
+from alservice.catalogue.tables import ImageSource
+from alservice.catalogue.vote_columns import Layout
+from alservice.checks import storable
 from alservice.errors import BadImage, BadInput, NotFound
-from alservice.ids import check_galaxy_id
+from alservice.ids import MAX_ID_CHARS, check_galaxy_id
 from alservice.progress import Progress
 from alservice.science.image_properties import Properties, measure_images
 from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import TallySet, totals
 from alservice.shapes import FloatArray, UInt8Array
-from alservice.storage import ArrayCodec, ImageCodec, ObjectStore
+from alservice.storage import ObjectStore, arrays
+from alservice.storage import images as image_files
+
+_SUFFIXES: Final = {"image/jpeg": ".jpg", "image/png": ".png", "image/gif": ".gif"}
+
+VOTES: Final = "votes on the first question"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageFiles:
+    """Images in a folder, named after the galaxies; see `ImageSource`."""
+
+    folder: Path
+    pattern: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Imported:
+    """What a file became.
+
+    Parameters
+    ----------
+    inconsistent
+        Galaxies whose recorded votes no walks through the tree give; they are in the catalogue.
+    stripped
+        Galaxies whose image file held more than pixels, such as metadata, which volunteers are not shown.
+    """
+
+    catalogue: Catalogue
+    layout: Layout
+    inconsistent: tuple[str, ...]
+    stripped: tuple[str, ...] = ()
+
+
+def pack_name(policy: ImagePolicy) -> str:
+    """Return the name of a packing: shards of one name hold the same galaxies at the same size and channels."""
+    return f"{policy.size_px}px-{policy.channels}c-{policy.shard_galaxies}"
+
+
+def read_shards(
+    objects: ObjectStore, shards: Sequence[Shard], wanted: Collection[str]
+) -> Iterator[tuple[Shard, tuple[str, ...], UInt8Array]]:
+    """Yield each image shard with the wanted galaxies in it: ids and images (N, C, H, W); N may be 0."""
+    for shard in shards:
+        ids, images = arrays.unpack_images(objects.get(shard.key))
+        rows = [row for row, galaxy_id in enumerate(ids) if galaxy_id in wanted]
+        yield shard, tuple(ids[row] for row in rows), images[rows]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GatherImages:
-    """Read images back from their packs."""
+class CatalogueService:
+    """Versioned, immutable catalogues of a campaign's galaxies, and their images.
 
-    objects: ObjectStore
-    arrays: ArrayCodec
+    Parameters
+    ----------
+    image_folders
+        Where image paths of a file may lead besides its own folder.
+    """
 
-    def shards(
-        self, shards: Sequence[Shard], wanted: Collection[str]
-    ) -> Iterator[tuple[Shard, tuple[str, ...], UInt8Array]]:
-        """Yield each shard with the wanted galaxies in it: ids and images (N, C, H, W); N may be 0."""
-        for shard in shards:
-            ids, images = self.arrays.unpack_images(self.objects.get(shard.key))
-            rows = [row for row, galaxy_id in enumerate(ids) if galaxy_id in wanted]
-            yield shard, tuple(ids[row] for row in rows), images[rows]
-
-    def all(self, shards: Sequence[Shard], galaxy_ids: Sequence[str]) -> UInt8Array:
-        """Return images (N, C, H, W) in the order of the ids; raises `NotFound` naming the first that is absent."""
-        found: dict[str, UInt8Array] = {}
-        for _, ids, images in self.shards(shards, frozenset(galaxy_ids)):
-            found |= dict(zip(ids, images, strict=True))
-        absent = next((galaxy_id for galaxy_id in galaxy_ids if galaxy_id not in found), None)
-        if absent is not None:
-            raise NotFound(f"galaxy {absent} is in no image shard", galaxy_id=absent)
-        return np.stack([found[galaxy_id] for galaxy_id in galaxy_ids])
-
-
-_SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/gif": ".gif"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportCatalogue:
-    """Turn rows of a source into a versioned, immutable catalogue."""
-
+    campaigns: CampaignStore
     catalogues: CatalogueStore
     objects: ObjectStore
-    images: ImageCodec
-    arrays: ArrayCodec
     progress: Progress
+    image_folders: tuple[Path, ...] = ()
 
-    def run(
+    def import_file(
+        self,
+        name: str,
+        path: Path,
+        *,
+        galaxies: int | None = None,
+        layout: Layout | None = None,
+        images: ImageFiles | None = None,
+    ) -> Imported:
+        """Import a file into a campaign's next catalogue.
+
+        Parameters
+        ----------
+        galaxies
+            Use a seeded subset of so many.
+        layout
+            Take the file for this one; None to tell by its columns.
+        """
+        row = self.campaigns.get(name)
+        files = None if images is None else ImageSource(folder=images.folder, pattern=images.pattern)
+        tree = load_tree(row.campaign.tree)
+        source = open_catalogue(path, tree, layout=layout, images=files, roots=self.image_folders)
+        flagged: list[str] = []
+        stripped: list[str] = []
+        catalogue = self.import_rows(
+            row,
+            _noting(source.rows(galaxies, row.campaign.seed), flagged),
+            source=storable(path.name, max_chars=MAX_ID_CHARS),
+            total=galaxies or source.n_rows,
+            on_stripped=stripped.append,
+        )
+        return Imported(
+            catalogue=catalogue, layout=source.layout, inconsistent=tuple(flagged), stripped=tuple(stripped)
+        )
+
+    def import_rows(
         self,
         campaign: CampaignRow,
         rows: Iterable[CatalogueRow | CatalogueFault],
@@ -119,14 +181,14 @@ class ImportCatalogue:
         policy = campaign.campaign.images
         try:
             check_galaxy_id(row.galaxy_id, where="galaxy_id")
-            shown = self.images.for_volunteers(row.image)
+            shown = image_files.for_volunteers(row.image)
             # Decoded here for its verdict alone: what enters a catalogue can be packed at any later size.
-            self.images.decode(shown, size_px=policy.size_px, channels=policy.channels)
+            image_files.decode(shown, size_px=policy.size_px, channels=policy.channels)
         except BadImage as error:
             return CatalogueFault(row=row.row, galaxy_id=row.galaxy_id, field="image", reason=error.message)
         except BadInput as error:
             return CatalogueFault(row=row.row, galaxy_id=row.galaxy_id, field="galaxy_id", reason=error.message)
-        stored = self.objects.put(shown, kind="images", suffix=_SUFFIXES[self.images.sniff(shown)])
+        stored = self.objects.put(shown, kind="images", suffix=_SUFFIXES[image_files.sniff(shown)])
         decisions = campaign.campaign
         galaxy = Galaxy(
             galaxy_id=row.galaxy_id,
@@ -157,7 +219,7 @@ class ImportCatalogue:
         if votes:
             ids = tuple(sorted(votes))
             columns = load_tree(campaign.campaign.tree).columns
-            data = self.arrays.encode_fractions(ids, np.stack([votes[i] for i in ids]), columns)
+            data = arrays.encode_fractions(ids, np.stack([votes[i] for i in ids]), columns)
             votes_key = self.objects.put(data, kind="recorded-votes", suffix=".parquet").key
         return self.catalogues.save(
             campaign.id,
@@ -168,53 +230,8 @@ class ImportCatalogue:
             faults=faults,
         )
 
-
-VOTES: Final = "votes on the first question"
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasureGalaxies:
-    """Measure galaxies on the packed images that the network sees."""
-
-    catalogues: CatalogueStore
-    objects: ObjectStore
-    arrays: ArrayCodec
-
-    def run(self, campaign: Campaign, catalogue_id: int, tallies: TallySet, tree: Tree) -> Properties:
-        """Return measured properties and the number of votes, in the order of the tallies.
-
-        Raises
-        ------
-        NotFound
-            A galaxy has no packed image.
-        """
-        measured = self.images(campaign, catalogue_id, tallies.galaxy_ids)
-        return {**measured, VOTES: totals(tree, tallies.counts)[:, 0].astype(np.float64)}
-
-    def images(self, campaign: Campaign, catalogue_id: int, galaxy_ids: tuple[str, ...]) -> Properties:
-        """Return what can be measured on the images of some galaxies, in the order of the ids."""
-        packs = self.catalogues.image_shards(catalogue_id, pack_name(campaign.images))
-        gather = GatherImages(objects=self.objects, arrays=self.arrays)
-        return measure_images(gather.all(packs, galaxy_ids))
-
-
-def pack_name(policy: ImagePolicy) -> str:
-    """Return the name of a packing: shards of one name hold the same galaxies at the same size and channels."""
-    return f"{policy.size_px}px-{policy.channels}c-{policy.shard_galaxies}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PackImages:
-    """Pack a catalogue's images; memory holds one shard, and finished shards are skipped."""
-
-    catalogues: CatalogueStore
-    objects: ObjectStore
-    images: ImageCodec
-    arrays: ArrayCodec
-    progress: Progress
-
-    def run(self, catalogue: Catalogue, policy: ImagePolicy) -> tuple[Shard, ...]:
-        """Return all shards of the packing, in catalogue order."""
+    def pack(self, catalogue: Catalogue, policy: ImagePolicy) -> tuple[Shard, ...]:
+        """Return all image shards of a packing, in catalogue order; memory holds one, and finished ones are kept."""
         pack = pack_name(policy)
         finished = {shard.index: shard for shard in self.catalogues.image_shards(catalogue.id, pack)}
         n_shards = -(-catalogue.n_galaxies // policy.shard_galaxies)
@@ -232,11 +249,47 @@ class PackImages:
             catalogue.id, first_row=index * policy.shard_galaxies, limit=policy.shard_galaxies
         )
         images = np.stack([self._decode(galaxy, policy) for galaxy in galaxies])
-        data = self.arrays.pack_images(tuple(g.galaxy_id for g in galaxies), images)
+        data = arrays.pack_images(tuple(g.galaxy_id for g in galaxies), images)
         stored = self.objects.put(data, kind="packs", suffix=".safetensors")
         return Shard(index=index, key=stored.key, n_galaxies=len(galaxies), n_failed=0)
 
     def _decode(self, galaxy: Galaxy, policy: ImagePolicy) -> UInt8Array:
         """Return one image; every image of a catalogue decoded when it was imported, so a failure is corruption."""
         data = self.objects.get(galaxy.image_key)
-        return self.images.decode(data, size_px=policy.size_px, channels=policy.channels)
+        return image_files.decode(data, size_px=policy.size_px, channels=policy.channels)
+
+    def images_of(self, campaign: Campaign, catalogue_id: int, galaxy_ids: Sequence[str]) -> UInt8Array:
+        """Return packed images (N, C, H, W) in the order of the ids; raises `NotFound` naming the first absent one."""
+        shards = self.catalogues.image_shards(catalogue_id, pack_name(campaign.images))
+        found: dict[str, UInt8Array] = {}
+        for _, ids, images in read_shards(self.objects, shards, frozenset(galaxy_ids)):
+            found |= dict(zip(ids, images, strict=True))
+        absent = next((galaxy_id for galaxy_id in galaxy_ids if galaxy_id not in found), None)
+        if absent is not None:
+            raise NotFound(f"galaxy {absent} is in no image shard", galaxy_id=absent)
+        return np.stack([found[galaxy_id] for galaxy_id in galaxy_ids])
+
+    def measure(self, campaign: Campaign, catalogue_id: int, tallies: TallySet, tree: Tree) -> Properties:
+        """Return properties measured on the packed images and the number of votes, in the order of the tallies.
+
+        Raises
+        ------
+        NotFound
+            A galaxy has no packed image.
+        """
+        measured = self.measure_images(campaign, catalogue_id, tallies.galaxy_ids)
+        return {**measured, VOTES: totals(tree, tallies.counts)[:, 0].astype(np.float64)}
+
+    def measure_images(self, campaign: Campaign, catalogue_id: int, galaxy_ids: tuple[str, ...]) -> Properties:
+        """Return what can be measured on the packed images of some galaxies, in the order of the ids."""
+        return measure_images(self.images_of(campaign, catalogue_id, galaxy_ids))
+
+
+def _noting(
+    rows: Iterable[CatalogueRow | CatalogueFault], flagged: list[str]
+) -> Iterator[CatalogueRow | CatalogueFault]:
+    """Yield rows; add the galaxies with inconsistent votes to `flagged` as they pass."""
+    for row in rows:
+        if isinstance(row, CatalogueRow) and not row.consistent:
+            flagged.append(row.galaxy_id)
+        yield row

@@ -30,7 +30,7 @@ def create_campaign(
 
     campaign = load_campaign_file(config)
     with opened() as factory:
-        row = factory.save_campaign(campaign)
+        row = factory.sites.save(campaign)
     typer.echo(f"campaign {campaign.name} is at version {row.version}")
 
 
@@ -38,10 +38,9 @@ def create_campaign(
 def validate_campaign(campaign: CampaignName, workdir: Workdir = None) -> None:
     """Compare the live workflow with the campaign's tree; fail on a mismatch."""
     use(workdir)
-    from alservice.app.standin import open_zooniverse
 
-    with opened() as factory, open_zooniverse(factory, campaign):
-        answer_maps = factory.validate_campaign(campaign)
+    with opened() as factory, factory.sites.opened(campaign):
+        answer_maps = factory.subjects.validate(factory.campaigns.get(campaign).campaign)
     for answer_map in answer_maps:
         typer.echo(f"workflow version {answer_map.version} asks the tree's {len(answer_map.columns)} questions")
 
@@ -55,10 +54,11 @@ def open_webhook(
 ) -> None:
     """Open the campaign's Caesar webhook with a token of scope ingest, shown once; earlier ones of the campaign end."""
     use(workdir)
-    from alservice.app.feeds import issue_webhook
 
     with opened() as factory:
-        login = issue_webhook(factory, campaign, key=key, expires_days=expires_days, actor="alservice campaign webhook")
+        login = factory.access.issue_webhook(
+            campaign, key=key, expires_days=expires_days, actor="alservice campaign webhook"
+        )
     end = login.token.expires_at
     path = f"{login.path}_<task>, such as {login.path}_t0"
     print_table([("path", path), ("user", login.user), ("password", login.password)])
@@ -86,11 +86,11 @@ def import_catalogue(
     Published vote tables are known: Galaxy Zoo 2, DECaLS, the Kaggle challenge, and those of galaxy-datasets.
     """
     use(workdir)
-    from alservice.app.catalogues import ImageFiles, import_file
+    from alservice.catalogue.service import ImageFiles
 
     files = None if images is None else ImageFiles(folder=images, pattern=image_name)
     with opened() as factory:
-        imported = import_file(factory, campaign, file, galaxies=galaxies, layout=layout, images=files)
+        imported = factory.catalogue.import_file(campaign, file, galaxies=galaxies, layout=layout, images=files)
         catalogue = imported.catalogue
         faults = factory.catalogues.faults(catalogue.id)
     typer.echo(
@@ -153,7 +153,7 @@ def show_cycle(
     """Show one cycle: its figures, the gate's checks and its history."""
     use(workdir)
     with opened() as factory:
-        view = factory.cycle_view(campaign, number)
+        view = factory.cycle.view(campaign, number)
     if as_json:
         print_json([view.document()])
     else:
@@ -172,9 +172,7 @@ def forecast_budget(
     """Propose a cycle's budget and deadline from what volunteers gave per day."""
     use(workdir)
     with opened() as factory:
-        from alservice.app.forecasts import propose_budget
-
-        proposal = propose_budget(factory, campaign, days)
+        proposal = factory.acquisition.propose_budget(campaign, days)
     if as_json:
         print_json([asdict(proposal)])
     else:
@@ -183,7 +181,7 @@ def forecast_budget(
 
 def _show_cycles(campaign: str, as_json: bool, *, newest: bool) -> None:
     with opened() as factory:
-        table = factory.cycle_table(campaign)
+        table = factory.cycle.table(campaign)
     if newest:
         table = table.newest()
     if as_json:
@@ -217,13 +215,13 @@ def rehearse(
     A work folder that holds the same rehearsal is continued, whatever stopped it.
     """
     use(workdir, prefect=True)
-    from alservice.app.rehearsal import REHEARSAL
+    from alservice.rehearsal.run import REHEARSAL
     from flows.rehearse import RehearsalParameters
     from flows.rehearse import rehearse as run
 
     report = run(RehearsalParameters(data=data, galaxies=galaxies, cycles=cycle_count, seed=seed))
     with opened() as factory:
-        table = factory.cycle_table(REHEARSAL)
+        table = factory.cycle.table(REHEARSAL)
     if as_json:
         print_json(table.documents())
     else:
@@ -253,7 +251,7 @@ def standin(
     ] = 0.0,
 ) -> None:
     """Serve the local Zooniverse stand-in until interrupted; deploy/docs/standin.md lists its fault hooks."""
-    from alservice.app.standin import serve_standin
+    from alservice.standin.folder import serve_standin
 
     serve_standin(
         state,

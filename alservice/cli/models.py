@@ -28,11 +28,10 @@ CycleNumber = Annotated[int | None, typer.Option("--number", min=0, help="Cycle;
 def list_models(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
     """List a campaign's models, oldest first, and every change of the live one."""
     use(workdir)
-    from alservice.app import registry
     from alservice.learning.lineage import model_documents
 
     with opened() as factory:
-        found, promotions = registry.list_models(factory, campaign)
+        found, promotions = factory.registry.history(campaign)
     if as_json:
         print_json(model_documents(found, promotions))
         return
@@ -61,10 +60,9 @@ def promote(
 ) -> None:
     """Make a model the champion, past the gate; the next predictions use it."""
     use(workdir)
-    from alservice.app import registry
 
     with opened() as factory:
-        live = registry.promote(factory, campaign, model, actor=_actor(actor), reason=reason)
+        live = factory.registry.promote(campaign, model, actor=_actor(actor), reason=reason)
     typer.echo(f"model {live.id} of cycle {live.cycle_number} is the champion of {campaign}")
 
 
@@ -72,10 +70,9 @@ def promote(
 def roll_back(campaign: CampaignName, reason: Reason, actor: Actor = None, workdir: Workdir = None) -> None:
     """Bring back the model that the champion replaced; the next predictions use it."""
     use(workdir)
-    from alservice.app import registry
 
     with opened() as factory:
-        live = registry.roll_back(factory, campaign, actor=_actor(actor), reason=reason)
+        live = factory.registry.roll_back(campaign, actor=_actor(actor), reason=reason)
     typer.echo(f"model {live.id} of cycle {live.cycle_number} is the champion of {campaign} again")
 
 
@@ -90,10 +87,8 @@ def shadow(
     use(workdir)
     from dataclasses import asdict
 
-    from alservice.app import registry
-
     with opened() as factory:
-        overlap = registry.shadow(factory, campaign, model, actor=_actor(None))
+        overlap = factory.learning.shadow(campaign, model, actor=_actor(None))
     if as_json:
         print_json([{"campaign": campaign, "shadow": model, **asdict(overlap)}])
     else:
@@ -108,10 +103,9 @@ def bias(
 ) -> None:
     """Explain the champion's surprise by properties of galaxies (needs the extra `bias`)."""
     use(workdir)
-    from alservice.app import registry
 
     with opened() as factory:
-        report = registry.write_bias_report(factory, campaign, out)
+        report = factory.learning.write_bias_report(campaign, out)
     found = report.explanation
     typer.echo(f"{found.explained:.1%} of the surprise explained on {found.n_galaxies:,} galaxies")
     print_table([(f"  {term.importance:.4f} nats per vote", term.name) for term in found.terms])
@@ -128,10 +122,9 @@ def lineage(
 ) -> None:
     """Trace a model, or its prediction of a galaxy, to votes, data, seed and code; every digest is recomputed."""
     use(workdir)
-    from alservice.app import registry
 
     with opened() as factory:
-        traced = registry.trace(factory, campaign, model_id=model, galaxy_id=galaxy)
+        traced = factory.learning.trace(campaign, model_id=model, galaxy_id=galaxy)
     if as_json:
         print_json([document_of(traced)])
     else:
@@ -144,11 +137,10 @@ def show_gate(
 ) -> None:
     """Show the newest decision: every check with its number, interval and margin."""
     use(workdir)
-    from alservice.app import registry
     from alservice.cycle.table import check_lines
 
     with opened() as factory:
-        cycle, decision = registry.newest_decision(factory, campaign, number)
+        cycle, decision = factory.learning.newest_decision(campaign, number)
     if as_json:
         print_json([{"campaign": campaign, "cycle": cycle.number, "state": cycle.state, **document_of(decision)}])
         return
@@ -184,10 +176,9 @@ def reject(
 
 def _decide(campaign: str, word: Word, reason: str, actor: str | None, number: int | None, workdir: Workdir) -> None:
     use(workdir)
-    from alservice.app import registry
 
     with opened() as factory:
-        cycle = registry.decide_held(factory, campaign, word, actor=_actor(actor), reason=reason, number=number)
+        cycle = factory.learning.decide_held(campaign, word, actor=_actor(actor), reason=reason, number=number)
     typer.echo(f"cycle {cycle.number} of {campaign} is {cycle.state}")
 
 

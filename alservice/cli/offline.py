@@ -209,7 +209,7 @@ def fetch(
 ) -> None:
     """Download a data release, verify it, and write the table that `backfill --data` reads."""
     use(None)
-    from alservice.app.data import fetch_release
+    from alservice.catalogue.gz2 import fetch_release
     from alservice.progress import process_progress
 
     found, table, joined = fetch_release(release, out, process_progress(), mirror=mirror)

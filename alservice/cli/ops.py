@@ -43,10 +43,9 @@ def create_token(
 ) -> None:
     """Make a token and print it once; it is kept as a hash only."""
     use(workdir)
-    from alservice.app.access import create_token as create
 
     with opened() as factory:
-        token, secret = create(factory, scope=scope, expires_days=expires_days, name=name, campaign=campaign)
+        token, secret = factory.access.create(scope=scope, expires_days=expires_days, name=name, campaign=campaign)
     _show_secret(token, secret)
 
 
@@ -61,10 +60,9 @@ def rotate_token(
 ) -> None:
     """Give a token another secret and print it once; the one before is good for the overlap."""
     use(workdir)
-    from alservice.app.access import rotate_token as rotate
 
     with opened() as factory:
-        token, secret = rotate(factory, name, overlap_hours=overlap_hours, expires_days=expires_days)
+        token, secret = factory.access.rotate(name, overlap_hours=overlap_hours, expires_days=expires_days)
     until = token.previous_until
     said = f"is good until {_minute(until)}" if until else "opens nothing any more"
     typer.echo(f"the secret before {said}", err=True)
@@ -75,10 +73,9 @@ def rotate_token(
 def list_tokens(workdir: Workdir = None, as_json: AsJson = False) -> None:
     """List tokens, newest first; their secrets are not kept."""
     use(workdir)
-    from alservice.app.access import list_tokens as find
 
     with opened() as factory:
-        now, found = factory.clock(), find(factory)
+        now, found = factory.clock(), factory.access.list()
     if as_json:
         print_json({**document_of(token), "state": token.state(now)} for token in found)
         return
@@ -94,10 +91,9 @@ def list_tokens(workdir: Workdir = None, as_json: AsJson = False) -> None:
 def revoke_token(name: TokenName, workdir: Workdir = None) -> None:
     """End a token now, and every session that was opened with it."""
     use(workdir)
-    from alservice.app.access import revoke_token as revoke
 
     with opened() as factory:
-        token = revoke(factory, name)
+        token = factory.access.revoke(name)
     typer.echo(f"token {token.name} is revoked")
 
 
@@ -105,10 +101,9 @@ def revoke_token(name: TokenName, workdir: Workdir = None) -> None:
 def list_sessions(workdir: Workdir = None, as_json: AsJson = False) -> None:
     """List who is logged in, newest first."""
     use(workdir)
-    from alservice.app.access import list_sessions as find
 
     with opened() as factory:
-        found = find(factory)
+        found = factory.access.list_sessions()
     if as_json:
         print_json(document_of(session) for session in found)
         return
@@ -139,14 +134,13 @@ def end_session(
     if (number is not None) + (token is not None) + everywhere != 1:
         raise typer.BadParameter("give a session's number, --token or --all")
     use(workdir)
-    from alservice.app import access
 
     with opened() as factory:
         if number is not None:
-            access.end_session(factory, number)
+            factory.access.end_session(number)
             ended = 1
         else:
-            ended = access.end_sessions(factory, token_name=token)
+            ended = factory.access.end_sessions(token_name=token)
     typer.echo(f"{ended} sessions ended")
 
 
@@ -166,7 +160,7 @@ database = typer.Typer(help="The database schema.", no_args_is_help=True)
 def doctor(workdir: Workdir = None) -> None:
     """Check every part this process needs; say what to do about each failure."""
     use(workdir)
-    from alservice.app.doctor import diagnose
+    from alservice.app import diagnose
 
     failed = 0
     for finding in diagnose():
@@ -182,7 +176,7 @@ def doctor(workdir: Workdir = None) -> None:
 def upgrade_database(workdir: Workdir = None) -> None:
     """Bring the database schema to this release's; data stay in place."""
     use(workdir)
-    from alservice.app.context import upgrade_schema
+    from alservice.ops.machine import upgrade_schema
 
     typer.echo(f"schema is at revision {upgrade_schema()}")
 
@@ -194,7 +188,7 @@ def backup(
 ) -> None:
     """Write the whole database to a file, in one snapshot, while everything goes on."""
     use(workdir)
-    from alservice.app.context import backup_database
+    from alservice.ops.machine import backup_database
 
     typer.echo(f"{out}: {backup_database(out):,} bytes")
 
@@ -206,7 +200,7 @@ def restore(
 ) -> None:
     """Bring a backup into an empty database; one that has tables is refused."""
     use(workdir)
-    from alservice.app.context import restore_backup
+    from alservice.ops.machine import restore_backup
 
     revision, needed = restore_backup(file)
     typer.echo(f"restored at revision {revision}")
@@ -256,10 +250,9 @@ def metrics(
 ) -> None:
     """Print the metrics that the database holds, in Prometheus' text format."""
     use(workdir)
-    from alservice.app.meters import metrics_text
 
     with opened() as factory:
-        text = metrics_text(factory)
+        text = factory.ops.metrics_text()
     if out is None:
         typer.echo(text.decode(), nl=False)
         return

@@ -21,9 +21,7 @@ from alservice.errors import AlserviceError, BadInput
 from alservice.options import OptionField, option_fields
 
 if TYPE_CHECKING:
-    from alservice.app.ingest import IngestFactory
-    from alservice.app.jobs import Factory
-    from alservice.app.zooniverse import ZooniverseFactory
+    from alservice.app import App
 
 
 EXIT_ERROR = 1
@@ -108,38 +106,18 @@ def use(workdir: Path | None, *, prefect: bool = False, count_repeats: bool = Fa
     if workdir is not None:
         os.environ["ALSERVICE_WORKDIR"] = str(workdir.expanduser().resolve())
     if prefect:
-        from alservice.app.context import prefect_environment
+        from alservice.ops.machine import prefect_environment
 
         for name, value in prefect_environment().items():
             os.environ.setdefault(name, value)
 
 
 @contextmanager
-def opened() -> Iterator[Factory]:
+def opened() -> Iterator[App]:
     """Open what the settings name, for as long as a command runs."""
-    from alservice.app.opening import open_factory
+    from alservice.app import open_app
 
-    with open_factory() as factory:
-        yield factory
-
-
-@contextmanager
-def opened_for_files() -> Iterator[IngestFactory]:
-    """Open what files of votes need: no model is loaded, whose memory and seconds nobody would use."""
-    from alservice.app.context import open_as
-    from alservice.app.ingest import IngestFactory
-
-    with open_as(IngestFactory) as factory:
-        yield factory
-
-
-@contextmanager
-def opened_for_zooniverse() -> Iterator[ZooniverseFactory]:
-    """Open what talks to Zooniverse, without the models."""
-    from alservice.app.context import open_as
-    from alservice.app.zooniverse import ZooniverseFactory
-
-    with open_as(ZooniverseFactory) as factory:
+    with open_app() as factory:
         yield factory
 
 

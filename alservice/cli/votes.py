@@ -14,8 +14,6 @@ from alservice.cli.shell import (
     CampaignName,
     Workdir,
     opened,
-    opened_for_files,
-    opened_for_zooniverse,
     print_json,
     print_table,
     use,
@@ -24,7 +22,7 @@ from alservice.documents import document_of
 
 if TYPE_CHECKING:
     from alservice.votes.counting import FeedComparison
-    from alservice.votes.service import IngestReport
+    from alservice.votes.ingest import IngestReport
 
 
 ingest = typer.Typer(help="Classifications in, and what their answers mean.", no_args_is_help=True)
@@ -36,8 +34,8 @@ tallies = typer.Typer(help="Counted votes.", no_args_is_help=True)
 def ingest_api(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
     """Read the classifications that Zooniverse lists, from where the last reading ended."""
     use(workdir)
-    with opened_for_zooniverse() as factory:
-        _show_ingest(factory.ingest_api(campaign), as_json)
+    with opened() as factory:
+        _show_ingest(factory.votes.ingest_api(campaign), as_json)
 
 
 @ingest.command("export")
@@ -49,8 +47,8 @@ def ingest_export(
 ) -> None:
     """Read an export file; every row lands, waits in quarantine or is excluded by name."""
     use(workdir)
-    with opened_for_files() as factory:
-        _show_ingest(factory.ingest_export(campaign, file), as_json)
+    with opened() as factory:
+        _show_ingest(factory.votes.ingest_export(campaign, file), as_json)
 
 
 @ingest.command("workflows")
@@ -61,8 +59,8 @@ def ingest_workflows(
 ) -> None:
     """Learn what each workflow version asked, and read the rows that waited for it."""
     use(workdir)
-    with opened_for_files() as factory:
-        versions, new, freed = factory.ingest_workflows(campaign, file)
+    with opened() as factory:
+        versions, new, freed = factory.votes.ingest_workflows(campaign, file)
     typer.echo(f"{versions} workflow versions, {new} new; {freed} rows left quarantine")
 
 
@@ -75,10 +73,9 @@ def list_quarantine(
 ) -> None:
     """Show how many rows and reductions wait for which reason, and the first rows."""
     use(workdir)
-    from alservice.app.feeds import quarantined
 
-    with opened_for_files() as factory:
-        waiting = quarantined(factory, campaign, limit=limit)
+    with opened() as factory:
+        waiting = factory.votes.quarantined(campaign, limit=limit)
     if as_json:
         print_json([document_of(waiting)])
         return
@@ -98,8 +95,8 @@ def replay_quarantine(campaign: CampaignName, workdir: Workdir = None) -> None:
     Reductions need no replay: they are read anew whenever they are counted or listed.
     """
     use(workdir)
-    with opened_for_files() as factory:
-        freed = factory.replay_quarantine(campaign)
+    with opened() as factory:
+        freed = factory.votes.replay_quarantine(campaign)
     typer.echo(f"{freed} rows left quarantine")
 
 
@@ -112,7 +109,7 @@ def export_tallies(
     """Write votes per galaxy, question and answer."""
     use(workdir)
     with opened() as factory:
-        galaxies, inconsistent = factory.export_tallies(campaign, out)
+        galaxies, inconsistent = factory.votes.export_tallies(campaign, out)
     typer.echo(f"{out}: {galaxies} galaxies")
     if inconsistent:
         typer.echo(f"  {inconsistent} galaxies have more answers to a question than volunteers led to it", err=True)
@@ -130,10 +127,9 @@ def weigh_votes(
     Training uses the raw votes.
     """
     use(workdir)
-    from alservice.app.weights import export_weighted_tallies
 
     with opened() as factory:
-        found = export_weighted_tallies(factory, campaign, out)
+        found = factory.votes.export_weighted_tallies(campaign, out)
     if as_json:
         print_json([document_of(found)])
     else:
@@ -144,18 +140,17 @@ def weigh_votes(
 def recount_tallies(campaign: CampaignName, workdir: Workdir = None) -> None:
     """Read, judge and count all classifications anew, under the campaign's rules of now."""
     use(workdir)
-    with opened_for_files() as factory:
-        typer.echo(f"{factory.recount_tallies(campaign)} galaxies counted anew")
+    with opened() as factory:
+        typer.echo(f"{factory.votes.recount_tallies(campaign)} galaxies counted anew")
 
 
 @tallies.command("compare")
 def compare_tallies(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
     """Compare the tallies of classifications with those of Caesar's reductions; fail when they differ."""
     use(workdir)
-    from alservice.app.feeds import compare_feeds
 
-    with opened_for_files() as factory:
-        found = compare_feeds(factory, campaign)
+    with opened() as factory:
+        found = factory.votes.compare_feeds(campaign)
     if as_json:
         print_json([found.document()])
     else:
@@ -168,10 +163,9 @@ def compare_tallies(campaign: CampaignName, workdir: Workdir = None, as_json: As
 def list_tally_faults(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
     """List galaxies whose votes no walks through the tree give, and the questions at fault."""
     use(workdir)
-    from alservice.app.feeds import tally_faults
 
-    with opened_for_files() as factory:
-        found = tally_faults(factory, campaign)
+    with opened() as factory:
+        found = factory.votes.tally_faults(campaign)
     if as_json:
         print_json({"galaxy_id": galaxy, "questions": list(questions)} for galaxy, questions in found.items())
         return
@@ -219,21 +213,19 @@ def forget_user(
     if (user_id is None) == (user_hash is None):
         raise typer.BadParameter("give either --user-id or --user-hash")
     use(workdir)
-    from alservice.app import feeds
 
-    with opened_for_files() as factory:
-        known = user_hash if user_id is None else feeds.hash_of_user(factory, user_id)
-        _show_forgotten(feeds.forget_user(factory, campaign, str(known), actor="alservice forget-user"))
+    with opened() as factory:
+        known = user_hash if user_id is None else factory.votes.hash_of_user(user_id)
+        _show_forgotten(factory.votes.forget_user(campaign, str(known), actor="alservice forget-user"))
 
 
 def forget_expired(campaign: SomeCampaign = None, everywhere: Everywhere = False, workdir: Workdir = None) -> None:
     """Make classifications anonymous that are older than `ingest.retention_days` of their campaign."""
     _one_of(campaign, everywhere)
     use(workdir)
-    from alservice.app import feeds
 
-    with opened_for_files() as factory:
-        _show_forgotten(feeds.forget_expired(factory, campaign, actor="alservice forget-expired"))
+    with opened() as factory:
+        _show_forgotten(factory.votes.forget_expired(campaign, actor="alservice forget-expired"))
 
 
 def _one_of(campaign: str | None, everywhere: bool) -> None:
@@ -258,10 +250,9 @@ def reconcile(
 ) -> None:
     """Compare the upload ledger with Zooniverse; fail if anything is off and stays so. Safe at any time."""
     use(workdir)
-    from alservice.app.standin import open_zooniverse
 
-    with opened() as factory, open_zooniverse(factory, campaign):
-        outcomes = factory.reconcile_campaign(campaign, repair=repair, actor="alservice reconcile")
+    with opened() as factory, factory.sites.opened(campaign):
+        outcomes = factory.subjects.reconcile(campaign, repair=repair, actor="alservice reconcile")
     if as_json:
         print_json(outcome.document() for outcome in outcomes)
     else:
@@ -282,6 +273,5 @@ def ask_votes(
     """Ask for more votes, or fewer; the next ingest brings back or retires accordingly."""
     use(workdir)
     with opened() as factory:
-        row = factory.campaigns.get(campaign)
-        changed = factory.ask_votes("alservice subject ask").run(row, galaxies, votes, reason=reason)
+        changed = factory.subjects.ask_votes(campaign, galaxies, votes, reason=reason, actor="alservice subject ask")
     typer.echo(f"{len(changed)} of {len(galaxies)} galaxies are asked for {votes} votes now")

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+
+from sqlalchemy import Engine
 
 from alservice.acquisition.service import batch_policy
 from alservice.acquisition.store import AcquisitionStore
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.store import CampaignRow
+from alservice.catalogue.files import open_catalogue
 from alservice.catalogue.store import CatalogueStore
-from alservice.cycle.readiness import Finding, Need, RightsMissing
-from alservice.errors import AllowanceExhausted, AlserviceError, NotFound, Retriable
-from alservice.registry.promotion import LoadModel
+from alservice.cycle.readiness import Finding, RightsMissing
+from alservice.cycle.steps import Need
+from alservice.errors import AllowanceExhausted, AlserviceError, BadConfig, NotFound, Retriable, StorageFull
+from alservice.files import make_folder
+from alservice.network.config import resolve_device
 from alservice.registry.records import Model
+from alservice.registry.service import load_model
 from alservice.registry.store import ModelStore
 from alservice.science.tree import load_tree
+from alservice.settings import Settings, load_settings
+from alservice.storage import ObjectStore
+from alservice.storage.embedded_postgres import database_url
+from alservice.storage.objects import open_objects
+from alservice.storage.postgres import check_schema, make_engine, schema_state, upgrade
 from alservice.subjects.publish import EXISTING
+from alservice.subjects.site import Sites
 from alservice.subjects.subject import SubjectLedger
 from alservice.subjects.validate import ValidateCampaign
 from alservice.zooniverse import Zooniverse
 from alservice.zooniverse.accounts import Account
+
+MIN_FREE_BYTES = 2 * 1024**3
+"""Room for the database, image packs and posteriors of a rehearsal on real galaxies."""
 
 CHECK_S = 120.0
 """Longest wait (s) for all checks together; a part that has not answered then is told as one that does not."""
@@ -103,18 +122,17 @@ class CheckReadiness:
     ----------
     machine
         How parts are tried that belong to no campaign: disk, object store, device.
-    allowance
-        Creates that a campaign may ever send by our own count; None where only Zooniverse counts.
+    sites
+        Where campaigns' volunteers are.
     """
 
     catalogues: CatalogueStore
     models: ModelStore
     acquisitions: AcquisitionStore
     ledger: SubjectLedger
-    load: LoadModel
+    objects: ObjectStore
     machine: Mapping[str, Part]
-    zooniverse: Callable[[Campaign], Zooniverse]
-    allowance: Callable[[Campaign], int | None]
+    sites: Sites
     seconds: float = CHECK_S
 
     def run(self, row: CampaignRow, cycle: Cycle | None, needs: Collection[Need]) -> Sequence[Finding]:
@@ -150,13 +168,13 @@ class CheckReadiness:
         model = self._model(row, cycle)
         if model is None:
             raise NotFound(f"campaign {row.campaign.name} has no champion yet")
-        self.load.run(model, load_tree(row.campaign.tree))
+        load_model(self.objects, model, load_tree(row.campaign.tree))
         return f"weights of model {model.id} are loaded"
 
     def _zooniverse(self, row: CampaignRow, cycle: Cycle | None, needs: Collection[Need]) -> Iterator[Finding]:
         campaign = row.campaign
         try:
-            sites = [(tier, self.zooniverse(tier)) for tier in campaign.by_tier().values()]
+            sites = [(tier, self.sites.zooniverse(tier)) for tier in campaign.by_tier().values()]
             account = sites[0][1].account()
         except AlserviceError as error:
             yield failed(Need.LOGIN, error)
@@ -174,7 +192,7 @@ class CheckReadiness:
                 yield seen(Need.WORKFLOW, partial(_workflow, tier, site))
 
     def _allowance(self, row: CampaignRow, cycle: Cycle | None, account: Account) -> str:
-        due, own = self._due(row, cycle), self.allowance(row.campaign)
+        due, own = self._due(row, cycle), self.sites.connection(row.campaign).publish.allowance
         used = self.ledger.creates(row.id)
         bounds = {f"the account {account.login}, which uploaded {account.uploaded:,}": account.left}
         if own is not None:
@@ -215,3 +233,101 @@ def _workflow(campaign: Campaign, site: Zooniverse) -> str:
     if found is None:
         return f"workflow {campaign.zooniverse.workflow_id} is empty: publishing gives it the tree's questions"
     return f"version {found.version} asks the tree's {len(found.columns)} questions"
+
+
+def machine_parts(settings: Settings) -> Mapping[str, Part]:
+    """Return how the parts of a machine are tried that belong to no campaign."""
+    return {
+        Need.DISK: lambda: _disk(settings),
+        Need.OBJECTS: lambda: _objects(settings),
+        Need.DEVICE: lambda: f"device {resolve_device(settings.device)}, asked for {settings.device}",
+    }
+
+
+def check_ground(settings: Settings | None = None) -> Sequence[Finding]:
+    """Return what is found of all that needs no campaign: disk, database, schema, object store, device."""
+    settings = settings or load_settings()
+    groups = side_by_side(machine_parts(settings))
+    return within(CHECK_S, {"database": partial(_database, settings), **groups})
+
+
+def check_replay(*, out: Path, tree: str, data: Path | None, encoder: Path | None, device: str) -> Sequence[Finding]:
+    """Return what is found of all that a backfill needs: no database, no Zooniverse."""
+    parts: dict[str, Part] = {
+        "folder": lambda: _writable(out),
+        Need.DEVICE: lambda: f"device {resolve_device(device)}, asked for {device}",
+    }
+    if data is not None:
+        parts["data"] = lambda: f"{open_catalogue(data, load_tree(tree)).n_rows:,} rows in {data}"
+    if encoder is not None:
+        parts["encoder"] = lambda: _there(encoder)
+    return within(CHECK_S, side_by_side(parts))
+
+
+def _disk(settings: Settings) -> str:
+    store = settings.object_store
+    places = [make_folder(settings.folder)]
+    if store is not None and "://" not in store and Path(store).is_dir():
+        places.append(Path(store))
+    for place in places:
+        _room(place)
+    return ", ".join(f"{shutil.disk_usage(place).free / 1024**3:.0f} GiB free at {place}" for place in places)
+
+
+def _room(place: Path) -> None:
+    free = shutil.disk_usage(place).free
+    if free < MIN_FREE_BYTES:
+        needed = f"{MIN_FREE_BYTES / 1024**3:.0f} GiB are needed"
+        raise StorageFull(f"{free / 1024**3:.1f} GiB free at {place}, and {needed}")
+
+
+def _writable(folder: Path) -> str:
+    make_folder(folder)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise BadConfig(f"nothing can be written in {folder}: {error.strerror}") from error
+    _room(folder)
+    return f"{shutil.disk_usage(folder).free / 1024**3:.0f} GiB free at {folder}"
+
+
+def _there(path: Path) -> str:
+    if not path.exists():
+        raise BadConfig(f"there is no {path}")
+    return f"{path} is there"
+
+
+def _objects(settings: Settings) -> str:
+    open_objects(settings.object_store or str(settings.folder / "objects")).check()
+    return "an object was written, read back and deleted"
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    """Yield what is found of the database, and of its schema where it answers."""
+    try:
+        with database_url(settings) as url, _engine(url) as engine:
+            schema_state(engine)
+            own = settings.database_url is None
+            message = "embedded Postgres starts and answers" if own else "Postgres answers"
+            yield Finding(part="database", ok=True, message=message)
+            yield seen("schema", lambda: _schema(engine, own=own))
+    except AlserviceError as error:
+        yield failed("database", error)
+
+
+def _schema(engine: Engine, *, own: bool) -> str:
+    if own:
+        upgrade(engine)  # the embedded one belongs to this release
+    check_schema(engine)
+    return f"at revision {schema_state(engine)[1]}"
+
+
+@contextmanager
+def _engine(url: str) -> Iterator[Engine]:
+    """Yield an engine on a database, and close its connections at the end."""
+    engine = make_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()

@@ -1,80 +1,20 @@
-"""What each step of a cycle needs of the world, so that a run is checked before it begins.
-
-One table says it; flows, the hourly check and `alservice doctor` read it.
-"""
+"""What the steps of a run need of the world, so that it is checked before it begins."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from alservice.campaigns.cycle import Cycle, CycleKind, CycleState
+from alservice.cycle.steps import STEPS, Need, path_of
 from alservice.errors import Retriable, Terminal
 
-
-class Need(StrEnum):
-    """Something without which a step cannot end well."""
-
-    DISK = "disk"
-    OBJECTS = "object store"
-    DEVICE = "device"
-    CATALOGUE = "catalogue"
-    CHAMPION = "champion"
-    LOGIN = "zooniverse login"
-    RIGHTS = "zooniverse rights"
-    ALLOWANCE = "subject allowance"
-    POOL = "subject pool"
-    WORKFLOW = "workflow"
-
-
-_STORE: Final = frozenset({Need.DISK, Need.OBJECTS})
-_COMPUTE: Final = _STORE | {Need.DEVICE}
-
-NEEDS: Mapping[CycleState, frozenset[Need]] = {
-    CycleState.PLANNED: _STORE | {Need.CATALOGUE},
-    CycleState.PREDICTING: _COMPUTE | {Need.CHAMPION},
-    CycleState.ACQUIRING: _COMPUTE | {Need.CHAMPION},
-    CycleState.PUBLISHING: frozenset({Need.OBJECTS, Need.LOGIN, Need.RIGHTS, Need.ALLOWANCE, Need.POOL, Need.WORKFLOW}),
-    CycleState.COLLECTING: _STORE | {Need.LOGIN, Need.RIGHTS},  # without rights the listing is empty, not refused
-    CycleState.TRAINING: _COMPUTE,
-    CycleState.EVALUATING: _COMPUTE | {Need.CHAMPION},
-    CycleState.GATED: _COMPUTE | {Need.CHAMPION},
-    CycleState.HELD: frozenset(),
-    CycleState.PROMOTED: frozenset(),
-    CycleState.KEPT: _COMPUTE,  # data of a cycle that trained nothing are described here
-}
+NEEDS: Mapping[CycleState, frozenset[Need]] = {step.state: step.needs for step in STEPS}
 """Step to what it needs. Database and schema are not in it: without them nobody knows the step."""
 
 BY_PLACE: Final = frozenset({Need.DISK, Need.DEVICE})
 """What a step needs of the machine it runs on: another's, where it is sent to another pool."""
-
-PATHS: Mapping[CycleKind, tuple[CycleState, ...]] = {
-    CycleKind.FULL: (
-        CycleState.PLANNED,
-        CycleState.PREDICTING,
-        CycleState.ACQUIRING,
-        CycleState.PUBLISHING,
-        CycleState.COLLECTING,
-        CycleState.TRAINING,
-        CycleState.EVALUATING,
-        CycleState.GATED,
-        CycleState.HELD,
-        CycleState.PROMOTED,
-        CycleState.KEPT,
-    ),
-    CycleKind.RETRAIN: (
-        CycleState.PLANNED,
-        CycleState.TRAINING,
-        CycleState.EVALUATING,
-        CycleState.GATED,
-        CycleState.HELD,
-        CycleState.PROMOTED,
-        CycleState.KEPT,
-    ),
-}
-"""Kind of a cycle to its steps, in the order in which they may come."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +46,7 @@ class Flight:
         if cycle is None and self.starts is None:
             return ()
         step = CycleState.PLANNED if cycle is None else cycle.step
-        path = PATHS[self.starts or CycleKind.FULL] if cycle is None else PATHS[cycle.kind]
+        path = path_of(self.starts or CycleKind.FULL if cycle is None else cycle.kind)
         leg = next((leg for leg in self.legs if step in leg), ())
         return tuple(state for state in path[path.index(step) :] if state in leg)
 

@@ -20,7 +20,7 @@ from alservice.campaigns.policies import Arm
 from alservice.campaigns.store import CampaignRow
 from alservice.catalogue.store import CatalogueStore
 from alservice.cycle.table import CampaignRecords, CycleTable, SummariseCampaign
-from alservice.prediction.service import PredictCatalogue, Scope
+from alservice.prediction.service import PredictionService, Scope
 from alservice.progress import Clock
 from alservice.registry.records import GateDecision, Model
 from alservice.registry.store import ModelStore
@@ -250,7 +250,7 @@ class GatherReport:
     classifications: ClassificationStore
     votes: Callable[[Campaign], TallySource]
     objects: ObjectStore
-    predict: PredictCatalogue
+    prediction: PredictionService
     media_type: Callable[[bytes], str]
     clock: Clock
 
@@ -304,7 +304,7 @@ class GatherReport:
         best: list[tuple[float, Posterior]] = []
         worst: list[tuple[float, Posterior]] = []
         shards = self.models.posterior_shards(champion.id, catalogue_id, Scope.CATALOGUE)
-        for posterior in self.predict.posteriors(shards):
+        for posterior in self.prediction.posteriors(shards):
             votes = campaign.campaign.acquisition.votes_per_galaxy
             scores = tree_information(tree, posterior.concentrations, votes, weights)
             order = np.argsort(scores, kind="stable")

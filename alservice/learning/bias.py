@@ -12,7 +12,7 @@ from jinja2 import Environment, select_autoescape
 
 from alservice.campaigns.cycle_store import CycleStore
 from alservice.campaigns.store import CampaignRow
-from alservice.catalogue.service import MeasureGalaxies
+from alservice.catalogue.service import CatalogueService
 from alservice.errors import BadConfig, BadInput, NotFound
 from alservice.ids import seed_of
 from alservice.learning.evaluation import JudgeModel
@@ -175,7 +175,7 @@ class ReportBias:
     models: ModelStore
     snapshots: SnapshotStore
     judge: JudgeModel
-    measure: MeasureGalaxies
+    catalogue: CatalogueService
     explain: Explain
 
     def run(self, campaign: CampaignRow) -> BiasReport:
@@ -193,7 +193,7 @@ class ReportBias:
         cycle, tree = frozen[-1], load_tree(campaign.campaign.tree)
         judged = self.judge.run(campaign, cycle, champion, tree)
         assessment = assess(tree, judged.posterior, judged.tallies.counts)
-        properties = self.measure.run(campaign.campaign, cycle.catalogue_id, judged.tallies, tree)
+        properties = self.catalogue.measure(campaign.campaign, cycle.catalogue_id, judged.tallies, tree)
         surprise = assessment.nll.sum(axis=1) / assessment.votes.sum(axis=1)
         seed = seed_of(campaign.campaign.seed, "bias", cycle.number)
         return BiasReport(

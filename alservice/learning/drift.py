@@ -14,13 +14,13 @@ from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.campaigns.cycle_store import CycleStore
 from alservice.campaigns.policies import DriftPolicy
 from alservice.campaigns.store import CampaignRow, Event, EventLog
-from alservice.catalogue.service import MeasureGalaxies
+from alservice.catalogue.service import CatalogueService
 from alservice.catalogue.store import CatalogueStore
 from alservice.documents import document_of, record_of
 from alservice.errors import NotFound
 from alservice.ids import stable_fraction
-from alservice.learning.training import ReadSnapshot
-from alservice.prediction.service import PredictCatalogue, Scope
+from alservice.learning.training import FrozenTallies
+from alservice.prediction.service import PredictionService, Scope
 from alservice.progress import Clock
 from alservice.registry.records import CycleStatistics
 from alservice.registry.store import ModelStore, SnapshotStore
@@ -159,9 +159,9 @@ class WatchDrift:
     models: ModelStore
     snapshots: SnapshotStore
     events: EventLog
-    predict: PredictCatalogue
-    measure: MeasureGalaxies
-    read_snapshot: ReadSnapshot
+    prediction: PredictionService
+    catalogue: CatalogueService
+    frozen: FrozenTallies
     clock: Clock
     actor: str
 
@@ -200,7 +200,7 @@ class WatchDrift:
     def _describe(self, campaign: CampaignRow, cycle: Cycle) -> DriftSample:
         tree = load_tree(campaign.campaign.tree)
         posterior = self._sample(campaign, cycle)
-        images = self.measure.images(campaign.campaign, cycle.catalogue_id, posterior.galaxy_ids)
+        images = self.catalogue.measure_images(campaign.campaign, cycle.catalogue_id, posterior.galaxy_ids)
         policy = campaign.campaign.acquisition
         weights = question_weights(policy, tree)
         scores = tree_information(tree, posterior.concentrations, policy.votes_per_galaxy, weights)
@@ -218,8 +218,8 @@ class WatchDrift:
         if model_id is None:
             raise NotFound(f"cycle {cycle.number} has no model yet", cycle=cycle.number)
         model = self.models.get(model_id)
-        shards = self.predict.run(campaign.campaign, cycle.catalogue_id, model, Scope.EVALUATION)
-        members = concat(list(self.predict.posteriors(shards)))
+        shards = self.prediction.predict(campaign.campaign, cycle.catalogue_id, model, Scope.EVALUATION)
+        members = concat(list(self.prediction.posteriors(shards)))
         chance = [stable_fraction("drift", galaxy_id) for galaxy_id in members.galaxy_ids]
         return take(members, np.sort(np.argsort(chance)[:SAMPLE]))
 
@@ -243,13 +243,13 @@ class WatchDrift:
 
     def _labels(self, campaign: CampaignRow, cycle: Cycle, tree: Tree) -> Mapping[str, tuple[int, ...]]:
         """Return the votes that are new since the snapshot before, on evaluation members, by question."""
-        tallies = self.read_snapshot.run(cycle, tree)
+        tallies = self.frozen.read(cycle, tree)
         galaxies = self.catalogues.by_id(cycle.catalogue_id, tallies.galaxy_ids)
         members = tallies.only([galaxy.evaluation for galaxy in galaxies])
         new = members.counts.sum(axis=0)
         before = self._before(campaign, cycle)
         if before is not None:
-            earlier = self.read_snapshot.run(before, tree)
+            earlier = self.frozen.read(before, tree)
             known = set(members.galaxy_ids)
             new = new - earlier.only([g in known for g in earlier.galaxy_ids]).counts.sum(axis=0)
         return {q.name: tuple(new[tree.slices[i]].tolist()) for i, q in enumerate(tree.questions)}

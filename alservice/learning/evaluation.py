@@ -16,12 +16,12 @@ from alservice.acquisition.store import AcquisitionStore
 from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.policies import Arm
 from alservice.campaigns.store import CampaignRow, Event
-from alservice.catalogue.service import MeasureGalaxies
+from alservice.catalogue.service import CatalogueService
 from alservice.catalogue.store import CatalogueStore
 from alservice.errors import BadInput, BadVotes, NotFound
 from alservice.ids import seed_of
-from alservice.learning.training import ReadSnapshot
-from alservice.prediction.service import PredictCatalogue, Scope
+from alservice.learning.training import FrozenTallies
+from alservice.prediction.service import PredictionService, Scope
 from alservice.progress import Clock
 from alservice.registry.records import CycleStatistics, Model, ModelEvaluation
 from alservice.registry.store import ModelStore, SnapshotStore
@@ -32,7 +32,7 @@ from alservice.science.reweighting import inclusion_ratio
 from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import TallySet
 from alservice.shapes import FloatArray
-from alservice.storage import ArrayCodec, ObjectStore
+from alservice.storage import ObjectStore, arrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class CompareShadow:
     catalogues: CatalogueStore
     models: ModelStore
     snapshots: SnapshotStore
-    predict: PredictCatalogue
+    prediction: PredictionService
     clock: Clock
     actor: str
 
@@ -80,9 +80,9 @@ class CompareShadow:
         return overlap
 
     def _scores(self, campaign: CampaignRow, cycle: Cycle, model: Model, tree: Tree) -> Iterator[FloatArray]:
-        shards = self.predict.run(campaign.campaign, cycle.catalogue_id, model, Scope.CATALOGUE)
+        shards = self.prediction.predict(campaign.campaign, cycle.catalogue_id, model, Scope.CATALOGUE)
         weights = question_weights(campaign.campaign.acquisition, tree)
-        for posterior in self.predict.posteriors(shards):
+        for posterior in self.prediction.posteriors(shards):
             eligible = self._eligible(cycle, posterior)
             votes = campaign.campaign.acquisition.votes_per_galaxy
             yield tree_information(tree, posterior.concentrations[eligible], votes, weights)
@@ -104,8 +104,8 @@ class EstimateSelected:
     acquisitions: AcquisitionStore
     models: ModelStore
     snapshots: SnapshotStore
-    predict: PredictCatalogue
-    read_snapshot: ReadSnapshot
+    prediction: PredictionService
+    frozen: FrozenTallies
 
     def run(self, campaign: CampaignRow, cycle: Cycle) -> dict[str, Any] | None:
         """Return and record NLL per vote (nats): plain over the arm, and weighted to its pool with an interval.
@@ -116,7 +116,7 @@ class EstimateSelected:
             return None
         drawn = {a.galaxy_id: a for a in self.acquisitions.get(cycle.id) or () if a.arm == Arm.INFORMATIVE}
         tree = load_tree(campaign.campaign.tree)
-        tallies = self.read_snapshot.run(cycle, tree)
+        tallies = self.frozen.read(cycle, tree)
         voted = tallies.only([galaxy_id in drawn for galaxy_id in tallies.galaxy_ids])
         if len(voted.galaxy_ids) < MIN_GALAXIES:
             return None
@@ -128,10 +128,10 @@ class EstimateSelected:
         return document
 
     def _concentrations(self, campaign: CampaignRow, cycle: Cycle, champion: Model, voted: TallySet) -> FloatArray:
-        shards = self.predict.run(campaign.campaign, cycle.catalogue_id, champion, Scope.CATALOGUE)
+        shards = self.prediction.predict(campaign.campaign, cycle.catalogue_id, champion, Scope.CATALOGUE)
         wanted = {galaxy_id: row for row, galaxy_id in enumerate(voted.galaxy_ids)}
         parts = []
-        for posterior in self.predict.posteriors(shards):
+        for posterior in self.prediction.posteriors(shards):
             rows = [row for row, galaxy_id in enumerate(posterior.galaxy_ids) if galaxy_id in wanted]
             if rows:
                 parts.append(take(posterior, np.array(rows)))
@@ -167,8 +167,8 @@ class JudgeModel:
     """Bring a model's posterior and the votes of one snapshot together."""
 
     catalogues: CatalogueStore
-    predict: PredictCatalogue
-    read_snapshot: ReadSnapshot
+    prediction: PredictionService
+    frozen: FrozenTallies
 
     def run(self, campaign: CampaignRow, cycle: Cycle, model: Model, tree: Tree) -> Judged:
         """Return posterior and votes of the same galaxies, in order of id; predicts what is not predicted yet.
@@ -178,13 +178,13 @@ class JudgeModel:
         BadVotes
             No member of the evaluation stream has a vote yet.
         """
-        tallies = self.read_snapshot.run(cycle, tree)
+        tallies = self.frozen.read(cycle, tree)
         galaxies = self.catalogues.by_id(cycle.catalogue_id, tallies.galaxy_ids)
         members = tallies.only([galaxy.evaluation for galaxy in galaxies])
         if not members.galaxy_ids:
             raise BadVotes(f"no evaluation member has votes in cycle {cycle.number}", cycle=cycle.number)
-        shards = self.predict.run(campaign.campaign, cycle.catalogue_id, model, Scope.EVALUATION)
-        posterior = concat(list(self.predict.posteriors(shards)))
+        shards = self.prediction.predict(campaign.campaign, cycle.catalogue_id, model, Scope.EVALUATION)
+        posterior = concat(list(self.prediction.posteriors(shards)))
         row_of = {galaxy_id: row for row, galaxy_id in enumerate(posterior.galaxy_ids)}
         rows = np.array([row_of[galaxy_id] for galaxy_id in members.galaxy_ids])
         return Judged(posterior=take(posterior, rows), tallies=members)
@@ -197,9 +197,8 @@ class EvaluateModel:
     models: ModelStore
     snapshots: SnapshotStore
     judge: JudgeModel
-    measure: MeasureGalaxies
+    catalogue: CatalogueService
     objects: ObjectStore
-    arrays: ArrayCodec
 
     def run(self, campaign: CampaignRow, cycle: Cycle) -> tuple[Evaluation, ...]:
         """Record and return the evaluations: the candidate's first, then the champion's if there is one.
@@ -221,7 +220,7 @@ class EvaluateModel:
         tree = load_tree(campaign.campaign.tree)
         found = self.snapshots.evaluations_in(cycle.id).get(model_id)
         if found is not None and found.assessment is not None:
-            return self.arrays.decode_assessment(self.objects.get(found.assessment), tree)
+            return arrays.decode_assessment(self.objects.get(found.assessment), tree)
         judged = self.judge.run(campaign, cycle, self.models.get(model_id), tree)
         return assess(tree, judged.posterior, judged.tallies.counts)
 
@@ -230,10 +229,10 @@ class EvaluateModel:
         assessment = assess(tree, judged.posterior, judged.tallies.counts)
         rng = np.random.default_rng(seed_of(campaign.campaign.seed, "evaluation", cycle.number))
         found = summarise(assessment, rng=rng)
-        properties = self.measure.run(campaign.campaign, cycle.catalogue_id, judged.tallies, tree)
+        properties = self.catalogue.measure(campaign.campaign, cycle.catalogue_id, judged.tallies, tree)
         slices = slice_metrics(assessment, properties, column=campaign.campaign.evaluation.answer, rng=rng)
         found = dataclasses.replace(found, slices=slices)
-        kept = self.objects.put(self.arrays.encode_assessment(assessment), kind="assessments", suffix=".safetensors")
+        kept = self.objects.put(arrays.encode_assessment(assessment), kind="assessments", suffix=".safetensors")
         self.snapshots.save_evaluation(
             ModelEvaluation(
                 cycle_id=cycle.id,

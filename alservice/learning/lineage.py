@@ -14,15 +14,16 @@ from alservice.catalogue.store import CatalogueStore
 from alservice.documents import document_of
 from alservice.errors import DigestMismatch, NotFound
 from alservice.ids import check_galaxy_id
-from alservice.learning.training import ReadSnapshot
+from alservice.learning.training import FrozenTallies
 from alservice.network.files import ModelCard
-from alservice.prediction.service import PredictCatalogue, Scope
-from alservice.registry.promotion import LoadModel
+from alservice.prediction.service import PredictionService, Scope
 from alservice.registry.records import GateDecision, Model, Promotion
+from alservice.registry.service import load_model
 from alservice.registry.store import ModelStore, SnapshotStore
 from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import TallySet
 from alservice.states import ModelState
+from alservice.storage import ObjectStore
 
 Role: TypeAlias = Literal["trained on", "evaluation member", "not voted on"]
 
@@ -152,9 +153,9 @@ class TraceLineage:
     cycles: CycleStore
     models: ModelStore
     snapshots: SnapshotStore
-    read_snapshot: ReadSnapshot
-    load_model: LoadModel
-    predict: PredictCatalogue
+    frozen: FrozenTallies
+    objects: ObjectStore
+    prediction: PredictionService
 
     def run(self, campaign: CampaignRow, *, model_id: int | None = None, galaxy_id: str | None = None) -> Lineage:
         """Return the lineage of a model, the champion when none is named, and of a galaxy's prediction by it.
@@ -191,9 +192,9 @@ class TraceLineage:
         snapshot = self.snapshots.of_cycle(cycle.id)
         if snapshot is None:
             raise NotFound(f"the tally snapshot of model {model.id} is gone", model=model.id)
-        tallies = self.read_snapshot.run(cycle, tree)
+        tallies = self.frozen.read(cycle, tree)
         _check(tallies.digest, snapshot.digest, what=f"the tally snapshot of cycle {cycle.number}")
-        _, card = self.load_model.run(model, tree)
+        _, card = load_model(self.objects, model, tree)
         trained = self._trained_on(cycle, tallies)
         _check(trained.digest, card.data_digest, what=f"the training set of model {model.id}")
         promotions = [p for p in self.models.promotions(campaign.id) if p.model_id == model.id]
@@ -221,7 +222,7 @@ class TraceLineage:
         cycle = self.cycles.get(model.cycle_id)
         catalogue = self.catalogues.newest(model.campaign_id) or self.catalogues.get(cycle.catalogue_id)
         galaxy = self.catalogues.by_id(catalogue.id, [galaxy_id])[0]
-        tallies = self.read_snapshot.run(cycle, tree)
+        tallies = self.frozen.read(cycle, tree)
         votes = dict(zip(tallies.galaxy_ids, tallies.counts.sum(axis=1).tolist(), strict=True)).get(galaxy_id, 0)
         role: Role = "not voted on" if not votes else "evaluation member" if galaxy.evaluation else "trained on"
         return GalaxyLineage(
@@ -238,7 +239,7 @@ class TraceLineage:
     def _posterior_key(self, model: Model, catalogue_id: int, galaxy_id: str) -> str | None:
         for scope in Scope:
             for shard in self.models.posterior_shards(model.id, catalogue_id, scope):
-                if any(galaxy_id in posterior.galaxy_ids for posterior in self.predict.posteriors([shard])):
+                if any(galaxy_id in posterior.galaxy_ids for posterior in self.prediction.posteriors([shard])):
                     return shard.key
         return None
 

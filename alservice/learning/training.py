@@ -12,7 +12,7 @@ import numpy as np
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.store import CampaignRow
-from alservice.catalogue.service import GatherImages, pack_name
+from alservice.catalogue.service import CatalogueService
 from alservice.catalogue.store import CatalogueStore
 from alservice.documents import document_of
 from alservice.errors import BadVotes, NotFound
@@ -22,12 +22,12 @@ from alservice.network.config import FitConfig, decay_of, precision_name
 from alservice.network.files import ModelCard, to_bytes
 from alservice.network.training import fit, origin_of, run_digest
 from alservice.progress import Clock, Progress
-from alservice.registry.promotion import LoadModel
 from alservice.registry.records import Model, TrainingSnapshot
+from alservice.registry.service import load_model
 from alservice.registry.store import ModelStore, SnapshotStore
 from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import TallySet, inconsistent
-from alservice.storage import ArrayCodec, ObjectStore
+from alservice.storage import ObjectStore, arrays
 from alservice.subjects.subject import TallySource
 from alservice.votes.counting import reducer_version
 
@@ -95,22 +95,21 @@ def due_every(interval: timedelta, clock: Clock) -> Callable[[int], bool]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SnapshotTallies:
-    """Freeze the tallies when collecting ends: a vote that comes later counts for the next cycle."""
+class FrozenTallies:
+    """Tallies as they are when collecting ends: a vote that comes later counts for the next cycle."""
 
     votes: Callable[[Campaign], TallySource]
     snapshots: SnapshotStore
     objects: ObjectStore
-    arrays: ArrayCodec
 
-    def run(self, campaign: CampaignRow, cycle: Cycle) -> TrainingSnapshot:
+    def freeze(self, campaign: CampaignRow, cycle: Cycle) -> TrainingSnapshot:
         """Return the cycle's snapshot, made now if it has none yet."""
         existing = self.snapshots.of_cycle(cycle.id)
         if existing is not None:
             return existing
         tree = load_tree(campaign.campaign.tree)
         tallies = self.votes(campaign.campaign).tallies(campaign.id, tree.n_answers)
-        data = self.arrays.encode_counts(tallies.galaxy_ids, tallies.counts, tree.columns)
+        data = arrays.encode_counts(tallies.galaxy_ids, tallies.counts, tree.columns)
         stored = self.objects.put(data, kind="tallies", suffix=".parquet")
         return self.snapshots.save(
             cycle,
@@ -120,17 +119,8 @@ class SnapshotTallies:
             n_inconsistent=int(inconsistent(tree, tallies.counts).any(axis=-1).sum()),
         )
 
-
-@dataclass(frozen=True, kw_only=True)
-class ReadSnapshot:
-    """Bring a cycle's frozen tallies back."""
-
-    snapshots: SnapshotStore
-    objects: ObjectStore
-    arrays: ArrayCodec
-
-    def run(self, cycle: Cycle, tree: Tree) -> TallySet:
-        """Return the tallies that the cycle trains on and is judged with.
+    def read(self, cycle: Cycle, tree: Tree) -> TallySet:
+        """Return the tallies that the cycle trains on and is evaluated with.
 
         Raises
         ------
@@ -142,7 +132,7 @@ class ReadSnapshot:
         snapshot = self.snapshots.of_cycle(cycle.id)
         if snapshot is None:
             raise NotFound(f"cycle {cycle.number} has no tally snapshot yet", cycle=cycle.number)
-        ids, counts, columns = self.arrays.decode_counts(self.objects.get(snapshot.key))
+        ids, counts, columns = arrays.decode_counts(self.objects.get(snapshot.key))
         if columns != tree.columns or counts.dtype.kind != "i":
             raise BadVotes(f"the tally snapshot of cycle {cycle.number} does not hold votes on tree {tree.name}")
         return TallySet(galaxy_ids=ids, counts=counts.astype(np.int64))
@@ -152,11 +142,12 @@ class ReadSnapshot:
 class TrainCandidate:
     """Train on every voted galaxy outside the evaluation stream."""
 
+    catalogue: CatalogueService
     catalogues: CatalogueStore
     models: ModelStore
     snapshots: SnapshotStore
+    frozen: FrozenTallies
     objects: ObjectStore
-    arrays: ArrayCodec
     device: str
     code_revision: str
     progress: Progress
@@ -191,8 +182,7 @@ class TrainCandidate:
         return model
 
     def _training_set(self, cycle: Cycle, tree: Tree) -> TallySet:
-        read = ReadSnapshot(snapshots=self.snapshots, objects=self.objects, arrays=self.arrays)
-        tallies = read.run(cycle, tree)
+        tallies = self.frozen.read(cycle, tree)
         galaxies = self.catalogues.by_id(cycle.catalogue_id, tallies.galaxy_ids)
         return tallies.only([not galaxy.evaluation for galaxy in galaxies])
 
@@ -206,9 +196,7 @@ class TrainCandidate:
         checkpoints: KeepCheckpoints,
     ) -> tuple[ModelCard, bytes]:
         decisions = campaign.campaign
-        shards = self.catalogues.image_shards(cycle.catalogue_id, pack_name(decisions.images))
-        gather = GatherImages(objects=self.objects, arrays=self.arrays)
-        images = gather.all(shards, tallies.galaxy_ids)
+        images = self.catalogue.images_of(decisions, cycle.catalogue_id, tallies.galaxy_ids)
         config = FitConfig(
             network=NetworkConfig.of(
                 decisions.training.network,
@@ -260,7 +248,7 @@ class TrainCandidate:
         return self.models.get(cycle.champion_id)
 
     def _weights(self, parent: Model, tree: Tree) -> Mapping[str, Any]:
-        network, _ = LoadModel(objects=self.objects).run(parent, tree)
+        network, _ = load_model(self.objects, parent, tree)
         return network.state_dict()
 
     def _resumable(self, checkpoints: KeepCheckpoints, run: str) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,8 +16,11 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from alservice.campaigns import schema as campaigns_schema
 from alservice.campaigns.cycle import CycleState
-from alservice.meters import CallCount, CallKey
+from alservice.errors import AlserviceError
+from alservice.meters import METER, CallCount, CallKey
 from alservice.storage.postgres import transaction
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -320,3 +324,24 @@ class SqlMeasures:
 def _call(row: Mapping[Any, Any]) -> tuple[CallKey, CallCount]:
     key = CallKey(adapter=row["adapter"], call=row["call"], outcome=row["outcome"])
     return key, CallCount(calls=row["calls"], seconds=row["seconds"])
+
+
+def metrics_text(engine: Engine) -> bytes:
+    """Return all metrics that the database holds, this process's own calls included, in Prometheus' text format."""
+    write_calls(engine)
+    return expose(SqlMeasures(engine).read())
+
+
+def write_calls(engine: Engine) -> None:
+    """Add what this process counted to the totals; where the database is away it is kept for the next time.
+
+    Counting is no part of the work: it fails nothing.
+    """
+    counts = METER.take()
+    if not counts:
+        return
+    try:
+        SqlMeasures(engine).add_calls(counts)
+    except AlserviceError as error:
+        METER.add(counts)
+        _log.debug("calls are not counted yet: %s", error)

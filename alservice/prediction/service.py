@@ -7,19 +7,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from alservice.campaigns.campaign import Campaign
+from alservice.campaigns.store import CampaignStore
 from alservice.catalogue.galaxies import Shard
-from alservice.catalogue.service import GatherImages, pack_name
+from alservice.catalogue.service import CatalogueService, pack_name, read_shards
 from alservice.catalogue.store import CatalogueStore
+from alservice.errors import NotFound
 from alservice.ids import seed_of
 from alservice.network.architectures import Network
 from alservice.network.sampling import sample_posterior
 from alservice.progress import Progress
-from alservice.registry.promotion import LoadModel
 from alservice.registry.records import Model
+from alservice.registry.service import load_model
 from alservice.registry.store import ModelStore
 from alservice.science.posterior import Posterior
 from alservice.science.tree import Tree, load_tree
-from alservice.storage import ArrayCodec, ObjectStore
+from alservice.storage import ObjectStore, arrays
 
 
 class Scope(StrEnum):
@@ -30,17 +32,34 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictCatalogue:
-    """Sample a model's posterior for every galaxy of a scope."""
+class PredictionService:
+    """Posteriors of a catalogue's galaxies, a model's shard by shard."""
 
+    campaigns: CampaignStore
+    catalogue: CatalogueService
     catalogues: CatalogueStore
     models: ModelStore
     objects: ObjectStore
-    arrays: ArrayCodec
     device: str
     progress: Progress
 
-    def run(self, campaign: Campaign, catalogue_id: int, model: Model, scope: Scope) -> tuple[Shard, ...]:
+    def newest(self, name: str) -> tuple[int, int]:
+        """Predict every galaxy of the newest catalogue with the champion; return how many were done, and failed.
+
+        No cycle is touched, and shards that exist are kept: the next cycle finds them.
+        """
+        row = self.campaigns.get(name)
+        champion, catalogue = self.models.champion(row.id), self.catalogues.newest(row.id)
+        if champion is None or catalogue is None:
+            missing = "champion" if catalogue is not None else "catalogue"
+            raise NotFound(f"campaign {name} has no {missing} yet", campaign=name)
+        self.catalogue.pack(catalogue, row.campaign.images)
+        shards = self.predict(row.campaign, catalogue.id, champion)
+        return sum(s.n_galaxies for s in shards), sum(s.n_failed for s in shards)
+
+    def predict(
+        self, campaign: Campaign, catalogue_id: int, model: Model, scope: Scope = Scope.CATALOGUE
+    ) -> tuple[Shard, ...]:
         """Return all posterior shards of a model, in catalogue order; those that exist are not computed again."""
         packs = self.catalogues.image_shards(catalogue_id, pack_name(campaign.images))
         finished = {s.index: s for s in self.models.posterior_shards(model.id, catalogue_id, scope)}
@@ -49,7 +68,7 @@ class PredictCatalogue:
             self.progress.start(f"predict {scope}", len(packs))
             self.progress.advance(len(finished))
             tree = load_tree(campaign.tree)
-            network, _ = LoadModel(objects=self.objects).run(model, tree)
+            network, _ = load_model(self.objects, model, tree)
             network.to(self.device)
             for pack in todo:
                 shard = self._predict(campaign, catalogue_id, model, scope, tree, network, pack)
@@ -63,7 +82,7 @@ class PredictCatalogue:
         """Yield stored posteriors one shard at a time; shards without galaxies are passed over."""
         for shard in shards:
             if shard.n_galaxies:
-                yield self.arrays.decode_posterior(self.objects.get(shard.key))
+                yield arrays.decode_posterior(self.objects.get(shard.key))
 
     def _predict(
         self,
@@ -81,8 +100,7 @@ class PredictCatalogue:
             limit=campaign.images.shard_galaxies,
         )
         wanted = frozenset(g.galaxy_id for g in galaxies if scope is Scope.CATALOGUE or g.evaluation)
-        gather = GatherImages(objects=self.objects, arrays=self.arrays)
-        _, ids, images = next(gather.shards([pack], wanted))
+        _, ids, images = next(read_shards(self.objects, [pack], wanted))
         concentrations, embeddings = sample_posterior(
             network,
             images,
@@ -98,5 +116,5 @@ class PredictCatalogue:
             tree_hash=tree.hash,
             model=model.digest,
         )
-        stored = self.objects.put(self.arrays.encode_posterior(posterior), kind="posteriors", suffix=".parquet")
+        stored = self.objects.put(arrays.encode_posterior(posterior), kind="posteriors", suffix=".parquet")
         return Shard(index=pack.index, key=stored.key, n_galaxies=len(ids), n_failed=len(wanted) - len(ids))

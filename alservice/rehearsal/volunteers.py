@@ -21,12 +21,12 @@ from datetime import datetime
 from http.client import HTTPConnection, HTTPException, HTTPMessage
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import numpy as np
 import numpy.typing as npt
 
-from alservice.errors import AlserviceError, BadInput, BadVotes, Terminal, ZooniverseRefused, ZooniverseUnavailable
+from alservice.errors import AlserviceError, BadInput, BadVotes, ZooniverseRefused, ZooniverseUnavailable
 from alservice.ids import seed_of
 from alservice.progress import Clock, Progress
 from alservice.rehearsal.sittings import Manners, Sending, Sittings
@@ -34,7 +34,7 @@ from alservice.science.tree import Tree
 from alservice.science.votes import totals, walk
 from alservice.shapes import FloatArray
 from alservice.standin.config import PUBLIC_CLIENT_ID
-from alservice.zooniverse.endpoint import is_loopback
+from alservice.zooniverse.endpoint import loopback_address
 from alservice.zooniverse.workflow import Workflow
 
 PEOPLE = 2_000
@@ -129,28 +129,6 @@ API_TYPE = "application/vnd.api+json; version=1"
 
 TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
 """Statuses after which the same call may succeed."""
-
-
-class RealSiteRefused(Terminal):
-    """Simulated volunteers were pointed at something that is not on this machine."""
-
-    code = "real-site-refused"
-    remedy = "Give the endpoint of the stand-in, on 127.0.0.1; simulated votes never go to a real survey."
-
-
-def loopback_address(endpoint: str) -> tuple[str, int]:
-    """Return host and port of an endpoint on this machine, such as ``http://127.0.0.1:8000``.
-
-    Raises
-    ------
-    RealSiteRefused
-        If the host is neither a loopback address nor ``localhost``, or the scheme is not http.
-    """
-    parts = urlsplit(endpoint)
-    host = parts.hostname or ""
-    if parts.scheme != "http" or not is_loopback(endpoint):
-        raise RealSiteRefused(f"simulated volunteers may not vote at {endpoint!r}: it is not loopback", host=host)
-    return host, parts.port or 80
 
 
 class VolunteerClient:

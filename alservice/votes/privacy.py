@@ -10,7 +10,7 @@ from alservice.campaigns.store import CampaignRow, Event, EventLog
 from alservice.progress import Clock
 from alservice.science.tree import load_tree
 from alservice.votes.counting import judge_of
-from alservice.votes.service import recount
+from alservice.votes.ingest import recount
 from alservice.votes.store import ClassificationStore
 
 FORGET_ROWS: Final = 5_000

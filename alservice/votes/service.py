@@ -1,489 +1,207 @@
-"""Files and quarantine: exports into classifications, versions into meanings, and tallies counted anew."""
+"""Votes by a campaign's name: read from files, the API and Caesar, counted, compared, exported and forgotten."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from itertools import chain
-from typing import Final
-
-import numpy as np
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle
-from alservice.campaigns.store import CampaignRow
-from alservice.constants import API, EXPORT, INGEST_OVERLAP
-from alservice.errors import BadInput
+from alservice.campaigns.store import CampaignRow, CampaignStore, EventLog
+from alservice.constants import CLOCK_SLACK
+from alservice.ids import hash_user
 from alservice.progress import Clock, Progress
-from alservice.retry import one_ahead
-from alservice.science.tree import Tree
-from alservice.science.votes import TallySet
-from alservice.shapes import FloatArray
-from alservice.states import SubjectState
-from alservice.subjects.subject import SubjectLedger, TallySource
-from alservice.votes.classification import Classification, Verdict
-from alservice.votes.counting import GalaxyTally, Judge, judge_of
-from alservice.votes.decoding import Codebook
+from alservice.science.tree import load_tree
+from alservice.science.votes import inconsistent
+from alservice.subjects.ledger import SqlSubjectLedger
+from alservice.subjects.subject import TallySource
+from alservice.votes.caesar import CompareFeeds, ReceiveReductions, ReducedFeed, ReductionStore, WebhookStore
+from alservice.votes.classification import Quarantine
+from alservice.votes.counting import FeedComparison
+from alservice.votes.decoding import read_workflows
 from alservice.votes.export_store import ExportStore
-from alservice.votes.exports import ExportBatch, ExportReceipt, suspicions
-from alservice.votes.store import ClassificationStore, Landing, WorkflowStore
-from alservice.votes.weights import Sensitivity, sensitivity, volunteer_weights, vote_list
-from alservice.zooniverse import Zooniverse
-from alservice.zooniverse.records import RawClassification
-from alservice.zooniverse.workflow import Workflow, map_answers
+from alservice.votes.exports import ExportFile, read_export
+from alservice.votes.ingest import (
+    CollectClassifications,
+    CollectReport,
+    ExportWatch,
+    Ingest,
+    IngestReport,
+    JudgeExport,
+    WeighVotes,
+)
+from alservice.votes.privacy import ForgetPeople
+from alservice.votes.store import ClassificationStore, WorkflowStore
+from alservice.votes.weights import Sensitivity
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CollectReport:
-    """What one reading brought, and where the cycle stands.
-
-    Parameters
-    ----------
-    read, new
-        Rows read, the overlap included, and rows not seen before.
-    requested, counted
-        Classifications asked for by the cycle's live subjects, and counted ones that came.
-    is_over
-        Whether collecting ends: enough votes, or the deadline has passed.
-    """
-
-    read: int
-    new: int
-    requested: int
-    counted: int
-    is_over: bool
+if TYPE_CHECKING:
+    from alservice.subjects.site import Sites  # its client is loaded by who talks to Zooniverse, not by who reads files
 
 
 @dataclass(frozen=True, kw_only=True)
-class CollectClassifications:
-    """Read what volunteers sent since the last time, and some of what came before it.
+class VoteService:
+    """What volunteers said: every way in, every way out; it loads neither torch nor pages, which a test holds.
 
     Parameters
     ----------
-    others
-        The same project by the workflows of the campaign's other tiers.
+    sites
+        Returns where campaigns' volunteers are, when they are first asked for.
+    user_hash_key
+        Returns the secret that turns user ids into pseudonyms.
     """
 
+    campaigns: CampaignStore
     classifications: ClassificationStore
-    votes: Callable[[Campaign], TallySource]
     workflows: WorkflowStore
-    ledger: SubjectLedger
-    zooniverse: Zooniverse
+    webhooks: WebhookStore
+    reductions: ReductionStore
+    exports: ExportStore
+    ledger: SqlSubjectLedger
+    events: EventLog
+    sites: Callable[[], Sites]
+    user_hash_key: Callable[[], bytes]
     clock: Clock
     progress: Progress
-    others: Sequence[Zooniverse] = ()
 
-    def run(self, campaign: CampaignRow, cycle: Cycle, tree: Tree) -> CollectReport:
-        """Ingest every new classification of the campaign, then say whether the cycle has enough.
+    def source(self, campaign: Campaign) -> TallySource:
+        """Return the feed that a campaign's tallies come from; the other one is never added."""
+        from_classifications = campaign.ingest.tallies_from == "classifications"
+        return self.classifications if from_classifications else self.reduced(campaign)
 
-        Raises
-        ------
-        WorkflowMismatch
-            The live workflow does not ask the tree's questions.
-        """
-        for workflow in self._live_workflows():
-            map_answers(tree, workflow)
-        report = self.read(campaign, tree)
-        live = self.ledger.of_cycle(cycle.id, (SubjectState.LIVE, SubjectState.RETIRED))
-        requested = sum(subject.n_votes for subject in live)
-        counted = self.votes(campaign.campaign).counted(campaign.id, cycle.id)
-        enough = counted >= campaign.campaign.collecting.votes_share * requested
-        late = cycle.deadline is not None and self.clock() >= cycle.deadline
-        return CollectReport(
-            read=report.requested, new=report.new, requested=requested, counted=counted, is_over=enough or late
-        )
+    def reduced(self, campaign: Campaign) -> ReducedFeed:
+        """Return a campaign's reductions as tallies."""
+        return ReducedFeed(campaign=campaign, reductions=self.reductions, workflows=self.workflows, ledger=self.ledger)
 
-    def read(self, campaign: CampaignRow, tree: Tree) -> IngestReport:
-        """Ingest every new classification of the campaign.
-
-        Reading again is harmless: ids are the key, and verdicts follow from the set of rows alone. The workflow as
-        it is now joins the known versions, and rows that waited for it are read.
-        """
-        ingest = Ingest(
+    @cached_property
+    def ingest(self) -> Ingest:
+        """Classifications of files, and rows that wait for a meaning."""
+        return Ingest(
             classifications=self.classifications,
             workflows=self.workflows,
             ledger=self.ledger,
             clock=self.clock,
             progress=self.progress,
         )
-        self.workflows.save(campaign.id, [workflow.plain() for workflow in self._live_workflows()], source=API)
-        ingest.replay(campaign, tree)
-        codebook = ingest.codebook(campaign, tree)
-        first = self.classifications.cursor(campaign.id, API) - INGEST_OVERLAP
-        new, verdicts = 0, Counter[Verdict]()
-        self.progress.start("collect classifications", None)
-        for page in self.zooniverse.classifications(max(0, first)):
-            with self.classifications.landing(campaign.id) as landing:
-                landed = ingest.land(landing, campaign, tree, codebook, page, source=API)
-                landing.move_cursor(API, max(raw.classification_id for raw in page))
-            new += landed[0]
-            verdicts += landed[1]
-            self.progress.advance(len(page))
-        self.progress.finish()
-        self._believe_gold(campaign, tree)
-        inconsistent = len(self.classifications.tally_faults(campaign.id))
-        return IngestReport.of(verdicts, new=new, broken=0, inconsistent=inconsistent)
 
-    def _live_workflows(self) -> list[Workflow]:
-        return [each.workflow() for each in (self.zooniverse, *self.others)]
+    def ingest_export(self, name: str, path: Path) -> IngestReport:
+        """Read an export file into a campaign."""
+        row = self.campaigns.get(name)
+        export = ExportFile(
+            path=path,
+            workflow_ids=row.campaign.zooniverse.workflow_ids,
+            user_hash_key=self.user_hash_key(),
+            latest=self.clock() + CLOCK_SLACK,
+        )
+        watch = ExportWatch(batches=read_export(export))
+        with ThreadPoolExecutor(1) as pool:
+            digest = pool.submit(export.digest)  # beside the landing, which leaves time: it waits for Postgres
+            report = self.ingest.export(row, load_tree(row.campaign.tree), watch, name=path.name)
+        return JudgeExport(exports=self.exports).run(row.id, watch.receipt(path.name, digest.result()), report)
 
-    def _believe_gold(self, campaign: CampaignRow, tree: Tree) -> None:
-        """Take back the votes of rows that only the gold-standard listing tells apart."""
-        judge = judge_of(campaign.campaign, tree)
-        for ids in chain.from_iterable(each.gold_standard() for each in (self.zooniverse, *self.others)):
-            with self.classifications.landing(campaign.id) as landing:
-                recount(landing, judge, landing.mark_gold(ids))
+    def ingest_workflows(self, name: str, path: Path) -> tuple[int, int, int]:
+        """Learn the workflow versions of a file; return those in it, new ones, and rows that waited for them."""
+        row = self.campaigns.get(name)
+        versions = read_workflows(path)
+        new, freed = self.ingest.learn(row, load_tree(row.campaign.tree), versions, source=path.name)
+        return len(versions), new, freed
 
+    def ingest_api(self, name: str) -> IngestReport:
+        """Read the classifications of a campaign's project, from the cursor on."""
+        row = self.campaigns.get(name)
+        with self.sites().opened(name):
+            return self._collector(row.campaign).read(row, load_tree(row.campaign.tree))
 
-REPLAY_ROWS: Final = 5_000
-"""Rows read anew per transaction: some MB, and short enough a lock for others to wait for."""
+    def collect(self, campaign: CampaignRow, cycle: Cycle) -> CollectReport:
+        """Read what volunteers sent since the last time, and say whether the cycle has enough."""
+        return self._collector(campaign.campaign).run(campaign, cycle, load_tree(campaign.campaign.tree))
 
-RECOUNT_GALAXIES: Final = 500
-"""Galaxies counted anew per transaction: some ten thousand rows."""
+    def replay_quarantine(self, name: str) -> int:
+        """Read again what waited for a meaning; return how many have one now."""
+        row = self.campaigns.get(name)
+        return self.ingest.replay(row, load_tree(row.campaign.tree))
 
+    def recount_tallies(self, name: str) -> int:
+        """Count every galaxy of a campaign anew; return how many."""
+        row = self.campaigns.get(name)
+        return self.ingest.recount(row, load_tree(row.campaign.tree))
 
-class ForeignExport(BadInput):
-    """A file holds nothing of the campaign's workflow."""
+    def receive(self) -> ReceiveReductions:
+        """Return what takes Caesar's reductions in."""
+        return ReceiveReductions(webhooks=self.webhooks, reductions=self.reductions, clock=self.clock)
 
-    code = "foreign-export"
-    remedy = "Name the export of the campaign's own workflow, or correct zooniverse.workflow_id."
+    def compare_feeds(self, name: str) -> FeedComparison:
+        """Return where a campaign's classifications and reductions differ."""
+        row = self.campaigns.get(name)
+        return CompareFeeds(classifications=self.classifications, feed=self.reduced(row.campaign)).run(row)
 
+    def quarantined(self, name: str, *, limit: int) -> Quarantine:
+        """Return what of a campaign's feeds has no meaning yet: counts by reason, and the first rows."""
+        row = self.campaigns.get(name)
+        unread = self.reduced(row.campaign).read(row.id).unread
+        return replace(self.classifications.quarantined(row.id, limit=limit), reductions=unread)
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IngestReport:
-    """What became of the rows of one reading: ``requested = landed + quarantined + excluded``.
+    def tally_faults(self, name: str) -> Mapping[str, tuple[str, ...]]:
+        """Return galaxies whose votes no walks through the tree give, with the names of the questions at fault."""
+        row = self.campaigns.get(name)
+        questions = load_tree(row.campaign.tree).questions
+        faults = self.classifications.tally_faults(row.id)
+        return {galaxy: tuple(questions[place].name for place in places) for galaxy, places in faults.items()}
 
-    Parameters
-    ----------
-    landed
-        Rows that count.
-    quarantined
-        Rows whose answers have no meaning yet, and rows of a file that are no classifications.
-    excluded
-        Rows that do not count, by verdict.
-    new
-        Rows that were not known before.
-    inconsistent
-        Galaxies of the campaign whose votes no walks through the tree give.
-    warnings
-        What is suspicious about the source as a whole; each begins with its name.
-    """
+    def export_tallies(self, name: str, path: Path) -> tuple[int, int]:
+        """Write a campaign's tallies; return galaxies, and those whose votes no walks through the tree give."""
+        from alservice.votes.tables import write_tallies  # its Parquet is memory that reading has no use for
 
-    requested: int
-    landed: int
-    quarantined: int
-    excluded: Mapping[str, int]
-    new: int
-    inconsistent: int = 0
-    warnings: tuple[str, ...] = ()
+        row = self.campaigns.get(name)
+        tree = load_tree(row.campaign.tree)
+        tallies = self.source(row.campaign).tallies(row.id, tree.n_answers)
+        write_tallies(path, tree, tallies, self.ledger.subjects_of(row.id, tallies.galaxy_ids))
+        return len(tallies.galaxy_ids), int(inconsistent(tree, tallies.counts).any(axis=-1).sum())
 
-    @classmethod
-    def of(cls, verdicts: Counter[Verdict], *, new: int, broken: int, inconsistent: int) -> IngestReport:
-        """Return the report of these verdicts and of rows that could not be read at all."""
-        others = {str(v): n for v, n in sorted(verdicts.items()) if v not in {Verdict.COUNTED, Verdict.QUARANTINED}}
-        return cls(
-            requested=verdicts.total() + broken,
-            landed=verdicts[Verdict.COUNTED],
-            quarantined=verdicts[Verdict.QUARANTINED] + broken,
-            excluded=others,
-            new=new,
-            inconsistent=inconsistent,
+    def export_weighted_tallies(self, name: str, path: Path) -> Sensitivity:
+        """Write a campaign's tallies raw and weighted by agreement; return how much they differ."""
+        from alservice.votes.tables import write_weighted_tallies
+
+        row = self.campaigns.get(name)
+        tree = load_tree(row.campaign.tree)
+        found = WeighVotes(classifications=self.classifications).run(row, tree)
+        subjects = self.ledger.subjects_of(row.id, found.raw.galaxy_ids)
+        write_weighted_tallies(path, tree, found.raw, found.weighted, subjects)
+        return found.sensitivity
+
+    def hash_of_user(self, user_id: int) -> str:
+        """Return the pseudonym of a Zooniverse user id."""
+        return hash_user(str(user_id), self.user_hash_key())
+
+    def forget_user(self, name: str | None, user_hash: str, *, actor: str) -> Mapping[str, int]:
+        """Forget a person in one campaign, or in all; return classifications that became anonymous by campaign."""
+        forget = self._forget(actor)
+        return {row.campaign.name: forget.user(row, user_hash) for row in self._rows(name)}
+
+    def forget_expired(self, name: str | None, *, actor: str) -> Mapping[str, int]:
+        """Forget everybody in what is older than each campaign keeps; return classifications by campaign."""
+        forget = self._forget(actor)
+        return {row.campaign.name: forget.expired(row) for row in self._rows(name)}
+
+    def _collector(self, campaign: Campaign) -> CollectClassifications:
+        sites = self.sites()
+        first, *others = (sites.zooniverse(tier) for tier in campaign.by_tier().values())
+        return CollectClassifications(
+            classifications=self.classifications,
+            votes=self.source,
+            workflows=self.workflows,
+            ledger=self.ledger,
+            zooniverse=first,
+            others=others,
+            clock=self.clock,
+            progress=self.progress,
         )
 
-    def text(self) -> str:
-        """Return the report as people read it."""
-        excluded = ", ".join(f"{name} {n}" for name, n in self.excluded.items())
-        summary = (
-            f"{self.requested} rows: {self.landed} landed, {self.quarantined} quarantined, "
-            f"{sum(self.excluded.values())} excluded{f' ({excluded})' if excluded else ''}; {self.new} new"
-        )
-        odd = [f"{self.inconsistent} galaxies have votes that no walks through the tree give"] * bool(self.inconsistent)
-        return "\n".join([summary, *odd, *(f"warning: {warning}" for warning in self.warnings)])
+    def _rows(self, name: str | None) -> list[CampaignRow]:
+        return list(self.campaigns.list()) if name is None else [self.campaigns.get(name)]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Ingest:
-    """Everything that brings classifications in but the API listing."""
-
-    classifications: ClassificationStore
-    workflows: WorkflowStore
-    ledger: SubjectLedger
-    clock: Clock
-    progress: Progress
-
-    def codebook(self, campaign: CampaignRow, tree: Tree) -> Codebook:
-        """Return the known versions, read with the campaign's rules."""
-        return Codebook(campaign.campaign, tree, self.workflows.list(campaign.id))
-
-    def land(
-        self,
-        landing: Landing,
-        campaign: CampaignRow,
-        tree: Tree,
-        codebook: Codebook,
-        page: Iterable[RawClassification],
-        *,
-        source: str,
-    ) -> tuple[int, Counter[Verdict]]:
-        """Decode and land raw rows; return how many were new, and their verdicts."""
-        rows = self.decode(campaign, codebook, list(page))
-        return land(landing, judge_of(campaign.campaign, tree), rows, source=source, received_at=self.clock())
-
-    def decode(
-        self, campaign: CampaignRow, codebook: Codebook, raws: Sequence[RawClassification]
-    ) -> list[Classification]:
-        """Return rows with their galaxies and what their answers meant."""
-        galaxy_of = self._galaxies(campaign, raws)
-        return [codebook.decode(raw, _galaxy(raw, galaxy_of)) for raw in raws]
-
-    def export(self, campaign: CampaignRow, tree: Tree, batches: Iterable[ExportBatch], *, name: str) -> IngestReport:
-        """Ingest an export; each batch lands whole or not at all, and the same file again changes nothing.
-
-        Rows of other workflows of the project are not kept.
-
-        Raises
-        ------
-        ForeignExport
-            No row is of the campaign's workflow, so no classification has landed.
-        """
-        self.replay(campaign, tree)
-        codebook, judge = self.codebook(campaign, tree), judge_of(campaign.campaign, tree)
-        foreign: Counter[int] = Counter()
-        verdicts: Counter[Verdict] = Counter()
-        new = broken = 0
-        self.progress.start("read export", None)
-        decoded = ((batch, self.decode(campaign, codebook, batch.rows)) for batch in batches)
-        for batch, rows in one_ahead(decoded):
-            with self.classifications.landing(campaign.id) as landing:
-                landing.quarantine(batch.faults, source=name, received_at=self.clock())
-                landed = land(landing, judge, rows, source=EXPORT, received_at=self.clock())
-            foreign.update(batch.foreign)
-            broken += len(batch.faults)
-            new += landed[0]
-            verdicts += landed[1]
-            self.progress.advance(len(batch.rows) + len(batch.faults) + sum(batch.foreign.values()))
-        self.progress.finish()
-        if foreign and not verdicts:
-            raise _foreign(campaign, name, f"{foreign.total()} rows", foreign)
-        verdicts[Verdict.WRONG_WORKFLOW] += foreign.total()
-        inconsistent = len(self.classifications.tally_faults(campaign.id))
-        return IngestReport.of(+verdicts, new=new, broken=broken, inconsistent=inconsistent)
-
-    def learn(
-        self, campaign: CampaignRow, tree: Tree, workflows: Sequence[Workflow], *, source: str
-    ) -> tuple[int, int]:
-        """Store workflow versions and read what waited for them; return new versions and rows set free.
-
-        Raises
-        ------
-        ForeignExport
-            No version is of the campaign's workflow, so none is stored.
-        """
-        given = Counter(workflow.workflow_id for workflow in workflows)
-        if not given.keys() & campaign.campaign.zooniverse.workflow_ids:
-            raise _foreign(campaign, source, f"{given.total()} versions", given)
-        new = self.workflows.save(campaign.id, workflows, source=source)
-        return new, self.replay(campaign, tree)
-
-    def replay(self, campaign: CampaignRow, tree: Tree) -> int:
-        """Read rows again that had no meaning or no galaxy; return how many have one now."""
-        codebook = self.codebook(campaign, tree)
-        judge = judge_of(campaign.campaign, tree)
-        freed = after = 0
-        while True:
-            with self.classifications.landing(campaign.id) as landing:
-                waiting = landing.waiting(after_id=after, limit=REPLAY_ROWS)
-                if not waiting:
-                    return freed
-                after = waiting[-1].raw.classification_id
-                galaxy_of = self._galaxies(campaign, [row.raw for row in waiting])
-                changed = [
-                    again for row in waiting if (again := _anew(codebook, row, _galaxy(row.raw, galaxy_of))) != row
-                ]
-                landing.save_readings(changed)
-                landing.save_verdicts({r.raw.classification_id: _UNPLACED for r in changed if r.galaxy_id is None})
-                recount(landing, judge, sorted({row.galaxy_id for row in changed if row.galaxy_id is not None}))
-            freed += sum(row.fault is None and row.galaxy_id is not None for row in changed)
-
-    def recount(self, campaign: CampaignRow, tree: Tree) -> int:
-        """Read, judge and count every galaxy anew under the rules of now; return how many galaxies."""
-        codebook = self.codebook(campaign, tree)
-        judge = judge_of(campaign.campaign, tree)
-        n, after = 0, ""
-        while galaxy_ids := self.classifications.galaxies(campaign.id, after=after, limit=RECOUNT_GALAXIES):
-            after = galaxy_ids[-1]
-            with self.classifications.landing(campaign.id) as landing:
-                old = [row for rows in landing.rows_of(galaxy_ids).values() for row in rows]
-                again = [_anew(codebook, row, row.galaxy_id) for row in old]
-                # What was read stays read: a rule taken away takes no vote back.
-                landing.save_readings([n for n, o in zip(again, old, strict=True) if n != o and n.fault is None])
-                recount(landing, judge, galaxy_ids)
-            n += len(galaxy_ids)
-        return n
-
-    def _galaxies(self, campaign: CampaignRow, raws: Iterable[RawClassification]) -> Mapping[int, str]:
-        subjects = sorted({raw.zooniverse_subject_id for raw in raws if raw.zooniverse_subject_id is not None})
-        return self.ledger.galaxies_of(campaign.id, subjects)
-
-
-def _foreign(campaign: CampaignRow, name: str, what: str, found: Counter[int]) -> ForeignExport:
-    named = ", ".join(str(workflow_id) for workflow_id, _ in found.most_common(5))
-    wanted = ", ".join(map(str, sorted(campaign.campaign.zooniverse.workflow_ids)))
-    return ForeignExport(f"{name}: {what} of workflow {named}, none of workflow {wanted}", workflow=wanted)
-
-
-def _anew(codebook: Codebook, row: Classification, galaxy_id: str | None) -> Classification:
-    return codebook.decode(row.raw, galaxy_id)._replace(kept=row.kept)
-
-
-def _galaxy(raw: RawClassification, galaxy_of: Mapping[int, str]) -> str | None:
-    return None if raw.zooniverse_subject_id is None else galaxy_of.get(raw.zooniverse_subject_id)
-
-
-_UNPLACED: Final = Verdict.UNKNOWN_SUBJECT
-
-
-def land(
-    landing: Landing, judge: Judge, rows: Iterable[Classification], *, source: str, received_at: datetime
-) -> tuple[int, Counter[Verdict]]:
-    """Land rows of one source; return how many were new, and the verdicts of all by name.
-
-    The result is that of judging every touched galaxy anew; see `alservice.votes.counting`.
-    """
-    requested = list(rows)
-    distinct = {row.raw.classification_id: row for row in requested}  # pages may overlap: the last one is newest
-    verdicts, tallies = _judge_new(landing, judge, distinct.values())
-    inserted = landing.insert(list(distinct.values()), source=source, received_at=received_at, verdicts=verdicts)
-    known = [i for i in distinct if i not in inserted.new and i not in inserted.corrected]
-    verdicts |= landing.verdicts_of(known)
-    stale = {galaxy for galaxy in inserted.corrected.values() if galaxy is not None}
-    stale |= {
-        row.galaxy_id
-        for number, row in distinct.items()
-        if row.galaxy_id is not None and row.galaxy_id not in tallies and number in inserted.new
-    }
-    verdicts |= recount(landing, judge, sorted(stale))
-    _save(landing, judge, {galaxy: tally for galaxy, tally in tallies.items() if galaxy not in stale})
-    return len(inserted.new), Counter(verdicts[row.raw.classification_id] for row in requested)
-
-
-def recount(landing: Landing, judge: Judge, galaxy_ids: Sequence[str]) -> dict[int, Verdict]:
-    """Judge and count galaxies from all their rows; return the verdicts."""
-    verdicts: dict[int, Verdict] = {}
-    tallies: dict[str, GalaxyTally] = {}
-    if galaxy_ids:
-        for galaxy_id, rows in landing.rows_of(galaxy_ids).items():
-            judged, tallies[galaxy_id] = judge.of_galaxy(rows)
-            verdicts |= judged
-        landing.save_verdicts(verdicts)
-        _save(landing, judge, tallies)
-    return verdicts
-
-
-def _save(landing: Landing, judge: Judge, tallies: Mapping[str, GalaxyTally]) -> None:
-    """Replace tallies, and what is wrong with them."""
-    landing.save_tallies(tallies)
-    landing.save_faults(list(tallies), judge.impossible(tallies))
-
-
-def _judge_new(
-    landing: Landing, judge: Judge, rows: Iterable[Classification]
-) -> tuple[dict[int, Verdict], Mapping[str, GalaxyTally]]:
-    """Judge rows of no galaxy, and those that come after all others of theirs."""
-    by_galaxy: defaultdict[str, list[Classification]] = defaultdict(list)
-    verdicts: dict[int, Verdict] = {}
-    for row in rows:
-        if row.galaxy_id is None:
-            verdicts[row.raw.classification_id] = Verdict.UNKNOWN_SUBJECT
-        else:
-            by_galaxy[row.galaxy_id].append(row)
-    tallies: dict[str, GalaxyTally] = {}
-    before = landing.tallies_of(sorted(by_galaxy))
-    for galaxy_id, group in by_galaxy.items():
-        judged = judge.added(group, before.get(galaxy_id))
-        if judged is not None:
-            verdicts |= judged[0]
-            tallies[galaxy_id] = judged[1]
-    return verdicts, tallies
-
-
-@dataclass(kw_only=True, slots=True)
-class ExportWatch:
-    """Counts the rows of one file as they pass."""
-
-    batches: Iterator[ExportBatch]
-    _n_rows: int = field(default=0, init=False)
-    _newest: RawClassification | None = field(default=None, init=False)
-
-    def __iter__(self) -> Iterator[ExportBatch]:
-        """Yield the batches."""
-        for batch in self.batches:
-            self._n_rows += len(batch.rows) + len(batch.faults)
-            rows = batch.rows if self._newest is None else (*batch.rows, self._newest)
-            self._newest = max(rows, key=_id_of, default=None)
-            yield batch
-
-    def receipt(self, name: str, digest: str) -> ExportReceipt:
-        """Return what the file held, once it was read to its end."""
-        newest = self._newest
-        return ExportReceipt(
-            name=name,
-            digest=digest,
-            n_rows=self._n_rows,
-            newest_id=None if newest is None else newest.classification_id,
-            newest_at=None if newest is None else newest.created_at,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class JudgeExport:
-    """Say whether a file that was read can be the newest, and remember it."""
-
-    exports: ExportStore
-
-    def run(self, campaign_id: int, export: ExportReceipt, report: IngestReport) -> IngestReport:
-        """Return the report with what is suspicious about the file; its rows are in, and old rows do no harm."""
-        newer = 0 if export.newest_id is None else self.exports.newer(campaign_id, export.newest_id)
-        warnings = suspicions(export, self.exports.list(campaign_id), newer)
-        self.exports.save(campaign_id, export)
-        return replace(report, warnings=(*report.warnings, *warnings))
-
-
-def _id_of(row: RawClassification) -> int:
-    return row.classification_id
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class WeightedTallies:
-    """Votes as counted, and as weighted by agreement.
-
-    Parameters
-    ----------
-    raw
-        (N, A) votes; the stored tallies.
-    weighted
-        (N, A) float64 sums of weights, at most the votes.
-    """
-
-    raw: TallySet
-    weighted: FloatArray
-    sensitivity: Sensitivity
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeighVotes:
-    """Weigh the votes of a campaign by how well their volunteers agree with others."""
-
-    classifications: ClassificationStore
-
-    def run(self, campaign: CampaignRow, tree: Tree) -> WeightedTallies:
-        """Return both tallies and how much they differ; nothing is stored."""
-        votes = vote_list(self.classifications.sittings(campaign.id), tree)
-        found = volunteer_weights(votes, tree)
-        return WeightedTallies(
-            raw=TallySet(galaxy_ids=votes.galaxy_ids, counts=votes.counts(tree).astype(np.int64)),
-            weighted=votes.counts(tree, found.weights),
-            sensitivity=sensitivity(tree, votes, found),
-        )
+    def _forget(self, actor: str) -> ForgetPeople:
+        return ForgetPeople(classifications=self.classifications, events=self.events, clock=self.clock, actor=actor)

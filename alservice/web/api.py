@@ -10,9 +10,6 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from alservice.access import Scope, Token
-from alservice.app import operations
-from alservice.app.operations import Done
-from alservice.app.serving import EXPORTS, answers, bars_of, export_lines, predicted
 from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.campaigns.store import CampaignRow
 from alservice.cycle.table import timeline
@@ -20,6 +17,7 @@ from alservice.documents import document_of
 from alservice.errors import AlserviceError, NotFound, Retriable
 from alservice.ids import check_galaxy_id
 from alservice.ops.figures import CampaignFigures
+from alservice.ops.service import EXPORTS, Done, OpsService
 from alservice.ops.tokens import Answer, SqlAnswers
 from alservice.science.tree import load_tree
 from alservice.states import ModelState, SubjectState
@@ -264,12 +262,12 @@ def list_predictions(
     """List the champion's posteriors by galaxy id; galaxies whose image failed have none."""
     service = service_of(request)
     row = service.factory.campaigns.get(campaign)
-    found = predicted(service.factory, row)
+    found = service.factory.ops.predicted(row)
     if found is None:
         return Page(items=[])
     model, catalogue_id = found
     galaxies = service.figures.galaxies(catalogue_id, after=after, limit=limit + 1)
-    bars = bars_of(service.factory, row, model, catalogue_id, galaxies[:limit])
+    bars = service.factory.ops.bars_of(row, model, catalogue_id, galaxies[:limit])
     items = [
         PredictionOut(
             galaxy_id=galaxy_id,
@@ -305,7 +303,7 @@ def get_export(
 
 def csv_response(service: Service, row: CampaignRow, table: str) -> StreamingResponse:
     """Return a table as a download, streamed."""
-    lines = export_lines(service.factory, row, table)
+    lines = service.factory.ops.export_lines(row, table)
     headers = {"Content-Disposition": f'attachment; filename="{row.campaign.name}-{table}.csv"'}
     return StreamingResponse(lines, media_type="text/csv", headers=headers)
 
@@ -343,13 +341,13 @@ class Idempotent:
 
     def __call__(self, act: Callable[..., Done], campaign: str, body: Reason, **given: int) -> Response:
         """Act for the body's reason, or give the answer of the first time."""
-        factory = service_of(self._request).factory
+        ops = service_of(self._request).factory.ops
 
         def answer() -> Response:
-            done = act(factory, campaign, actor=self._token.actor, reason=body.reason, **given)
+            done = act(ops, campaign, actor=self._token.actor, reason=body.reason, **given)
             return Response(ActOut.model_validate(done).model_dump_json(), media_type="application/json")
 
-        return answer() if self._key is None else self._first(answers(factory), self._key, body, answer)
+        return answer() if self._key is None else self._first(ops.answers, self._key, body, answer)
 
     def _first(self, kept: SqlAnswers, key: str, body: Reason, answer: Callable[[], Response]) -> Response:
         """Return the answer that is kept, or a new one to keep; a refusal that can pass is not kept."""
@@ -377,26 +375,26 @@ OnceOnly = Annotated[Idempotent, Depends()]
 @acts.post("/cycles/{number}/decision", response_model=ActOut)
 def decide(campaign: CampaignName, number: CycleNumber, body: DecideIn, act: OnceOnly) -> Response:
     """Approve or reject the candidate of a held cycle."""
-    decision = operations.approve if body.verdict == "approve" else operations.reject
+    decision = OpsService.approve if body.verdict == "approve" else OpsService.reject
     return act(decision, campaign, body, cycle=number)
 
 
 @acts.post("/rollback", response_model=ActOut)
 def roll_back(campaign: CampaignName, body: RollBackIn, act: OnceOnly) -> Response:
     """Make an earlier champion live again."""
-    return act(operations.roll_back, campaign, body, model=body.model)
+    return act(OpsService.roll_back, campaign, body, model=body.model)
 
 
 @acts.post("/pause", response_model=ActOut)
 def pause(campaign: CampaignName, body: Reason, act: OnceOnly) -> Response:
     """Let nothing of a campaign start or advance; a step at work finishes."""
-    return act(operations.pause, campaign, body)
+    return act(OpsService.pause, campaign, body)
 
 
 @acts.post("/resume", response_model=ActOut)
 def resume(campaign: CampaignName, body: Reason, act: OnceOnly) -> Response:
     """End a pause, and bring a stopped cycle back to its step."""
-    return act(operations.resume, campaign, body)
+    return act(OpsService.resume, campaign, body)
 
 
 def _replayed(answer: Answer) -> Response:

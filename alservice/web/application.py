@@ -18,8 +18,7 @@ from uvicorn import Server
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import alservice
-from alservice.app.jobs import Factory
-from alservice.app.opening import open_factory
+from alservice.app import App, open_app
 from alservice.errors import BadConfig, PortInUse
 from alservice.web import api, caesar, forms, monitoring, pages, problems
 from alservice.web.connections import SENT_AHEAD, make_server
@@ -30,7 +29,7 @@ from alservice.web.service import Service
 
 
 def create_app(
-    factory: Factory,
+    factory: App,
     *,
     limits: Limits | None = None,
     prefect_ui: str | None = None,
@@ -79,7 +78,7 @@ def serve(host: str, port: int, *, started: Callable[[str, int], None] | None = 
     SchemaMismatch, DatabaseUnavailable, BadConfig
         A part cannot be opened; nothing is served then.
     """
-    with open_factory() as factory, _listening(host, port) as listener:
+    with open_app() as factory, _listening(host, port) as listener:
         app = create_app(factory, prefect_ui=os.environ.get("PREFECT_UI_URL"))
         proxies = ",".join(map(str, factory.settings.trusted_proxies))
         server = make_server(app, proxies=proxies, timeout_graceful_shutdown=10)

@@ -13,7 +13,6 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from alservice.access import Scope, Token
-from alservice.app.feeds import receive_reductions
 from alservice.errors import TooLarge
 from alservice.web.problems import responses
 from alservice.web.security import token_with
@@ -41,7 +40,7 @@ async def post_reduction(
 ) -> Response:
     """Keep one reduction."""
     body = await read_body(request, MAX_BODY_BYTES)
-    receive = receive_reductions(service_of(request).factory)
+    receive = service_of(request).factory.votes.receive()
     await run_in_threadpool(receive.run, key, token=token, body=body)
     return Response(status_code=204)
 

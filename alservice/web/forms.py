@@ -12,10 +12,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from alservice.access import Scope, check_scope
-from alservice.app import operations
-from alservice.app.access import end_cookie, end_session, end_sessions, list_sessions, open_session
-from alservice.app.operations import Act, Done
 from alservice.errors import AlserviceError, BadInput, NotAuthenticated, NotFound
+from alservice.ops.service import Act, Done
 from alservice.web.problems import status_of
 from alservice.web.schemas import CampaignName, SessionNumber
 from alservice.web.security import (
@@ -120,9 +118,9 @@ def enter(request: Request, form: Form) -> Response:
     except AlserviceError as error:
         return service.render(request, "login.html", target=target, error=error, status=status_of(error))
     factory = service.factory
-    end_cookie(factory, request.cookies.get(COOKIE, ""))
+    factory.access.end_cookie(request.cookies.get(COOKIE, ""))
     browser = request.headers.get("user-agent", "")
-    cookie = open_session(factory, token, address=client_of(request), user_agent=browser)
+    cookie = factory.access.open_session(token, address=client_of(request), user_agent=browser)
     response = RedirectResponse(target, status_code=HTTPStatus.SEE_OTHER)
     set_cookie(request, response, cookie, secure=(factory.settings.dashboard_url or "").startswith("https:"))
     return response
@@ -132,7 +130,7 @@ def enter(request: Request, form: Form) -> Response:
 def leave(request: Request, form: Form, session: Person) -> Response:
     """End the session, in this browser and wherever else its cookie is known."""
     _check_form(request, session, form)
-    end_cookie(service_of(request).factory, session.cookie)
+    service_of(request).factory.access.end_cookie(session.cookie)
     return _logged_out()
 
 
@@ -140,7 +138,7 @@ def leave(request: Request, form: Form, session: Person) -> Response:
 def sessions(request: Request, session: Person) -> Response:
     """Show the sessions that were opened with this token."""
     service = service_of(request)
-    found = list_sessions(service.factory, token=session.token)
+    found = service.factory.access.list_sessions(token=session.token)
     return service.render(request, "sessions.html", sessions=found)
 
 
@@ -148,7 +146,7 @@ def sessions(request: Request, session: Person) -> Response:
 def end_one(request: Request, number: SessionNumber, form: Form, session: Person) -> Response:
     """End one of this token's sessions."""
     _check_form(request, session, form)
-    end_session(service_of(request).factory, number, token=session.token)
+    service_of(request).factory.access.end_session(number, token=session.token)
     if number == session.kept.id:
         return _logged_out()
     return RedirectResponse("/sessions", status_code=HTTPStatus.SEE_OTHER)
@@ -158,7 +156,7 @@ def end_one(request: Request, number: SessionNumber, form: Form, session: Person
 def end_all(request: Request, form: Form, session: Person) -> Response:
     """Log out everywhere: end every session of this token."""
     _check_form(request, session, form)
-    end_sessions(service_of(request).factory, token_name=session.token.name)
+    service_of(request).factory.access.end_sessions(token_name=session.token.name)
     return _logged_out()
 
 
@@ -200,15 +198,15 @@ def _do(service: Service, campaign: str, act: str, given: str, actor: str, reaso
     factory = service.factory
     match act:
         case "approve":
-            return operations.approve(factory, campaign, cycle=_number(given, "cycle"), actor=actor, reason=reason)
+            return factory.ops.approve(campaign, cycle=_number(given, "cycle"), actor=actor, reason=reason)
         case "reject":
-            return operations.reject(factory, campaign, cycle=_number(given, "cycle"), actor=actor, reason=reason)
+            return factory.ops.reject(campaign, cycle=_number(given, "cycle"), actor=actor, reason=reason)
         case "roll-back":
-            return operations.roll_back(factory, campaign, model=_number(given, "model"), actor=actor, reason=reason)
+            return factory.ops.roll_back(campaign, model=_number(given, "model"), actor=actor, reason=reason)
         case "pause":
-            return operations.pause(factory, campaign, actor=actor, reason=reason)
+            return factory.ops.pause(campaign, actor=actor, reason=reason)
         case _:
-            return operations.resume(factory, campaign, actor=actor, reason=reason)
+            return factory.ops.resume(campaign, actor=actor, reason=reason)
 
 
 def _confirm(

@@ -15,9 +15,8 @@ from pydantic import BaseModel
 from starlette import types as asgi
 
 from alservice.access import Scope, Token
-from alservice.app.meters import metrics_text
-from alservice.app.serving import OK, check_parts
 from alservice.ops.figures import CampaignFigures
+from alservice.ops.service import OK
 from alservice.web.problems import responses
 from alservice.web.security import token_with
 from alservice.web.service import service_of
@@ -149,7 +148,7 @@ async def healthz() -> Alive:
 def readyz(request: Request) -> Response:
     """Tell whether database, schema and object store answer."""
     service = service_of(request)
-    parts = service.remembered.get("parts", lambda: dict(check_parts(service.factory)))
+    parts = service.remembered.get("parts", lambda: dict(service.factory.ops.check_parts()))
     ready = Ready(ready=all(said == OK for said in parts.values()), parts=parts)
     return JSONResponse(ready.model_dump(), status_code=200 if ready.ready else 503)
 
@@ -162,5 +161,5 @@ def metrics(request: Request, _: Annotated[Token, Depends(token_with(Scope.READ)
     figures = service.figures.campaigns([row.id for row in rows])
     named = {row.campaign.name: figures[row.id] for row in rows}
     here = request.app.state.metrics.text(named, service.factory.clock())
-    runs = service.remembered.get("runs", lambda: metrics_text(service.factory))
+    runs = service.remembered.get("runs", service.factory.ops.metrics_text)
     return Response(here + runs, media_type=CONTENT_TYPE_LATEST)

@@ -8,8 +8,6 @@ from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from alservice.app.operations import paused
-from alservice.app.serving import bars_of, compare_arms, image_of, predicted_in
 from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.campaigns.store import CampaignRow
 from alservice.cycle.table import timeline
@@ -202,7 +200,7 @@ def models(request: Request, campaign: CampaignName) -> Response:
     row = service.factory.campaigns.get(campaign)
     newest = service.figures.newest_cycles(row.id, limit=ARM_CYCLES)
     judged = next((c for c in newest if service.factory.models.decision(c.id) is not None), None)
-    arms = compare_arms(service.factory, row, newest)
+    arms = service.factory.ops.compare_arms(row, newest)
     evaluations = evaluations_of(service, judged) if judged else []
     return show(
         service,
@@ -270,7 +268,7 @@ def image(request: Request, campaign: CampaignName, catalogue: int, galaxy_id: G
     row = service.factory.campaigns.get(campaign)
     if service.factory.catalogues.get(catalogue).campaign_id != row.id:
         raise NotFound(f"campaign {campaign} has no catalogue {catalogue}")
-    data, media_type = image_of(service.factory, catalogue, galaxy_id)
+    data, media_type = service.factory.ops.image_of(catalogue, galaxy_id)
     return Response(data, media_type=media_type, headers={"Cache-Control": "private, max-age=86400, immutable"})
 
 
@@ -301,7 +299,7 @@ def show(service: Service, request: Request, row: CampaignRow, template: str, ta
         template,
         campaign=row.campaign.name,
         decisions=row.campaign,
-        pause=paused(service.factory, row),
+        pause=service.factory.ops.paused(row),
         tabs=TABS,
         tab=tab,
         **values,
@@ -370,6 +368,6 @@ def gallery_of(service: Service, row: CampaignRow, cycle: Cycle) -> list[dict[st
     found = service.figures.acquired(cycle.id, limit=GALLERY)
     chosen = [item for item in found if item["arm"] == found[0]["arm"]]
     galaxies = service.factory.catalogues.by_id(cycle.catalogue_id, [item["galaxy_id"] for item in chosen])
-    model = predicted_in(service.factory, cycle)
-    bars = {} if model is None else bars_of(service.factory, row, model, cycle.catalogue_id, galaxies)
+    model = service.factory.ops.predicted_in(cycle)
+    bars = {} if model is None else service.factory.ops.bars_of(row, model, cycle.catalogue_id, galaxies)
     return [{**item, "questions": bars.get(item["galaxy_id"], {})} for item in chosen]

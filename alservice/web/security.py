@@ -16,8 +16,8 @@ from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPBase
 
 from alservice.access import Scope, Token, WebSession, check_scope
-from alservice.app.access import SESSION_LIFE, recognise, recognise_session
 from alservice.errors import NotAllowed, NotAuthenticated
+from alservice.ops.access import SESSION_LIFE
 from alservice.web.service import Service, service_of
 
 _BEARER = HTTPBearer(auto_error=False, description="A token made with `alservice token create`.")
@@ -44,7 +44,7 @@ def token_with(scope: Scope) -> Callable[..., Token]:
         service = service_of(request)
         secret = _secret_of(request)
         try:
-            token = recognise(service.factory, secret)
+            token = service.factory.access.recognise(secret)
         except NotAuthenticated:
             _count_failure(service, request, secret)
             raise
@@ -63,7 +63,7 @@ def person(request: Request) -> Session:
     if cookie is None:
         raise NotAuthenticated("nobody is logged in")
     try:
-        kept, token = recognise_session(service.factory, cookie)
+        kept, token = service.factory.access.recognise_session(cookie)
     except NotAuthenticated:
         _count_failure(service, request, cookie)
         raise
@@ -77,7 +77,7 @@ def person(request: Request) -> Session:
 def log_in(service: Service, request: Request, secret: str) -> Token:
     """Return the token of a person who logs in; one that may not look at pages is refused."""
     try:
-        token = recognise(service.factory, secret)
+        token = service.factory.access.recognise(secret)
     except NotAuthenticated:
         _count_failure(service, request, secret)
         raise

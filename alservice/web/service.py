@@ -16,8 +16,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from alservice.app.jobs import Factory
-from alservice.app.serving import figures
+from alservice.app import App
 from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.store import CampaignRow
 from alservice.cycle.table import StepState
@@ -197,7 +196,7 @@ class Service:
         Requests by token, and secrets that opened nothing: apart, so that made-up ones push no token's count out.
     """
 
-    factory: Factory
+    factory: App
     limits: Limits
     pages: Environment = field(default_factory=templates)
     prefect_ui: str | None = None
@@ -213,7 +212,7 @@ class Service:
     @property
     def figures(self) -> SqlFigures:
         """The bounded reads of pages."""
-        return figures(self.factory)
+        return self.factory.ops.figures
 
     def cycle(self, campaign: CampaignRow, number: int) -> Cycle:
         """Return a cycle by number; raises `NotFound`."""

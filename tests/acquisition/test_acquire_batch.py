@@ -71,7 +71,7 @@ class World:
 
     def draw(self):
         """Run the service; return the batch and the votes."""
-        pool = ScorePool(catalogues=self, models=self, objects=self, arrays=packs)
+        pool = ScorePool(catalogues=self, models=self, objects=self)
         service = AcquireBatch(
             catalogues=self,
             acquisitions=Batches(self),

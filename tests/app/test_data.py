@@ -12,9 +12,8 @@ from functools import partial
 
 import pytest
 
-from alservice.app.data import fetch_release
 from alservice.catalogue import gz2 as published_data
-from alservice.catalogue.gz2 import GalaxyJoin, Release, RemoteFile, unpack_images
+from alservice.catalogue.gz2 import GalaxyJoin, Release, RemoteFile, fetch_release, unpack_images
 from alservice.errors import BadInput, NotFound, StorageFull
 from alservice.ids import RoundedId
 from alservice.progress import NoProgress

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from alservice.app.forecasts import propose_budget
 from alservice.campaigns.campaign import AcquisitionPolicy, AllocatedVotes, CollectingPolicy, ZooniverseTarget
 from alservice.cli.campaigns import cycles
 from alservice.errors import NotFound
@@ -20,10 +19,10 @@ def test_a_budget_is_what_volunteers_gave(engine: Engine, tmp_path: Path) -> Non
     factory = make_factory(engine, tmp_path)
     row = factory.campaigns.save(make_campaign(collecting=CollectingPolicy(deadline_hours=144)))
     with pytest.raises(NotFound, match="0 whole days"):
-        propose_budget(factory, "test", None)
+        factory.acquisition.propose_budget("test", None)
     made = [NOON - timedelta(days=1 + i // 10) for i in range(120)]
     land(factory, row, [sitting(1 + i, created_at=at) for i, at in enumerate(made)])
-    proposal = propose_budget(factory, "test", None)
+    proposal = factory.acquisition.propose_budget("test", None)
     assert (proposal.forecast.history_days, proposal.forecast.horizon_days) == (12, 6)
     assert proposal.forecast.mean == pytest.approx(60)
     assert proposal.forecast.low < 60 < proposal.forecast.high
@@ -31,14 +30,14 @@ def test_a_budget_is_what_volunteers_gave(engine: Engine, tmp_path: Path) -> Non
     assert proposal.asked == 15
     assert proposal.days_needed in (2, 3)
     assert "60 expected" in proposal.text()
-    assert propose_budget(factory, "test", 12).forecast.mean == pytest.approx(120)
+    assert factory.acquisition.propose_budget("test", 12).forecast.mean == pytest.approx(120)
     bought = replace(
         row.campaign,
         acquisition=AcquisitionPolicy(batch_galaxies=5, votes_per_galaxy=3, allocated=AllocatedVotes(budget=40)),
         zooniverse=ZooniverseTarget(retirement="own"),
     )
     factory.campaigns.save(bought)
-    assert propose_budget(factory, "test", None).asked == 40
+    assert factory.acquisition.propose_budget("test", None).asked == 40
 
 
 def test_the_command_is_there() -> None:

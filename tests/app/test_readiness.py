@@ -11,15 +11,16 @@ import requests
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
-from alservice.app import zooniverse
-from alservice.app.jobs import Factory
-from alservice.app.readiness import check_flight, check_ground, check_replay, needs_something, readiness
+from alservice.app import App
 from alservice.campaigns.campaign import ZooniverseTarget
 from alservice.campaigns.cycle import CycleKind, CycleState
-from alservice.cycle.readiness import NEEDS, Finding, Flight, Need, NotReady, NotReadyYet, require_ready
+from alservice.cycle.check_readiness import check_ground, check_replay
+from alservice.cycle.readiness import NEEDS, Finding, Flight, NotReady, NotReadyYet, require_ready
+from alservice.cycle.steps import Need
 from alservice.settings import Settings
 from alservice.standin.config import StandinConfig
 from alservice.standin.server import Standin
+from alservice.subjects import site
 from tests.support.dashboards import populate
 from tests.support.worlds import import_rows, make_campaign, make_factory, make_row
 
@@ -40,13 +41,13 @@ class Ground:
         target = ZooniverseTarget(endpoint=self.endpoint)
         import_rows(self._factory, make_campaign(zooniverse=target), [make_row(i) for i in range(12)])
 
-    def factory(self, **settings: Any) -> Factory:
+    def factory(self, **settings: Any) -> App:
         """Return the factory under settings; by default the owner is logged in."""
         return replace(self._factory, settings=Settings(workdir=self.folder, **{**LOGIN, **settings}))
 
     def find(self, flight: Flight = WEEK, **settings: Any) -> dict[str, Finding]:
         """Return what is found before a flight, by part."""
-        return {finding.part: finding for finding in check_flight(self.factory(**settings), "test", flight)}
+        return {finding.part: finding for finding in self.factory(**settings).cycle.check("test", flight)}
 
     def target(self, **changes: Any) -> None:
         """Give the campaign another target."""
@@ -67,7 +68,7 @@ Start = Callable[..., Ground]
 @pytest.fixture
 def start(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Start a stand-in with two accounts, of which the second owns nothing; nobody waits between attempts."""
-    monkeypatch.setattr(zooniverse, "time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr(site, "time", SimpleNamespace(sleep=lambda _: None))
     running: list[Standin] = []
 
     def started(**settings: Any) -> Ground:
@@ -152,7 +153,7 @@ def test_a_workflow_that_asks_something_else_is_told(start: Start) -> None:
     """The live workflow is compared with the tree before the first image is packed."""
     ground = start()
     campaign = ground.factory().campaigns.get("test").campaign
-    adapter = ground.factory().zooniverse(campaign)
+    adapter = ground.factory().sites.zooniverse(campaign)
     adapter.define_workflow(QUESTION, "T0", adapter.retirement())
     found = ground.find()
     assert broken(found) == {Need.WORKFLOW: "workflow-mismatch"}
@@ -185,7 +186,7 @@ def test_a_check_that_hangs_is_bounded_and_the_others_are_told(start: Start) -> 
     ground = start()
     ground.faults(path="/api/project_roles", kind="hang", seconds=120)
     factory = ground.factory()
-    checks = replace(readiness(factory), seconds=5.0)
+    checks = replace(factory.cycle.readiness, seconds=5.0)
     needs = frozenset({Need.DISK, Need.OBJECTS, Need.LOGIN, Need.RIGHTS})
     found = {f.part: f for f in checks.run(factory.campaigns.get("test"), None, needs)}
     assert broken(found) == {"zooniverse": "no-answer"}
@@ -201,7 +202,7 @@ def test_a_champion_whose_weights_are_gone_or_changed_is_told(engine: Engine, tm
     flight = Flight(name="predict-only", always=frozenset({Need.CHAMPION}))
 
     def found() -> dict[str, str]:
-        return broken({f.part: f for f in check_flight(factory, "test", flight)})
+        return broken({f.part: f for f in factory.cycle.check("test", flight)})
 
     assert found() == {}
     path = tmp_path / "objects" / champion.key
@@ -216,11 +217,11 @@ def test_a_tick_without_a_cycle_asks_nobody(start: Start) -> None:
     """No login, no object, not one call: most ticks find nothing open. A cycle that waits needs little."""
     ground = start()
     factory = ground.factory()
-    assert not needs_something(factory, "test", TICK)
+    assert not factory.cycle.has_needs("test", TICK)
     assert ground.find(TICK) == {}
     assert ground.find(WEEK)
     row = factory.campaigns.get("test")
-    cycle = factory.start_cycle().run(row, actor="test")
+    cycle = factory.cycle.start(row.campaign.name, actor="test")
     for state in (CycleState.ACQUIRING, CycleState.PUBLISHING, CycleState.COLLECTING):
         cycle = factory.cycles.move(cycle, state, actor="test", detail={})
     assert set(ground.find(TICK)) == NEEDS[CycleState.COLLECTING]

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from alservice.app.registry import newest_decision
 from alservice.errors import NotFound
+from alservice.learning.service import LearningService
 
 
 @pytest.mark.parametrize(
@@ -15,10 +15,10 @@ from alservice.errors import NotFound
 )
 def test_a_cycle_that_is_not_there_is_told_from_one_that_was_not_judged(number: int | None, said: str) -> None:
     """The number that was asked for is in the message."""
-    wiring: Any = SimpleNamespace(
+    learning: Any = SimpleNamespace(
         campaigns=SimpleNamespace(get=lambda name: SimpleNamespace(id=1)),
         cycles=SimpleNamespace(list=lambda campaign_id: [SimpleNamespace(id=n, number=n) for n in range(3)]),
         models=SimpleNamespace(decision=lambda cycle_id: None),
     )
     with pytest.raises(NotFound, match=said):
-        newest_decision(wiring, "gz2", number)
+        LearningService.newest_decision(learning, "gz2", number)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from alservice.app.standin import serve_standin
 from alservice.errors import BadConfig
+from alservice.standin.folder import serve_standin
 from alservice.standin.server import Standin
 from tests.standin.support import Api, Remote, user_token
 

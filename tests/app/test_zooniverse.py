@@ -8,19 +8,18 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
-from alservice.app.jobs import Factory
-from alservice.app.standin import open_standin, standin_endpoint
-from alservice.app.zooniverse import EndpointNotAllowed
+from alservice.app import App
 from alservice.campaigns.campaign import ZooniverseTarget
 from alservice.errors import ZooniverseUnavailable
 from alservice.rehearsal.volunteers import RealSiteRefused
 from alservice.settings import Settings
+from alservice.subjects.site import EndpointNotAllowed
 from tests.support.worlds import make_campaign, make_factory
 
 ELSEWHERE = make_campaign(zooniverse=ZooniverseTarget(endpoint="https://panoptes.example.org"))
 
 
-def allowing(engine: Engine, folder: Path, endpoint: str | None) -> Factory:
+def allowing(engine: Engine, folder: Path, endpoint: str | None) -> App:
     """Return a factory of an installation that allows an endpoint."""
     settings = Settings(
         workdir=folder, zooniverse_endpoint=endpoint, zooniverse_username="me", zooniverse_password=SecretStr("mine")
@@ -35,19 +34,19 @@ def test_another_server_is_refused_before_it_is_kept_or_asked(
     """A line of a campaign file alone sends nobody's login anywhere; a campaign from before the rule is held too."""
     factory = allowing(engine, tmp_path, setting)
     with pytest.raises(EndpointNotAllowed, match=r"https://panoptes\.example\.org"):
-        factory.save_campaign(ELSEWHERE)
+        factory.sites.save(ELSEWHERE)
     assert not factory.campaigns.list()
     factory.campaigns.save(ELSEWHERE)
     with pytest.raises(EndpointNotAllowed, match=r"https://panoptes\.example\.org"):
-        factory.zooniverse(ELSEWHERE)
+        factory.sites.zooniverse(ELSEWHERE)
 
 
 def test_a_server_that_a_setting_names_is_allowed(engine: Engine, tmp_path: Path) -> None:
     """That one, and the sites that need no permission."""
     factory = allowing(engine, tmp_path, "https://panoptes.example.org")
-    assert factory.save_campaign(ELSEWHERE).campaign == ELSEWHERE
+    assert factory.sites.save(ELSEWHERE).campaign == ELSEWHERE
     for endpoint in ("https://panoptes.example.org", "https://www.zooniverse.org", "http://127.0.0.1:9"):
-        factory.zooniverse(make_campaign(zooniverse=ZooniverseTarget(endpoint=endpoint)))
+        factory.sites.zooniverse(make_campaign(zooniverse=ZooniverseTarget(endpoint=endpoint)))
 
 
 def test_the_stand_in_is_found_from_every_thread_and_factory(
@@ -56,7 +55,7 @@ def test_the_stand_in_is_found_from_every_thread_and_factory(
     """By what the work folder says; the environment names another server all the while."""
     monkeypatch.setenv("PANOPTES_ENDPOINT", "http://127.0.0.1:9")
     factory, other = make_factory(engine, tmp_path), make_factory(engine, tmp_path)
-    with open_standin(factory) as endpoint, open_standin(other) as again:
+    with factory.sites.local.opened() as endpoint, other.sites.local.opened() as again:
         assert again == endpoint
         said: list[str] = []
         threads = [
@@ -74,18 +73,18 @@ def test_a_stand_in_that_is_gone_is_not_asked(engine: Engine, tmp_path: Path) ->
     """Its address may be somebody else's by now; the kind: trust in a file that outlives who wrote it."""
     factory = make_factory(engine, tmp_path)
     with pytest.raises(ZooniverseUnavailable, match="is not running"):
-        factory.zooniverse(make_campaign())
-    with open_standin(factory):
+        factory.sites.zooniverse(make_campaign())
+    with factory.sites.local.opened():
         pass
     assert (tmp_path / "standin" / "endpoint").exists()
     with pytest.raises(ZooniverseUnavailable, match="is not running"):
-        factory.zooniverse(make_campaign())
+        factory.sites.zooniverse(make_campaign())
 
 
 def test_an_address_that_somebody_put_there_is_not_followed(engine: Engine, tmp_path: Path) -> None:
     """A rehearsal's login stays on this machine, whatever the file says."""
     factory = make_factory(engine, tmp_path)
-    with open_standin(factory):
+    with factory.sites.local.opened():
         (tmp_path / "standin" / "endpoint").write_text("https://www.zooniverse.org")
         with pytest.raises(RealSiteRefused):
-            standin_endpoint(factory)
+            factory.sites.local.connection()

@@ -17,9 +17,9 @@ SITE = "https://www.zooniverse.org"
 
 IN_A_NEW_THREAD = """
 import os, threading
-from alservice.app.opening import open_factory
+from alservice.app import open_app
 
-with open_factory():
+with open_app():
     from panoptes_client.panoptes import Panoptes
     seen = []
     thread = threading.Thread(target=lambda: seen.append(Panoptes.client()))

@@ -13,7 +13,6 @@ import httpx
 from fastapi import FastAPI
 
 from alservice.access import Scope
-from alservice.app.access import create_token, revoke_token
 from alservice.storage.postgres import make_engine
 from alservice.web.application import create_app
 from alservice.web.limits import Limits
@@ -103,7 +102,7 @@ def target(url: str, folder: Path, *, odd: Mapping[int, str] = ODD, quick: bool 
             secrets = _secrets(world)
             ended = _sessions(address, secrets)  # opened while their tokens were valid
             world.hands.forward(days=2)
-            revoke_token(world.factory, str(Kind.REVOKED))
+            world.factory.access.revoke(str(Kind.REVOKED))
             sessions = {**ended, **_sessions(address, secrets)}
             yield Target(address=address, app=app, world=world, secrets=secrets, sessions=sessions, quick=quick)
     finally:
@@ -130,7 +129,7 @@ def _secrets(world: World) -> Mapping[Kind, str]:
         Kind.OPERATE: (Scope.OPERATE, 30),
     }
     made = {
-        kind: create_token(world.factory, scope=scope, expires_days=days, name=str(kind))[1]
+        kind: world.factory.access.create(scope=scope, expires_days=days, name=str(kind))[1]
         for kind, (scope, days) in scopes.items()
     }
     return {Kind.WRONG: "als_" + "0" * 43, **made}

@@ -20,8 +20,7 @@ import numpy as np
 from sqlalchemy import Engine, text
 
 from alservice.access import Scope
-from alservice.app.access import create_token
-from alservice.app.jobs import Factory
+from alservice.app import App
 from alservice.storage.postgres import make_engine, transaction
 from alservice.web.application import create_app
 from alservice.web.limits import Limits
@@ -111,9 +110,9 @@ def fill(engine: Engine, world: World, *, cycles: int, subjects: int, classifica
         connection.execute(text("VACUUM ANALYZE"))
 
 
-def measure(factory: Factory, repeats: int, *, life_s: float) -> dict[str, tuple[float, float, float]]:
+def measure(factory: App, repeats: int, *, life_s: float) -> dict[str, tuple[float, float, float]]:
     """Return page to median, 95th percentile and longest answer (ms), one request at a time."""
-    secret = create_token(factory, scope=Scope.READ, name=f"bench-{life_s:g}")[1]
+    secret = factory.access.create(scope=Scope.READ, name=f"bench-{life_s:g}")[1]
     limits = Limits(requests_per_minute=1_000_000)
     found = {}
     with (

@@ -23,7 +23,7 @@ from pathlib import Path
 import yaml
 from sqlalchemy import text
 
-from alservice.app.jobs import Factory
+from alservice.app import App
 from alservice.campaigns.campaign import Campaign, parse_campaign
 from alservice.campaigns.store import CampaignRow
 from alservice.storage.embedded_postgres import EmbeddedPostgres
@@ -72,7 +72,7 @@ class Measured:
         )
 
 
-def open_campaign(factory: Factory, campaign: Campaign, subjects: int) -> CampaignRow:
+def open_campaign(factory: App, campaign: Campaign, subjects: int) -> CampaignRow:
     """Make a campaign with live subjects 0, 1, ... on Zooniverse."""
     row = factory.campaigns.save(campaign)
     catalogue = factory.catalogues.save(row.id, source="bench", digest="0" * 64, votes_key=None, galaxies=[], faults=[])
@@ -89,13 +89,13 @@ def open_campaign(factory: Factory, campaign: Campaign, subjects: int) -> Campai
     return row
 
 
-def ours(factory: Factory, url: str, folder: Path, path: Path, rows: int) -> Measured:
+def ours(factory: App, url: str, folder: Path, path: Path, rows: int) -> Measured:
     """Ingest a file into an empty campaign."""
     document = yaml.safe_load((ROOT / "deploy" / "campaigns" / "gz-decals-dr5.yaml").read_text())
     document["zooniverse"]["workflow_id"] = 6122
     campaign = open_campaign(factory, parse_campaign(document, source="bench"), rows // VOTES + ACTIVE)
     name = campaign.campaign.name
-    factory.ingest_workflows(name, shared_data() / "exports" / "gz_decals_workflow_versions_24.json")
+    factory.votes.ingest_workflows(name, shared_data() / "exports" / "gz_decals_workflow_versions_24.json")
     command = [sys.executable, "-m", "alservice.cli", "ingest", "export", str(path), "--campaign", name]
     env = environment(folder / "work", ALSERVICE_DATABASE_URL=url)
     start = time.perf_counter()
@@ -112,7 +112,7 @@ def ours(factory: Factory, url: str, folder: Path, path: Path, rows: int) -> Mea
 
 
 @contextmanager
-def fresh(folder: Path) -> Iterator[tuple[Factory, str]]:
+def fresh(folder: Path) -> Iterator[tuple[App, str]]:
     """Open an empty database with Postgres' defaults; give a factory on it, and its URL."""
     with EmbeddedPostgres(folder / "postgres") as url:
         engine = make_engine(url)

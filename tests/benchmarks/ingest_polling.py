@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alservice.app.jobs import Factory
-from alservice.app.standin import STANDIN_USER
+from alservice.app import App
 from alservice.constants import INGEST_PAGE
 from alservice.standin.config import StandinConfig
+from alservice.standin.folder import STANDIN_USER
 from alservice.standin.server import Standin
 from alservice.zooniverse.workflow import tasks_of
 from tests.support.processes import free_port, process, wait_for
@@ -69,14 +69,14 @@ def serving(state: Path) -> Iterator[str]:
         yield endpoint
 
 
-def poll(factory: Factory, name: str, rows: int) -> str:
+def poll(factory: App, name: str, rows: int) -> str:
     """Read the listing and return what it took."""
     start, cpu = time.perf_counter(), time.process_time()
-    report = factory.ingest_api(name)
+    report = factory.votes.ingest_api(name)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     assert report.new == rows, report.text()
     start = time.perf_counter()
-    again = factory.ingest_api(name)
+    again = factory.votes.ingest_api(name)
     overlap = time.perf_counter() - start
     return (
         f"{rows / seconds:.0f} rows/s ({seconds:.1f} s, CPU {cpu:.1f} s) in pages of {INGEST_PAGE}; "

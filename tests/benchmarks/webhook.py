@@ -29,11 +29,11 @@ import psutil
 import uvicorn
 from sqlalchemy import text
 
-from alservice.app.feeds import WebhookLogin, issue_webhook
 from alservice.constants import INGEST_PAGE
+from alservice.ops.access import WebhookLogin
 from alservice.storage.embedded_postgres import EmbeddedPostgres
 from alservice.storage.postgres import make_engine, transaction, upgrade
-from alservice.votes.service import CollectClassifications
+from alservice.votes.ingest import CollectClassifications
 from alservice.web.application import create_app
 from alservice.web.limits import Limits
 from alservice.zooniverse.records import RawClassification
@@ -97,7 +97,7 @@ def prepare(url: str, folder: Path) -> WebhookLogin:
             ),
             {"c": campaign.id, "y": cycle.id, "n": SUBJECTS - 1},
         )
-    login = issue_webhook(factory, "test", key=None, expires_days=1, actor="bench")
+    login = factory.access.issue_webhook("test", key=None, expires_days=1, actor="bench")
     engine.dispose()
     return login
 

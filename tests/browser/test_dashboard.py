@@ -12,8 +12,7 @@ from playwright.sync_api import Browser, Locator, expect
 from sqlalchemy import Engine
 
 from alservice.access import Scope
-from alservice.app.jobs import Factory
-from alservice.app.operations import paused
+from alservice.app import App
 from alservice.campaigns.cycle import CycleState
 from alservice.web.application import create_app
 from tests.browser.conftest import Visit
@@ -44,7 +43,7 @@ LAPTOP, PHONE = 1280, 390
 
 @contextmanager
 def visiting(
-    browser: Browser, factory: Factory, *, scope: Scope = Scope.OPERATE, width: int = LAPTOP, dark: bool = False
+    browser: Browser, factory: App, *, scope: Scope = Scope.OPERATE, width: int = LAPTOP, dark: bool = False
 ) -> Iterator[Visit]:
     """Serve a factory and log a person in; at the end nothing was asked of another host, and no script failed."""
     secret = secret_of(factory, scope, name="anna")
@@ -185,11 +184,11 @@ def test_pausing_and_resuming(browser: Browser, world: World) -> None:
         visit.go(f"{HOME}/votes")
         decide(visit, "Pause", "Pause campaign", "storage is moved")
         expect(visit.page.get_by_text("storage is moved")).to_be_visible()
-        assert paused(world.factory, world.campaign) is not None
+        assert world.factory.ops.paused(world.campaign) is not None
         visit.go(f"{HOME}/cycles")
         decide(visit, "Resume", "Resume campaign", "done")
         expect(visit.page.get_by_role("link", name="Pause")).to_be_visible()
-        assert paused(world.factory, world.campaign) is None
+        assert world.factory.ops.paused(world.campaign) is None
 
 
 def test_while_votes_come_in(browser: Browser, world: World) -> None:

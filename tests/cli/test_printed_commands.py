@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
-from alservice.app import data as fetching
+from alservice.catalogue import gz2 as fetching
 from alservice.catalogue import gz2 as published_data
 from alservice.catalogue.files import open_catalogue
 from alservice.catalogue.galaxies import CatalogueRow

@@ -10,8 +10,6 @@ import pytest
 from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
-from alservice.app.access import recognise
-from alservice.app.feeds import hash_of_user, receive_reductions
 from alservice.campaigns.policies import LabelRule
 from alservice.cli import app
 from alservice.errors import NotAuthenticated
@@ -54,12 +52,12 @@ def test_a_login_is_shown_once_and_opens_the_door(world: World) -> None:
     first = run("campaign", "webhook", "--campaign", "test", "--key", "galaxy_zoo").output
     assert "/caesar/reductions/galaxy_zoo_t0" in first
     user, password = issued(run("campaign", "webhook", "--campaign", "test").output)
-    service = receive_reductions(world.factory)
+    service = world.factory.votes.receive()
     body = json.dumps(payload()).encode()
     assert user == "caesar"
-    assert service.run("test_t0", token=recognise(world.factory, password), body=body)
+    assert service.run("test_t0", token=world.factory.access.recognise(password), body=body)
     with pytest.raises(NotAuthenticated, match="revoked"):
-        recognise(world.factory, issued(first)[1])
+        world.factory.access.recognise(issued(first)[1])
     refused = run("campaign", "webhook", "--campaign", "test", "--key", "gz_t0", code=1)
     assert "cannot name a webhook" in refused.output
 
@@ -68,8 +66,8 @@ def test_feeds_are_compared_for_people_and_programs(world: World) -> None:
     """Equal feeds end well; a difference shows both numbers and fails."""
     assert "0 differences in 0 galaxies" in run("tally", "compare", "--campaign", "test").output
     _, password = issued(run("campaign", "webhook", "--campaign", "test").output)
-    token = recognise(world.factory, password)
-    receive_reductions(world.factory).run("test_t0", token=token, body=json.dumps(payload(data={"0": 2})).encode())
+    token = world.factory.access.recognise(password)
+    world.factory.votes.receive().run("test_t0", token=token, body=json.dumps(payload(data={"0": 2})).encode())
     shown = run("tally", "compare", "--campaign", "test", code=1).output
     assert "g00 smooth-or-featured: classifications 0+0+0=0, reductions 2+0+0=2" in shown
     assert "total smooth-or-featured: 0 by classifications, 2 by reductions" in shown
@@ -87,8 +85,8 @@ def test_what_cannot_be_read_is_listed_and_replayed(world: World) -> None:
     _, password = issued(run("campaign", "webhook", "--campaign", "test").output)
     for subject in (100, 101):
         body = json.dumps(payload(data={"0": 2, "3": 1}, subject={"id": subject}, id=subject)).encode()
-        token = recognise(world.factory, password)
-        receive_reductions(world.factory).run("test_t0", token=token, body=body)
+        token = world.factory.access.recognise(password)
+        world.factory.votes.receive().run("test_t0", token=token, body=body)
     world.send(1, workflow_version="1.2")
     world.run()
     listed = run("quarantine", "list", "--campaign", "test").output
@@ -141,13 +139,16 @@ def test_galaxies_at_fault_are_listed(world: World) -> None:
 
 def test_a_person_is_forgotten_by_id_or_hash(world: World) -> None:
     """What is not clear is refused before anything is opened."""
-    seen = hash_of_user(world.factory, 77)
-    world.listing.rows = [raw(START + 1, user_hash=seen), raw(START + 2, user_hash=hash_of_user(world.factory, 78))]
+    seen = world.factory.votes.hash_of_user(77)
+    world.listing.rows = [
+        raw(START + 1, user_hash=seen),
+        raw(START + 2, user_hash=world.factory.votes.hash_of_user(78)),
+    ]
     world.run()
     for wrong in ([], ["--all"], ["--user-id", "77"], ["--all", "--user-id", "7", "--user-hash", "x"]):
         run("forget-user", *wrong, code=2)
     assert "test: 1 classifications" in run("forget-user", "--user-id", "77", "--all").output
-    other = hash_of_user(world.factory, 78)
+    other = world.factory.votes.hash_of_user(78)
     assert "test: 1 classifications" in run("forget-user", "--user-hash", other, "--campaign", "test").output
     assert "test: 0 classifications" in run("forget-expired", "--all").output
     run("forget-expired", code=2)

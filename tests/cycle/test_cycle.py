@@ -1,23 +1,27 @@
 """Whole cycles through the services, without Prefect: real database and objects, a fake Zooniverse."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import Engine
 
-from alservice.app.jobs import Factory
+from alservice.app import App
 from alservice.campaigns.campaign import AcquisitionPolicy, AllocatedVotes, Campaign, TrainingPolicy, ZooniverseTarget
 from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.campaigns.policies import GatePolicy
 from alservice.campaigns.store import CampaignRow
-from alservice.cycle.steps import AdvanceCycle
 from alservice.errors import Conflict, ZooniverseUnavailable
 from alservice.ids import seed_of
+from alservice.retry import RetryPolicy
 from alservice.science.votes import walk
 from alservice.states import ModelState, SubjectState
+from alservice.subjects.publish import PublishPolicy
+from alservice.subjects.site import Connection, Sites
 from alservice.votes.counting import reducer_version
+from alservice.zooniverse.http import Credentials
 from tests.support.fake_zooniverse import FakeZooniverse
 from tests.support.worlds import TREE, import_rows, make_campaign, make_factory, make_row
 from tests.votes.test_classification import raw
@@ -26,14 +30,42 @@ N_GALAXIES = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class FakedFactory(Factory):
-    """A factory whose Zooniverse is a fake."""
+class FakedSites(Sites):
+    """Sites whose Zooniverse is a fake."""
 
     fake: FakeZooniverse
+
+    def connection(self, campaign: Campaign) -> Connection:
+        """Return the stand-in's patience, without a login."""
+        return Connection(
+            endpoint=campaign.zooniverse.endpoint,
+            credentials=Credentials(username="nobody", password="none"),
+            retry=RetryPolicy(),
+            publish=PublishPolicy(),
+            settle_s=0.0,
+        )
 
     def zooniverse(self, campaign: Campaign) -> FakeZooniverse:
         """Return the fake, whatever the campaign names."""
         return self.fake
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakedApp(App):
+    """An application whose Zooniverse is a fake."""
+
+    fake: FakeZooniverse
+
+    @cached_property
+    def sites(self) -> FakedSites:
+        """The fake, whatever campaigns name."""
+        return FakedSites(
+            campaigns=self.campaigns,
+            settings=self.settings,
+            secret=self.secret,
+            user_hash_key=self.user_hash_key,
+            fake=self.fake,
+        )
 
 
 class Loop:
@@ -42,7 +74,7 @@ class Loop:
     def __init__(self, engine: Engine, folder: Path, **changes: object) -> None:
         made = make_factory(engine, folder)
         self.zooniverse = FakeZooniverse()
-        self.factory = FakedFactory(
+        self.factory = FakedApp(
             **{name: getattr(made, name) for name in made.__dataclass_fields__}, fake=self.zooniverse
         )
         decisions: dict[str, object] = {
@@ -53,11 +85,14 @@ class Loop:
         self.campaign: CampaignRow = import_rows(
             self.factory, make_campaign(**{**decisions, **changes}), [make_row(i) for i in range(N_GALAXIES)]
         )
-        self.advance: AdvanceCycle = self.factory.advance_cycle("test")
 
     def start(self) -> Cycle:
         """Open a cycle."""
-        return self.factory.start_cycle().run(self.campaign, actor="test")
+        return self.factory.cycle.start(self.campaign.campaign.name, actor="test")
+
+    def advance(self, cycle_id: int, *, only: CycleState | None = None) -> Cycle:
+        """Run the step in which a cycle stands."""
+        return self.factory.cycle.advance(cycle_id, actor="test", only=only)
 
     def ask(self, cycle: Cycle) -> None:
         """Let three volunteers classify every live subject of a cycle."""
@@ -83,7 +118,7 @@ class Loop:
         while cycle.state is not until:
             if cycle.state is CycleState.COLLECTING:
                 self.ask(cycle)
-            cycle = self.advance.run(cycle.id)
+            cycle = self.advance(cycle.id)
         return cycle
 
 
@@ -105,7 +140,7 @@ def test_the_first_cycle_makes_the_first_champion_and_the_second_compares_with_i
     assert "nll-per-vote" in {check.name for check in decision.checks}
     champions = [m for m in loop.factory.models.list(loop.campaign.id) if m.state is ModelState.CHAMPION]
     assert len(champions) == 1
-    table = loop.factory.cycle_table("test")
+    table = loop.factory.cycle.table("test")
     assert [line.state for line in table.lines] == ["done", "done"]
 
 
@@ -144,16 +179,16 @@ def test_no_galaxy_is_asked_about_twice(loop: Loop) -> None:
 def test_a_step_that_is_not_the_cycles_own_does_nothing(loop: Loop) -> None:
     """A task that runs twice, or late, finds the work done."""
     cycle = loop.run(loop.start(), until=CycleState.PUBLISHING)
-    assert loop.advance.run(cycle.id, only=CycleState.PLANNED) == cycle
+    assert loop.advance(cycle.id, only=CycleState.PLANNED) == cycle
     events = loop.factory.events.list(loop.campaign.id)
-    loop.advance.run(cycle.id, only=CycleState.TRAINING)
+    loop.advance(cycle.id, only=CycleState.TRAINING)
     assert loop.factory.events.list(loop.campaign.id) == events
 
 
 def test_collecting_waits_for_votes(loop: Loop) -> None:
     """Without them the cycle is a row that nobody holds."""
     cycle = loop.run(loop.start(), until=CycleState.COLLECTING)
-    assert loop.advance.run(cycle.id).state is CycleState.COLLECTING
+    assert loop.advance(cycle.id).state is CycleState.COLLECTING
 
 
 def test_a_second_cycle_is_never_opened_beside_the_first(loop: Loop) -> None:
@@ -161,18 +196,18 @@ def test_a_second_cycle_is_never_opened_beside_the_first(loop: Loop) -> None:
     cycle = loop.start()
     with pytest.raises(Conflict):
         loop.start()
-    assert loop.factory.start_or_resume("test", actor="tick") == cycle
+    assert loop.factory.cycle.start_or_resume("test", actor="tick") == cycle
 
 
 def test_a_failed_step_is_resumed_where_it_failed(loop: Loop) -> None:
     """The history tells what happened; the cycle ends as if it had not."""
     cycle = loop.run(loop.start(), until=CycleState.PUBLISHING)
-    failed = loop.advance.fail(cycle.id, ZooniverseUnavailable("502 from Zooniverse"))
+    failed = loop.factory.cycle.fail(cycle.id, ZooniverseUnavailable("502 from Zooniverse"), actor="test")
     assert (failed.state, failed.left_from) == (CycleState.FAILED, CycleState.PUBLISHING)
-    assert loop.advance.fail(cycle.id, ZooniverseUnavailable("again")) == failed
+    assert loop.factory.cycle.fail(cycle.id, ZooniverseUnavailable("again"), actor="test") == failed
     detail = loop.factory.events.list(loop.campaign.id)[0].detail
     assert detail["code"] == "zooniverse-unavailable"
-    resumed = loop.factory.start_or_resume("test", actor="person")
+    resumed = loop.factory.cycle.start_or_resume("test", actor="person")
     assert (resumed.state, resumed.left_from) == (CycleState.PUBLISHING, None)
     assert loop.run(resumed).state is CycleState.DONE
 
@@ -180,9 +215,9 @@ def test_a_failed_step_is_resumed_where_it_failed(loop: Loop) -> None:
 def test_a_cancelled_cycle_goes_on_when_asked(loop: Loop) -> None:
     """Cancelling leaves the step, and the reason, behind."""
     cycle = loop.run(loop.start(), until=CycleState.COLLECTING)
-    cancelled = loop.advance.cancel(cycle.id, reason="volunteers are on holiday")
+    cancelled = loop.factory.cycle.cancel(cycle.id, reason="volunteers are on holiday", actor="test")
     assert cancelled.state is CycleState.CANCELLED
-    assert loop.run(loop.advance.resume(cycle.id)).state is CycleState.DONE
+    assert loop.run(loop.factory.cycle.resume(cycle.id, actor="test")).state is CycleState.DONE
 
 
 def test_too_few_new_votes_keep_the_champion(engine: Engine, tmp_path: Path) -> None:
@@ -197,7 +232,7 @@ def test_too_few_new_votes_keep_the_champion(engine: Engine, tmp_path: Path) -> 
     loop.campaign = loop.factory.campaigns.save(starved)
     cycle = loop.run(loop.start())
     assert cycle.candidate_id is None
-    assert loop.factory.cycle_table("test").lines[-1].state == "done"
+    assert loop.factory.cycle.table("test").lines[-1].state == "done"
     assert [e.detail["to"] for e in loop.factory.events.list(loop.campaign.id)[:2]] == ["done", "kept"]
 
 

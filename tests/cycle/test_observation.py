@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from alservice.app import registry
 from alservice.campaigns.campaign import AcquisitionPolicy, TrainingPolicy
 from alservice.campaigns.cycle import CycleState
 from alservice.campaigns.policies import DriftPolicy
@@ -83,7 +82,7 @@ def test_a_cycle_is_measured_once(loop: Loop) -> None:
     assert selected["low"] < selected["weighted"] < selected["high"]
     assert 5 <= selected["voted"] <= selected["drawn"]
     assert found[1, "shadow"]["top"] == ASKING.batch_galaxies
-    text = loop.factory.cycle_view("test", 1).text()
+    text = loop.factory.cycle.view("test", 1).text()
     assert "drift ok    ks brightness" in text
     assert "shadow 2 beside 1" in text
     assert "on their pool" in text
@@ -99,33 +98,34 @@ def test_measuring_again_changes_nothing(loop: Loop) -> None:
     """A step that runs twice leaves one record and no second alarm."""
     before = (statistics(loop), loop.factory.events.list(loop.campaign.id))
     cycle = loop.factory.cycles.list(loop.campaign.id)[-1]
-    loop.factory.watch_drift("again").run(loop.campaign, cycle)
-    loop.factory.estimate_selected().run(loop.campaign, cycle)
-    registry.shadow(loop.factory, "test", 1 if loop.factory.models.champion(1).id == 2 else 2, actor="again")
+    loop.factory.learning.watch_drift(loop.campaign, cycle, actor="again")
+    loop.factory.learning.estimate_selected(loop.campaign, cycle)
+    loop.factory.learning.shadow("test", 1 if loop.factory.models.champion(1).id == 2 else 2, actor="again")
     assert (statistics(loop), loop.factory.events.list(loop.campaign.id)) == before
 
 
 def test_a_slow_crowd_is_an_alarm(engine: Engine, tmp_path: Path) -> None:
     """Votes that take a hundred times as long raise one alarm of a stable kind, in a cycle kept for want of votes too."""
     loop = make_loop(engine, tmp_path, shadow=False)
+    clock = loop.factory.clock
     for hours in (1, 100, 100):
         cycle = loop.run(loop.start(), until=CycleState.COLLECTING)
         loop.ask(cycle)
-        loop.advance = replace(loop.factory, clock=_later(loop, hours)).advance_cycle("test")
+        loop.factory = replace(loop.factory, clock=_later(loop, hours))
         loop.run(cycle)
         loop.campaign = loop.factory.campaigns.save(
             replace(loop.campaign.campaign, training=TrainingPolicy(steps=2, batch_galaxies=4, min_new_votes=10**6))
             if hours == 100
             else loop.campaign.campaign
         )
-        loop.advance = loop.factory.advance_cycle("test")
+        loop.factory = replace(loop.factory, clock=clock)
     alarms = [e for e in loop.factory.events.list(loop.campaign.id) if e.kind == "drift.alarm"]
     assert {e.detail["name"] for e in alarms if e.detail["name"] == "vote-rate"} == {"vote-rate"}
     cycles = {c.id: c for c in loop.factory.cycles.list(loop.campaign.id)}
     slow = [cycles[e.cycle_id] for e in alarms if e.detail["name"] == "vote-rate"]
     assert sorted(c.number for c in slow) == [1, 2]
     assert [c.candidate_id is None for c in sorted(slow, key=lambda c: c.number)] == [False, True]
-    assert "drift ALARM vote-rate" in loop.factory.cycle_view("test", 1).text()
+    assert "drift ALARM vote-rate" in loop.factory.cycle.view("test", 1).text()
 
 
 def _later(loop: Loop, hours: float):
@@ -137,10 +137,10 @@ def test_a_shadow_is_another_model_beside_a_champion(loop: Loop) -> None:
     """The champion is not its own shadow; a campaign without one has nothing to compare."""
     champion = loop.factory.models.champion(loop.campaign.id)
     with pytest.raises(BadInput, match="shadow"):
-        registry.shadow(loop.factory, "test", champion.id, actor="ann")
+        loop.factory.learning.shadow("test", champion.id, actor="ann")
     loop.factory.campaigns.save(replace(loop.campaign.campaign, name="other"))
     with pytest.raises(NotFound, match="no champion"):
-        registry.shadow(loop.factory, "other", champion.id, actor="ann")
+        loop.factory.learning.shadow("other", champion.id, actor="ann")
 
 
 def test_a_bias_report_is_about_the_champion_and_the_newest_votes(loop: Loop) -> None:
@@ -156,8 +156,8 @@ def test_a_bias_report_is_about_the_champion_and_the_newest_votes(loop: Loop) ->
         cycles=factory.cycles,
         models=factory.models,
         snapshots=factory.snapshots,
-        judge=factory.judge(),
-        measure=factory.measure(),
+        judge=factory.learning.judge,
+        catalogue=factory.catalogue,
         explain=explain,
     ).run(loop.campaign)
     champion = factory.models.champion(loop.campaign.id)

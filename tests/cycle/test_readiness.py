@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from alservice.campaigns.cycle import CYCLES, WORKING, Cycle, CycleKind, CycleState
-from alservice.cycle.readiness import NEEDS, PATHS, Finding, Flight, Need, NotReady, NotReadyYet, require_ready
+from alservice.cycle.readiness import NEEDS, Finding, Flight, NotReady, NotReadyYet, require_ready
+from alservice.cycle.steps import Need, path_of
 from alservice.zooniverse.accounts import Account, Rights
 from tests.support.worlds import NOON
 
@@ -38,7 +39,7 @@ def cycle(state: CycleState, **changes: Any) -> Cycle:
 def test_every_step_has_its_needs_and_every_path_is_legal() -> None:
     """Kind: a step added later and forgotten here would not be checked."""
     assert set(NEEDS) == WORKING
-    for path in PATHS.values():
+    for path in map(path_of, CycleKind):
         assert set(path) <= WORKING
         for i, state in enumerate(path[1:], start=1):
             assert any(CYCLES.can(before, state) for before in path[:i]), state

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.e2e
 IN_A_FLOW = """
 import os
 os.umask(0o022)
-from alservice.app.opening import open_factory
-with open_factory() as factory:
+from alservice.app import open_app
+with open_app() as factory:
     factory.secret("some")
     (factory.settings.folder / "report.html").touch()
 """

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alservice.app.opening import open_factory
-from alservice.app.standin import open_standin
+from alservice.app import open_app
 from alservice.settings import Settings
 from alservice.subjects.subject import draft_subject
 from tests.support.rehearsals import lines_of, run_alservice
@@ -23,12 +22,12 @@ COMMAND = ("reconcile", "--campaign", "test")
 def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Work folder with four live subjects; the folder's own stand-in keeps them."""
     folder = tmp_path_factory.mktemp("work")
-    with open_factory(Settings(workdir=folder)) as factory, open_standin(factory):
+    with open_app(Settings(workdir=folder)) as factory, factory.sites.local.opened():
         row = import_rows(factory, make_campaign(), [make_row(n) for n in range(4)])
-        cycle = factory.start_cycle().run(row, actor="test")
+        cycle = factory.cycle.start(row.campaign.name, actor="test")
         galaxies = factory.catalogues.galaxies(cycle.catalogue_id)
         drafts = [draft_subject("test", cycle.number, galaxy) for galaxy in galaxies]
-        report = factory.publish(row.campaign).publish(cycle, row.campaign, drafts, n_votes=3)
+        report = factory.subjects.deliver(cycle, row.campaign, drafts, 3, actor="test")
     assert report.live == 4
     return folder
 
@@ -52,7 +51,7 @@ def test_differences_are_named_then_repaired_and_recorded(workdir: Path) -> None
     assert len(document["found"]["unlinked"]) == 1
     assert document["repairs"] == {"removed": [], "linked": 1, "moved": {}}
     assert not any(document["left"].values())
-    with open_factory(Settings(workdir=workdir)) as factory:
+    with open_app(Settings(workdir=workdir)) as factory:
         (event, *_) = factory.events.list(factory.campaigns.get("test").id)
     assert (event.kind, event.detail["linked"]) == ("subjects.repaired", 1)
 

@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 from sqlalchemy import Engine
 
-from alservice.app.jobs import Factory
+from alservice.app import App
 from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.cycle.lease import Holder, SqlLeaseStore
 from alservice.cycle.sent_step_store import SqlSentStepStore
@@ -27,24 +27,24 @@ OWL = "prefect:advance 0190aaaa"
 
 
 @pytest.fixture
-def factory(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Factory:
+def factory(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> App:
     """A factory that the hook opens; nobody is told anything."""
     made = make_factory(engine, tmp_path)
 
     @contextmanager
-    def opened() -> Iterator[Factory]:
+    def opened() -> Iterator[App]:
         yield made
 
-    monkeypatch.setattr(cancelling, "open_factory", opened)
+    monkeypatch.setattr(cancelling, "open_app", opened)
     monkeypatch.setattr(cancelling, "tell", lambda _: None)
     return made
 
 
 @pytest.fixture
-def cycle(factory: Factory) -> Cycle:
+def cycle(factory: App) -> Cycle:
     """An open cycle of a campaign."""
     row = import_rows(factory, make_campaign(), [make_row(i) for i in range(3)])
-    return factory.start_cycle().run(row, actor="test")
+    return factory.cycle.start(row.campaign.name, actor="test")
 
 
 def cancel(*, started: bool = True) -> None:
@@ -59,14 +59,14 @@ def cancel(*, started: bool = True) -> None:
     cancelling.cancel_cycle(advance, run, Cancelling(message="wrong parameters"))
 
 
-def lease(factory: Factory, cycle: Cycle, actor: str) -> None:
+def lease(factory: App, cycle: Cycle, actor: str) -> None:
     """Give the campaign's lease to a run of another machine."""
     holder = Holder(token=actor, actor=actor, place="elsewhere", pid=1, started_s=0.0)
     SqlLeaseStore(factory.engine).take(cycle.campaign_id, holder, seconds=3600, is_gone=lambda _: False)
 
 
 @pytest.mark.parametrize("actor", [None, OWL])
-def test_the_cycle_of_a_cancelled_run_stops_with_the_reason(factory: Factory, cycle: Cycle, actor: str | None) -> None:
+def test_the_cycle_of_a_cancelled_run_stops_with_the_reason(factory: App, cycle: Cycle, actor: str | None) -> None:
     """Whether its lease was given back already or not; the cycle keeps its step, the audit says who and why."""
     if actor is not None:
         lease(factory, cycle, actor)
@@ -80,7 +80,7 @@ def test_the_cycle_of_a_cancelled_run_stops_with_the_reason(factory: Factory, cy
     assert factory.cycles.get(cycle.id) == stopped, "a second call changes nothing"
 
 
-def test_what_a_cancelled_run_had_sent_elsewhere_can_write_no_more(factory: Factory, cycle: Cycle) -> None:
+def test_what_a_cancelled_run_had_sent_elsewhere_can_write_no_more(factory: App, cycle: Cycle) -> None:
     """The kind: a late child. Its parent's process is gone, and nobody else has taken the lease over yet."""
     sent = SqlSentStepStore(factory.engine)
     sent.send(cycle, "lent", 1)
@@ -89,7 +89,7 @@ def test_what_a_cancelled_run_had_sent_elsewhere_can_write_no_more(factory: Fact
         sent.report(cycle.campaign_id, "lent", worker="owl", place="there")
 
 
-def test_a_run_that_waited_or_was_not_at_work_stops_nothing(factory: Factory, cycle: Cycle) -> None:
+def test_a_run_that_waited_or_was_not_at_work_stops_nothing(factory: App, cycle: Cycle) -> None:
     """It never began, or another run has the lease."""
     cancel(started=False)
     assert factory.cycles.get(cycle.id) == cycle

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from alservice.app.jobs import Factory
+from alservice.app import App
 from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.cycle.lease import SqlLeaseStore
 from alservice.cycle.sent_step_store import SqlSentStepStore
@@ -21,7 +21,7 @@ from tests.support.worlds import import_rows, make_campaign, make_factory, make_
 
 
 @pytest.fixture
-def factory(engine: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Factory:
+def factory(engine: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> App:
     """The factory that tasks open as well."""
     monkeypatch.setenv("ALSERVICE_DATABASE_URL", database_url)
     monkeypatch.setenv("ALSERVICE_WORKDIR", str(tmp_path))
@@ -29,10 +29,10 @@ def factory(engine: Engine, database_url: str, tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.fixture
-def cycle(factory: Factory) -> Cycle:
+def cycle(factory: App) -> Cycle:
     """An open cycle of a campaign."""
     row = import_rows(factory, make_campaign(), [make_row(i) for i in range(3)])
-    return factory.start_cycle().run(row, actor="test")
+    return factory.cycle.start(row.campaign.name, actor="test")
 
 
 def mark_failed(cycle: Cycle) -> None:
@@ -40,7 +40,7 @@ def mark_failed(cycle: Cycle) -> None:
     fail(CycleSummary.of("test", cycle), ValueError("broken"))
 
 
-def test_a_task_of_a_run_that_lost_its_lease_writes_nothing(factory: Factory, cycle: Cycle) -> None:
+def test_a_task_of_a_run_that_lost_its_lease_writes_nothing(factory: App, cycle: Cycle) -> None:
     """Another has taken the campaign over; not even a failure is recorded, for it would be the other's."""
     with working_on(factory, "test", actor="owl"):
         SqlLeaseStore(factory.engine).take(cycle.campaign_id, holder("crow"), seconds=60, is_gone=lambda _: True)
@@ -49,7 +49,7 @@ def test_a_task_of_a_run_that_lost_its_lease_writes_nothing(factory: Factory, cy
     assert factory.cycles.get(cycle.id) == cycle
 
 
-def test_a_task_of_a_run_that_was_sent_a_step_writes_until_it_is_taken_back(factory: Factory, cycle: Cycle) -> None:
+def test_a_task_of_a_run_that_was_sent_a_step_writes_until_it_is_taken_back(factory: App, cycle: Cycle) -> None:
     """It reports before it does anything, so that its sender knows it lives."""
     sent = SqlSentStepStore(factory.engine)
     first = sent.send(cycle, "lent", 1)
@@ -67,7 +67,7 @@ def test_a_task_of_a_run_that_was_sent_a_step_writes_until_it_is_taken_back(fact
         pass
 
 
-def test_long_work_stops_where_it_says_how_far_it_is(factory: Factory, cycle: Cycle) -> None:
+def test_long_work_stops_where_it_says_how_far_it_is(factory: App, cycle: Cycle) -> None:
     """A GPU is not kept by a run that may not write what comes of it; the next step is not begun either."""
     with working_on(factory, "test", actor="owl"), open_leased() as mine:
         mine.progress.start("train", 3)

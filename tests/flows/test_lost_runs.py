@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import text
 
-from alservice.app.context import database_url
 from alservice.campaigns.policies import GatePolicy
 from alservice.settings import Settings
+from alservice.storage.embedded_postgres import database_url
 from tests.support.prefect_server import CAMPAIGN, SPLIT, Server
 from tests.support.proxy import Proxy, tcp, unix
 from tests.support.rehearsals import lines_of, run_alservice

@@ -13,12 +13,12 @@ from prefect.settings import PREFECT_UI_URL, temporary_settings
 from prefect.states import Completed
 from sqlalchemy import Engine
 
-from alservice.app.jobs import Factory
+from alservice.app import App
 from alservice.campaigns.cycle import CycleState
 from flows import cycle as flow
 from flows import elsewhere
 from flows.cycle import Dispatch, resume_cycle, run_steps, start_cycle
-from flows.elsewhere import HEAVY
+from flows.elsewhere import DEPLOYMENTS
 from flows.naming import run_name, tags_of
 from flows.serve import flow_at, read_deployments
 from flows.tasks import CycleSummary
@@ -29,7 +29,7 @@ DASHBOARD = "http://survey.example/"
 
 
 @pytest.fixture
-def factory(engine: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Factory:
+def factory(engine: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> App:
     """A campaign with a catalogue, where flows find it; a run takes the first step only."""
     monkeypatch.setenv("ALSERVICE_DATABASE_URL", database_url)
     monkeypatch.setenv("ALSERVICE_WORKDIR", str(tmp_path))
@@ -50,7 +50,7 @@ def read(run_id: str) -> tuple[FlowRun, list[Any], list[Any]]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_here")
-def test_a_run_is_called_by_campaign_cycle_and_step(factory: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_called_by_campaign_cycle_and_step(factory: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kind: what people look for later has a name that says what it was; a random one says nothing.
 
     The run, its tasks, its tags and its artifacts name campaign and cycle; each artifact leads to run and page, the
@@ -93,7 +93,7 @@ class Sent:
         return FlowRun(flow_id=UUID(int=1), name=how["flow_run_name"], state=Completed())
 
 
-@pytest.mark.parametrize("state", HEAVY)
+@pytest.mark.parametrize("state", DEPLOYMENTS)
 def test_a_child_is_named_by_who_sends_it(state: CycleState, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kind: runs that others start. Whoever sends a step knows the cycle: its run has name and tags from the start."""
     sent = Sent()
@@ -102,7 +102,7 @@ def test_a_child_is_named_by_who_sends_it(state: CycleState, monkeypatch: pytest
     cycle = CycleSummary(campaign="gz2", cycle_id=1, number=7, state=state)
     elsewhere.PrefectRuns(cycle).start(state, "token")
     flow._advanced(Completed(data=cycle.model_copy(update={"state": CycleState.TRAINING})), Dispatch.DEPLOYMENTS)
-    what = HEAVY[state].partition("/")[0]
+    what = DEPLOYMENTS[state].partition("/")[0]
     assert [how["flow_run_name"] for how in sent.how] == [f"gz2 cycle 7: {what}", "gz2 cycle 7: advance"]
     assert [how["tags"] for how in sent.how] == [["campaign:gz2", "cycle:7"]] * 2
 

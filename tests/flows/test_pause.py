@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from alservice.app.operations import pause
 from alservice.cycle.readiness import Flight
 from flows import cycle as cycles
 from tests.support.worlds import make_campaign, make_factory
@@ -22,14 +21,13 @@ def test_a_paused_campaign_is_left_alone(engine: Engine, tmp_path: Path, monkeyp
     factory = make_factory(engine, tmp_path)
     factory.campaigns.save(make_campaign(name="calm"))
     monkeypatch.setattr(cycles, "opened", lambda: nullcontext(factory))
-    monkeypatch.setattr(cycles, "open_zooniverse", lambda *_: nullcontext())
     looked: list[str] = []
 
     def find(name: str) -> None:
         looked.append(name)
 
     assert cycles._work("calm", NOTHING, find, lambda summary: summary).name == "NothingToDo"
-    pause(factory, "calm", actor="token:anna", reason="storage is moved")
+    factory.ops.pause("calm", actor="token:anna", reason="storage is moved")
     state = cycles._work("calm", NOTHING, find, lambda summary: summary)
     assert state.name == "Paused"
     assert "token:anna: storage is moved" in str(state.message)

@@ -10,15 +10,15 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from sqlalchemy import Engine
 
-from alservice.app import zooniverse
-from alservice.app.jobs import Factory
-from alservice.app.readiness import REFUSED
+from alservice.app import App
 from alservice.campaigns.campaign import ZooniverseTarget
 from alservice.campaigns.cycle import CycleState
 from alservice.cycle.readiness import NotReady
+from alservice.cycle.service import REFUSED
 from alservice.standin.config import StandinConfig
 from alservice.standin.server import Standin
 from alservice.states import SubjectState
+from alservice.subjects import site
 from flows import ready
 from flows.cycle import ingest, weekly_cycle
 from flows.unattended import predict_only, reconcile
@@ -37,11 +37,11 @@ def standin(tmp_path: Path) -> Iterator[Standin]:
 @pytest.fixture
 def factory(
     engine: Engine, database_url: str, tmp_path: Path, standin: Standin, monkeypatch: pytest.MonkeyPatch
-) -> Factory:
+) -> App:
     """A live campaign on it, where flows find it; nobody is logged in, and nobody waits between attempts."""
     monkeypatch.setenv("ALSERVICE_DATABASE_URL", database_url)
     monkeypatch.setenv("ALSERVICE_WORKDIR", str(tmp_path / "work"))
-    monkeypatch.setattr(zooniverse, "time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr(site, "time", SimpleNamespace(sleep=lambda _: None))
     monkeypatch.setattr(ready, "check_ready", ready.check_ready.with_options(retry_delay_seconds=0))
     monkeypatch.setattr(ready, "check_ground", ready.check_ground.with_options(retries=0))
     made = make_factory(engine, tmp_path / "work")
@@ -64,7 +64,7 @@ def artifacts(key: str) -> int:
 
 
 def test_a_week_without_credentials_fails_before_it_packs(
-    factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    factory: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kind: what a run needs is looked for when it is needed. It packed and acquired, and failed at publishing.
 
@@ -88,7 +88,7 @@ def test_a_week_without_credentials_fails_before_it_packs(
 
 
 @pytest.mark.usefixtures("logged_in")
-def test_an_outage_before_the_week_is_waited_for(factory: Factory, standin: Standin) -> None:
+def test_an_outage_before_the_week_is_waited_for(factory: App, standin: Standin) -> None:
     """Kind: a minute's outage must not cost a week. The check is tried again; then the week goes its way.
 
     A run that finds the open cycle failing a need touches it as little: it stays where it is.
@@ -108,7 +108,7 @@ def test_an_outage_before_the_week_is_waited_for(factory: Factory, standin: Stan
     assert factory.cycles.get(cycle.id) == cycle, "neither failed nor moved"
 
 
-def test_a_tick_without_a_cycle_needs_nobody(factory: Factory, standin: Standin) -> None:
+def test_a_tick_without_a_cycle_needs_nobody(factory: App, standin: Standin) -> None:
     """Nothing is open: it ends well without credentials, and Zooniverse is not asked."""
     requests.post(f"{standin.endpoint}/standin/faults", json=[{"path": ".", "kind": "reset"}]).raise_for_status()
     state = ingest("test", return_state=True)
@@ -118,7 +118,7 @@ def test_a_tick_without_a_cycle_needs_nobody(factory: Factory, standin: Standin)
     assert factory.events.list(factory.campaigns.get("test").id) == []
 
 
-def test_runs_beside_the_cycle_are_checked_as_well(factory: Factory) -> None:
+def test_runs_beside_the_cycle_are_checked_as_well(factory: App) -> None:
     """Kind: every flow. Predicting out of turn wants a champion, reconciling a login."""
     with pytest.raises(NotReady, match=r"predict-only of test cannot begin.*no champion yet"):
         predict_only("test")

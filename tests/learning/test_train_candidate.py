@@ -49,7 +49,7 @@ def test_a_training_that_died_goes_on_from_its_checkpoint(loop, monkeypatch):
     """The second attempt takes only the steps that are left, gives the bytes of one that never died, and clears up."""
     cycle = loop.run(loop.start(), until=CycleState.TRAINING)
     steps = Steps()
-    service = replace(loop.factory.train(), progress=steps)
+    service = replace(loop.factory.learning.training, progress=steps)
     keep, kept = KeepCheckpoints.keep, []
 
     def keep_two(self, checkpoint):
@@ -79,7 +79,7 @@ def test_a_training_that_died_goes_on_from_its_checkpoint(loop, monkeypatch):
 def test_a_checkpoint_of_other_votes_is_not_gone_on_from(loop):
     """A run with another configuration under the same name is dropped, not continued."""
     cycle = loop.run(loop.start(), until=CycleState.TRAINING)
-    service = replace(loop.factory.train(), progress=Steps())
+    service = replace(loop.factory.learning.training, progress=Steps())
     tallies, snapshot = service._training_set(cycle, TREE), loop.factory.snapshots.of_cycle(cycle.id)
     checkpoints = KeepCheckpoints(objects=loop.factory.objects, run=f"{loop.campaign.campaign.name}-{cycle.number}")
     other = replace(loop.campaign, campaign=replace(loop.campaign.campaign, seed=99))

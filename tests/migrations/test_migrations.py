@@ -9,8 +9,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, text
 
-from alservice.app.schema import metadata
 from alservice.errors import SchemaMismatch
+from alservice.ops.tables import metadata
 from alservice.storage.postgres import alembic_config, check_schema, make_engine, schema_state, transaction, upgrade
 
 CATALOG = """

@@ -10,11 +10,11 @@ from sqlalchemy import Engine, inspect, text
 from typer.testing import CliRunner
 
 from alservice.access import digest_of_secret
-from alservice.app.schema import metadata
 from alservice.campaigns.cycle import CycleKind, CycleState
 from alservice.campaigns.cycle_store import CycleStore
 from alservice.campaigns.store import CampaignStore, EventLog
 from alservice.errors import SchemaMismatch
+from alservice.ops.tables import metadata
 from alservice.ops.tokens import SqlTokenStore
 from alservice.registry.store import ModelStore, SnapshotStore
 from alservice.science.tree import load_tree

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 
 import pytest
+from alservice.registry.service import rollback_target
 
 from alservice.errors import NotFound
-from alservice.registry.promotion import rollback_target
 from alservice.registry.records import Promotion
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from alservice.app import registry
 from alservice.campaigns.campaign import TrainingPolicy
 from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.campaigns.policies import GatePolicy
@@ -37,7 +36,7 @@ def held(loop: Loop) -> Cycle:
 
 def decide(loop: Loop, word: str, **changes: object) -> Cycle:
     """Let Ann decide."""
-    return registry.decide_held(loop.factory, "test", word, **{"actor": "ann", "reason": "I looked", **changes})
+    return loop.factory.learning.decide_held("test", word, **{"actor": "ann", "reason": "I looked", **changes})
 
 
 def states(loop: Loop) -> list[ModelState]:
@@ -115,16 +114,16 @@ def test_no_word_without_a_hold_a_reason_or_time(loop: Loop) -> None:
         decide(loop, "approve", reason="  ")
     late = replace(loop.factory, clock=lambda: NOON + timedelta(hours=48))
     with pytest.raises(Conflict, match="the champion is kept"):
-        registry.decide_held(late, "test", "approve", actor="ann", reason="late")
+        late.learning.decide_held("test", "approve", actor="ann", reason="late")
     assert loop.factory.cycles.get(cycle.id).state is CycleState.HELD
 
 
 def test_a_hold_that_expires_is_kept_and_recorded_as_that(loop: Loop) -> None:
     """Before the deadline the cycle waits; after it the next step keeps the champion."""
     cycle = held(loop)
-    assert loop.advance.run(cycle.id).state is CycleState.HELD
-    late = replace(loop.factory, clock=lambda: NOON + timedelta(hours=48)).advance_cycle("clock")
-    assert late.run(cycle.id).state is CycleState.KEPT
+    assert loop.advance(cycle.id).state is CycleState.HELD
+    late = replace(loop.factory, clock=lambda: NOON + timedelta(hours=48)).cycle
+    assert late.advance(cycle.id, actor="clock").state is CycleState.KEPT
     assert "gate.expired" in {event.kind for event in loop.factory.events.list(loop.campaign.id)}
     assert states(loop) == [ModelState.CHAMPION, ModelState.REJECTED]
 
@@ -136,10 +135,10 @@ def test_rollback_walks_back_through_the_champions(loop: Loop) -> None:
     approved(loop)
     first, second, third = (model.id for model in loop.factory.models.list(loop.campaign.id))
     for expected in (second, first):
-        live = registry.roll_back(loop.factory, "test", actor="ann", reason="it sees bars everywhere")
+        live = loop.factory.registry.roll_back("test", actor="ann", reason="it sees bars everywhere")
         assert (live.id, live.state) == (expected, ModelState.CHAMPION)
     with pytest.raises(NotFound, match="no earlier champion"):
-        registry.roll_back(loop.factory, "test", actor="ann", reason="once more")
+        loop.factory.registry.roll_back("test", actor="ann", reason="once more")
     history = loop.factory.models.promotions(loop.campaign.id)
     kinds = [(p.model_id, p.replaced_id, p.kind) for p in history]
     assert kinds[-2:] == [(second, third, "rollback"), (first, second, "rollback")]
@@ -154,10 +153,10 @@ def test_the_next_predictions_use_the_new_champion(loop: Loop) -> None:
     first, second = (model.id for model in loop.factory.models.list(loop.campaign.id))
     cycle = loop.start()
     assert cycle.champion_id == second
-    registry.roll_back(loop.factory, "test", actor="ann", reason="no")
+    loop.factory.registry.roll_back("test", actor="ann", reason="no")
     assert loop.factory.cycles.get(cycle.id).champion_id == first
     cycle = loop.run(cycle, until=CycleState.ACQUIRING)
-    registry.promote(loop.factory, "test", second, actor="ann", reason="yes")
+    loop.factory.registry.promote("test", second, actor="ann", reason="yes")
     loop.run(cycle, until=CycleState.HELD)
     shards = loop.factory.models.posterior_shards(second, cycle.catalogue_id, "catalogue")
     assert shards
@@ -169,7 +168,7 @@ def test_a_hold_keeps_the_champion_it_was_measured_against(loop: Loop) -> None:
     loop.run(loop.start())
     approved(loop)
     loop.run(loop.start(), until=CycleState.HELD)
-    registry.roll_back(loop.factory, "test", actor="ann", reason="no")
+    loop.factory.registry.roll_back("test", actor="ann", reason="no")
     with pytest.raises(Conflict, match="compared with model"):
         decide(loop, "approve")
     assert decide(loop, "reject").state is CycleState.KEPT
@@ -179,17 +178,17 @@ def test_a_candidate_of_an_open_cycle_is_the_gates(loop: Loop) -> None:
     """Promotion by name does not pass a gate that has yet to speak; a rejected model may be promoted."""
     cycle = held(loop)
     with pytest.raises(Conflict, match="the gate decides"):
-        registry.promote(loop.factory, "test", cycle.candidate_id, actor="ann", reason="now")
+        loop.factory.registry.promote("test", cycle.candidate_id, actor="ann", reason="now")
     decide(loop, "reject")
     loop.run(cycle)
-    live = registry.promote(loop.factory, "test", cycle.candidate_id, actor="ann", reason="second look")
+    live = loop.factory.registry.promote("test", cycle.candidate_id, actor="ann", reason="second look")
     assert live.state is ModelState.CHAMPION
-    assert registry.promote(loop.factory, "test", live.id, actor="ann", reason="again") == live
+    assert loop.factory.registry.promote("test", live.id, actor="ann", reason="again") == live
     assert len(loop.factory.models.promotions(loop.campaign.id)) == 2
     with pytest.raises(BadInput, match="reason"):
-        registry.roll_back(loop.factory, "test", actor="ann", reason=" ")
+        loop.factory.registry.roll_back("test", actor="ann", reason=" ")
     with pytest.raises(NotFound):
-        registry.promote(loop.factory, "test", 99, actor="ann", reason="which")
+        loop.factory.registry.promote("test", 99, actor="ann", reason="which")
 
 
 def test_simultaneous_changes_make_one_champion(loop: Loop) -> None:
@@ -221,7 +220,7 @@ def test_a_prediction_is_traced_to_votes_seed_and_code(loop: Loop) -> None:
     tallies = loop.factory.classifications.tallies(loop.campaign.id, TREE.n_answers)
     galaxies = {g.galaxy_id: g for g in loop.factory.catalogues.galaxies(cycle.catalogue_id)}
     for galaxy_id in tallies.galaxy_ids[:6]:
-        traced = registry.trace(loop.factory, "test", model_id=None, galaxy_id=galaxy_id)
+        traced = loop.factory.learning.trace("test", model_id=None, galaxy_id=galaxy_id)
         member = galaxies[galaxy_id].evaluation
         assert traced.galaxy.role == ("evaluation member" if member else "trained on")
         assert traced.galaxy.votes > 0
@@ -236,21 +235,21 @@ def test_a_prediction_is_traced_to_votes_seed_and_code(loop: Loop) -> None:
     document = document_of(traced)
     assert document["models"][1]["model_id"] == first.id
     assert first.digest in traced.text()
-    predicted = registry.trace(loop.factory, "test", model_id=first.id, galaxy_id="g01").galaxy
+    predicted = loop.factory.learning.trace("test", model_id=first.id, galaxy_id="g01").galaxy
     assert predicted.posterior_key.startswith("posteriors/")
 
 
 def test_lineage_that_does_not_add_up_is_refused(loop: Loop) -> None:
     """A damaged snapshot is not described as if it were whole; an unknown model is named."""
     with pytest.raises(NotFound, match="no champion"):
-        registry.trace(loop.factory, "test", model_id=None, galaxy_id=None)
+        loop.factory.learning.trace("test", model_id=None, galaxy_id=None)
     loop.run(loop.start())
     with pytest.raises(NotFound, match="no model 9"):
-        registry.trace(loop.factory, "test", model_id=9, galaxy_id=None)
+        loop.factory.learning.trace("test", model_id=9, galaxy_id=None)
     with pytest.raises(NotFound):
-        registry.trace(loop.factory, "test", model_id=None, galaxy_id="g99")
+        loop.factory.learning.trace("test", model_id=None, galaxy_id="g99")
     snapshot = loop.factory.snapshots.of_cycle(1)
     (loop.factory.settings.folder / "objects" / snapshot.key).chmod(0o600)
     (loop.factory.settings.folder / "objects" / snapshot.key).write_bytes(b"not these")
     with pytest.raises(DigestMismatch):
-        registry.trace(loop.factory, "test", model_id=None, galaxy_id=None)
+        loop.factory.learning.trace("test", model_id=None, galaxy_id=None)

@@ -12,9 +12,9 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from alservice.app.schema import metadata
 from alservice.campaigns.store import CampaignRow
 from alservice.errors import BadInput, Conflict
+from alservice.ops.tables import metadata
 from alservice.storage.embedded_postgres import (
     SUPERUSER,
     BackupFailed,

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, insert
 
 from alservice.acquisition.batch import Acquired, AcquisitionBatch, BatchPolicy
 from alservice.acquisition.policies import SelectionOverlap
-from alservice.app.jobs import Factory
+from alservice.app import App
 from alservice.campaigns.campaign import Tier, ZooniverseTarget
 from alservice.campaigns.cycle import Cycle, CycleKind, CycleState
 from alservice.campaigns.policies import Arm, GatePolicy
@@ -79,14 +79,14 @@ class World:
         The newest cycle, which waits for a person.
     """
 
-    factory: Factory
+    factory: App
     hands: Hands
     campaign: CampaignRow
     held: Cycle
     models: Sequence[Model]
 
 
-def moving_factory(engine: Engine, folder: Path) -> tuple[Factory, Hands]:
+def moving_factory(engine: Engine, folder: Path) -> tuple[App, Hands]:
     """Return a factory on an empty database, and the hands of its clock."""
     hands = Hands()
     return replace(make_factory(engine, folder), clock=hands), hands
@@ -107,7 +107,7 @@ def populate(
     for number in range(cycles):
         last = number == cycles - 1
         champion = factory.models.champion(campaign.id)
-        cycle = factory.start_cycle().run(campaign, actor="prefect:brisk-otter")
+        cycle = factory.cycle.start(campaign.campaign.name, actor="prefect:brisk-otter")
         drawn = ids[number * 12 : number * 12 + 12]
         cycle = _ask(factory, hands, cycle, drawn, champion, rng)
         for tick, flow in enumerate(("weekly-cycle", *["ingest"] * TICKS)):
@@ -150,25 +150,25 @@ def populate_beside(engine: Engine, folder: Path) -> None:
     models: list[Model] = []
     for number, verdict in enumerate(("promote", "reject")):
         champion = factory.models.champion(campaign.id)
-        cycle = factory.start_cycle().run(campaign, actor="prefect:old-owl", kind=CycleKind.RETRAIN)
+        cycle = factory.cycle.start(campaign.campaign.name, actor="prefect:old-owl", kind=CycleKind.RETRAIN)
         cycle, model = _learn(factory, hands, campaign, cycle, champion, rng, ids[: 12 * (number + 1)])
         models.append(model)
         decision = replace(_decision(number, held=False, rng=rng), verdict=verdict)
         cycle = factory.models.settle(cycle, decision, actor="prefect:old-owl")
         factory.cycles.move(cycle, CycleState.DONE, actor="prefect:old-owl", detail={})
-    cycle = factory.start_cycle().run(campaign, actor="prefect:old-owl")
+    cycle = factory.cycle.start(campaign.campaign.name, actor="prefect:old-owl")
     cycle = _ask(factory, hands, cycle, ids[:12], models[0], rng)
     factory.snapshots.save_statistics(_shadow(cycle, models), ())
-    factory.advance_cycle("prefect:old-owl").cancel(cycle.id, reason="a person asked for it")
+    factory.cycle.cancel(cycle.id, reason="a person asked for it", actor="prefect:old-owl")
     tiers = tuple(Tier(votes=votes, subject_set=f"asks {votes}", workflow_id=votes) for votes in (3, 40))
     tiered = make_campaign(name="gz-tiers", zooniverse=ZooniverseTarget(tiers=tiers))
     campaign = import_rows(factory, tiered, _rows(rng, ODD))
-    cycle = factory.start_cycle().run(campaign, actor="prefect:new-newt")
+    cycle = factory.cycle.start(campaign.campaign.name, actor="prefect:new-newt")
     cycle = _ask(factory, hands, cycle, _galaxy_ids(factory, campaign)[:12], None, rng)
-    factory.advance_cycle("prefect:new-newt").fail(cycle.id, OSError("Zooniverse answered 503 five times"))
+    factory.cycle.fail(cycle.id, OSError("Zooniverse answered 503 five times"), actor="prefect:new-newt")
 
 
-def _galaxy_ids(factory: Factory, campaign: CampaignRow) -> list[str]:
+def _galaxy_ids(factory: App, campaign: CampaignRow) -> list[str]:
     catalogue = factory.catalogues.newest(campaign.id)
     assert catalogue is not None
     return [galaxy.galaxy_id for galaxy in factory.catalogues.galaxies(catalogue.id)]
@@ -188,9 +188,9 @@ def fail_cycle(world: World) -> None:
     assert decision is not None
     kept = factory.models.settle(world.held, replace(decision, verdict="reject"), actor="token:test")
     factory.cycles.move(kept, CycleState.DONE, actor="prefect:brisk-otter", detail={})
-    cycle = factory.start_cycle().run(world.campaign, actor="prefect:brisk-otter")
+    cycle = factory.cycle.start(world.campaign.campaign.name, actor="prefect:brisk-otter")
     world.hands.forward(minutes=4)
-    factory.advance_cycle("prefect:brisk-otter").fail(cycle.id, OSError(f"disk is gone {HOSTILE}"))
+    factory.cycle.fail(cycle.id, OSError(f"disk is gone {HOSTILE}"), actor="prefect:brisk-otter")
 
 
 def ask_again(world: World) -> Cycle:
@@ -198,7 +198,7 @@ def ask_again(world: World) -> Cycle:
     factory = world.factory
     kept = factory.models.keep(world.held, actor="token:test", reason="not better")
     factory.cycles.move(kept, CycleState.DONE, actor="prefect:brisk-otter", detail={})
-    cycle = factory.start_cycle().run(world.campaign, actor="prefect:calm-heron")
+    cycle = factory.cycle.start(world.campaign.campaign.name, actor="prefect:calm-heron")
     drawn = [galaxy.galaxy_id for galaxy in factory.catalogues.galaxies(cycle.catalogue_id)][-12:]
     champion = factory.models.champion(world.campaign.id)
     return _ask(factory, world.hands, cycle, drawn, champion, np.random.default_rng(8))
@@ -223,7 +223,7 @@ def _rows(rng: np.random.Generator, odd: Mapping[int, str]) -> list[CatalogueRow
 
 
 def _ask(
-    factory: Factory, hands: Hands, cycle: Cycle, drawn: Sequence[str], champion: Model | None, rng: np.random.Generator
+    factory: App, hands: Hands, cycle: Cycle, drawn: Sequence[str], champion: Model | None, rng: np.random.Generator
 ) -> Cycle:
     actor = "prefect:brisk-otter"
     hands.forward(minutes=2)
@@ -278,15 +278,15 @@ def _batch(drawn: Sequence[str], champion: Model | None, rng: np.random.Generato
     )
 
 
-def _stop_and_resume(factory: Factory, hands: Hands, cycle: Cycle) -> Cycle:
-    factory.advance_cycle("prefect:sleepy-crab").fail(cycle.id, OSError("Zooniverse answered 503 five times"))
+def _stop_and_resume(factory: App, hands: Hands, cycle: Cycle) -> Cycle:
+    factory.cycle.fail(cycle.id, OSError("Zooniverse answered 503 five times"), actor="prefect:sleepy-crab")
     hands.forward(minutes=12)
-    return factory.advance_cycle("prefect:brisk-otter").resume(cycle.id)
+    return factory.cycle.resume(cycle.id, actor="prefect:brisk-otter")
 
 
 def _vote(
     engine: Engine,
-    factory: Factory,
+    factory: App,
     hands: Hands,
     campaign: CampaignRow,
     drawn: Sequence[str],
@@ -350,7 +350,7 @@ def _counts(rng: np.random.Generator, starts: Sequence[int]) -> np.ndarray:
 
 
 def _learn(
-    factory: Factory,
+    factory: App,
     hands: Hands,
     campaign: CampaignRow,
     cycle: Cycle,
@@ -481,7 +481,7 @@ def _card(tallies: TallySet, *, seed: int) -> ModelCard:
     )
 
 
-def _subjects_in_every_state(factory: Factory, campaign: CampaignRow, cycle: Cycle) -> None:
+def _subjects_in_every_state(factory: App, campaign: CampaignRow, cycle: Cycle) -> None:
     rows = list(factory.ledger.of_campaign(campaign.id))
     factory.ledger.mark(rows[:20], SubjectState.RETIRED)
     factory.ledger.mark(rows[20:23], SubjectState.WITHDRAWN)
@@ -511,7 +511,7 @@ def _subjects_in_every_state(factory: Factory, campaign: CampaignRow, cycle: Cyc
 
 
 def _predict(
-    factory: Factory,
+    factory: App,
     campaign: CampaignRow,
     catalogue_id: int,
     models: Sequence[Model],

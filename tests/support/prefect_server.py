@@ -17,10 +17,9 @@ import psutil
 import requests
 from sqlalchemy import Connection, text
 
-from alservice.app.context import database_url
 from alservice.campaigns.store import CampaignStore
 from alservice.settings import Settings
-from alservice.storage.embedded_postgres import EmbeddedPostgres
+from alservice.storage.embedded_postgres import EmbeddedPostgres, database_url
 from alservice.storage.postgres import make_engine, transaction
 from tests.support.postgres import scratch_folder
 from tests.support.processes import free_port, process, wait_for

@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import text
 
-from alservice.app.context import database_url
 from alservice.settings import Settings
+from alservice.storage.embedded_postgres import database_url
 from alservice.storage.postgres import make_engine
 from tests.support.shared import ROOT
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Engine
 
-from alservice.app.jobs import Factory
+from alservice.app import App
 from alservice.campaigns.campaign import AcquisitionPolicy, Campaign, EvaluationPolicy, ImagePolicy, TrainingPolicy
 from alservice.campaigns.store import CampaignRow
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow
@@ -21,9 +21,9 @@ TREE = load_tree("gz2")
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def make_factory(engine: Engine, folder: Path) -> Factory:
+def make_factory(engine: Engine, folder: Path) -> App:
     """Return a factory whose clock stands at noon."""
-    return Factory(
+    return App(
         settings=Settings(workdir=folder),
         engine=engine,
         objects=open_objects(str(folder / "objects")),
@@ -65,8 +65,8 @@ def make_row(number: int, *, image: bytes | None = None) -> CatalogueRow:
     )
 
 
-def import_rows(factory: Factory, campaign: Campaign, rows: Iterable[CatalogueRow | CatalogueFault]) -> CampaignRow:
+def import_rows(factory: App, campaign: Campaign, rows: Iterable[CatalogueRow | CatalogueFault]) -> CampaignRow:
     """Make the campaign and its catalogue."""
     row = factory.campaigns.save(campaign)
-    factory.import_catalogue().run(row, rows, source="test")
+    factory.catalogue.import_rows(row, rows, source="test")
     return row

@@ -17,7 +17,7 @@ from alservice.states import SubjectState
 from alservice.storage.postgres import transaction
 from alservice.votes.classification import Classification, Verdict
 from alservice.votes.counting import GalaxyTally, Judge
-from alservice.votes.service import land as land_rows
+from alservice.votes.ingest import land as land_rows
 from alservice.zooniverse.records import RawClassification
 from tests.support.stores import make_drafts
 

@@ -6,13 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alservice.app.feeds import tally_faults
-from alservice.app.jobs import Factory
+from alservice.app import App
 from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.store import CampaignRow
 from alservice.states import SubjectState
 from alservice.subjects.subject import draft_subject
-from alservice.votes.service import CollectClassifications
+from alservice.votes.ingest import CollectClassifications
 from alservice.votes.store import Landing
 from alservice.zooniverse.records import RawClassification
 from alservice.zooniverse.workflow import Workflow, tasks_of
@@ -47,10 +46,10 @@ class Listing:
 class World:
     """A cycle whose galaxies are live, and the listing their classifications come from."""
 
-    def __init__(self, factory: Factory) -> None:
+    def __init__(self, factory: App) -> None:
         self.factory = factory
         self.campaign: CampaignRow = import_rows(factory, make_campaign(), [make_row(i) for i in range(4)])
-        self.cycle: Cycle = factory.start_cycle().run(self.campaign, actor="test")
+        self.cycle: Cycle = factory.cycle.start(self.campaign.campaign.name, actor="test")
         galaxies = factory.catalogues.galaxies(self.cycle.catalogue_id)
         drafts = [draft_subject("test", 0, galaxy) for galaxy in galaxies]
         subjects = factory.ledger.plan(self.cycle, drafts, n_votes=3)
@@ -61,7 +60,7 @@ class World:
         self.listing = Listing()
         self.collect = CollectClassifications(
             classifications=factory.classifications,
-            votes=factory.votes,
+            votes=factory.votes.source,
             workflows=factory.workflows,
             ledger=factory.ledger,
             zooniverse=self.listing,
@@ -84,7 +83,7 @@ class World:
 
 
 @pytest.fixture
-def world(factory: Factory) -> World:
+def world(factory: App) -> World:
     """Four live galaxies that want three votes each."""
     return World(factory)
 
@@ -171,13 +170,13 @@ def test_votes_that_fit_no_tree_are_flagged_and_unflagged(world: World) -> None:
     report = world.collect.read(world.campaign, TREE)
     assert (report.landed, report.inconsistent) == (2, 1)
     assert "1 galaxies have votes that no walks through the tree give" in report.text()
-    assert tally_faults(world.factory, "test") == {"g00": ("how-rounded",)}
-    snapshot = world.factory.snapshot().run(world.campaign, world.cycle)
+    assert world.factory.votes.tally_faults("test") == {"g00": ("how-rounded",)}
+    snapshot = world.factory.learning.frozen.freeze(world.campaign, world.cycle)
     assert (snapshot.n_inconsistent, snapshot.n_galaxies) == (1, 2)
     smooth_and_round = ({"task": "T0", "value": 0}, {"task": "T6", "value": 0})
     world.listing.rows[0] = world.listing.rows[0]._replace(annotations=smooth_and_round)
     assert world.collect.read(world.campaign, TREE).inconsistent == 0
-    assert tally_faults(world.factory, "test") == {}
+    assert world.factory.votes.tally_faults("test") == {}
 
 
 def test_what_cannot_be_read_waits_in_quarantine(world: World) -> None:

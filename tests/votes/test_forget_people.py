@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine, text
 
-from alservice.app.feeds import forget_expired, forget_user, hash_of_user, issue_webhook, receive_reductions
 from alservice.campaigns.campaign import IngestPolicy
 from alservice.ids import hash_user
 from alservice.storage.postgres import transaction
@@ -88,9 +87,9 @@ def test_no_name_and_no_address_is_stored(world: FileWorld, engine: Engine) -> N
     ]
     report = world.ingest(world.file([marked(2), *broken]))
     assert (report.landed, report.quarantined) == (1, len(broken))
-    login = issue_webhook(world.factory, "test", key=None, expires_days=90, actor="test")
+    login = world.factory.access.issue_webhook("test", key=None, expires_days=90, actor="test")
     document = payload(user_name=NAME, subject={"id": 100, "metadata": {"user_name": NAME, "ip": ADDRESS}})
-    received = receive_reductions(world.factory).run("test_t0", token=login.token, body=json.dumps(document).encode())
+    received = world.factory.votes.receive().run("test_t0", token=login.token, body=json.dumps(document).encode())
     assert received
     stored = everything(engine)
     assert stored.count(str(START + 2)) >= 1
@@ -106,11 +105,11 @@ def test_a_forgotten_persons_votes_stay(world: FileWorld, engine: Engine) -> Non
     world.run()
     before = world.verdicts
     assert before == {"counted": 2, "repeat": 1, "duplicate-send": 1}
-    seen = hash_of_user(world.factory, USER)
-    assert forget_user(world.factory, "test", seen, actor="test") == {"test": 3}
+    seen = world.factory.votes.hash_of_user(USER)
+    assert world.factory.votes.forget_user("test", seen, actor="test") == {"test": 3}
     assert world.verdicts == before
     assert world.votes() == {"g00": 2}
-    world.factory.ingest().recount(world.campaign, TREE)
+    world.factory.votes.ingest.recount(world.campaign, TREE)
     world.run()
     assert world.verdicts == before
     stored = everything(engine)
@@ -129,17 +128,17 @@ def test_forgetting_is_repeatable_and_of_one_campaign(world: FileWorld) -> None:
     world.listing.rows = [by("9", 1)]
     world.run()
     world.factory.campaigns.save(replace(world.campaign.campaign, name="second"))
-    seen = hash_of_user(world.factory, 9)
-    assert forget_user(world.factory, "second", seen, actor="test") == {"second": 0}
-    assert forget_user(world.factory, None, seen, actor="test") == {"second": 0, "test": 1}
-    assert forget_user(world.factory, None, seen, actor="test") == {"second": 0, "test": 0}
+    seen = world.factory.votes.hash_of_user(9)
+    assert world.factory.votes.forget_user("second", seen, actor="test") == {"second": 0}
+    assert world.factory.votes.forget_user(None, seen, actor="test") == {"second": 0, "test": 1}
+    assert world.factory.votes.forget_user(None, seen, actor="test") == {"second": 0, "test": 0}
 
 
 def test_a_kept_verdict_gives_way_to_the_rows_own(world: FileWorld) -> None:
     """What is learnt later about the row itself still excludes it, and what counted before can still be taken back."""
     world.listing.rows = [by("9", 1), by("9", 2)]
     world.run()
-    forget_user(world.factory, "test", hash_of_user(world.factory, 9), actor="test")
+    world.factory.votes.forget_user("test", world.factory.votes.hash_of_user(9), actor="test")
     world.listing.rows = [row._replace(seen_before=True) for row in world.listing.rows]
     world.run()
     assert world.verdicts == {"seen-before": 2}
@@ -151,15 +150,15 @@ def test_people_expire_by_the_campaigns_rule(world: FileWorld, engine: Engine) -
     old, young = NOON - timedelta(days=31), NOON - timedelta(days=29)
     world.listing.rows = [by("9", 1, created_at=old), by("9", 2, created_at=old), by("9", 3, created_at=young)]
     world.run()
-    assert forget_expired(world.factory, None, actor="test") == {"test": 0}
+    assert world.factory.votes.forget_expired(None, actor="test") == {"test": 0}
     world.decide(ingest=IngestPolicy(retention_days=30))
-    assert forget_expired(world.factory, "test", actor="test") == {"test": 2}
-    assert forget_expired(world.factory, "test", actor="test") == {"test": 0}
+    assert world.factory.votes.forget_expired("test", actor="test") == {"test": 2}
+    assert world.factory.votes.forget_expired("test", actor="test") == {"test": 0}
     assert world.verdicts == {"counted": 1, "repeat": 2}
     with transaction(engine) as connection:
         left = connection.scalars(text("SELECT classification_id FROM classifications WHERE user_hash IS NOT NULL"))
         assert left.all() == [START + 3]
-    world.factory.ingest().recount(world.campaign, TREE)
+    world.factory.votes.ingest.recount(world.campaign, TREE)
     assert world.verdicts == {"counted": 1, "repeat": 2}
     kinds = [event.kind for event in world.factory.events.list(world.campaign.id)]
     assert kinds.count("people.expired") == 1
@@ -177,6 +176,6 @@ def test_many_rows_are_forgotten_in_short_transactions(world: FileWorld, monkeyp
     monkeypatch.setattr("alservice.votes.privacy.FORGET_ROWS", 2)
     world.listing.rows = [by("9", number) for number in range(1, 6)]
     world.run()
-    assert forget_user(world.factory, "test", hash_of_user(world.factory, 9), actor="test") == {"test": 5}
+    assert world.factory.votes.forget_user("test", world.factory.votes.hash_of_user(9), actor="test") == {"test": 5}
     assert world.verdicts == {"counted": 1, "repeat": 4}
     assert world.votes() == {"g00": 1}

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from alservice.app.jobs import Factory
+from alservice.app import App
 from alservice.campaigns.policies import CountingPolicy, LabelRule
 from alservice.constants import CLOCK_SLACK
 from alservice.ids import hash_user
@@ -20,7 +20,7 @@ from alservice.storage.postgres import transaction
 from alservice.votes.counting import judge_of
 from alservice.votes.decoding import read_workflows
 from alservice.votes.exports import BATCH_ROWS, ExportFile
-from alservice.votes.service import ForeignExport, IngestReport
+from alservice.votes.ingest import ForeignExport, IngestReport
 from alservice.votes.store import Landing
 from alservice.zooniverse.records import RawClassification
 from alservice.zooniverse.workflow import Workflow, tasks_of
@@ -36,7 +36,7 @@ KEY = b"key"
 class FileWorld(World):
     """A world whose classifications also come in files."""
 
-    def __init__(self, factory: Factory, folder: Path) -> None:
+    def __init__(self, factory: App, folder: Path) -> None:
         super().__init__(factory)
         self.folder = folder
         self.collect.workflows.save(self.campaign.id, [self.listing.workflow().plain()], source="test")
@@ -44,7 +44,7 @@ class FileWorld(World):
     def ingest(self, path: Path, batch: int = BATCH_ROWS) -> IngestReport:
         """Ingest a file."""
         file = ExportFile(path=path, workflow_ids=frozenset({10}), user_hash_key=KEY, latest=NOON + CLOCK_SLACK)
-        return self.factory.ingest().export(self.campaign, TREE, file.batches(batch), name=path.name)
+        return self.factory.votes.ingest.export(self.campaign, TREE, file.batches(batch), name=path.name)
 
     def file(self, rows: list[list[str]], **options: bool) -> Path:
         """Write a file."""
@@ -61,7 +61,7 @@ class FileWorld(World):
 
 
 @pytest.fixture
-def world(factory: Factory, tmp_path: Path) -> FileWorld:
+def world(factory: App, tmp_path: Path) -> FileWorld:
     """Four live galaxies, subjects 100 to 103."""
     return FileWorld(factory, tmp_path)
 
@@ -190,7 +190,7 @@ def test_versions_of_another_project_are_refused(world: FileWorld) -> None:
     known = len(world.factory.workflows.list(world.campaign.id))
     other = Workflow(workflow_id=77, version="1.1", tasks=TASKS).plain()
     with pytest.raises(ForeignExport, match="2 versions of workflow 77, none of workflow 10"):
-        world.factory.ingest().learn(world.campaign, TREE, [other, other], source="versions.json")
+        world.factory.votes.ingest.learn(world.campaign, TREE, [other, other], source="versions.json")
     assert len(world.factory.workflows.list(world.campaign.id)) == known
 
 
@@ -213,10 +213,10 @@ def test_campaigns_say_which_rows_count(world: FileWorld) -> None:
     world.ingest(world.file([cells(1, **clock), cells(2, after_retirement=True), cells(3)]))
     assert world.verdicts == {"counted": 3}
     world.decide(counting=CountingPolicy(min_seconds=2, after_retirement="excluded"))
-    assert world.factory.ingest().recount(world.campaign, TREE) == 1
+    assert world.factory.votes.ingest.recount(world.campaign, TREE) == 1
     assert world.verdicts == {"too-fast": 1, "after-retirement": 1, "counted": 1}
     world.decide(counting=CountingPolicy(launched_at="2026-01-01T00:00:01Z"))
-    world.factory.ingest().recount(world.campaign, TREE)
+    world.factory.votes.ingest.recount(world.campaign, TREE)
     assert world.verdicts == {"before-launch": 3}
     assert world.votes() == {}
 
@@ -230,7 +230,7 @@ def test_a_version_learnt_later_frees_what_waited(world: FileWorld, tmp_path: Pa
     definition = {"id": "10", "version": "28.30", "tasks": TASKS}
     path = tmp_path / "versions.json"
     path.write_text(json.dumps({"workflows": [definition]}))
-    learnt = world.factory.ingest().learn(world.campaign, TREE, read_workflows(path), source="versions.json")
+    learnt = world.factory.votes.ingest.learn(world.campaign, TREE, read_workflows(path), source="versions.json")
     assert learnt == (1, 1)
     assert world.verdicts == {"counted": 2}
 
@@ -245,7 +245,7 @@ def test_a_rule_learnt_later_frees_what_waited(world: FileWorld) -> None:
     path = write_export(world.folder / "drift.csv", [export_cells(raw(START, workflow_version="2.2"), tasks)])
     assert world.ingest(path).quarantined == 1
     world.decide(decoding=(LabelRule(task="T0", versions="2.0..2.2", labels={"Silky": TREE.columns[0]}),))
-    assert world.factory.ingest().replay(world.campaign, TREE) == 1
+    assert world.factory.votes.ingest.replay(world.campaign, TREE) == 1
     assert world.votes() == {"g00": 1}
 
 
@@ -307,7 +307,7 @@ def test_any_interleaving_equals_a_brute_force_recount(
     final = [row._replace(completed=True if i in told else None) for i, row in sittings.items()]
     assert _state(world) == _brute_force(world, final)
     before = _state(world)
-    world.factory.ingest().recount(world.campaign, TREE)
+    world.factory.votes.ingest.recount(world.campaign, TREE)
     assert _state(world) == before
 
 
@@ -346,7 +346,7 @@ def _state(world: FileWorld) -> tuple[dict[str, list[int]], dict[str, int], int]
 
 
 def _brute_force(world: FileWorld, rows: list[RawClassification]) -> tuple[dict[str, list[int]], dict[str, int], int]:
-    codebook = world.factory.ingest().codebook(world.campaign, TREE)
+    codebook = world.factory.votes.ingest.codebook(world.campaign, TREE)
     judge = judge_of(world.campaign.campaign, TREE)
     counts: dict[str, list[int]] = {}
     verdicts: dict[str, int] = {}

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import Engine, text
 
-from alservice.app.jobs import Factory
+from alservice.app import App
 from alservice.ids import hash_user
 from alservice.storage.postgres import transaction
 from alservice.votes import service as collect_classifications
@@ -181,7 +181,7 @@ class Ingesting(RuleBasedStateMachine):
     def recount(self, dies: int | None, after: bool) -> None:
         """Judge and count everything anew."""
         with dying(dies, after=after):
-            self.world.factory.ingest().recount(self.world.campaign, TREE)
+            self.world.factory.votes.ingest.recount(self.world.campaign, TREE)
 
     @invariant()
     def tallies_are_those_of_the_stored_rows(self) -> None:
@@ -253,7 +253,7 @@ class Ingesting(RuleBasedStateMachine):
 
     def _learn(self) -> None:
         version = Workflow(workflow_id=10, version=STRANGE, tasks=TASKS).plain()
-        self.world.factory.ingest().learn(self.world.campaign, TREE, [version], source="versions.json")
+        self.world.factory.votes.ingest.learn(self.world.campaign, TREE, [version], source="versions.json")
 
     def _file(self, numbers: list[int]) -> Path:
         rows = [self.sent[number] for number in numbers]
@@ -267,7 +267,7 @@ def _column(answer: Any) -> int:
 
 
 def test_no_history_changes_what_the_votes_add_up_to(
-    factory: Factory, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    factory: App, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pages and files interleaved, doubled, reordered, overlapping; crashes at every store call; late marks."""
     monkeypatch.setattr(collect_classifications, "INGEST_OVERLAP", OVERLAP)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from alservice.app.jobs import Factory
+from alservice.app import App
 from alservice.errors import AlserviceError
 from alservice.science.tree import load_tree
 from alservice.storage.postgres import transaction
@@ -46,7 +46,7 @@ def files() -> Path:
 
 
 @pytest.fixture
-def survey(factory: Factory, files: Path) -> Factory:
+def survey(factory: App, files: Path) -> App:
     """A DECaLS campaign whose ledger knows the subjects of the real rows, one galaxy each."""
     campaign = factory.campaigns.save(decals())
     catalogue = factory.catalogues.save(
@@ -67,24 +67,24 @@ def survey(factory: Factory, files: Path) -> Factory:
     return factory
 
 
-def _outcome(factory: Factory, path: Path) -> str:
+def _outcome(factory: App, path: Path) -> str:
     """Ingest a file as a person would; return how much there was to it, or the code of the refusal."""
     try:
         if path.suffix == ".json":
-            return f"{factory.ingest_workflows(NAME, path)[0]} versions"
-        return f"{factory.ingest_export(NAME, path).requested} requested"
+            return f"{factory.votes.ingest_workflows(NAME, path)[0]} versions"
+        return f"{factory.votes.ingest_export(NAME, path).requested} requested"
     except AlserviceError as error:
         return error.code if path.name in str(error) else f"refused without its name: {error}"
 
 
-def test_every_file_ingests_or_is_refused_by_name(survey: Factory, files: Path) -> None:
+def test_every_file_ingests_or_is_refused_by_name(survey: App, files: Path) -> None:
     """No file is unknown to this test, and a refusal names the file and has a code; nothing foreign lands."""
     assert {path.name: _outcome(survey, path) for path in sorted(files.iterdir())} == OUTCOMES
     campaign = survey.campaigns.get(NAME)
     assert sum(survey.classifications.by_verdict(campaign.id).values()) == 9
 
 
-def test_the_rows_that_a_person_would_count_are_counted(survey: Factory, files: Path) -> None:
+def test_the_rows_that_a_person_would_count_are_counted(survey: App, files: Path) -> None:
     """The tallies of the nine rows hold the golden answers of those that count, and nothing else."""
     survey.ingest_workflows(NAME, files / "gz_decals_workflow_versions_24.json")
     report = survey.ingest_export(NAME, files / "gz_decals_dr5_classifications.csv")
@@ -105,7 +105,7 @@ def test_the_rows_that_a_person_would_count_are_counted(survey: Factory, files: 
     }
 
 
-def test_a_drawing_or_survey_project_as_ones_own_waits(survey: Factory, files: Path) -> None:
+def test_a_drawing_or_survey_project_as_ones_own_waits(survey: App, files: Path) -> None:
     """A campaign on the wrong workflow quarantines every row by version; none is guessed, none is lost."""
     document = survey.campaigns.get(NAME).campaign
     for name, workflow_id, rows in (
@@ -119,7 +119,7 @@ def test_a_drawing_or_survey_project_as_ones_own_waits(survey: Factory, files: P
         assert (report.landed, report.quarantined + sum(report.excluded.values())) == (0, rows)
 
 
-def test_a_missing_file_is_named(survey: Factory, tmp_path: Path) -> None:
+def test_a_missing_file_is_named(survey: App, tmp_path: Path) -> None:
     """A path that does not exist is an error with the path in it, and no traceback."""
     with pytest.raises(AlserviceError, match=r"absent\.csv"):
         survey.ingest_export(NAME, tmp_path / "absent.csv")

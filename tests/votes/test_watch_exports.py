@@ -16,7 +16,7 @@ def ingest(world: FileWorld, tmp_path: Path):
     """Return a function that ingests rows as a named file and returns the names of its warnings."""
 
     def warnings_of(name: str, rows: list[list[str]], **options: bool) -> list[str]:
-        report = world.factory.ingest_export("test", write_export(tmp_path / name, rows, **options))
+        report = world.factory.votes.ingest_export("test", write_export(tmp_path / name, rows, **options))
         assert [f"warning: {text}" in report.text() for text in report.warnings] == [True] * len(report.warnings)
         return [text.partition(":")[0] for text in report.warnings]
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from alservice.app.jobs import Factory
-from alservice.app.weights import export_weighted_tallies
-from alservice.votes.service import WeighVotes
+from alservice.app import App
+from alservice.votes.ingest import WeighVotes
 from tests.support.worlds import TREE
 from tests.votes.test_classification import raw
 from tests.votes.test_collect_classifications import START, World
@@ -17,7 +16,7 @@ FEATURED = ({"task": "T0", "value": 1}, {"task": "T5", "value": 1})
 
 
 @pytest.fixture
-def world(factory: Factory) -> World:
+def world(factory: App) -> World:
     """Four galaxies, each seen smooth by five people, and featured by one who always disagrees."""
     world = World(factory)
     number = START
@@ -67,7 +66,7 @@ def test_a_volunteer_without_account_and_session_is_nobody_known(world: World) -
 def test_both_tallies_are_written_side_by_side(world: World, tmp_path: Path, suffix: str) -> None:
     """Each column comes raw and weighted; no file of another kind is written."""
     out = tmp_path / f"weights{suffix}"
-    report = export_weighted_tallies(world.factory, "test", out)
+    report = world.factory.votes.export_weighted_tallies("test", out)
     assert (report.galaxies, report.changed) == (4, 0)
     if suffix == ".csv":
         with out.open(newline="") as file:
@@ -81,5 +80,5 @@ def test_both_tallies_are_written_side_by_side(world: World, tmp_path: Path, suf
 def test_training_counts_are_untouched(world: World, tmp_path: Path) -> None:
     """Weighing stores nothing: the tallies that training reads are whole numbers as before."""
     before = world.factory.classifications.tallies(world.campaign.id, TREE.n_answers).digest
-    export_weighted_tallies(world.factory, "test", tmp_path / "weights.csv")
+    world.factory.votes.export_weighted_tallies("test", tmp_path / "weights.csv")
     assert world.factory.classifications.tallies(world.campaign.id, TREE.n_answers).digest == before

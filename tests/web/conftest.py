@@ -13,8 +13,7 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
 from alservice.access import Scope
-from alservice.app.access import create_token
-from alservice.app.jobs import Factory
+from alservice.app import App
 from alservice.storage.postgres import make_engine
 from alservice.web.application import create_app
 from tests.support.dashboards import Hands, World, moving_factory, populate, populate_beside
@@ -73,9 +72,9 @@ def empty_client(engine: Engine, tmp_path: Path) -> Iterator[httpx.Client]:
         yield client
 
 
-def secret_of(factory: Factory, scope: Scope, *, days: int = 90, name: str | None = None) -> str:
+def secret_of(factory: App, scope: Scope, *, days: int = 90, name: str | None = None) -> str:
     """Return the secret of a new token."""
-    return create_token(factory, scope=scope, expires_days=days, name=name)[1]
+    return factory.access.create(scope=scope, expires_days=days, name=name)[1]
 
 
 def stopped(app: FastAPI) -> FastAPI:

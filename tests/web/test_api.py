@@ -12,10 +12,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from alservice.access import Scope
-from alservice.app.operations import Done, paused
 from alservice.campaigns.cycle import CycleState, Pause
 from alservice.cycle.report import AnswerBar
 from alservice.ops.metrics import FAMILIES
+from alservice.ops.service import Done
 from alservice.registry.records import Check
 from alservice.states import ModelState
 from alservice.web.schemas import ActOut, AnswerOut, CheckOut, PauseOut, Record
@@ -176,7 +176,7 @@ def test_pausing_and_resuming(operator: httpx.Client, world: World) -> None:
 
     assert act("resume") == 409
     assert [act("pause"), act("pause")] == [200, 409]
-    pause = paused(world.factory, world.campaign)
+    pause = world.factory.ops.paused(world.campaign)
     assert (pause.actor, pause.reason) == ("token:anna", "storage is moved")
     assert operator.get("/api/v1/campaigns/gz-demo").json()["paused"]["actor"] == "token:anna"
     assert [act("resume"), act("resume")] == [200, 409]
@@ -186,7 +186,7 @@ def test_pausing_and_resuming(operator: httpx.Client, world: World) -> None:
 
 def test_resuming_brings_a_stopped_cycle_back(operator: httpx.Client, world: World) -> None:
     """A cancelled cycle goes on with the step it stopped in."""
-    world.factory.advance_cycle("test").cancel(world.held.id, reason="test")
+    world.factory.cycle.cancel(world.held.id, reason="test", actor="test")
     assert operator.post(f"{BASE}/resume", json={"reason": "go on"}).status_code == 200
     assert world.factory.cycles.get(world.held.id).state is CycleState.HELD
 

@@ -18,8 +18,7 @@ import pytest
 from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
-from alservice.app.access import open_session, recognise
-from alservice.app.opening import open_factory
+from alservice.app import open_app
 from alservice.cli import app
 from alservice.storage.postgres import transaction
 from tests.web.conftest import PATIENCE_S, log_in
@@ -117,10 +116,10 @@ def test_sessions_are_listed_and_ended(engine: Engine) -> None:
     """People are logged out by number, by token or all; what is not there is named."""
     secret = run("token", "create", "--scope", "read", "--name", "anna")[1].strip()
     assert "nobody is logged in" in run("session", "list")[1]
-    with open_factory() as factory:
-        token = recognise(factory, secret)
+    with open_app() as factory:
+        token = factory.access.recognise(secret)
         for browser in ("one", "two", "three"):
-            open_session(factory, token, address="192.0.2.7", user_agent=browser)
+            factory.access.open_session(token, address="192.0.2.7", user_agent=browser)
     found = [json.loads(line) for line in run("session", "list", "--json")[1].splitlines()]
     assert [(session["token_name"], session["user_agent"]) for session in found][-1] == ("anna", "one")
     assert "192.0.2.7  three" in run("session", "list")[1]

@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from alservice.access import Scope
-from alservice.app.access import create_token, rotate_token
-from alservice.app.feeds import WebhookLogin, compare_feeds, issue_webhook
-from alservice.app.jobs import Factory
+from alservice.app import App
 from alservice.campaigns.campaign import IngestPolicy
 from alservice.errors import BadInput, Conflict, DatabaseUnavailable
+from alservice.ops.access import WebhookLogin
 from alservice.storage.postgres import transaction
 from alservice.web.application import create_app
 from alservice.web.caesar import MAX_BODY_BYTES
@@ -33,9 +32,9 @@ from tests.web.conftest import stopped
 PATH = "/caesar/reductions/test_t0"
 
 
-def issue(factory: Factory, name: str = "test", key: str | None = None) -> WebhookLogin:
+def issue(factory: App, name: str = "test", key: str | None = None) -> WebhookLogin:
     """Open a campaign's webhook."""
-    return issue_webhook(factory, name, key=key, expires_days=90, actor="test")
+    return factory.access.issue_webhook(name, key=key, expires_days=90, actor="test")
 
 
 class Site:
@@ -65,7 +64,7 @@ class Site:
     def counts(self) -> dict[str, list[int]]:
         """Return first-question votes by galaxy, from the feed that counts."""
         campaign = self.world.campaign
-        tallies = self.factory.votes(campaign.campaign).tallies(campaign.id, TREE.n_answers)
+        tallies = self.factory.votes.source(campaign.campaign).tallies(campaign.id, TREE.n_answers)
         first = tallies.counts[:, TREE.slices[0]].tolist()
         return dict(zip(tallies.galaxy_ids, first, strict=True))
 
@@ -121,9 +120,9 @@ def test_a_token_opens_its_own_campaigns_webhook(site: Site) -> None:
     answers = [site.post(payload(), path=f"/caesar/reductions/{key}_t0") for key in ("second", "nobody")]
     assert [(a.status_code, a.json()["code"]) for a in answers] == [(404, "not-found")] * 2
     assert answers[0].text.replace("second", "nobody") == answers[1].text
-    everywhere = create_token(site.factory, scope=Scope.INGEST)[1]
+    everywhere = site.factory.access.create(scope=Scope.INGEST)[1]
     assert site.post(payload(), auth=("whoever", everywhere)).status_code == 204
-    read = create_token(site.factory, scope=Scope.READ)[1]
+    read = site.factory.access.create(scope=Scope.READ)[1]
     assert site.post(payload(), auth=("caesar", read)).status_code == 403
     for odd in ("a%00b_t0", "%20", "x" * 500):
         assert site.post(payload(), path=f"/caesar/reductions/{odd}").status_code == 422
@@ -131,11 +130,11 @@ def test_a_token_opens_its_own_campaigns_webhook(site: Site) -> None:
 
 def test_an_ingest_token_made_by_hand_is_the_password(site: Site) -> None:
     """Kind: documented and not so. `token create --scope ingest` makes what Caesar sends, rotation keeps both going."""
-    token, first = create_token(site.factory, scope=Scope.INGEST, campaign="test")
+    token, first = site.factory.access.create(scope=Scope.INGEST, campaign="test")
     assert site.post(payload(), auth=("caesar", first)).status_code == 204
-    _, second = rotate_token(site.factory, token.name)
+    _, second = site.factory.access.rotate(token.name)
     assert [site.post(payload(), auth=("caesar", secret)).status_code for secret in (first, second)] == [204, 204]
-    _, third = rotate_token(site.factory, token.name, overlap_hours=0)
+    _, third = site.factory.access.rotate(token.name, overlap_hours=0)
     answers = [site.post(payload(), auth=("caesar", secret)).status_code for secret in (second, third)]
     assert answers == [401, 204]
 
@@ -153,7 +152,7 @@ def test_refusals_are_alike_limited_logged_and_counted(site: Site, caplog: pytes
     assert caplog.text.count("POST /caesar/reductions/") == 8
     assert wrong[0][1] not in caplog.text
     assert site.post(payload()).status_code == 204, "who has a valid token never waits"
-    scraper = create_token(site.factory, scope=Scope.READ)[1]
+    scraper = site.factory.access.create(scope=Scope.READ)[1]
     scraped = requests.get(f"{site.root}/metrics", auth=("any", scraper), timeout=20).text
     for status, n in (("401", 5), ("429", 3)):
         line = (
@@ -256,12 +255,12 @@ def test_the_feeds_are_compared_and_never_added(site: Site) -> None:
     site.post(payload(data={"0": 3}))
     for task in ("T5", "T6"):
         site.post(payload(reducer_key=f"{task}_stats", data={"1" if task == "T5" else "0": 3}), f"{PATH[:-2]}{task}")
-    assert compare_feeds(site.factory, "test").is_equal
+    assert site.factory.votes.compare_feeds("test").is_equal
     site.post(payload(data={"0": 3, "1": 1}, updated_at="2026-01-01T11:30:00Z"))
     site.post(payload(data={"2": 5}, subject={"id": 101}))
     site.post(payload(data={"2": 5}, subject={"id": 999}))
     assert site.counts() == {"g00": [3, 0, 0]}
-    found = compare_feeds(site.factory, "test")
+    found = site.factory.votes.compare_feeds("test")
     assert [(d.galaxy_id, d.classifications, d.reductions) for d in found.differences] == [
         ("g00", (3, 0, 0), (3, 1, 0)),
         ("g01", (0, 0, 0), (0, 0, 5)),
@@ -276,15 +275,15 @@ def test_a_campaign_may_count_reductions(site: Site) -> None:
     site.world.send(1, 102)
     before = site.world.run()
     site.post(payload(data={"0": 4}))
-    plain = site.factory.snapshot().run(site.world.campaign, site.world.cycle)
+    plain = site.factory.learning.frozen.freeze(site.world.campaign, site.world.cycle)
     site.policy(tallies_from="reductions", reducers=("T0_stats",))
     assert site.counts() == {"g00": [4, 0, 0]}
     assert (before.counted, site.world.run().counted) == (1, 4)
-    assert site.factory.votes(site.world.campaign.campaign).counted(site.world.campaign.id) == 4
+    assert site.factory.votes.source(site.world.campaign.campaign).counted(site.world.campaign.id) == 4
     assert plain.n_votes == 3
     with transaction(site.factory.engine) as connection:
         connection.execute(text("DELETE FROM training_snapshots"))
-    reduced = site.factory.snapshot().run(site.world.campaign, site.world.cycle)
+    reduced = site.factory.learning.frozen.freeze(site.world.campaign, site.world.cycle)
     assert reduced.n_votes == 4
     assert plain.reducer.startswith("counts-1:")
     assert plain.reducer != reduced.reducer

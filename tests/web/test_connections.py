@@ -18,7 +18,6 @@ from sqlalchemy import Engine
 from starlette import types as asgi
 
 from alservice.access import Scope
-from alservice.app.feeds import issue_webhook
 from alservice.errors import BadConfig, TooLarge
 from alservice.web.connections import ConnectionLimits, Connections, trusts
 from alservice.web.limits import BodyLimit, refusal
@@ -307,7 +306,7 @@ def test_hanging_up_is_no_error(
 ) -> None:
     """Kind: a fault of the other side told as ours. A form, a JSON body and a reduction that end half way."""
     operate, scraper = secret_of(world.factory, Scope.OPERATE), secret_of(world.factory, Scope.READ)
-    login = issue_webhook(world.factory, "gz-demo", key=None, expires_days=1, actor="test")
+    login = world.factory.access.issue_webhook("gz-demo", key=None, expires_days=1, actor="test")
     with caplog.at_level(logging.INFO, logger="alservice.web"):
         hang_up(client, path, kind, login.password if path.startswith("/caesar") else operate)
         until = time.monotonic() + PATIENCE_S

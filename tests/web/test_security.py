@@ -12,17 +12,6 @@ import pytest
 from sqlalchemy import event, text
 
 from alservice.access import Scope
-from alservice.app.access import (
-    create_token,
-    end_sessions,
-    list_sessions,
-    open_session,
-    recognise,
-    recognise_session,
-    revoke_token,
-    rotate_token,
-)
-from alservice.app.operations import paused
 from alservice.errors import NotAuthenticated
 from alservice.ops.sessions import MAX_SESSIONS
 from alservice.storage.postgres import transaction
@@ -75,7 +64,7 @@ def test_every_endpoint_refuses_who_may_not(client: httpx.Client, world: World) 
     expired = secret_of(world.factory, Scope.OPERATE, days=1)
     world.hands.forward(days=2)
     revoked = secret_of(world.factory, Scope.OPERATE, name="gone")
-    revoke_token(world.factory, "gone")
+    world.factory.access.revoke("gone")
     ingest = secret_of(world.factory, Scope.INGEST)
     found = endpoints(client)
     assert len(found) > 18
@@ -221,7 +210,7 @@ def test_a_session_ends_with_its_token(client: httpx.Client, world: World) -> No
     assert client.get("/").status_code == 303
     client.cookies.clear()
     log_in(client, secret_of(world.factory, Scope.READ, name="ben"))
-    revoke_token(world.factory, "ben")
+    world.factory.access.revoke("ben")
     assert client.get("/").status_code == 303
 
 
@@ -276,7 +265,7 @@ def test_a_session_is_known_to_every_process(client: httpx.Client, replica: http
     proof = csrf_of(client)
     answer = replica.post("/campaigns/gz-demo/act/pause", data={"csrf": proof, "reason": "disk"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/campaigns/gz-demo?done=pause")
-    assert paused(world.factory, world.campaign) is not None
+    assert world.factory.ops.paused(world.campaign) is not None
 
 
 def test_logging_out_ends_the_session(client: httpx.Client, replica: httpx.Client, world: World) -> None:
@@ -291,7 +280,7 @@ def test_logging_out_ends_the_session(client: httpx.Client, replica: httpx.Clien
         assert (page.status_code, page.headers["location"].partition("?")[0]) == (303, "/login")
         tried = browser.post("/campaigns/gz-demo/act/pause", data={"csrf": proof, "reason": "disk"})
         assert tried.status_code == 401
-    assert paused(world.factory, world.campaign) is None
+    assert world.factory.ops.paused(world.campaign) is None
 
 
 def test_an_owner_sees_and_ends_sessions(client: httpx.Client, replica: httpx.Client, world: World) -> None:
@@ -300,8 +289,8 @@ def test_an_owner_sees_and_ends_sessions(client: httpx.Client, replica: httpx.Cl
     log_in(client, secret)
     replica.headers["User-Agent"] = f"browser <b>\u202e{'x' * 500}"
     log_in(replica, secret)
-    other = open_session(
-        world.factory, recognise(world.factory, secret_of(world.factory, Scope.READ)), address="x", user_agent="ben's"
+    other = world.factory.access.open_session(
+        world.factory.access.recognise(secret_of(world.factory, Scope.READ)), address="x", user_agent="ben's"
     )
     page = client.get("/sessions").text
     assert page.count('/end"') == 2 + 1
@@ -309,8 +298,8 @@ def test_an_owner_sees_and_ends_sessions(client: httpx.Client, replica: httpx.Cl
     assert "browser &lt;b&gt;" in page
     assert not any(mark in page for mark in ("\u202e", "\x80", "x" * 200))
     assert "ben&#39;s" not in page
-    second, first = list_sessions(world.factory, token=recognise(world.factory, secret))
-    foreign = recognise_session(world.factory, other)[0].id
+    second, first = world.factory.access.list_sessions(token=world.factory.access.recognise(secret))
+    foreign = world.factory.access.recognise_session(other)[0].id
     fields = {"csrf": csrf_of(client)}
     assert client.post(f"/sessions/{foreign}/end", data=fields).status_code == 404
     assert client.post(f"/sessions/{second.id}/end", data={"csrf": "0" * 64}).status_code == 403
@@ -320,8 +309,8 @@ def test_an_owner_sees_and_ends_sessions(client: httpx.Client, replica: httpx.Cl
     log_in(replica, secret)
     assert client.post("/sessions/end", data=fields).headers["location"] == "/login"
     assert [browser.get("/").status_code for browser in (client, replica)] == [303, 303]
-    assert recognise_session(world.factory, other)[0].id == foreign
-    assert first.id not in {session.id for session in list_sessions(world.factory)}
+    assert world.factory.access.recognise_session(other)[0].id == foreign
+    assert first.id not in {session.id for session in world.factory.access.list_sessions()}
 
 
 def test_logging_in_again_ends_the_session_before(client: httpx.Client, world: World) -> None:
@@ -332,28 +321,28 @@ def test_logging_in_again_ends_the_session_before(client: httpx.Client, world: W
     log_in(client, secret)
     assert client.cookies[COOKIE] != before
     with pytest.raises(NotAuthenticated):
-        recognise_session(world.factory, before)
-    assert len(list_sessions(world.factory)) == 1
+        world.factory.access.recognise_session(before)
+    assert len(world.factory.access.list_sessions()) == 1
 
 
 def test_sessions_end_with_their_token(world: World) -> None:
     """Revoked: at once. Rotated with an overlap: not; without one: at once. Over by itself: gone with the next log-in."""
     factory = world.factory
-    token, _ = create_token(factory, scope=Scope.READ, name="anna")
+    token, _ = factory.access.create(scope=Scope.READ, name="anna")
 
     def opened() -> str:
-        return open_session(factory, token, address="192.0.2.1", user_agent="test")
+        return factory.access.open_session(token, address="192.0.2.1", user_agent="test")
 
     def lives(cookie: str) -> bool:
         try:
-            return recognise_session(factory, cookie)[1].id == token.id
+            return factory.access.recognise_session(cookie)[1].id == token.id
         except NotAuthenticated:
             return False
 
     cookie = opened()
-    rotate_token(factory, "anna")
+    factory.access.rotate("anna")
     assert lives(cookie)
-    rotate_token(factory, "anna", overlap_hours=0)
+    factory.access.rotate("anna", overlap_hours=0)
     assert not lives(cookie)
     cookie = opened()
     world.hands.forward(hours=13)
@@ -365,12 +354,12 @@ def test_sessions_end_with_their_token(world: World) -> None:
     assert cookie not in rows[0]
     for _ in range(MAX_SESSIONS + 3):
         cookie = opened()
-    assert len(list_sessions(factory)) == MAX_SESSIONS
+    assert len(factory.access.list_sessions()) == MAX_SESSIONS
     assert lives(cookie), "the oldest went"
-    revoke_token(factory, "anna")
+    factory.access.revoke("anna")
     assert not lives(cookie)
-    assert list_sessions(factory) == []
-    assert end_sessions(factory) == 0
+    assert factory.access.list_sessions() == []
+    assert factory.access.end_sessions() == 0
 
 
 def test_a_cookie_is_sent_over_tls_only_where_people_come_by_tls(world: World) -> None:

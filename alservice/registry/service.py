@@ -1,11 +1,11 @@
-"""Another model goes live by a person's word: promoted by name, or brought back; its weights are checked first."""
+"""Models of a campaign: listed, loaded, and made live by a person: promoted by name, or brought back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alservice.campaigns.store import CampaignRow
+from alservice.campaigns.store import CampaignRow, CampaignStore
 from alservice.errors import NotFound
 from alservice.network.architectures import Network, restored_network
 from alservice.network.files import ModelCard, from_bytes
@@ -39,15 +39,35 @@ def rollback_target(history: Sequence[Promotion]) -> int:
     return target
 
 
+def load_model(objects: ObjectStore, model: Model, tree: Tree) -> tuple[Network, ModelCard]:
+    """Return the network of a registered model, and its card.
+
+    Raises
+    ------
+    NotFound, DigestMismatch
+        The weights are gone, or are not the ones that were registered.
+    BadInput
+        They were trained on another tree, or are not those of the card's network.
+    """
+    state, card = from_bytes(objects.get(model.key), tree=tree)
+    return restored_network(card.network, tree, state).eval(), card
+
+
 @dataclass(frozen=True, kw_only=True)
-class ChangeChampion:
-    """Change the live model; the next predictions use it."""
+class RegistryService:
+    """Models by a campaign's name; whichever is live makes the next predictions."""
 
+    campaigns: CampaignStore
     models: ModelStore
-    load_model: LoadModel
+    objects: ObjectStore
 
-    def promote(self, campaign: CampaignRow, model_id: int, *, actor: str, reason: str) -> Model:
-        """Make a model the champion; the champion stays what it is.
+    def history(self, name: str) -> tuple[Sequence[Model], Sequence[Promotion]]:
+        """Return a campaign's models and the changes of the live one, oldest first."""
+        campaign = self.campaigns.get(name)
+        return self.models.list(campaign.id), self.models.promotions(campaign.id)
+
+    def promote(self, name: str, model_id: int, *, actor: str, reason: str) -> Model:
+        """Make a model the champion, its weights checked first; the champion stays what it is.
 
         Raises
         ------
@@ -58,16 +78,17 @@ class ChangeChampion:
         Conflict
             The model's own cycle is open.
         """
-        model = self.models.get(model_id)
+        campaign, model = self.campaigns.get(name), self.models.get(model_id)
         if model.campaign_id != campaign.id:
-            raise NotFound(f"campaign {campaign.campaign.name} has no model {model_id}", model=model_id)
+            raise NotFound(f"campaign {name} has no model {model_id}", model=model_id)
         return self._change(campaign, model, "person", actor=actor, reason=reason)
 
-    def roll_back(self, campaign: CampaignRow, *, actor: str, reason: str) -> Model:
+    def roll_back(self, name: str, *, actor: str, reason: str) -> Model:
         """Bring back the model that the live one replaced; a second time, the one before that.
 
         Raises what `promote` does, `NotFound` when the live model replaced none.
         """
+        campaign = self.campaigns.get(name)
         target = self.models.get(rollback_target(self.models.promotions(campaign.id)))
         return self._change(campaign, target, "rollback", actor=actor, reason=reason)
 
@@ -77,26 +98,6 @@ class ChangeChampion:
         champion = self.models.champion(campaign.id)
         if champion is not None and champion.id == model.id:
             return champion
-        self.load_model.run(model, load_tree(campaign.campaign.tree))
+        load_model(self.objects, model, load_tree(campaign.campaign.tree))
         over = None if champion is None else champion.id
         return self.models.promote(model, over=over, actor=actor, reason=reason.strip(), kind=kind)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadModel:
-    """Bring a registered model back to life."""
-
-    objects: ObjectStore
-
-    def run(self, model: Model, tree: Tree) -> tuple[Network, ModelCard]:
-        """Return the network and its card.
-
-        Raises
-        ------
-        NotFound, DigestMismatch
-            The weights are gone, or are not the ones that were registered.
-        BadInput
-            They were trained on another tree, or are not those of the card's network.
-        """
-        state, card = from_bytes(self.objects.get(model.key), tree=tree)
-        return restored_network(card.network, tree, state).eval(), card

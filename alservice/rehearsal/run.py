@@ -7,8 +7,6 @@ from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 
-from alservice.app.jobs import Factory
-from alservice.app.standin import standin_endpoint
 from alservice.campaigns.campaign import (
     AcquisitionPolicy,
     Campaign,
@@ -21,6 +19,7 @@ from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.catalogue.files import CatalogueFile, open_catalogue
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow, evaluation_fraction
 from alservice.constants import API
+from alservice.cycle.stages import Stages
 from alservice.errors import Conflict, NotFound
 from alservice.files import sha256_of_file
 from alservice.rehearsal.volunteers import Assignment, Volunteers
@@ -47,7 +46,7 @@ KAGGLE_FIELD = 0.5
 galaxies the error of the Smooth fraction fell from 0.213 to 0.183, in 60 % of the time."""
 
 
-def prepare_rehearsal(factory: Factory, *, data: Path | None, galaxies: int | None, seed: int) -> None:
+def prepare_rehearsal(stages: Stages, *, data: Path | None, galaxies: int | None, seed: int) -> None:
     """Make the rehearsal's campaign and catalogue, unless the work folder has them already.
 
     Raises
@@ -58,27 +57,27 @@ def prepare_rehearsal(factory: Factory, *, data: Path | None, galaxies: int | No
         The file cannot be a catalogue.
     """
     tree = load_tree("gz2")
-    file = None if data is None else open_catalogue(data, tree, roots=factory.settings.image_folders)
+    file = None if data is None else open_catalogue(data, tree, roots=stages.settings.image_folders)
     n = min(galaxies or file.n_rows, file.n_rows) if file is not None else galaxies or SYNTHETIC_GALAXIES
     source = _source(data, n, seed)
     campaign = _campaign(tree, file, n, seed)
-    _refuse_another(factory, campaign, source)
-    row = factory.campaigns.save(campaign)
-    if factory.catalogues.newest(row.id) is None:
+    _refuse_another(stages, campaign, source)
+    row = stages.campaigns.save(campaign)
+    if stages.catalogues.newest(row.id) is None:
         rows = synthetic_rows(tree, n, seed) if file is None else _voted(file.rows(n, seed))
-        factory.import_catalogue().run(row, rows, source=source, total=n)
+        stages.catalogue.import_rows(row, rows, source=source, total=n)
 
 
-def _refuse_another(factory: Factory, campaign: Campaign, source: str) -> None:
+def _refuse_another(stages: Stages, campaign: Campaign, source: str) -> None:
     try:
-        row = factory.campaigns.get(campaign.name)
+        row = stages.campaigns.get(campaign.name)
     except NotFound:
         return
-    catalogue = factory.catalogues.newest(row.id)
+    catalogue = stages.catalogues.newest(row.id)
     there = catalogue.source if catalogue is not None else source
     if there != source or row.campaign != campaign:
         raise Conflict(
-            f"{factory.settings.folder} holds another rehearsal, {there}; this one is {source}: "
+            f"{stages.settings.folder} holds another rehearsal, {there}; this one is {source}: "
             "choose another --workdir, or repeat the first one's options",
             there=there,
             asked=source,
@@ -131,17 +130,17 @@ def _voted(rows: Iterable[CatalogueRow | CatalogueFault]) -> Iterator[CatalogueR
             yield row
 
 
-def ask_volunteers(factory: Factory, cycle_id: int) -> int:
+def ask_volunteers(stages: Stages, cycle_id: int) -> int:
     """Let simulated volunteers classify a rehearsal cycle's live subjects; return how many classifications there are.
 
     A live campaign has real volunteers: nothing is sent. Sessions that the stand-in has already are not sent again.
     """
-    cycle = factory.cycles.get(cycle_id)
-    campaign = factory.campaigns.get_version(cycle.campaign_id, cycle.campaign_version)
-    catalogue = factory.catalogues.get(cycle.catalogue_id)
+    cycle = stages.cycles.get(cycle_id)
+    campaign = stages.campaigns.get_version(cycle.campaign_id, cycle.campaign_version)
+    catalogue = stages.catalogues.get(cycle.catalogue_id)
     if not campaign.zooniverse.is_standin or catalogue.votes_key is None or cycle.deadline is None:
         return 0
-    ids, fractions, _ = packs.decode_fractions(factory.objects.get(catalogue.votes_key))
+    ids, fractions, _ = packs.decode_fractions(stages.objects.get(catalogue.votes_key))
     row_of = {galaxy_id: row for row, galaxy_id in enumerate(ids)}
     assignments = [
         Assignment(
@@ -150,16 +149,16 @@ def ask_volunteers(factory: Factory, cycle_id: int) -> int:
             n_votes=subject.n_votes,
             probabilities=fractions[row_of[subject.galaxy_id]],
         )
-        for subject in factory.ledger.of_cycle(cycle.id, (SubjectState.LIVE,))
+        for subject in stages.ledger.of_cycle(cycle.id, (SubjectState.LIVE,))
         if subject.zooniverse_id is not None and subject.galaxy_id in row_of
     ]
-    posted = _sessions(factory, factory.zooniverse(campaign), cycle, [a.galaxy_id for a in assignments])
+    posted = _sessions(stages, stages.sites.zooniverse(campaign), cycle, [a.galaxy_id for a in assignments])
     began = cycle.deadline - timedelta(hours=campaign.collecting.deadline_hours)
     is_synthetic = catalogue.source.startswith(SYNTHETIC)
     sent = 0
     for votes, tier in campaign.by_tier().items():
         volunteers = Volunteers(
-            endpoint=standin_endpoint(factory),
+            endpoint=stages.sites.connection(campaign).endpoint,
             project_id=tier.zooniverse.project_id,
             workflow_id=tier.zooniverse.workflow_id,
             tree=load_tree(campaign.tree),
@@ -169,21 +168,21 @@ def ask_volunteers(factory: Factory, cycle_id: int) -> int:
             bias=VOLUNTEER_BIAS if is_synthetic else 0.0,
         )
         own = [a for a in assignments if not campaign.zooniverse.tiers or a.n_votes == votes]
-        outcome = volunteers.classify(own, cycle.number, progress=factory.progress, posted=posted)
+        outcome = volunteers.classify(own, cycle.number, progress=stages.progress, posted=posted)
         sent += outcome.posted + outcome.skipped
     return sent
 
 
-def _sessions(factory: Factory, zooniverse: Zooniverse, cycle: Cycle, galaxy_ids: Sequence[str]) -> set[str]:
+def _sessions(stages: Stages, zooniverse: Zooniverse, cycle: Cycle, galaxy_ids: Sequence[str]) -> set[str]:
     """Return the sittings that are there already: landed in our tables, or waiting above the cursor."""
-    with factory.classifications.landing(cycle.campaign_id) as landing:
+    with stages.classifications.landing(cycle.campaign_id) as landing:
         landed = [row.raw for rows in landing.rows_of(galaxy_ids).values() for row in rows]
-    cursor = factory.classifications.cursor(cycle.campaign_id, API)
+    cursor = stages.classifications.cursor(cycle.campaign_id, API)
     waiting = chain.from_iterable(zooniverse.classifications(cursor))
     return {raw.session for raw in chain(landed, waiting) if raw.session is not None}
 
 
-def cycles_done(factory: Factory) -> int:
+def cycles_done(stages: Stages) -> int:
     """Return how many cycles of the rehearsal are done."""
-    row = factory.campaigns.get(REHEARSAL)
-    return sum(cycle.state is CycleState.DONE for cycle in factory.cycles.list(row.id))
+    row = stages.campaigns.get(REHEARSAL)
+    return sum(cycle.state is CycleState.DONE for cycle in stages.cycles.list(row.id))

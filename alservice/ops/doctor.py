@@ -1,4 +1,4 @@
-"""A check of every part this process needs, each with what to do when it fails."""
+"""Checks beside those of the machine: Prefect's server, and what each campaign's next batch needs of Zooniverse."""
 
 from __future__ import annotations
 
@@ -9,50 +9,38 @@ from typing import Final
 
 import requests
 
-from alservice.app.jobs import Factory
-from alservice.app.opening import open_factory
-from alservice.app.operations import paused
-from alservice.app.readiness import check_ground, readiness
-from alservice.app.standin import open_zooniverse
-from alservice.cycle.check_readiness import seen
-from alservice.cycle.readiness import Finding, Need
+from alservice.cycle.readiness import Finding
+from alservice.cycle.service import CycleService
+from alservice.cycle.stages import Stages
+from alservice.cycle.steps import Need
 from alservice.errors import PrefectUnavailable
-from alservice.settings import load_settings
+from alservice.ops.service import OpsService
 from alservice.zooniverse.sessions import Session
 
-_DATABASE: Final = frozenset({"database", "schema"})
+DATABASE: Final = frozenset({"database", "schema"})
 """Parts without which nobody knows the campaigns."""
 
 _ABROAD: Final = frozenset({Need.LOGIN, Need.RIGHTS, Need.WORKFLOW})
 
 
-def diagnose() -> Iterator[Finding]:
-    """Yield a finding per part; of campaigns that are not paused, what the next batch needs of Zooniverse."""
-    settings = load_settings()
-    ground = check_ground(settings)
-    yield from ground
-    yield seen("prefect", _prefect)
-    if all(finding.ok for finding in ground if finding.part in _DATABASE):
-        with open_factory(settings) as factory:
-            yield from _campaigns(factory)
-
-
-def _campaigns(factory: Factory) -> Iterator[Finding]:
-    rows = factory.campaigns.list()
+def check_campaigns(stages: Stages) -> Iterator[Finding]:
+    """Yield what is found of each campaign's Zooniverse; a paused one is not tried."""
+    rows = stages.campaigns.list()
     if not rows:
         yield Finding(part=Need.LOGIN, ok=True, message="no campaign yet: nothing to log in to")
     for row in rows:
         name = row.campaign.name
-        if paused(factory, row) is not None:
+        if OpsService(stages).paused(row) is not None:
             yield Finding(part=Need.LOGIN, ok=True, message=f"{name}: paused, not tried")
             continue
         batch = Need.ALLOWANCE if row.campaign.zooniverse.mode == "upload" else Need.POOL
-        with open_zooniverse(factory, name):
-            found = readiness(factory).run(row, factory.cycles.open(row.id), _ABROAD | {batch})
+        with stages.sites.opened(name):
+            found = CycleService(stages).readiness.run(row, stages.cycles.open(row.id), _ABROAD | {batch})
         yield from (replace(finding, message=f"{name}: {finding.message}") for finding in found)
 
 
-def _prefect() -> str:
+def check_prefect() -> str:
+    """Return what is seen of the server that the environment names; raises `PrefectUnavailable`."""
     url = os.environ.get("PREFECT_API_URL")
     if not url:
         return "no server is named (PREFECT_API_URL): runs use one of their own"

@@ -1,4 +1,4 @@
-"""What a person reads about a cycle where runs are watched: figures, checks, history, a curve and pictures."""
+"""A brief of a cycle in markdown, for where runs are watched: figures, checks, history, a curve and pictures."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alservice.acquisition.batch import Acquired
-from alservice.app.jobs import Factory
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle
 from alservice.cycle.report import learning
+from alservice.cycle.stages import Stages
 from alservice.cycle.table import CycleTable, CycleView
 from alservice.science.information import score_note
 from alservice.storage import images
@@ -44,17 +44,16 @@ class Brief:
     history: Sequence[dict[str, str]]
 
 
-def brief_cycle(factory: Factory, name: str) -> Brief:
-    """Return the brief of a campaign's newest cycle; raises `NotFound` before the first."""
-    view, table = factory.cycle_view(name, None), factory.cycle_table(name)
-    campaign = factory.campaigns.get(name)
-    cycle = factory.cycles.list(campaign.id)[-1]
-    acquired = factory.acquisitions.get(cycle.id)
+def brief_cycle(stages: Stages, view: CycleView, table: CycleTable) -> Brief:
+    """Return the brief of a cycle as it is seen, beside all others."""
+    campaign = stages.campaigns.get(view.campaign)
+    cycle = next(c for c in stages.cycles.list(campaign.id) if c.number == view.line.cycle)
+    acquired = stages.acquisitions.get(cycle.id)
     return Brief(
         number=cycle.number,
         state=str(cycle.state),
         report="\n\n".join(_report(view, table, cycle)),
-        gallery=_gallery(factory, campaign.campaign, cycle, acquired) if acquired else None,
+        gallery=_gallery(stages, campaign.campaign, cycle, acquired) if acquired else None,
         history=[
             {"at (UTC)": f"{e.at:%Y-%m-%d %H:%M:%S}", "who": e.actor, "what": e.kind, "detail": _cell(e.detail)}
             for e in view.events[-HISTORY:]
@@ -85,12 +84,12 @@ def _report(view: CycleView, table: CycleTable, cycle: Cycle) -> list[str]:
     return parts
 
 
-def _gallery(factory: Factory, campaign: Campaign, cycle: Cycle, acquired: Sequence[Acquired]) -> str:
+def _gallery(stages: Stages, campaign: Campaign, cycle: Cycle, acquired: Sequence[Acquired]) -> str:
     """Return the most informative galaxies of the batch; those of the first arm where none was scored."""
     ranked = sorted(acquired, key=lambda a: (-(a.score_nats or 0.0), a.arm, a.rank))[:PICTURES]
     rows = []
-    for galaxy in factory.catalogues.by_id(cycle.catalogue_id, [a.galaxy_id for a in ranked]):
-        data = factory.objects.get(galaxy.image_key)
+    for galaxy in stages.catalogues.by_id(cycle.catalogue_id, [a.galaxy_id for a in ranked]):
+        data = stages.objects.get(galaxy.image_key)
         small = images.encode_jpeg(images.decode(data, size_px=PICTURE_PX, channels=3))
         rows.append((galaxy.galaxy_id, f"![{_escaped(galaxy.galaxy_id)}]({_data_url('image/jpeg', small)})"))
     pictures = dict(rows)

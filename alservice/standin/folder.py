@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from alservice.app.stores import Stores
 from alservice.errors import BadConfig, ZooniverseUnavailable
-from alservice.rehearsal.volunteers import loopback_address
 from alservice.standin.config import StandinConfig, generate_credentials
 from alservice.standin.server import Standin, known_logins
 
@@ -23,18 +21,8 @@ STANDIN_USER = "surveyor"
 
 
 @contextmanager
-def open_zooniverse(factory: Stores, name: str) -> Iterator[None]:
-    """Have a campaign's Zooniverse at hand: in a rehearsal its stand-in, which is started; else nothing is needed."""
-    with ExitStack() as stack:
-        if factory.campaigns.get(name).campaign.zooniverse.is_standin:
-            stack.enter_context(open_standin(factory))
-        yield
-
-
-@contextmanager
-def open_standin(factory: Stores) -> Iterator[str]:
-    """Yield the endpoint of the work folder's local Zooniverse, started unless it is served already."""
-    folder = _folder(factory)
+def open_standin(folder: Path, password: str) -> Iterator[str]:
+    """Yield the endpoint of a folder's local Zooniverse, started unless it is served already."""
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         with _door(folder):
@@ -42,36 +30,22 @@ def open_standin(factory: Stores) -> Iterator[str]:
             if endpoint is None:
                 config = StandinConfig(
                     state=folder,
-                    users=((STANDIN_USER, factory.secret("standin-password")),),
+                    users=((STANDIN_USER, password),),
                     subject_limit=1_000_000,  # a rehearsal may be larger than a new account's allowance
                 )
                 endpoint = stack.enter_context(_announced(Standin(config), folder))
         yield endpoint
 
 
-def standin_endpoint(factory: Stores) -> str:
-    """Return the endpoint of the work folder's stand-in, which some process serves.
-
-    Raises
-    ------
-    ZooniverseUnavailable
-        Nobody serves it.
-    RealSiteRefused
-        Its address is not on this machine: somebody else wrote it.
-    """
-    folder = _folder(factory)
+def standin_endpoint(folder: Path) -> str:
+    """Return the endpoint of a folder's stand-in, which some process serves; raises `ZooniverseUnavailable`."""
     endpoint = None
     if folder.is_dir():
         with _door(folder):
             endpoint = _served_at(folder)
     if endpoint is None:
         raise ZooniverseUnavailable(f"the stand-in of {folder} is not running")
-    loopback_address(endpoint)
     return endpoint
-
-
-def _folder(factory: Stores) -> Path:
-    return factory.settings.folder / "standin"
 
 
 @contextmanager
