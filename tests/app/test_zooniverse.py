@@ -11,9 +11,9 @@ from sqlalchemy import Engine
 from alservice.app import App
 from alservice.campaigns.campaign import ZooniverseTarget
 from alservice.errors import ZooniverseUnavailable
-from alservice.rehearsal.volunteers import RealSiteRefused
 from alservice.settings import Settings
 from alservice.subjects.site import EndpointNotAllowed
+from alservice.zooniverse.endpoint import RealSiteRefused
 from tests.support.worlds import make_campaign, make_factory
 
 ELSEWHERE = make_campaign(zooniverse=ZooniverseTarget(endpoint="https://panoptes.example.org"))
@@ -59,7 +59,7 @@ def test_the_stand_in_is_found_from_every_thread_and_factory(
         assert again == endpoint
         said: list[str] = []
         threads = [
-            threading.Thread(target=lambda f=f: said.append(f.zooniverse(make_campaign()).account().login))
+            threading.Thread(target=lambda f=f: said.append(f.sites.zooniverse(make_campaign()).account().login))
             for f in (factory, other)
         ]
         for thread in threads:

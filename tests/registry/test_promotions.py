@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 
 import pytest
-from alservice.registry.service import rollback_target
 
 from alservice.errors import NotFound
 from alservice.registry.records import Promotion
+from alservice.registry.service import rollback_target
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

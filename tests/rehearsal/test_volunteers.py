@@ -17,18 +17,12 @@ import pytest
 
 from alservice.errors import BadInput, BadVotes, Terminal, ZooniverseRefused, ZooniverseUnavailable
 from alservice.rehearsal.sittings import Manners
-from alservice.rehearsal.volunteers import (
-    API_TYPE,
-    Assignment,
-    RealSiteRefused,
-    VolunteerClient,
-    VolunteerReport,
-    Volunteers,
-)
+from alservice.rehearsal.volunteers import API_TYPE, Assignment, VolunteerClient, VolunteerReport, Volunteers
 from alservice.science.tree import load_tree
 from alservice.science.votes import count_walks
 from alservice.standin.config import StandinConfig
 from alservice.standin.server import Standin
+from alservice.zooniverse.endpoint import RealSiteRefused
 from alservice.zooniverse.workflow import Workflow, WorkflowMismatch, map_answers, tasks_of
 
 TREE = load_tree("gz2")
