@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import ast
 import io
+import json
 import os
 import statistics
 import subprocess
@@ -186,48 +187,46 @@ def execute(root: Path, folder: Path, *arguments: str) -> dict[str, set[str]]:
     return found
 
 
+SMALL = ("--px", "16", "--field", "1.0", "--steps", "4")
+
+
+def everything(steps: Mapping[str, set[str]]) -> set[str]:
+    """Return the files executed in any step, or in none."""
+    return set().union(*steps.values())
+
+
+def told(root: Path, folder: Path) -> tuple[dict[str, set[str]], set[str]]:
+    """Run the small jobs, and return the files of each story and those of listing cycles."""
+    cycles = execute(root, folder, "rehearse", "--galaxies", "60", "--cycles", "1", "--seed", "3", "--json")
+    found = {story: set().union(*(cycles[step] for step in steps)) for story, steps in STORIES.items()}
+    listing = everything(execute(root, folder, "cycle", "list", "--campaign", "rehearsal"))
+    (tree,) = (root / "alservice").rglob("gz2.json")
+    data = write_galaxies(folder / "galaxies.parquet", columns_of(tree))
+    train = ("train", "--data", str(data), "--tree", "gz2", "--out", str(folder / "model"), "--batch", "4")
+    found["train on files"] = everything(execute(root, folder, *train, "--threads", "1", "--device", "cpu", *SMALL))
+    backfill = ("backfill", "--out", str(folder / "backfill"), "--galaxies", "260", "--rounds", "1", "--seeds", "1")
+    backfill += ("--initial", "24", "--batch", "8", "--passes", "1", "--policies", "power_bald", "--workers", "1")
+    found["backfill"] = everything(execute(root, folder, *backfill, "--test", "30", *SMALL))
+    return found, listing
+
+
 def stories(root: Path, *, keep: Path | None = None) -> dict[str, str]:
     """Return how many files each story executes, without plumbing, and in brackets with it."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        tree = (
-            "import alservice,json,pathlib,sys; print(next(pathlib.Path(alservice.__file__).parent.rglob('gz2.json')))"
-        )
-        shown = subprocess.run(
-            [sys.executable, "-c", tree],
-            cwd=root,
-            env={**os.environ, "PYTHONPATH": str(root)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        columns = columns_of(Path(shown.stdout.strip()))
-        small = ("--px", "16", "--field", "1.0", "--steps", "4")
-        cycles = execute(root, folder, "rehearse", "--galaxies", "60", "--cycles", "1", "--seed", "3", "--json")
-        plumbing = set().union(*execute(root, folder, "cycle", "list", "--campaign", "rehearsal").values())
-        found = {story: set().union(*(cycles[step] for step in steps)) for story, steps in STORIES.items()}
-        data = write_galaxies(folder / "galaxies.parquet", columns)
-        train = ("train", "--data", str(data), "--tree", "gz2", "--out", str(folder / "model"), "--batch", "4", *small)
-        found["train on files"] = set().union(
-            *execute(root, folder, *train, "--threads", "1", "--device", "cpu").values()
-        )
-        backfill = ("backfill", "--out", str(folder / "backfill"), "--galaxies", "260", "--rounds", "1", "--seeds", "1")
-        backfill += ("--initial", "24", "--batch", "8", "--passes", "1", "--policies", "power_bald", "--workers", "1")
-        found["backfill"] = set().union(*execute(root, folder, *backfill, "--test", "30", *small).values())
+    with tempfile.TemporaryDirectory() as folder:
+        found, listing = told(root, Path(folder))
     table = {}
     for story, files in found.items():
-        told = sorted(file for file in files - plumbing if not is_plumbing(file))
-        table[f"files executed: {story}"] = f"{len(told)} ({len(files)})"
+        own = sorted(file for file in files - listing if not is_plumbing(file))
+        table[f"files executed: {story}"] = f"{len(own)} ({len(files)})"
         if keep is not None:
             keep.mkdir(exist_ok=True)
-            (keep / f"{story}.txt").write_text("\n".join(told) + "\n", encoding="utf-8")
+            (keep / f"{story}.txt").write_text("\n".join(own) + "\n", encoding="utf-8")
+            (keep / f"{story}, all.txt").write_text("\n".join(sorted(files)) + "\n", encoding="utf-8")
     return table
 
 
 def columns_of(tree: Path) -> list[str]:
     """Return the answer columns of a packaged tree."""
-    import json
-
     questions = json.loads(tree.read_text(encoding="utf-8"))["questions"]
     return [f"{q['name']}_{answer['name']}" for q in questions for answer in q["answers"]]
 
