@@ -11,7 +11,7 @@ A score that is not finite, or negative beyond rounding, raises `NumericalFault`
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -38,6 +38,7 @@ from alservice.science.posterior import (
     check_concentrations,
     check_rho,
     check_weights,
+    question_totals,
     real_numbers,
     refuse_rows,
     score_by_votes,
@@ -258,7 +259,19 @@ def _one_vote_each(galaxies: FloatArray, target: FloatArray) -> FloatArray:
 
 
 _PRODUCT_ELEMENTS = 2**15
-"""Concentrations of float64 worked on at a time by `joint_information`: its arrays together stay in a 2 MiB cache."""
+"""Concentrations that `joint_information` works on at a time: its arrays together stay in a 2 MiB cache."""
+
+_BLOCK_SHARE = 4
+"""What it does per galaxy and question, it does for a quarter of the usual block: small arrays cost calls, not work."""
+
+_NEARLY_NONE = 1e-30
+"""Votes that stand for none where their number divides; a float32 still holds it."""
+
+_ROUNDING_SHARE = 1e-3
+"""Share of the votes that draws must differ in before their difference says where they differ."""
+
+_URN_STEPS = 3
+"""Votes for an answer that the joint information tells apart; with fewer, precisions near 1 tell too little."""
 
 
 def joint_information(
@@ -273,7 +286,7 @@ def joint_information(
 
     The geometric mean of `joint_information_bounds`: never above ln T, because what one question has told the next
     cannot tell again. On real posteriors it lies within 5 % of simulated walks on average
-    (`simulated_joint_information`), at about a hundredth of the time of simulating every question alone.
+    (`simulated_joint_information`), in a sixtieth of the time that simulating every question alone takes.
 
     Parameters
     ----------
@@ -292,7 +305,8 @@ def joint_information(
     Returns
     -------
     FloatArray
-        (N,) float64 nats, within 0..ln T; 0 where the draws agree, never falling as votes grow.
+        (N,) float64 nats, within 0..ln T; 0 where the draws agree. It grows with the votes, but for what the
+        quadrature of distances loses beyond some forty votes where the draws' precisions differ tenfold and more.
 
     Raises
     ------
@@ -319,15 +333,12 @@ def joint_information_bounds(
     question_weights: FloatArray | None = None,
     draw_weights: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Return a lower and an upper bound of the joint information, from the distances between a galaxy's draws.
+    """Return a lower and an upper estimate of the joint information, from the distances between a galaxy's draws.
 
     For components p_t of a mixture with weights c_t, I lies above -sum_t c_t ln sum_s c_s exp(-D_ts) with D the
-    Bhattacharyya distance, and below it with D = KL(p_t || p_s) (Kolchinsky and Tracey 2017, Entropy 19, 361). A
-    distance between two draws is the sum over questions of the votes that both expect, the geometric mean of their
-    expectations, times the distance of one vote. n votes on a question of precision s are worth n (s + 1) / (s + n)
-    independent ones: a galaxy's fractions vary about a draw, so its votes agree with each other. For -ln of the
-    Bhattacharyya coefficient B stands 1 - B, which is smaller and, like the whole of the Kullback-Leibler distance,
-    a product of matrices. What draws say by different precisions alone is left out.
+    Bhattacharyya distance, and below it with D = KL(p_t || p_s) (Kolchinsky and Tracey 2017, Entropy 19, 361). Both
+    follow here from one symmetric distance J_ts = KL(p_t || p_s) + KL(p_s || p_t), as J / 8 and J / 2: that is exact
+    for normal distributions of one width and for draws that lie close, so the two hold the truth but are no proof.
 
     Parameters
     ----------
@@ -351,13 +362,17 @@ def joint_information_bounds(
     worth = check_weights(tree, np.ones(tree.n_questions) if question_weights is None else question_weights)
     chances = _draw_weights(draw_weights, (n_galaxies, n_draws))
     bounds = np.zeros((2, n_galaxies))
-    step = max(1, _PRODUCT_ELEMENTS // (n_draws * n_answers))
-    for start in range(0, n_galaxies, step):
-        rows = slice(start, start + step)
-        alpha = concentrations[rows].astype(np.float64)
-        distances = _draw_distances(tree, alpha, classifications[rows, None, None] * worth)
-        for bound, distance in zip(bounds, distances, strict=True):
-            bound[rows] = _distance_information(distance, chances[rows])
+    for block in row_slices(n_galaxies, n_draws * n_answers * _BLOCK_SHARE):
+        alpha = concentrations[block].astype(np.float64)
+        done = block.start
+        for distances in _draw_distances(tree, alpha, classifications[block], worth, chances[block]):
+            rows = slice(done, done + len(distances))
+            likeness = np.exp(distances / -8)
+            bounds[0, rows] = _mixture_information(likeness, chances[rows])
+            likeness *= likeness
+            likeness *= likeness
+            bounds[1, rows] = _mixture_information(likeness, chances[rows])
+            done = rows.stop
     bounds[:, classifications == 0] = 0
     possible = (bounds >= -ROUNDING_NATS) & (bounds < np.inf)
     refuse_rows(~(possible[0] & possible[1]), "the score", NumericalFault)
@@ -365,40 +380,200 @@ def joint_information_bounds(
     return lower, upper
 
 
-def _draw_distances(tree: Tree, alpha: FloatArray, votes: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return Bhattacharyya and Kullback-Leibler distances (n, T, T) between draws (n, T, A) for (n, 1, Q) votes."""
+def _draw_distances(
+    tree: Tree, alpha: FloatArray, votes: FloatArray, worth: FloatArray, chances: FloatArray
+) -> Iterator[FloatArray]:
+    """Yield the symmetric distances J (m, T, T) between draws, of some galaxies after the other.
+
+    A question's distance is that of as many votes as a voter there meets, himself included (`_company`), times the
+    share that the expected votes are of those: the geometric mean of what both draws expect.
+
+    Parameters
+    ----------
+    alpha, votes
+        (n, T, A) float64 concentrations, and (n,) classifications.
+    worth, chances
+        (Q,) weights of the questions, and (n, T) of the draws.
+    """
     owner = tree.question_of_answer
-    members = (owner[:, None] == np.arange(tree.n_questions)).astype(np.float64)
-    totals = alpha @ members
-    p = alpha / totals[..., owner]
-    log_p = np.log(alpha) - np.log(totals)[..., owner]
-    expected = votes * tree.asked_probability(p)
-    scale = np.sqrt(expected * ((totals + 1) / (totals + expected)))
+    totals = question_totals(tree, alpha)
+    share = alpha / totals[..., owner]
+    precision = np.exp(_mean_draw(np.log(totals), chances)[:, 0])
+    company = _company(tree, _mean_draw(share, chances)[:, 0], precision, votes)[:, None]
+    scale = np.sqrt(worth * votes[:, None, None] * tree.asked_probability(share) / company)
+    step = max(1, _PRODUCT_ELEMENTS // (alpha.shape[1] * alpha.shape[2]))
+    for start in range(0, len(alpha), step):
+        rows = slice(start, start + step)
+        steps = _urn_steps(tree, alpha[rows], totals[rows], company[rows], chances[rows])
+        yield _distances(steps, scale[rows].astype(np.float32), owner)
+
+
+def _mean_draw(values: FloatArray, chances: FloatArray) -> FloatArray:
+    """Return the mean over draws (n, 1, F) of values (n, T, F), in their dtype."""
+    mean: FloatArray = chances[:, None].astype(values.dtype) @ values
+    return mean
+
+
+def _distances(steps: Iterator[tuple[FloatArray, FloatArray]], scale: FloatArray, owner: IntArray) -> FloatArray:
+    """Return J (m, T, T) from `_urn_steps` and the root of how often each question counts, (m, T, Q) float32."""
+    n_answers, n_questions = len(owner), scale.shape[2]
+    members = (owner[:, None] == np.arange(n_questions)).astype(np.float32)
     scale_of_answer = scale[..., owner]
-    # Distances are those of the deviations from the mean draw: without it, small ones would drown in rounding.
-    root = np.sqrt(p)
-    root -= root.mean(axis=1, keepdims=True)
-    log_p -= log_p.mean(axis=1, keepdims=True)
-    half_square = scale * ((root * root) @ members) / 2
-    own = scale * ((p * log_p) @ members)
-    root *= scale_of_answer
-    log_p *= scale_of_answer
-    p *= scale_of_answer
-    bhattacharyya = _products((half_square, scale, -root), (scale, half_square, root))
-    return bhattacharyya, _products((own, -p), (scale, log_p))
+    size = (*scale.shape[:2], (_URN_STEPS + 1) * n_answers + n_questions)
+    left, right = np.empty(size, dtype=np.float32), np.empty(size, dtype=np.float32)
+    own = np.zeros_like(scale_of_answer)
+    for place, (chance, log_concentration) in enumerate(steps):
+        # Only differences between draws count: away from the first, small ones do not drown in rounding.
+        rise, reach = chance - chance[:, :1], log_concentration - log_concentration[:, :1]
+        own += rise * reach
+        part = slice(place * n_answers, (place + 1) * n_answers)
+        np.multiply(rise, scale_of_answer, out=left[..., part])
+        np.multiply(reach, scale_of_answer, out=right[..., part])
+    np.multiply(own @ members, -scale, out=left[..., -n_questions:])
+    right[..., -n_questions:] = scale
+    crossed = left @ right.swapaxes(1, 2)
+    distances = np.negative(crossed, dtype=np.float64)
+    distances -= crossed.swapaxes(1, 2)
+    # Quadrature may leave draws that hardly differ a little closer than not at all.
+    closest: FloatArray = np.maximum(distances, 0, out=distances)
+    return closest
 
 
-def _products(left: Sequence[FloatArray], right: Sequence[FloatArray]) -> FloatArray:
-    """Return the products (n, T, T) of every draw's features with every other's, parts (n, T, F) side by side."""
-    products: FloatArray = np.concatenate(left, axis=-1) @ np.concatenate(right, axis=-1).swapaxes(1, 2)
-    return products
+def _urn_steps(
+    tree: Tree, alpha: FloatArray, totals: FloatArray, company: FloatArray, chances: FloatArray
+) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """Yield P(k > i) and ln(a + i) for i = 0, 1, 2 and the rest, k the votes for an answer of concentration a.
+
+    Votes come as from Polya's urn, where the i-th vote for an answer finds a + i - 1 of it; with these terms
+    KL(p_t || p_s) = sum over answers of sum_i P_t(k > i) (ln(a_t + i) - ln(a_s + i)), less what the totals give,
+    which J does not hold. The rest of the sum over i stands at its mean i.
+
+    Parameters
+    ----------
+    alpha, totals
+        (m, T, A) concentrations, and (m, T, Q) the totals of the questions.
+    company
+        (m, 1, Q) votes on the question, real numbers from 1 on.
+    chances
+        (m, T) weights of the draws.
+    """
+    owner = tree.question_of_answer
+    total = totals[..., owner]
+    whole = np.floor(company)
+    a, voters = alpha.astype(np.float32), whole.astype(np.float32)[..., owner]
+    nobody, rest = _nobody(alpha, totals, whole, owner)
+    # Between whole numbers of votes chances are mixed: with the part of one more vote, k = i becomes i + 1.
+    part = company - whole
+    next_vote = (part / (totals + whole)).astype(np.float32)[..., owner]
+    mass = (alpha / total).astype(np.float32)
+    moment = mass * ((a + 1) / (total + 1)).astype(np.float32)
+    moment *= (whole * ((whole - 1) / 2 + part)).astype(np.float32)[..., owner]
+    mass *= company.astype(np.float32)[..., owner]
+    exactly, more = nobody, 1 - nobody
+    for i in range(_URN_STEPS):
+        if i:
+            exactly *= np.maximum(voters - (i - 1), 0) / i
+            exactly *= a + (i - 1)
+            exactly /= np.maximum(rest + (voters - i), _NEARLY_NONE)
+            more -= exactly
+            np.maximum(more, 0, out=more)
+        chance = a + i
+        log_concentration = np.log(chance)
+        chance *= exactly
+        chance *= next_vote
+        chance += more
+        mass -= chance
+        moment -= i * chance
+        yield chance, log_concentration
+    np.maximum(mass, 0, out=mass)
+    # Of so few votes there is no rest, but for rounding.
+    mass *= (company > _URN_STEPS)[..., owner]
+    yield mass, np.log(a + _rest_place(mass, moment, np.maximum(voters - 1, _URN_STEPS), chances))
 
 
-def _distance_information(distances: FloatArray, chances: FloatArray) -> FloatArray:
-    """Return -sum_t c_t ln sum_s c_s exp(-D_ts) (n,) for distances (n, T, T) and chances c (n, T)."""
-    likeness = np.vecdot(np.exp(-distances), chances[:, None, :])
+def _nobody(
+    alpha: FloatArray, totals: FloatArray, voters: FloatArray, owner: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return P(k = 0) and the concentration of all other answers, float32 (m, T, A), for whole numbers of voters.
+
+    It is the product over voters of (b + i) / (s + i), b all others and s the total, i from 0 on.
+    """
+    # ln Gamma at large concentrations needs float64; what is made of the result does not.
+    total = totals[..., owner]
+    others = np.maximum(total - alpha, 0)
+    nobody = _log_urn(others, voters[..., owner])
+    nobody -= _log_urn(totals, voters)[..., owner]
+    np.exp(nobody, out=nobody)
+    nobody *= (others + 1) / (total + 1)
+    np.copyto(nobody, 1, where=(voters == 1)[..., owner])
+    nobody *= others / total
+    return nobody.astype(np.float32), others.astype(np.float32)
+
+
+def _rest_place(mass: FloatArray, moment: FloatArray, most: FloatArray, chances: FloatArray) -> FloatArray:
+    """Return the i (m, 1, A), at most `most`, of the rest of the votes: their number and their sum of i are (m, T, A).
+
+    It is one for all draws, as what does not depend on the other draw must be: between the mean i of the votes, at
+    which distances come out too large, and that of the votes that draws differ in, at which they come out too small.
+    """
+    average = np.maximum(_mean_draw(mass, chances), _NEARLY_NONE)
+    expected = np.clip(_mean_draw(moment, chances) / average, _URN_STEPS, most)
+    centred = mass - average
+    spread = _mean_draw(centred * centred, chances)
+    doubt = (_ROUNDING_SHARE * average) ** 2 + _NEARLY_NONE
+    differing = (_mean_draw(centred * moment, chances) + doubt * expected) / (spread + doubt)
+    place: FloatArray = np.sqrt(expected * np.clip(differing, _URN_STEPS, most))
+    return place
+
+
+def _log_urn(x: FloatArray, n: FloatArray) -> FloatArray:
+    """Return ln Gamma(x + n) - ln Gamma(x + 2) for n >= 2, within 1e-3."""
+    low, high = x + 1.5, x + (n - 0.5)
+    log_ratio: FloatArray = (n - 2) / 24 / (low * high)
+    log_ratio -= n - 2
+    log_ratio -= low * np.log(low)
+    high *= np.log(high)
+    log_ratio += high
+    return log_ratio
+
+
+def _company(tree: Tree, share: FloatArray, precision: FloatArray, votes: FloatArray) -> FloatArray:
+    """Return the votes (n, Q) on a question that a voter there meets, himself included: a real number from 1 on.
+
+    Whoever is asked makes it likelier that others are: given one vote for an answer of share p and precision s, the
+    next comes with p + (1 - p) / (s + 1). Distances grow less than votes do, so that the mean number of votes is too
+    many to stand for all numbers and the number that a voter meets too few: it is the geometric mean of both.
+
+    Parameters
+    ----------
+    share, precision
+        (n, A) and (n, Q), means over draws.
+    votes
+        (n,) classifications.
+    """
+    asked = tree.asked_probability(share)
+    again = np.ones_like(asked)
+    for question, parents in enumerate(tree.parents_of):
+        columns: dict[int, list[int]] = {}
+        for column in parents:
+            columns.setdefault(int(tree.question_of_answer[column]), []).append(column)
+        met = np.zeros(len(share))
+        for owner, chosen in columns.items():
+            choice = share[:, chosen].sum(axis=1)
+            way = asked[:, owner] * choice
+            likelier = choice + (1 - choice) / (precision[:, owner] + 1)
+            met += way * (again[:, owner] * likelier + asked[:, question] - way)
+        if parents:
+            again[:, question] = np.divide(met, asked[:, question], out=met, where=asked[:, question] > 0)
+    company: FloatArray = 1 + np.maximum(votes - 1, 0)[:, None] * np.sqrt(asked * again)
+    return company
+
+
+def _mixture_information(likeness: FloatArray, chances: FloatArray) -> FloatArray:
+    """Return -sum_t c_t ln sum_s c_s exp(-D_ts) (n,) for exp(-D) (n, T, T) and chances c (n, T)."""
+    near = np.vecdot(likeness, chances[:, None, :])
     # A draw that votes have excluded has chance 0 and says nothing, however far it is from all others.
-    information: FloatArray = -np.vecdot(chances, np.log(np.where(chances > 0, likeness, 1)))
+    information: FloatArray = -np.vecdot(chances, np.log(np.where(chances > 0, near, 1)))
     return information
 
 

