@@ -8,7 +8,7 @@ from pydantic import Field
 
 from alservice.app import open_app
 from alservice.cycle.table import check_lines
-from alservice.learning.gate import Word
+from alservice.learning.gate import PersonVerdict
 from flows.tasks import CycleSummary, actor
 
 GRACE_S = 3600
@@ -18,7 +18,7 @@ GRACE_S = 3600
 class HeldDecision(RunInput):
     """Whether a candidate that the gate could not tell from the champion goes live."""
 
-    decision: Word = Field(
+    decision: PersonVerdict = Field(
         default="reject", description="approve: the candidate becomes the champion; reject: the champion stays."
     )
     reason: str = Field(min_length=1, description="Why; it is kept in the audit.")
@@ -42,7 +42,7 @@ def seconds_to_decide(cycle: CycleSummary) -> int:
 
 
 @task(task_run_name="{cycle.campaign} cycle {cycle.number}: {word} the candidate")
-def decide_held(cycle: CycleSummary, word: Word, person: str, reason: str) -> CycleSummary:
+def decide_held(cycle: CycleSummary, word: PersonVerdict, person: str, reason: str) -> CycleSummary:
     """Carry out what a person decided; decided the same way meanwhile, nothing changes."""
     with open_app() as factory:
         by = person.strip() or actor()

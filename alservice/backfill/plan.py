@@ -215,7 +215,7 @@ def policy_named(name: str) -> PolicyName:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Usual:
+class QuestionSizes:
     """What suits a question where nothing else is asked for.
 
     Parameters
@@ -239,10 +239,10 @@ class Usual:
     mean_precision: float
 
 
-SIZES: Final[Mapping[str, Usual]] = {
-    "smooth": Usual(initial=256, batch=128, px=64, field=0.5, steps=1200, passes=40, mean_precision=4.0),
-    "bar": Usual(initial=128, batch=64, px=64, field=0.5, steps=1500, passes=125, mean_precision=4.0),
-    ALL: Usual(initial=256, batch=128, px=64, field=0.5, steps=600, passes=30, mean_precision=12.0),
+SIZES: Final[Mapping[str, QuestionSizes]] = {
+    "smooth": QuestionSizes(initial=256, batch=128, px=64, field=0.5, steps=1200, passes=40, mean_precision=4.0),
+    "bar": QuestionSizes(initial=128, batch=64, px=64, field=0.5, steps=1500, passes=125, mean_precision=4.0),
+    ALL: QuestionSizes(initial=256, batch=128, px=64, field=0.5, steps=600, passes=30, mean_precision=12.0),
 }
 """Galaxies of smooth are the paper's; of bar fewer, as few galaxies are asked it.
 
@@ -316,8 +316,8 @@ def backfill_of(options: BackfillOptions) -> Backfill:
     BadConfig
         An encoder is given as well as the size of its images, which is its own.
     """
-    usual = SIZES.get(options.question, SIZES[ALL])
-    structure = NetworkConfig(name=options.network, image_px=options.px or usual.px, field=options.field or usual.field)
+    sizes = SIZES.get(options.question, SIZES[ALL])
+    structure = NetworkConfig(name=options.network, image_px=options.px or sizes.px, field=options.field or sizes.field)
     if options.encoder is not None:
         if options.px is not None or options.field is not None:
             raise BadConfig("an encoder has its own size of images: give no --px and no --field with it")
@@ -329,19 +329,19 @@ def backfill_of(options: BackfillOptions) -> Backfill:
         seeds=options.seeds,
         plan=BackfillPlan(
             question=options.question,
-            initial=options.initial or usual.initial,
-            batch=options.batch or usual.batch,
+            initial=options.initial or sizes.initial,
+            batch=options.batch or sizes.batch,
             rounds=options.rounds,
             pool=options.pool,
             test=options.test,
-            passes=usual.passes if options.passes is None else options.passes,
+            passes=sizes.passes if options.passes is None else options.passes,
         ),
         training=FitConfig(
             network=structure,
-            steps=options.steps or usual.steps,
+            steps=options.steps or sizes.steps,
             threads=1,
             looks=4,
-            mean_precision=options.mean_precision or usual.mean_precision,
+            mean_precision=options.mean_precision or sizes.mean_precision,
             precision=precision_name("auto", resolve_device(options.device)),
         ),
         encoder=options.encoder,

@@ -12,7 +12,7 @@ from alservice.cli.shell import AsJson, CampaignName, Workdir, opened, print_jso
 from alservice.documents import document_of
 
 if TYPE_CHECKING:
-    from alservice.learning.gate import Word
+    from alservice.learning.gate import PersonVerdict
     from alservice.registry.records import Promotion
 
 
@@ -174,7 +174,9 @@ def reject(
     _decide(campaign, "reject", reason, actor, number, workdir)
 
 
-def _decide(campaign: str, word: Word, reason: str, actor: str | None, number: int | None, workdir: Workdir) -> None:
+def _decide(
+    campaign: str, word: PersonVerdict, reason: str, actor: str | None, number: int | None, workdir: Workdir
+) -> None:
     use(workdir)
 
     with opened() as factory:

@@ -122,7 +122,7 @@ def estimate_all(
     ]
 
 
-Word: TypeAlias = Literal["approve", "reject"]
+PersonVerdict: TypeAlias = Literal["approve", "reject"]
 """What a person may decide about a held candidate."""
 
 _MIN_COVERED = 30
@@ -273,7 +273,7 @@ class DecideGate:
         return decision, self.models.settle(cycle, decision, actor=actor)
 
 
-_VERDICTS: Final[dict[Word, Verdict]] = {"approve": "promote", "reject": "reject"}
+_VERDICTS: Final[dict[PersonVerdict, Verdict]] = {"approve": "promote", "reject": "reject"}
 _WORDS: Final[dict[Verdict, str]] = {"promote": "approved", "reject": "rejected", "hold": "held"}
 
 
@@ -286,7 +286,9 @@ class DecideHeld:
     models: ModelStore
     clock: Clock
 
-    def run(self, campaign: CampaignRow, word: Word, *, actor: str, reason: str, number: int | None = None) -> Cycle:
+    def run(
+        self, campaign: CampaignRow, word: PersonVerdict, *, actor: str, reason: str, number: int | None = None
+    ) -> Cycle:
         """Return the cycle after the decision; the same word again, also from someone else, changes nothing.
 
         Parameters

@@ -20,7 +20,7 @@ from alservice.errors import NotFound
 from alservice.learning import bias
 from alservice.learning.drift import DriftFigure, WatchDrift
 from alservice.learning.evaluation import CompareShadow, EstimateSelected, EvaluateModel, JudgeModel
-from alservice.learning.gate import DecideGate, DecideHeld, Word, hold_deadline
+from alservice.learning.gate import DecideGate, DecideHeld, PersonVerdict, hold_deadline
 from alservice.learning.lineage import Lineage, TraceLineage
 from alservice.learning.training import FrozenTallies, TrainCandidate
 from alservice.prediction.service import PredictionService
@@ -155,7 +155,9 @@ class LearningService:
         """Let the gate promote, keep or hold; return its decision and the cycle after it."""
         return DecideGate(models=self.models, evaluate=self.evaluation).run(campaign, cycle, actor=actor)
 
-    def decide_held(self, name: str, word: Word, *, actor: str, reason: str, number: int | None = None) -> Cycle:
+    def decide_held(
+        self, name: str, word: PersonVerdict, *, actor: str, reason: str, number: int | None = None
+    ) -> Cycle:
         """Approve or reject a held candidate; return the cycle after it."""
         service = DecideHeld(campaigns=self.campaigns, cycles=self.cycles, models=self.models, clock=self.clock)
         return service.run(self.campaigns.get(name), word, actor=actor, reason=reason, number=number)

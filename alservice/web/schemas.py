@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alservice.campaigns.cycle import CycleState
 from alservice.ids import CAMPAIGN_NAME
-from alservice.learning.gate import Word
+from alservice.learning.gate import PersonVerdict
 from alservice.registry.records import Verdict
 from alservice.states import ModelState, SubjectState
 
@@ -210,7 +210,7 @@ class Reason(BaseModel):
 class DecideIn(Reason):
     """An operator's answer to a held gate."""
 
-    verdict: Word
+    verdict: PersonVerdict
 
 
 class RollBackIn(Reason):

@@ -52,15 +52,15 @@ def encoder(data, tmp_path_factory):
 @pytest.mark.parametrize("question", ["smooth", "bar", ALL])
 def test_a_question_brings_what_suits_it(question) -> None:
     """And what is asked for goes before it; a question that nobody has tried takes what suits them all."""
-    usual = SIZES[question]
+    sizes = SIZES[question]
     plain = asked(None, question=question)
-    assert (plain.plan.initial, plain.plan.batch, plain.plan.passes) == (usual.initial, usual.batch, usual.passes)
-    assert (plain.training.network.image_px, plain.training.steps) == (usual.px, usual.steps)
-    assert plain.training.mean_precision == usual.mean_precision
+    assert (plain.plan.initial, plain.plan.batch, plain.plan.passes) == (sizes.initial, sizes.batch, sizes.passes)
+    assert (plain.training.network.image_px, plain.training.steps) == (sizes.px, sizes.steps)
+    assert plain.training.mean_precision == sizes.mean_precision
     mine = asked(None, question=question, px=32, field=1.0, steps=7, passes=0, batch=5, mean_precision=9.0)
     assert mine.training.mean_precision == 9
     assert (mine.training.network.image_px, mine.training.network.field, mine.training.steps) == (32, 1.0, 7)
-    assert (mine.plan.passes, mine.plan.batch, mine.plan.initial) == (0, 5, usual.initial)
+    assert (mine.plan.passes, mine.plan.batch, mine.plan.initial) == (0, 5, sizes.initial)
     assert asked(None, question="bulge-size").plan.batch == SIZES[ALL].batch
 
 
