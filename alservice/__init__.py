@@ -1,5 +1,8 @@
 """The weekly human-machine loop of a galaxy survey on Zooniverse.
 
+In Python, six functions, loaded when they are first asked for: `train`, `predict` and `evaluate` on DataFrames or
+files, `load_tree` for question trees, `score` for acquisition, and `open_app` for a running system.
+
 ``GalaxyId -> image -> Posterior -> AcquisitionBatch -> SubjectDraft -> Subject -> Classification -> Tally ->
 TrainingSet -> Model -> Metrics -> GateDecision -> (champion, next cycle)``: one record type per arrow, one pure
 module that makes it, one store or client that touches the world, one service that joins the two. A stage of the loop is
@@ -9,4 +12,41 @@ Imports run down one list, checked by import-linter (``pyproject.toml``): ``cli`
 whole or on files, the stages from ``learning`` to ``campaigns``, ``zooniverse``, ``network``, ``storage``, ``science``.
 """
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from alservice.constants import VERSION
+
+if TYPE_CHECKING:
+    from alservice.app import open_app
+    from alservice.offline.frames import evaluate, predict, score, train
+    from alservice.offline.trees import load_tree
+
+__all__ = ["__version__", "evaluate", "load_tree", "open_app", "predict", "score", "train"]
+
+__version__ = VERSION
+
+_HOMES: Final = {
+    "evaluate": "alservice.offline.frames",
+    "load_tree": "alservice.offline.trees",
+    "open_app": "alservice.app",
+    "predict": "alservice.offline.frames",
+    "score": "alservice.offline.frames",
+    "train": "alservice.offline.frames",
+}
+
+if not TYPE_CHECKING:  # a checker sees the imports above, and that there are no others
+
+    def __getattr__(name: str) -> Any:
+        """Return a function from the module it lives in."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = found = getattr(import_module(_HOMES[name]), name)
+        return found
+
+
+def __dir__() -> list[str]:
+    """Return what there is, loaded or not."""
+    return sorted({*globals(), *__all__})

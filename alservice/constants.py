@@ -7,6 +7,9 @@ from typing import Final
 
 APP_NAME: Final = "alservice"
 
+VERSION: Final = "0.1.0"
+"""Of the package: the only place that says it."""
+
 MAX_IMAGE_BYTES: Final = 1000 * 1024
 """Bytes of an image shown to volunteers: the web uploader's limit for project owners (1000 KiB)."""
 

@@ -16,11 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-import alservice
+from alservice.constants import VERSION
 from alservice.errors import AlserviceError
 from alservice.texts import visible
 
-_ROOT = Path(alservice.__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[1]
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def code_revision() -> str:
     """Return ``version+commit``, ``.dirty`` at its end where the checkout has changes, or the version alone."""
     git = shutil.which("git")
     if git is None or not (_ROOT / ".git").exists():
-        return alservice.__version__
+        return VERSION
     try:
         described = subprocess.run(
             [git, "-C", str(_ROOT), "describe", "--always", "--abbrev=12", "--dirty=.dirty", "--exclude=*"],
@@ -44,9 +44,9 @@ def code_revision() -> str:
         )
     except subprocess.TimeoutExpired:
         _log.warning("git did not say within %g s which commit this is: models name the version alone", _GIT_S)
-        return alservice.__version__
+        return VERSION
     commit = described.stdout.strip()
-    return f"{alservice.__version__}+{commit}" if commit else alservice.__version__
+    return f"{VERSION}+{commit}" if commit else VERSION
 
 
 REPEATS_SHOWN: Final = 20

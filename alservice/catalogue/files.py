@@ -142,14 +142,14 @@ def _open_columns(
     with_images: bool,
 ) -> CatalogueFile:
     own_id = next((column for column in _IDS if column in table.columns), None)
-    if with_images and images is None:
-        images = _images_in(table, roots, named=own_id is not None)
     path_column = next((column for column in _PATHS if column in table.columns), None)
     ids = (column for column in _SURVEY_IDS if column in table.columns)
     id_column = own_id or next(ids, path_column)
     if id_column is None:
         text = f"{table.path.name}: no column of ids: {', '.join((*_IDS, *_SURVEY_IDS))}"
         raise BadInput(text, file=str(table.path))
+    if with_images and images is None:
+        images = _images_in(table, roots, named=own_id is not None)
     return CatalogueFile(
         layout="paths" if where is None else where.layout,
         table=table,

@@ -21,7 +21,7 @@ from alservice.ids import digest_of_bytes
 from alservice.learning.training import due_every
 from alservice.network.architectures import NetworkConfig, optimiser_of
 from alservice.network.config import FitConfig, decay_of, precision_name, resolve_device
-from alservice.offline.evaluation import JudgedPredictions, judge_predictions
+from alservice.offline.evaluation import EvaluatedPredictions, evaluate_predictions
 from alservice.offline.galaxies import ReadGalaxies, VotedGalaxies, ignore_fault
 from alservice.offline.prediction import (
     PredictRows,
@@ -352,7 +352,7 @@ def evaluate_file(
     out: Path | None,
     progress: Progress | None = None,
     on_fault: Callable[[CatalogueFault], None] = ignore_fault,
-) -> JudgedPredictions:
+) -> EvaluatedPredictions:
     """Evaluate a table of predictions on a file of votes; with a folder, write figures and plots there.
 
     Parameters
@@ -377,7 +377,7 @@ def evaluate_file(
     voted, faults = read.run(source.rows(), total=source.n_rows)
     if members_only:
         voted = voted.only(voted.evaluation)
-    judged = judge_predictions(tree, table, voted, seed=seed)
+    judged = evaluate_predictions(tree, table, voted, seed=seed)
     if out is not None:
         _write_evaluation(out, tree, judged, faults)
     return judged
@@ -430,7 +430,7 @@ def evaluation_files(tree: Tree, found: Evaluation) -> figures.Files:
     }
 
 
-def _write_evaluation(out: Path, tree: Tree, judged: JudgedPredictions, faults: Sequence[CatalogueFault]) -> None:
+def _write_evaluation(out: Path, tree: Tree, judged: EvaluatedPredictions, faults: Sequence[CatalogueFault]) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

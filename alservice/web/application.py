@@ -17,8 +17,8 @@ from fastapi.staticfiles import StaticFiles
 from uvicorn import Server
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-import alservice
 from alservice.app import App, open_app
+from alservice.constants import VERSION
 from alservice.errors import BadConfig, PortInUse
 from alservice.web import api, caesar, forms, monitoring, pages, problems
 from alservice.web.connections import SENT_AHEAD, make_server
@@ -44,7 +44,7 @@ def create_app(
     )
     app = Described(
         title="alservice",
-        version=alservice.__version__,
+        version=VERSION,
         description="Campaigns, cycles, models and votes of the weekly human-machine loop.",
         docs_url=None,  # their assets come from elsewhere
         redoc_url=None,

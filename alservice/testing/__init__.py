@@ -1,0 +1,24 @@
+"""Synthetic galaxies, and stores in memory with builders, for tests of the package and of code that uses it.
+
+Names are loaded when they are first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from alservice.testing.galaxies import synthetic_galaxies
+
+__all__ = ["synthetic_galaxies"]
+
+_HOMES: Final = {"synthetic_galaxies": "alservice.testing.galaxies"}
+
+if not TYPE_CHECKING:  # a checker sees the imports above, and that there are no others
+
+    def __getattr__(name: str) -> Any:
+        """Return a name from the module it lives in."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name]), name)
