@@ -75,6 +75,8 @@ class Step:
 
     Parameters
     ----------
+    stage
+        Package whose work it is; ``a person`` where one decides.
     needs
         What it needs of the world; database and schema are not among it, without them nobody knows the step.
     needs_gpu
@@ -85,6 +87,7 @@ class Step:
 
     state: CycleState
     phase: Phase
+    stage: str
     advance: Advance
     needs: frozenset[Need] = frozenset()
     needs_gpu: bool = False
@@ -217,18 +220,22 @@ _MODEL: Final = _COMPUTE | {Need.CHAMPION}
 _READ: Final = _STORE | {Need.LOGIN, Need.RIGHTS}  # without rights the listing is empty, not refused
 _SHOW: Final = frozenset({Need.OBJECTS, Need.LOGIN, Need.RIGHTS, Need.ALLOWANCE, Need.POOL, Need.WORKFLOW})
 
+_STOPPED: Final = frozenset({CycleState.FAILED, CycleState.CANCELLED})
+
 STEPS: Final = (
-    Step(state=CycleState.PLANNED, phase=Phase.ASK, advance=plan, needs=_STORE | {Need.CATALOGUE}),
-    Step(state=CycleState.PREDICTING, phase=Phase.ASK, advance=predict, needs=_MODEL, needs_gpu=True),
-    Step(state=CycleState.ACQUIRING, phase=Phase.ASK, advance=acquire, needs=_MODEL),
-    Step(state=CycleState.PUBLISHING, phase=Phase.ASK, advance=publish, needs=_SHOW),
-    Step(state=CycleState.COLLECTING, phase=Phase.COLLECT, advance=collect, needs=_READ),
-    Step(state=CycleState.TRAINING, phase=Phase.LEARN, advance=train, needs=_COMPUTE, needs_gpu=True),
-    Step(state=CycleState.EVALUATING, phase=Phase.LEARN, advance=evaluate, needs=_MODEL),
-    Step(state=CycleState.GATED, phase=Phase.LEARN, advance=gate, needs=_MODEL),
-    Step(state=CycleState.HELD, phase=Phase.CLOSE, advance=hold),
-    Step(state=CycleState.PROMOTED, phase=Phase.CLOSE, advance=finish),
-    Step(state=CycleState.KEPT, phase=Phase.CLOSE, advance=keep, needs=_COMPUTE),
+    Step(state=CycleState.PLANNED, phase=Phase.ASK, stage="catalogue", advance=plan, needs=_STORE | {Need.CATALOGUE}),
+    Step(
+        state=CycleState.PREDICTING, phase=Phase.ASK, stage="prediction", advance=predict, needs=_MODEL, needs_gpu=True
+    ),
+    Step(state=CycleState.ACQUIRING, phase=Phase.ASK, stage="acquisition", advance=acquire, needs=_MODEL),
+    Step(state=CycleState.PUBLISHING, phase=Phase.ASK, stage="subjects", advance=publish, needs=_SHOW),
+    Step(state=CycleState.COLLECTING, phase=Phase.COLLECT, stage="votes", advance=collect, needs=_READ),
+    Step(state=CycleState.TRAINING, phase=Phase.LEARN, stage="learning", advance=train, needs=_COMPUTE, needs_gpu=True),
+    Step(state=CycleState.EVALUATING, phase=Phase.LEARN, stage="learning", advance=evaluate, needs=_MODEL),
+    Step(state=CycleState.GATED, phase=Phase.LEARN, stage="learning", advance=gate, needs=_MODEL),
+    Step(state=CycleState.HELD, phase=Phase.CLOSE, stage="a person", advance=hold),
+    Step(state=CycleState.PROMOTED, phase=Phase.CLOSE, stage="registry", advance=finish),
+    Step(state=CycleState.KEPT, phase=Phase.CLOSE, stage="registry", advance=keep, needs=_COMPUTE),
 )
 """The steps of a cycle, in the order in which they may come."""
 
@@ -247,16 +254,9 @@ def path_of(kind: CycleKind) -> tuple[CycleState, ...]:
 
 
 def cycle_diagram() -> str:
-    """Return the loop as a Mermaid state diagram: steps by phase, and where each may lead."""
-    lines = ["stateDiagram-v2", "    [*] --> planned"]
-    for phase in Phase:
-        lines += [f"    state {phase} {{", *(f"        {state}" for state in states_of(phase)), "    }"]
+    """Return the loop as a Mermaid flowchart: its steps, whose work they are, and which may follow which."""
+    lines = []
     for step in STEPS:
-        after = sorted(CYCLES.transitions[step.state] - {CycleState.FAILED, CycleState.CANCELLED}, key=_place)
-        lines += [f"    {step.state} --> {'[*]' if to is CycleState.DONE else to}" for to in after]
-    notes = [f"    note right of {step.state}: GPU" for step in STEPS if step.needs_gpu]
-    return "\n".join([*lines, *notes])
-
-
-def _place(state: CycleState) -> int:
-    return list(CycleState).index(state)
+        after = [state for state in CycleState if state in CYCLES.transitions[step.state] - _STOPPED]
+        lines.append(f'  {step.state}("{step.state}<br>{step.stage}") --> {" & ".join(after)}')
+    return "\n".join(["flowchart LR", *lines])

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from alservice.acquisition.policies import SelectionOverlap
-from alservice.campaigns.cycle import CYCLES, WORKING, Cycle, CycleKind, CycleState
+from alservice.campaigns.cycle import WORKING, Cycle, CycleKind, CycleState
 from alservice.campaigns.cycle_store import CycleStore
 from alservice.campaigns.store import CampaignRow, Event, EventLog
 from alservice.catalogue.store import CatalogueStore
+from alservice.cycle.steps import states_of
 from alservice.documents import document_of
 from alservice.errors import NotFound
 from alservice.ids import seed_of
@@ -258,7 +259,7 @@ class StepView:
     detail: Mapping[str, object]
 
 
-_ORDER = tuple(state for state in CYCLES.transitions if state in WORKING)
+_ORDER = states_of()
 
 
 def timeline(cycle: Cycle, events: Sequence[Event], now: datetime) -> list[StepView]:

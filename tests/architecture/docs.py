@@ -20,8 +20,8 @@ from pydantic import SecretStr
 from typer.core import TyperGroup
 
 from alservice.campaigns.campaign import Campaign
-from alservice.campaigns.cycle import CYCLES, CycleState
 from alservice.cli import app
+from alservice.cycle.steps import cycle_diagram
 from alservice.settings import Settings
 from tests.support.shared import ROOT
 
@@ -191,31 +191,9 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("  ", " ")
 
 
-STAGES: Final[Mapping[CycleState, str]] = {
-    CycleState.PLANNED: "catalogue",
-    CycleState.PREDICTING: "prediction",
-    CycleState.ACQUIRING: "acquisition",
-    CycleState.PUBLISHING: "subjects",
-    CycleState.COLLECTING: "votes",
-    CycleState.TRAINING: "learning",
-    CycleState.EVALUATING: "learning",
-    CycleState.GATED: "learning",
-    CycleState.HELD: "a person",
-    CycleState.PROMOTED: "registry",
-    CycleState.KEPT: "registry",
-}
-"""Whose work each step of a cycle is: a package, or somebody."""
-
-
 def loop() -> str:
-    """Return the diagram of a cycle: its steps, whose they are, and which may follow which."""
-    stopped = {CycleState.FAILED, CycleState.CANCELLED}
-    lines = []
-    for state, after in CYCLES.transitions.items():
-        following = [each for each in CycleState if each in after - stopped]
-        if state not in stopped and following:
-            lines.append(f'  {state}("{state}<br>{STAGES[state]}") --> {" & ".join(following)}')
-    return "\n".join(["```mermaid", "flowchart LR", *lines, "```"])
+    """Return the diagram of a cycle, made from its table of steps."""
+    return f"```mermaid\n{cycle_diagram()}\n```"
 
 
 def layers() -> str:

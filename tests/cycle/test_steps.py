@@ -34,11 +34,10 @@ def test_a_cycle_that_only_trains_asks_nobody() -> None:
 
 def test_the_diagram_has_every_legal_transition_of_the_loop() -> None:
     """It is made from the table and the legal transitions, and names each once."""
-    lines = [line.strip() for line in cycle_diagram().splitlines()]
-    for step in STEPS:
-        for to in CYCLES.transitions[step.state] - {CycleState.FAILED, CycleState.CANCELLED}:
-            arrow = f"{step.state} --> {'[*]' if to is CycleState.DONE else to}"
-            assert lines.count(arrow) == 1, arrow
+    lines = [line.split(" --> ") for line in cycle_diagram().splitlines()[1:]]
+    drawn = {(before.strip().partition("(")[0], state) for before, after in lines for state in after.split(" & ")}
+    stopped = {CycleState.FAILED, CycleState.CANCELLED}
+    assert drawn == {(str(step.state), str(to)) for step in STEPS for to in CYCLES.transitions[step.state] - stopped}
 
 
 @pytest.mark.parametrize(("retirement", "told"), [("own", ["collected", 1]), ("panoptes", ["collected"])])
