@@ -3,7 +3,7 @@
 ==============  ======================================================================  =======
 policy          score                                                                   rule
 ==============  ======================================================================  =======
-`bald`          information of the expected votes and the weights (`tree_information`)  top
+`bald`          information of all expected votes on the weights (`joint_information`)  top
 `power_bald`    the same                                                                power
 `softmax_bald`  the same                                                                softmax
 `epig`          information on the survey's votes (`predictive_information`)            power
@@ -26,7 +26,7 @@ import numpy as np
 from alservice.acquisition.batch import Rule
 from alservice.campaigns.policies import PolicyName
 from alservice.errors import BadInput, NumericalFault
-from alservice.science.information import threshold_probability, tree_information, tree_predictive_information
+from alservice.science.information import joint_information, threshold_probability, tree_predictive_information
 from alservice.science.pmf import entropy
 from alservice.science.posterior import answer_probabilities, check_concentrations, check_weights
 from alservice.science.tree import Tree
@@ -88,7 +88,7 @@ def policy_scores(
     """
     match policy:
         case "bald" | "power_bald" | "softmax_bald":
-            return tree_information(tree, concentrations, votes, weights)
+            return joint_information(tree, concentrations, votes, question_weights=weights)
         case "epig" if target is not None:
             return tree_predictive_information(tree, concentrations, target, weights)
         case "entropy":

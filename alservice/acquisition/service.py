@@ -38,7 +38,7 @@ from alservice.ids import seed_of
 from alservice.prediction.service import Scope
 from alservice.progress import Clock, Progress
 from alservice.registry.store import ModelStore
-from alservice.science.information import tree_information
+from alservice.science.information import joint_information
 from alservice.science.posterior import Posterior
 from alservice.science.tree import Tree, load_tree
 from alservice.shapes import BoolArray, FloatArray, IntArray
@@ -275,7 +275,9 @@ class ScorePool:
             if rows:
                 places = [place[posterior.galaxy_ids[row]] for row in rows]
                 for tier, n_votes in enumerate(tiers):
-                    information[places, tier] = tree_information(tree, posterior.concentrations[rows], n_votes, weights)
+                    information[places, tier] = joint_information(
+                        tree, posterior.concentrations[rows], n_votes, question_weights=weights
+                    )
         return information
 
     @staticmethod

@@ -164,7 +164,7 @@ class AcquisitionPolicy:
     diversity_share
         Share of the survey that a drawn galaxy keeps out of the informative arm as too like it; 0 for none.
     question_weights
-        Science weight per question; 1 where not named.
+        Science weight per question: how many votes a vote on it counts as; 1 where not named.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT

@@ -24,7 +24,7 @@ from alservice.prediction.service import PredictionService, Scope
 from alservice.progress import Clock
 from alservice.registry.records import GateDecision, Model
 from alservice.registry.store import ModelStore
-from alservice.science.information import score_note, tree_information
+from alservice.science.information import joint_information, score_note
 from alservice.science.posterior import Posterior, summaries, take
 from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import conditional_fractions
@@ -306,7 +306,7 @@ class GatherReport:
         shards = self.models.posterior_shards(champion.id, catalogue_id, Scope.CATALOGUE)
         for posterior in self.prediction.posteriors(shards):
             votes = campaign.campaign.acquisition.votes_per_galaxy
-            scores = tree_information(tree, posterior.concentrations, votes, weights)
+            scores = joint_information(tree, posterior.concentrations, votes, question_weights=weights)
             order = np.argsort(scores, kind="stable")
             worst += [(float(scores[row]), take(posterior, np.array([row]))) for row in order[:GALLERY]]
             best += [(float(scores[row]), take(posterior, np.array([row]))) for row in order[::-1][:GALLERY]]

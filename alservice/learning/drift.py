@@ -24,7 +24,7 @@ from alservice.prediction.service import PredictionService, Scope
 from alservice.progress import Clock
 from alservice.registry.records import CycleStatistics
 from alservice.registry.store import ModelStore, SnapshotStore
-from alservice.science.information import tree_information
+from alservice.science.information import joint_information
 from alservice.science.posterior import Posterior, answer_probabilities, concat, take
 from alservice.science.tree import Tree, load_tree
 from alservice.shapes import FloatArray
@@ -203,7 +203,7 @@ class WatchDrift:
         images = self.catalogue.measure_images(campaign.campaign, cycle.catalogue_id, posterior.galaxy_ids)
         policy = campaign.campaign.acquisition
         weights = question_weights(policy, tree)
-        scores = tree_information(tree, posterior.concentrations, policy.votes_per_galaxy, weights)
+        scores = joint_information(tree, posterior.concentrations, policy.votes_per_galaxy, question_weights=weights)
         samples = {**images, "expected information [nats]": scores}
         leading = answer_probabilities(tree, posterior.concentrations).mean(axis=1)[:, tree.slices[0]].max(axis=1)
         return DriftSample(

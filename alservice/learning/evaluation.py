@@ -26,7 +26,7 @@ from alservice.progress import Clock
 from alservice.registry.records import CycleStatistics, Model, ModelEvaluation
 from alservice.registry.store import ModelStore, SnapshotStore
 from alservice.science.evaluation import Assessment, Evaluation, assess, mixture_nll, slice_metrics, summarise
-from alservice.science.information import tree_information
+from alservice.science.information import joint_information
 from alservice.science.posterior import Posterior, concat, take
 from alservice.science.reweighting import inclusion_ratio
 from alservice.science.tree import Tree, load_tree
@@ -85,7 +85,7 @@ class CompareShadow:
         for posterior in self.prediction.posteriors(shards):
             eligible = self._eligible(cycle, posterior)
             votes = campaign.campaign.acquisition.votes_per_galaxy
-            yield tree_information(tree, posterior.concentrations[eligible], votes, weights)
+            yield joint_information(tree, posterior.concentrations[eligible], votes, question_weights=weights)
 
     def _eligible(self, cycle: Cycle, posterior: Posterior) -> list[int]:
         galaxies = self.catalogues.by_id(cycle.catalogue_id, posterior.galaxy_ids)

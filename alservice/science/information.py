@@ -2,7 +2,7 @@
 
 The score is Walmsley et al. 2020, eq. 24: for one answer (`binomial_mutual_information`), for all answers of
 a question (`dirichlet_multinomial_mutual_information`) and for all questions of a tree together
-(`joint_information`); `tree_information` sums the questions as if each told something new.
+(`joint_information`).
 `threshold_probability` is the rule of a simpler system, kept as a baseline. `alservice.acquisition.policies` lists
 the policies that campaigns choose by name, EPIG among them.
 A score that is not finite, or negative beyond rounding, raises `NumericalFault`.
@@ -671,114 +671,12 @@ def _walk_log_probability(tree: Tree, alpha: FloatArray, n: int, votes: IntArray
     return log_p
 
 
-_TREE_STATES = 256
-"""Outcomes of one question up to which the sum is exact: any votes on two answers, 21 on three, 4 on six."""
-
-_TREE_SAMPLES = 64
-"""Simulated outcomes otherwise: 90 at T = 30, with a standard error of 0.03 nats."""
-
-
 def score_note(n_draws: int) -> str:
-    """Return what a score is not, with the bound of what T draws can hold, for every place that shows one."""
+    """Return what a score can be at most, for every place that shows one."""
     return (
-        f"A score sums what each question's votes would teach. Questions share their draws, so it may exceed "
-        f"ln {n_draws} = {math.log(n_draws):.2f} nats, the most that {n_draws} draws can hold: it ranks galaxies, and "
-        "is no amount of information."
+        "Information is that of the votes on all questions together, in nats: "
+        f"at most ln {n_draws} = {math.log(n_draws):.2f}, the most that {n_draws} draws can hold."
     )
-
-
-def tree_information(
-    tree: Tree, concentrations: FloatArray, votes: float | FloatArray, weights: FloatArray, *, seed: int = 0
-) -> FloatArray:
-    """Return the science-weighted sum of what each question's expected votes would teach.
-
-    score = sum_q w_q I_q(votes * P(asked_q)); `expected_question_information` says how I_q is found.
-
-    Parameters
-    ----------
-    tree, concentrations, votes, seed
-        As `expected_question_information`.
-    weights
-        (Q,) science weight of each question, finite and not negative.
-
-    Returns
-    -------
-    FloatArray
-        (N,) float64, in nats where the weights are 1. A sum over questions, not their joint information: it may
-        exceed ln T, which the information of T draws never does.
-
-    Raises
-    ------
-    NumericalFault
-        If a concentration is not finite and positive (rows are named), or a score is impossible.
-    BadVotes
-        If expected votes are negative or not finite.
-    BadInput
-        If shapes do not fit the tree, or a weight is negative or not finite.
-    """
-    weights = check_weights(tree, weights)
-    score: FloatArray = expected_question_information(tree, concentrations, votes, seed=seed) @ weights
-    return score
-
-
-def expected_question_information(
-    tree: Tree, concentrations: FloatArray, votes: float | FloatArray, *, seed: int = 0
-) -> FloatArray:
-    """Return the information that each question's votes are expected to give.
-
-    A question is expected to get N_q = votes * P(asked) votes, P averaged over draws. Its information is
-    interpolated linearly between the whole numbers around N_q; for a question that is hardly asked that is
-    N_q I(1). Outcomes are enumerated while few and simulated above, by fixed random numbers: unlike the best
-    answer-versus-rest marginal, a lower bound that can be half the truth, that is unbiased, so questions of
-    two and of seven answers compete fairly.
-
-    Parameters
-    ----------
-    tree
-        The tree of the Q questions and A answers.
-    concentrations
-        (N, T, A) posterior draws.
-    votes
-        Expected classifications of a galaxy: one number, or (N,); not negative, need not be whole.
-    seed
-        Of the simulated votes.
-
-    Returns
-    -------
-    FloatArray
-        (N, Q) float64 nats. Their sum is an upper bound of the joint information, because questions share one
-        network.
-
-    Raises
-    ------
-    NumericalFault, BadVotes, BadInput
-        As `tree_information`.
-    """
-    concentrations = np.asarray(concentrations)
-    _check_tree_draws(tree, concentrations)
-    n_galaxies, n_draws, n_answers = concentrations.shape
-    classifications = _expected_votes(votes, n_galaxies)
-    information = np.zeros((n_galaxies, tree.n_questions))
-    for rows in row_slices(n_galaxies, n_draws * n_answers):
-        asked = tree.asked_probability(answer_probabilities(tree, concentrations[rows]))
-        expected = classifications[rows, None] * asked.mean(axis=1, dtype=np.float64)
-        for question, answers in enumerate(tree.slices):
-            alpha = concentrations[rows, :, answers]
-            information[rows, question] = _interpolated(alpha, expected[:, question], seed)
-    return information
-
-
-def _interpolated(alpha: FloatArray, expected: FloatArray, seed: int) -> FloatArray:
-    def score(rows: IntArray, n: int) -> FloatArray:
-        return question_information(alpha[rows], n, max_states=_TREE_STATES, samples=_TREE_SAMPLES, seed=seed)
-
-    below = np.floor(expected).astype(np.int64)
-    share = expected - below
-    # A whole number needs no second score; zero votes cost nothing.
-    above = np.where(share > 0, below + 1, 0)
-    at_below, at_above = (score_by_votes(n, score, tolerance=ROUNDING_NATS) for n in (below, above))
-    interpolated: FloatArray = (1 - share) * at_below + share * at_above
-    return interpolated
 
 
 def question_information(alpha: FloatArray, n: int, *, max_states: int, samples: int, seed: int) -> FloatArray:

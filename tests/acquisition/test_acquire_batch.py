@@ -15,7 +15,7 @@ from alservice.campaigns.store import CampaignRow
 from alservice.catalogue.galaxies import Catalogue, Galaxy, Shard
 from alservice.errors import NotFound
 from alservice.progress import NoProgress
-from alservice.science.information import tree_information
+from alservice.science.information import joint_information
 from alservice.science.posterior import Posterior
 from alservice.states import SubjectState
 from alservice.storage import arrays as packs
@@ -170,7 +170,7 @@ def test_votes_follow_information_within_the_budget():
     assert 140 - 5 < sum(votes.values()) <= 140
     rows = [world.of(name) for name in informative]
     weights = np.ones(TREE.n_questions)
-    curves = [tree_information(TREE, world.concentrations[rows], n, weights) for n in tiers]
+    curves = [joint_information(TREE, world.concentrations[rows], n, question_weights=weights) for n in tiers]
     first_climb = np.subtract(curves[1], curves[0])
     asked = np.array([votes[name] for name in informative])
     assert first_climb[asked > 5].mean() > first_climb[asked == 5].mean()

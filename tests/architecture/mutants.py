@@ -102,13 +102,12 @@ MUTANTS = (
     *_of(
         "science/information.py",
         "science/test_information.py",
-        "science/test_tree_information.py",
         "science/test_joint_information.py",
         faults={
             "exact = states <= max_states": "exact = states < max_states",
             "u * (total + step)": "u * total",
-            "np.where(share > 0, below + 1, 0)": "np.where(share > 0, below, 0)",
-            "expected * ((totals + 1)": "expected * ((totals - 1)",
+            "chance *= next_vote": "chance += next_vote",
+            "np.sqrt(asked * again)": "np.sqrt(asked + again)",
         },
     ),
     *_of(

@@ -18,7 +18,7 @@ import numpy as np
 
 from alservice.acquisition.batch import BatchPolicy, draw_batch
 from alservice.science.evaluation import assess
-from alservice.science.information import tree_information
+from alservice.science.information import joint_information
 from alservice.science.reweighting import inclusion_ratio, lure, step_probabilities
 from tests.benchmarks.real_predictions import SMOOTH, TREE, Population, population
 
@@ -39,7 +39,7 @@ LOSSES = ("NLL", "squared error of Smooth")
 
 def measure(people: Population, loss: str, *, batch: int, seeds: int, beta: float) -> tuple[float, list[Bias]]:
     """Return the pool's mean loss and how far each estimator is from it."""
-    scores = tree_information(TREE, people.second.concentrations, 40, np.ones(TREE.n_questions))
+    scores = joint_information(TREE, people.second.concentrations, 40)
     judged = assess(TREE, people.second, people.counts)
     losses = judged.nll.sum(axis=1) if loss == "NLL" else judged.squared_error[:, SMOOTH]
     truth = float(losses.mean())

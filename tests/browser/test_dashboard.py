@@ -129,7 +129,7 @@ def test_what_an_operator_looks_for_is_there(browser: Browser, world: World) -> 
             expect(page.get_by_role("img", name=chart)).to_be_visible()
         page.get_by_role("link", name="Gallery").click()
         expect(page.get_by_text("expected from 40 votes").first).to_be_visible()
-        expect(page.get_by_text("may exceed ln 30 = 3.40 nats")).to_be_visible()
+        expect(page.get_by_text("at most ln 30 = 3.40")).to_be_visible()
         pictures = page.locator(".galaxy img")
         assert pictures.count() == 9
         for picture in pictures.all():

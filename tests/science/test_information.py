@@ -347,12 +347,10 @@ def test_scores_are_offered_by_their_public_names():
     names = (
         "binomial_mutual_information",
         "dirichlet_multinomial_mutual_information",
-        "expected_question_information",
         "fast_binomial_mutual_information",
         "joint_information",
         "simulated_joint_information",
         "threshold_probability",
-        "tree_information",
     )
     assert all(callable(getattr(acquisition, name)) for name in names)
 

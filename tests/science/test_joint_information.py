@@ -11,6 +11,7 @@ from alservice.science.information import (
     dirichlet_multinomial_mutual_information,
     joint_information,
     joint_information_bounds,
+    score_note,
     simulated_joint_information,
 )
 from alservice.science.pmf import compositions, log_factorials
@@ -253,6 +254,12 @@ def _log_pmf(alpha, states):
         for state in states
     ]
     return np.array(terms) + log_factorials(n)[n] - sum(np.log(total + i) for i in range(n))
+
+
+def test_the_note_beside_scores_names_their_bound():
+    """What people read on pages is the most that so many draws can hold."""
+    assert "at most ln 2 = 0.69, the most that 2 draws can hold" in score_note(2)
+    assert "at most ln 30 = 3.40" in score_note(30)
 
 
 @pytest.mark.parametrize("votes", [-1.0, np.nan, np.inf, np.array([1.0])])
