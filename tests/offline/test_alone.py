@@ -263,9 +263,9 @@ def test_evaluation_of_the_stream_is_what_training_reported(data: Path, model: P
     judged = run_evaluate(tmp_path / "p.parquet", data, members_only=True)
     metrics = json.loads((model / "metrics.json").read_text())
     assert judged.evaluation.n_galaxies == metrics["n_galaxies"]
-    assert judged.scorecard.n_votes == metrics["n_votes"]
-    assert judged.scorecard.nll_per_vote.value == pytest.approx(metrics["nll_per_vote"]["value"], rel=0.03)
-    rmse = judged.scorecard.questions[0].fractions.rmse.value
+    assert judged.evaluation.n_votes == metrics["n_votes"]
+    assert judged.evaluation.nll_per_vote.value == pytest.approx(metrics["nll_per_vote"]["value"], rel=0.03)
+    rmse = judged.evaluation.questions[0].fractions.rmse.value
     assert rmse == pytest.approx(metrics["questions"][0]["fractions"]["rmse"]["value"], rel=1e-3)
 
 
@@ -282,7 +282,7 @@ def test_csv_says_what_parquet_says(model: Path, tmp_path: Path) -> None:
         writer.writerows([name, *row] for name, row in zip(ids, counts_of(12).tolist(), strict=True))
     found = [run_evaluate(tmp_path / p, v) for p in ("p.parquet", "p.csv") for v in (data, tmp_path / "votes.csv")]
     assert {judged.n_matched for judged in found} == {12}
-    assert len({judged.scorecard for judged in found}) == 1
+    assert len({judged.evaluation for judged in found}) == 1
 
 
 def test_bad_predictions_are_refused_by_name(data: Path, model: Path, tmp_path: Path) -> None:
