@@ -54,7 +54,7 @@ _SERVER = "tests/support/prefect_server.py"
 ELSEWHERE = {
     "alservice rehearse": ("tests/support/rehearsals.py", '"rehearse"'),
     _REHEARSE: ("tests/support/rehearsals.py", '"rehearse"'),
-    "alservice cycle start|resume --campaign C [--json]": (_DEPLOYMENTS, '"cycle", "resume"'),
+    "alservice cycle start|resume --campaign C [--json]": ("tests/support/prefect_server.py", '"cycle", "resume"'),
     "alservice cycle list --campaign C [--json]": ("tests/e2e/test_rehearse.py", '"cycle", "list"'),
     "alservice cycle show --campaign C [--number N] [--json]": ("tests/e2e/test_rehearse.py", '"cycle", "show"'),
     "alservice cycle show --campaign rehearsal": ("tests/e2e/test_rehearse.py", '"cycle", "show"'),

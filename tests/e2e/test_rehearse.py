@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.rehearsals import SMALL, lines_of, run_alservice
+from tests.support.rehearsals import SMALL, lines_of, run_alservice, run_here
 
 pytestmark = pytest.mark.e2e
 
@@ -41,16 +41,17 @@ def test_the_report_needs_nothing_else(rehearsed: Rehearsed) -> None:
     assert not linked
 
 
-def test_running_again_changes_nothing(rehearsed: Rehearsed) -> None:
+def test_running_again_changes_nothing(rehearsed: Rehearsed, prefect_url: str) -> None:
     """A finished rehearsal is shown, not repeated."""
     workdir, lines = rehearsed
-    assert lines_of(run_alservice(workdir, *SMALL)) == lines
+    assert lines_of(run_alservice(workdir, *SMALL, PREFECT_API_URL=prefect_url)) == lines
 
 
-def test_another_rehearsal_is_kept_out_of_the_folder(rehearsed: Rehearsed) -> None:
+def test_another_rehearsal_is_kept_out_of_the_folder(rehearsed: Rehearsed, prefect_url: str) -> None:
     """Other options in the same folder are refused by name, and nothing is lost."""
     workdir, _ = rehearsed
-    refused = run_alservice(workdir, "rehearse", "--galaxies", "60", "--cycles", "1", "--seed", "4")
+    other = ("rehearse", "--galaxies", "60", "--cycles", "1", "--seed", "4")
+    refused = run_alservice(workdir, *other, PREFECT_API_URL=prefect_url)
     assert refused.returncode == 1
     assert "[conflict]" in refused.stderr
     assert "seed 3" in refused.stderr
@@ -59,9 +60,9 @@ def test_another_rehearsal_is_kept_out_of_the_folder(rehearsed: Rehearsed) -> No
 def test_other_commands_find_the_rehearsal(rehearsed: Rehearsed) -> None:
     """Cycles are listed and shown from the same work folder, with the gate's checks and the history."""
     workdir, lines = rehearsed
-    listed = lines_of(run_alservice(workdir, "cycle", "list", "--campaign", "rehearsal", "--json"))
+    listed = lines_of(run_here(workdir, "cycle", "list", "--campaign", "rehearsal", "--json"))
     assert listed == lines
-    (shown,) = lines_of(run_alservice(workdir, "cycle", "show", "--campaign", "rehearsal", "--number", "0", "--json"))
+    (shown,) = lines_of(run_here(workdir, "cycle", "show", "--campaign", "rehearsal", "--number", "0", "--json"))
     assert shown["decision"]["checks"][0]["name"] == "first-model"
     assert len(shown["events"]) >= 8
 

@@ -12,7 +12,7 @@ import pytest
 from alservice.campaigns.policies import GatePolicy
 from tests.support.prefect_server import CAMPAIGN, INLINE, Server
 from tests.support.processes import process
-from tests.support.rehearsals import environment, run_alservice
+from tests.support.rehearsals import environment, run_alservice, run_here
 from tests.support.shared import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -134,7 +134,7 @@ def test_a_hold_is_told_and_so_is_a_cycle_that_does_not_end(server: Server, hear
     heard("A candidate waits for a decision", CAMPAIGN)
     heard("A cycle is late", f"alservice.campaign.{CAMPAIGN}")
     decided = ("gate", "reject", "--campaign", CAMPAIGN, "--reason", "a test", "--actor", "ann")
-    done = run_alservice(server.workdir, *decided)
+    done = run_here(server.workdir, *decided)
     assert done.returncode == 0, done.stderr
     server.completed("advance/advance", INLINE)
     assert server.state() == "done"

@@ -20,9 +20,9 @@ from sqlalchemy import text
 
 from alservice.campaigns.policies import GatePolicy
 from tests.support.browser import launched
-from tests.support.prefect_server import CAMPAIGN, ENDED, INLINE, SPLIT, Server
+from tests.support.prefect_server import CAMPAIGN, ENDED, INLINE, RESUME, SPLIT, Server
 from tests.support.processes import process
-from tests.support.rehearsals import environment, lines_of, run_alservice
+from tests.support.rehearsals import environment, lines_of, run_alservice, run_here
 from tests.support.shared import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -64,6 +64,14 @@ def kill(server: Server, run_id: str, is_there: Callable[[], bool]) -> str:
     return str(found[0].actor)
 
 
+@contextmanager
+def never_trained(server: Server) -> Iterator[None]:
+    """Let models be read and not written: a training goes on until the block ends, however fast the machine is."""
+    with server.database() as connection:
+        connection.execute(text("LOCK TABLE models IN SHARE MODE"))
+        yield
+
+
 def takeovers(server: Server) -> list[str]:
     """Return the runs whose leases were taken over, oldest first."""
     with server.database() as connection:
@@ -88,10 +96,11 @@ def test_every_deployment_of_the_file_is_there(server: Server) -> None:
 def test_a_cancelled_training_resumes_into_its_step(server: Server) -> None:
     """Cancelled in the UI, the run's process ends and the cycle keeps its step; advance then takes it to its end."""
     server.decide(training=lambda training: replace(training, steps=60))
-    run_id = server.trigger("retrain-only/retrain-only", INLINE)
-    server.until(lambda: server.state() == "training", "training begins")
-    server.post(f"/flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
-    assert server.finished(run_id)["state_type"] == "CANCELLED"
+    with never_trained(server):
+        run_id = server.trigger("retrain-only/retrain-only", INLINE)
+        server.until(lambda: server.state() == "training", "training begins")
+        server.post(f"/flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+        assert server.finished(run_id)["state_type"] == "CANCELLED"
     server.until(lambda: server.state() == "cancelled", "the cycle is marked")
 
     server.completed("ingest/ingest", SPLIT)
@@ -110,8 +119,9 @@ def test_a_cancelled_training_resumes_into_its_step(server: Server) -> None:
 def test_a_killed_training_is_taken_over_by_the_next_tick(server: Server) -> None:
     """Nobody was told: the process is gone by kill -9. The tick starts advance, which takes the lease and ends well."""
     server.decide(training=lambda training: replace(training, steps=10))
-    run_id = server.trigger("retrain-only/retrain-only", INLINE)
-    actor = kill(server, run_id, lambda: server.state() == "training")
+    with never_trained(server):
+        run_id = server.trigger("retrain-only/retrain-only", INLINE)
+        actor = kill(server, run_id, lambda: server.state() == "training")
     assert server.state() == "training"
     server.completed("ingest/ingest", SPLIT)
     server.until(lambda: server.state() == "done", "advance, which the tick started, ends the cycle")
@@ -229,7 +239,7 @@ def test_the_schedule_fires_and_doubles_nothing(server: Server) -> None:
 
 def test_a_held_gate_is_approved_in_the_ui(server: Server, images: Path) -> None:
     """The run ends without a process and shows a form in a browser; what a person fills in promotes the candidate."""
-    held = lines_of(run_alservice(server.workdir, "cycle", "resume", "--campaign", CAMPAIGN, "--json"))[0]
+    held = lines_of(run_alservice(server.workdir, *RESUME, **server.env))[0]
     assert (held["state"], held["verdict"]) == ("held", "hold")
     run_id = server.trigger("advance/advance", SPLIT)
     suspended = server.finished(run_id, states=ENDED | {"PAUSED"})
@@ -266,7 +276,7 @@ def test_a_held_gate_is_approved_in_the_ui(server: Server, images: Path) -> None
         server.until(is_sent, "the form is sent", seconds=180)
     done = server.finished(run_id)
     assert done["state_type"] == "COMPLETED", done["state"]
-    decided = lines_of(run_alservice(server.workdir, "gate", "show", "--campaign", CAMPAIGN, "--json"))[0]
+    decided = lines_of(run_here(server.workdir, "gate", "show", "--campaign", CAMPAIGN, "--json"))[0]
     assert (decided["state"], decided["verdict"]) == ("done", "promote")
     assert decided["checks"][-1]["detail"] == "ann: looks right to me"
 

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from alservice.campaigns.policies import GatePolicy
 from alservice.settings import Settings
 from alservice.storage.embedded_postgres import database_url
-from tests.support.prefect_server import CAMPAIGN, SPLIT, Server
+from tests.support.prefect_server import RESUME, SPLIT, Server
 from tests.support.proxy import Proxy, tcp, unix
 from tests.support.rehearsals import lines_of, run_alservice
 
@@ -163,7 +163,7 @@ def test_a_prediction_outlives_a_killed_worker(gpu: Server) -> None:
     assert ended["state_type"] == "COMPLETED", ended["state"]
     assert "collecting" in ended["state"]["message"]
     assert [(event["step"], event["attempt"]) for event in taken_back(gpu)] == [("predicting", 1)]
-    lines_of(run_alservice(gpu.workdir, "cycle", "resume", "--campaign", CAMPAIGN, "--json"))
+    lines_of(run_alservice(gpu.workdir, *RESUME, **gpu.env))
     is_whole(gpu)
 
 

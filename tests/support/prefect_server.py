@@ -23,7 +23,7 @@ from alservice.storage.embedded_postgres import EmbeddedPostgres, database_url
 from alservice.storage.postgres import make_engine, transaction
 from tests.support.postgres import scratch_folder
 from tests.support.processes import free_port, process, wait_for
-from tests.support.rehearsals import environment, lines_of, run_alservice
+from tests.support.rehearsals import environment, lines_of, run_alservice, run_here
 from tests.support.shared import ROOT
 
 ENDED = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
@@ -35,6 +35,18 @@ CAMPAIGN = "rehearsal"
 INLINE = {"campaign": CAMPAIGN, "dispatch": "inline"}
 SPLIT = {"campaign": CAMPAIGN, "dispatch": "deployments"}
 """Parameters of a run whose heavy steps go to the pool gpu."""
+
+RESUME = ("cycle", "resume", "--campaign", CAMPAIGN, "--json")
+"""Command that goes on with the open cycle in a process of its own."""
+
+SOON = {
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
+    "PREFECT_WORKER_CANCELLATION_POLL_SECONDS": "5",  # from 120, where an event is missed
+    "PREFECT_RUNNER_POLL_FREQUENCY": "1",  # from 10
+    "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "1",  # from 30, where a run before it has just ended
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "5",  # from 15
+}
+"""How soon Prefect looks at what there is to do: its own intervals are meant for runs of hours."""
 
 ANSWER_S = 300
 """Seconds for one answer: beside two workers that start processes, a server on a shared core has taken over 30."""
@@ -121,7 +133,7 @@ class Server:
 
     def cycles(self) -> list[dict[str, Any]]:
         """Return the table of cycles as the command line has it."""
-        return lines_of(run_alservice(self.workdir, "cycle", "list", "--campaign", CAMPAIGN, "--json"))
+        return lines_of(run_here(self.workdir, "cycle", "list", "--campaign", CAMPAIGN, "--json"))
 
     def state(self) -> str:
         """Return the state of the newest cycle, without the command line's second."""
@@ -218,7 +230,7 @@ def prefect_server() -> Iterator[Server]:
         env = environment(
             workdir,
             ALSERVICE_HOME=str(ROOT),
-            PREFECT_WORKER_QUERY_SECONDS="1",
+            **SOON,
             PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS="1",
             PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS="2",
             PYTHONUNBUFFERED="1",
