@@ -16,6 +16,7 @@ from alservice.science.information import (
 )
 from alservice.science.pmf import compositions, log_factorials
 from alservice.science.tree import Question, Tree, load_tree
+from tests.support.posteriors import network_posterior
 
 TREE = load_tree("gz2")
 PAIR = Tree(
@@ -35,19 +36,9 @@ PAIR = Tree(
 )
 
 
-def posterior(n_galaxies, n_draws=30, seed=0):
-    """Return (N, T, A) draws as networks give them: few causes move all questions, galaxies sure to unsure."""
-    rng = np.random.default_rng(seed)
-    causes = rng.normal(size=(6, TREE.n_answers)) / np.sqrt(6)
-    spread = np.exp(rng.uniform(-2, 0.3, (n_galaxies, 1, 1)))
-    logits = 1.5 * rng.normal(size=(n_galaxies, 1, TREE.n_answers))
-    logits = logits + spread * (rng.normal(size=(n_galaxies, n_draws, 6)) @ causes)
-    logits += 0.15 * spread * rng.normal(size=logits.shape)
-    alpha = np.exp(logits)
-    for answers in TREE.slices:
-        precision = np.exp(rng.uniform(1, 5, (n_galaxies, 1, 1)) + 0.2 * rng.normal(size=(n_galaxies, n_draws, 1)))
-        alpha[..., answers] *= precision / alpha[..., answers].sum(axis=-1, keepdims=True)
-    return (alpha + 1e-3).astype(np.float32)
+def posterior(n_galaxies, **rest):
+    """Return (N, T, A) draws for the whole tree, as networks give them."""
+    return network_posterior(TREE, n_galaxies, **rest)
 
 
 @pytest.mark.parametrize("votes", [1, 5, 40])
