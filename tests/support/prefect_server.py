@@ -194,10 +194,11 @@ class Server:
 def api_server(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
     """Serve Prefect's API alone, with its log in a folder; yield its address."""
     port = free_port()
+    api = f"http://127.0.0.1:{port}/api"
     log = folder / "server.log"
     command = [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with process(command, log=log, env=env, cwd=ROOT) as running:
-        api = f"http://127.0.0.1:{port}/api"
+    told = {**env, "PREFECT_API_URL": api}  # by which its pages find it
+    with process(command, log=log, env=told, cwd=ROOT) as running:
         wait_for(f"{api}/health", running, log=log)
         yield api
 
