@@ -12,7 +12,6 @@ from alservice.science.pmf import beta_cdf, digamma, row_slices
 from alservice.science.posterior import (
     Mixture,
     answer_probabilities,
-    check_weights,
     checked_counts,
     question_evidence,
     question_totals,
@@ -55,32 +54,24 @@ def expected_asked(tree: Tree, mixture: Mixture) -> FloatArray:
     return share
 
 
-def next_vote_information(tree: Tree, mixture: Mixture, weights: FloatArray) -> FloatArray:
-    """Return what one more classification is expected to tell about a galaxy's fractions.
+def next_vote_information(tree: Tree, mixture: Mixture) -> FloatArray:
+    """Return what one more classification is expected to tell about the fractions of each question.
 
-    The entropy of the predicted answers less the entropy that remains once the fractions are known, question by
-    question as often as it is asked. It holds what the classification tells about the network too, since fractions
+    The entropy of the predicted answer less the entropy that remains once the fractions are known, as often as the
+    question is asked. It holds what the classification tells about the network too, since fractions
     depend on votes only through their draw; it falls to zero with growing votes, even where all draws agree.
 
     Parameters
     ----------
     tree, mixture
         As `fraction_moments`.
-    weights
-        (Q,) science weight of each question, finite and not negative.
 
     Returns
     -------
     FloatArray
-        (N,) nats where the weights are 1. An upper bound for questions that are asked after the same answer, or of
-        everyone, and vary together; exact otherwise.
-
-    Raises
-    ------
-    BadInput
-        If a weight is negative or not finite.
+        (N, Q) nats. Their sum over questions is exact for questions asked one after the other, and an upper bound
+        where some are asked after the same answer, or of everyone, and vary together.
     """
-    weights = check_weights(tree, weights)
     alpha, owner = mixture.concentrations, tree.question_of_answer
     totals = question_totals(tree, alpha)
     share = answer_probabilities(tree, alpha)
@@ -90,8 +81,8 @@ def next_vote_information(tree: Tree, mixture: Mixture, weights: FloatArray) -> 
     fraction = np.divide(chosen, reached[:, owner], out=np.ones_like(chosen), where=chosen > 0)
     predicted = -question_totals(tree, chosen * np.log(fraction))
     known = digamma(totals + 1) - question_totals(tree, share * digamma(alpha + 1))
-    information: FloatArray = (predicted - (asked * known).sum(axis=1)) @ weights
-    return np.maximum(information, 0)
+    information: FloatArray = np.maximum(predicted - (asked * known).sum(axis=1), 0)
+    return information
 
 
 def majority_probability(

@@ -5,7 +5,7 @@ rule            stops when
 ==============  ================================================================================
 `label`         the majority answer of every question that counts is certain to `confidence`
 `precision`     the standard deviation of every answer's fraction there is at most `target_sd`
-`value`         one more vote is expected to tell less than `min_information`
+`value`         one more vote is expected to tell at most `min_information` there
 ==============  ================================================================================
 
 A question counts where its science weight is above `min_weight` and it is expected to be asked of at least `min_asked`
@@ -42,7 +42,7 @@ class StoppingPolicy:
     target_sd
         Standard deviation of a fraction, positive.
     min_information
-        Nats that one more vote is expected to give, positive.
+        Nats that one more classification is expected to give, times the science weights, positive.
     min_votes, max_votes
         Classifications of a galaxy below which asking always goes on, and at which it always ends.
     min_asked
@@ -55,8 +55,8 @@ class StoppingPolicy:
 
     rule: RuleName
     confidence: float = 0.95
-    target_sd: float = 0.05
-    min_information: float = 0.02
+    target_sd: float = 0.08
+    min_information: float = 0.05
     min_votes: int = 3
     max_votes: int = 40
     min_asked: float = 0.5
@@ -251,7 +251,7 @@ def _figures(
         case "precision":
             return _of_questions(_of_answers(tree, fraction_moments(tree, mixture).sd), counted, least=False)
         case "value":
-            information = next_vote_information(tree, mixture, worth)
+            information = np.where(counted, next_vote_information(tree, mixture), 0) @ worth
             return np.where(counted.any(axis=1), information, np.nan), [None] * len(information)
         case _:
             assert_never(policy.rule)

@@ -142,6 +142,17 @@ def test_every_policy_scores(policy):
     assert set(RULES) == set(get_args(PolicyName))
 
 
+@pytest.mark.parametrize("policy", ["bald", "power_bald", "softmax_bald"])
+def test_bald_is_the_information_of_all_votes_together(policy):
+    """It counts each question by its weight, and never exceeds what the draws hold."""
+    draws, weights = concentrations(10, spread=2), np.linspace(0, 2, TREE.n_questions)
+    found = policy_scores(policy, TREE, draws, votes=20, weights=weights, answer=FEATURED, target=None)
+    np.testing.assert_array_equal(found, joint_information(TREE, draws, 20, question_weights=weights))
+    unweighted = policy_scores(policy, TREE, draws, votes=1e4, weights=ONES, answer=FEATURED, target=None)
+    assert (unweighted <= math.log(draws.shape[1])).all()
+    assert unweighted.max() > 0.9 * math.log(draws.shape[1])
+
+
 def test_what_needs_more_than_draws_says_so():
     """Random scores nothing, and EPIG needs its target."""
     for policy in ("random", "epig"):

@@ -97,12 +97,17 @@ def test_precision_is_the_largest_standard_deviation():
 def test_value_is_what_one_more_vote_tells():
     """It ends where the next vote is expected to tell less than the threshold, whichever question it is on."""
     counts = walks(smooth=20, featured=5)
-    nats = next_vote_information(TREE, fused(counts), np.ones(TREE.n_questions))[0]
-    policy = StoppingPolicy(rule="value", min_information=nats * 1.001)
+    nats = next_vote_information(TREE, fused(counts))[0].sum()
+    policy = StoppingPolicy(rule="value", min_information=nats * 1.001, min_asked=0.0)
     decision = decide(policy, counts)
     assert (decision.stop, decision.question) == (True, None)
     assert decision.figure == pytest.approx(nats)
     assert not decide(dataclasses.replace(policy, min_information=nats * 0.999), counts).stop
+    root = next_vote_information(TREE, fused(counts))[0, 0]
+    weights = 3 * np.eye(TREE.n_questions)[0]
+    assert decide(policy, counts, weights=weights).figure == pytest.approx(3 * root)
+    often = dataclasses.replace(policy, min_asked=0.9)
+    assert root < decide(often, counts).figure < nats
 
 
 def test_the_next_vote_tells_the_entropy_less_the_noise():
@@ -113,27 +118,26 @@ def test_the_next_vote_tells_the_entropy_less_the_noise():
     gamma = rng.standard_gamma(mixture.concentrations[0, component][:, ROOT])
     drawn = gamma / gamma.sum(axis=1, keepdims=True)
     expected = special.entr(drawn.mean(axis=0)).sum() - special.entr(drawn).sum(axis=1).mean()
-    first = np.eye(TREE.n_questions)[0]
-    assert next_vote_information(TREE, mixture, first)[0] == pytest.approx(expected, abs=2e-3)
+    assert next_vote_information(TREE, mixture)[0, 0] == pytest.approx(expected, abs=2e-3)
     alpha = np.full((1, 1, TREE.n_answers), 1e-9)
     alpha[..., ROOT] = [3e8, 1e8, 1e-9]
     alpha[..., EDGE] = 2, 3
-    edge = np.eye(TREE.n_questions)[TREE.index("disk-edge-on")]
+    edge = TREE.index("disk-edge-on")
     one = special.entr([0.4, 0.6]).sum() - (special.digamma(6) - 0.4 * special.digamma(3) - 0.6 * special.digamma(4))
-    found = next_vote_information(TREE, Mixture(np.ones((1, 1)), alpha), edge)
-    assert found[0] == pytest.approx(one / 4, rel=1e-6)
+    found = next_vote_information(TREE, Mixture(np.ones((1, 1)), alpha))
+    assert found[0, edge] == pytest.approx(one / 4, rel=1e-6)
 
 
 def test_votes_exhaust_what_the_next_can_tell():
     """Each further hundred votes leave less, to a half over their number for two answers."""
     alpha = np.ones((1, 2, TREE.n_answers))
-    edge = np.eye(TREE.n_questions)[TREE.index("disk-edge-on")]
+    edge = TREE.index("disk-edge-on")
     left = []
     for n in (0, 10, 100, 1000):
         counts = np.zeros((1, TREE.n_answers), dtype=np.int64)
         counts[0, FEATURED] = 2 * n
         counts[0, EDGE] = n, n
-        left.append(next_vote_information(TREE, update(TREE, alpha, counts), edge)[0])
+        left.append(next_vote_information(TREE, update(TREE, alpha, counts))[0, edge])
     assert left == sorted(left, reverse=True)
     assert left[-1] == pytest.approx(1 / (2 * 2000), rel=0.01)
 
