@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Protocol
 
 import numpy as np
 
@@ -17,7 +18,6 @@ from alservice.acquisition.batch import (
     survey_distance,
 )
 from alservice.acquisition.policies import RULES, easy_galaxies, policy_scores
-from alservice.acquisition.store import AcquisitionStore
 from alservice.acquisition.votes import (
     HISTORY_DAYS,
     MIN_DAYS,
@@ -30,14 +30,12 @@ from alservice.acquisition.votes import (
 from alservice.campaigns.campaign import AcquisitionPolicy
 from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.policies import Arm
-from alservice.campaigns.store import CampaignRow, CampaignStore
-from alservice.catalogue.galaxies import Galaxy
-from alservice.catalogue.store import CatalogueStore
+from alservice.campaigns.store import CampaignRow
+from alservice.catalogue.galaxies import Catalogue, Galaxy, Shard
 from alservice.errors import NotFound
 from alservice.ids import seed_of
 from alservice.prediction.service import Scope
 from alservice.progress import Clock, Progress
-from alservice.registry.store import ModelStore
 from alservice.science.information import joint_information
 from alservice.science.posterior import Posterior
 from alservice.science.tree import Tree, load_tree
@@ -45,7 +43,47 @@ from alservice.shapes import BoolArray, FloatArray, IntArray
 from alservice.states import SubjectState
 from alservice.storage import ObjectStore, arrays
 from alservice.subjects.subject import Subject, SubjectLedger, VotesAsked
-from alservice.votes.store import ClassificationStore
+
+
+class Campaigns(Protocol):
+    """Campaigns by name."""
+
+    def get(self, name: str, /) -> CampaignRow:
+        """Return the newest version; raises `NotFound`."""
+
+
+class Catalogues(Protocol):
+    """Catalogues and their galaxies."""
+
+    def get(self, catalogue_id: int, /) -> Catalogue:
+        """Return one; raises `NotFound`."""
+
+    def galaxies(self, catalogue_id: int, /, *, first_row: int = 0, limit: int | None = None) -> Sequence[Galaxy]:
+        """Return galaxies in catalogue order, from a row on."""
+
+
+class PosteriorShards(Protocol):
+    """Finished posterior shards of models."""
+
+    def posterior_shards(self, model_id: int, catalogue_id: int, scope: str, /) -> Sequence[Shard]:
+        """Return them in order."""
+
+
+class Batches(Protocol):
+    """Batches of cycles, each recorded once."""
+
+    def get(self, cycle_id: int, /) -> Sequence[Acquired] | None:
+        """Return what was drawn, None before the draw."""
+
+    def save(self, cycle_id: int, batch: AcquisitionBatch, /, *, n_votes: VotesAsked) -> None:
+        """Record a batch whole; a cycle that has one keeps it."""
+
+
+class DailyVotes(Protocol):
+    """Counted classifications per day."""
+
+    def counted_per_day(self, campaign_id: int, /, *, since: datetime, until: datetime) -> Mapping[date, int]:
+        """Return them by day (UTC), from a moment up to another."""
 
 
 def batch_policy(policy: AcquisitionPolicy, *, first: bool, min_distance: float | None = None) -> BatchPolicy:
@@ -91,8 +129,8 @@ def _distance(policy: AcquisitionPolicy, survey: Posterior | None) -> float | No
 class AcquireBatch:
     """Draw a cycle's batch from the whole catalogue, one shard in memory at a time."""
 
-    catalogues: CatalogueStore
-    acquisitions: AcquisitionStore
+    catalogues: Catalogues
+    acquisitions: Batches
     ledger: SubjectLedger
     scores: ScorePool
     forecast: ForecastVotes
@@ -165,7 +203,7 @@ class AcquireBatch:
 class ForecastVotes:
     """Measure what a campaign's volunteers gave per day, and say what they will give."""
 
-    classifications: ClassificationStore
+    classifications: DailyVotes
 
     def run(self, campaign_id: int, *, at: datetime, horizon_days: float) -> VoteForecast | None:
         """Return the forecast from a moment (UTC) on; None with less than a week of history."""
@@ -226,8 +264,8 @@ def question_weights(policy: AcquisitionPolicy, tree: Tree) -> FloatArray:
 class ScorePool:
     """Read the champion's posterior of the whole catalogue, one shard in memory at a time."""
 
-    catalogues: CatalogueStore
-    models: ModelStore
+    catalogues: Catalogues
+    models: PosteriorShards
     objects: ObjectStore
 
     def pool(self, campaign: CampaignRow, cycle: Cycle, survey: Posterior | None) -> Iterator[PoolShard]:
@@ -314,12 +352,12 @@ class ScorePool:
 class AcquisitionService:
     """Batches by expected information, and what a campaign may ask of its volunteers."""
 
-    campaigns: CampaignStore
-    catalogues: CatalogueStore
-    models: ModelStore
-    acquisitions: AcquisitionStore
+    campaigns: Campaigns
+    catalogues: Catalogues
+    models: PosteriorShards
+    acquisitions: Batches
     ledger: SubjectLedger
-    classifications: ClassificationStore
+    classifications: DailyVotes
     objects: ObjectStore
     clock: Clock
     progress: Progress

@@ -10,10 +10,42 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from alservice.testing.galaxies import synthetic_galaxies
+    from alservice.testing.memory import MemoryApp, memory_campaign
+    from alservice.testing.stores import (
+        MemoryBatches,
+        MemoryCampaigns,
+        MemoryCatalogues,
+        MemoryDailyVotes,
+        MemoryLedger,
+        MemoryObjects,
+        MemoryPosteriors,
+    )
 
-__all__ = ["synthetic_galaxies"]
+__all__ = [
+    "MemoryApp",
+    "MemoryBatches",
+    "MemoryCampaigns",
+    "MemoryCatalogues",
+    "MemoryDailyVotes",
+    "MemoryLedger",
+    "MemoryObjects",
+    "MemoryPosteriors",
+    "memory_campaign",
+    "synthetic_galaxies",
+]
 
-_HOMES: Final = {"synthetic_galaxies": "alservice.testing.galaxies"}
+_HOMES: Final = {
+    "MemoryApp": "alservice.testing.memory",
+    "MemoryBatches": "alservice.testing.stores",
+    "MemoryCampaigns": "alservice.testing.stores",
+    "MemoryCatalogues": "alservice.testing.stores",
+    "MemoryDailyVotes": "alservice.testing.stores",
+    "MemoryLedger": "alservice.testing.stores",
+    "MemoryObjects": "alservice.testing.stores",
+    "MemoryPosteriors": "alservice.testing.stores",
+    "memory_campaign": "alservice.testing.memory",
+    "synthetic_galaxies": "alservice.testing.galaxies",
+}
 
 if not TYPE_CHECKING:  # a checker sees the imports above, and that there are no others
 

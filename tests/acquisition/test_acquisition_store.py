@@ -1,9 +1,10 @@
-"""Batches are recorded whole, once."""
+"""Batches are recorded whole, once: in Postgres and in memory."""
 
 import pytest
 
 from alservice.acquisition.batch import BatchPolicy, draw_batch
 from alservice.errors import BadInput, Conflict
+from alservice.testing import MemoryBatches
 
 IDS = [f"g{i}" for i in range(40)]
 
@@ -15,33 +16,45 @@ def draw(seed: int = 3):
     return draw_batch(IDS, scores, policy=policy, seed=seed, excluded={"g39": "labelled"})
 
 
-def test_what_is_saved_comes_back(stores, cycle) -> None:
+@pytest.fixture(params=["postgres", "memory"])
+def batches(request: pytest.FixtureRequest):
+    """An empty store of each kind."""
+    return MemoryBatches() if request.param == "memory" else request.getfixturevalue("stores").acquisitions
+
+
+@pytest.fixture
+def cycle_id(request: pytest.FixtureRequest, batches) -> int:
+    """The id of a cycle that may have a batch."""
+    return 1 if isinstance(batches, MemoryBatches) else request.getfixturevalue("cycle").id
+
+
+def test_what_is_saved_comes_back(batches, cycle_id) -> None:
     """Order, arms, scores and probabilities survive to the last bit."""
-    assert stores.acquisitions.get(cycle.id) is None
+    assert batches.get(cycle_id) is None
     batch = draw()
-    stores.acquisitions.save(cycle.id, batch, n_votes=40)
-    assert tuple(stores.acquisitions.get(cycle.id)) == batch.galaxies
+    batches.save(cycle_id, batch, n_votes=40)
+    assert tuple(batches.get(cycle_id)) == batch.galaxies
 
 
-def test_votes_may_differ_between_galaxies(stores, cycle) -> None:
+def test_votes_may_differ_between_galaxies(batches, cycle_id) -> None:
     """Each drawn galaxy has the votes it was given; one without a number takes the batch back."""
     batch = draw()
     votes = {galaxy.galaxy_id: 5 + galaxy.rank for galaxy in batch.galaxies}
     with pytest.raises(BadInput, match="no votes are named for galaxy"):
-        stores.acquisitions.save(cycle.id, batch, n_votes={})
-    stores.acquisitions.save(cycle.id, batch, n_votes=votes)
-    assert stores.acquisitions.votes(cycle.id) == votes
-    assert stores.acquisitions.votes(cycle.id + 1) == {}
+        batches.save(cycle_id, batch, n_votes={})
+    batches.save(cycle_id, batch, n_votes=votes)
+    assert batches.votes(cycle_id) == votes
+    assert batches.votes(cycle_id + 1) == {}
 
 
-def test_a_cycle_keeps_its_first_batch(stores, cycle) -> None:
+def test_a_cycle_keeps_its_first_batch(batches, cycle_id) -> None:
     """A draw that runs twice leaves one batch."""
-    stores.acquisitions.save(cycle.id, draw(3), n_votes=40)
-    stores.acquisitions.save(cycle.id, draw(4), n_votes=20)
-    assert tuple(stores.acquisitions.get(cycle.id)) == draw(3).galaxies
+    batches.save(cycle_id, draw(3), n_votes=40)
+    batches.save(cycle_id, draw(4), n_votes=20)
+    assert tuple(batches.get(cycle_id)) == draw(3).galaxies
 
 
-def test_an_empty_batch_is_a_batch(stores, cycle) -> None:
+def test_an_empty_batch_is_a_batch(batches, cycle_id) -> None:
     """A pool that ran out is drawn from, not still to be drawn from."""
     empty = draw_batch(
         IDS,
@@ -50,12 +63,12 @@ def test_an_empty_batch_is_a_batch(stores, cycle) -> None:
         seed=1,
         excluded=dict.fromkeys(IDS, "labelled"),
     )
-    stores.acquisitions.save(cycle.id, empty, n_votes=40)
-    assert stores.acquisitions.get(cycle.id) == []
+    batches.save(cycle_id, empty, n_votes=40)
+    assert batches.get(cycle_id) == []
 
 
-def test_half_a_batch_is_none(stores, cycle) -> None:
+def test_half_a_batch_is_none(batches, cycle_id) -> None:
     """A galaxy that breaks a rule takes the whole batch back."""
     with pytest.raises(Conflict, match="ck_acquired_n_votes"):
-        stores.acquisitions.save(cycle.id, draw(), n_votes=0)
-    assert stores.acquisitions.get(cycle.id) is None
+        batches.save(cycle_id, draw(), n_votes=0)
+    assert batches.get(cycle_id) is None

@@ -1,4 +1,4 @@
-"""Stores under test: a local folder, and a bucket on a real S3 server."""
+"""Stores under test: memory, a local folder, and a bucket on a real S3 server."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -8,6 +8,7 @@ import pytest
 
 from alservice.storage import ObjectStore
 from alservice.storage.objects import open_objects
+from alservice.testing import MemoryObjects
 from tests.support.s3 import S3Server, moto_server, rclone_server
 
 
@@ -38,9 +39,11 @@ def credentials(rclone: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["memory", "local", "s3"])
 def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     """An empty store of each kind."""
+    if request.param == "memory":
+        return MemoryObjects()
     if request.param == "local":
         return open_objects(str(tmp_path / "objects"))
     request.getfixturevalue("credentials")

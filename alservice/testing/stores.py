@@ -1,0 +1,296 @@
+"""Stores in memory that keep the rules of those in SQL: the same tests pass on both."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from pathlib import Path
+
+from alservice.acquisition.batch import Acquired, AcquisitionBatch
+from alservice.campaigns.campaign import Campaign
+from alservice.campaigns.cycle import Cycle
+from alservice.campaigns.store import CampaignRow
+from alservice.catalogue.galaxies import Catalogue, CatalogueFault, Galaxy, Shard
+from alservice.errors import Conflict, NotFound
+from alservice.ids import StoredObject, digest_of_key
+from alservice.states import SUBJECTS, SubjectState
+from alservice.storage.objects import check_store, checked, describe
+from alservice.subjects.subject import Subject, VotesAsked, votes_of
+from alservice.zooniverse.records import SubjectDraft
+
+_WITH_ID = frozenset({SubjectState.CREATED, SubjectState.VERIFIED, SubjectState.LIVE, SubjectState.RETIRED})
+
+
+@dataclass
+class MemoryCampaigns:
+    """Campaigns by name; saving other decisions makes a new version."""
+
+    rows: dict[str, CampaignRow] = field(default_factory=dict)
+
+    def save(self, campaign: Campaign) -> CampaignRow:
+        """Keep a campaign; the same decisions again keep their version."""
+        before = self.rows.get(campaign.name)
+        if before is None:
+            row = CampaignRow(id=len(self.rows) + 1, version=1, campaign=campaign)
+        elif before.campaign == campaign:
+            return before
+        else:
+            row = CampaignRow(id=before.id, version=before.version + 1, campaign=campaign)
+        self.rows[campaign.name] = row
+        return row
+
+    def get(self, name: str) -> CampaignRow:
+        """Return the newest version; raises `NotFound`."""
+        if name not in self.rows:
+            raise NotFound(f"there is no campaign {name!r}", campaign=name)
+        return self.rows[name]
+
+
+@dataclass
+class MemoryCatalogues:
+    """Catalogues with their galaxies: immutable once saved."""
+
+    rows: dict[int, tuple[Catalogue, tuple[Galaxy, ...], tuple[CatalogueFault, ...]]] = field(default_factory=dict)
+
+    def save(
+        self,
+        campaign_id: int,
+        *,
+        source: str,
+        digest: str,
+        votes_key: str | None,
+        galaxies: Sequence[Galaxy],
+        faults: Sequence[CatalogueFault],
+    ) -> Catalogue:
+        """Keep a catalogue; the same digest again returns the one there is."""
+        for known, _, _ in self.rows.values():
+            if (known.campaign_id, known.digest) == (campaign_id, digest):
+                return known
+        catalogue = Catalogue(
+            id=len(self.rows) + 1,
+            campaign_id=campaign_id,
+            source=source,
+            digest=digest,
+            n_galaxies=len(galaxies),
+            n_failed=len(faults),
+            votes_key=votes_key,
+        )
+        in_order = sorted(galaxies, key=lambda galaxy: galaxy.row)
+        self.rows[catalogue.id] = catalogue, tuple(in_order), tuple(sorted(faults, key=lambda fault: fault.row))
+        return catalogue
+
+    def newest(self, campaign_id: int) -> Catalogue | None:
+        """Return the newest catalogue of a campaign."""
+        own = [catalogue for catalogue, _, _ in self.rows.values() if catalogue.campaign_id == campaign_id]
+        return own[-1] if own else None
+
+    def get(self, catalogue_id: int) -> Catalogue:
+        """Return one; raises `NotFound`."""
+        if catalogue_id not in self.rows:
+            raise NotFound(f"there is no catalogue {catalogue_id}", catalogue=catalogue_id)
+        return self.rows[catalogue_id][0]
+
+    def galaxies(self, catalogue_id: int, *, first_row: int = 0, limit: int | None = None) -> Sequence[Galaxy]:
+        """Return galaxies in catalogue order, from a row on; none of a catalogue that is not there."""
+        _, galaxies, _ = self.rows.get(catalogue_id, (None, (), ()))
+        return [galaxy for galaxy in galaxies if galaxy.row >= first_row][:limit]
+
+    def faults(self, catalogue_id: int) -> Sequence[CatalogueFault]:
+        """Return the rows that could not become galaxies."""
+        return list(self.rows[catalogue_id][2]) if catalogue_id in self.rows else []
+
+
+@dataclass
+class MemoryPosteriors:
+    """Posterior shards of models, by model, catalogue and scope."""
+
+    shards: dict[tuple[int, int, str], dict[int, Shard]] = field(default_factory=dict)
+
+    def posterior_shards(self, model_id: int, catalogue_id: int, scope: str) -> Sequence[Shard]:
+        """Return finished posterior shards, in order."""
+        own = self.shards.get((model_id, catalogue_id, scope), {})
+        return [own[index] for index in sorted(own)]
+
+    def save_posterior_shard(self, model_id: int, catalogue_id: int, scope: str, shard: Shard) -> None:
+        """List a posterior shard once it is complete; one that is listed stays as it is."""
+        self.shards.setdefault((model_id, catalogue_id, scope), {}).setdefault(shard.index, shard)
+
+
+@dataclass
+class MemoryBatches:
+    """Batches of cycles: written once."""
+
+    rows: dict[int, tuple[AcquisitionBatch, Mapping[str, int]]] = field(default_factory=dict)
+
+    def save(self, cycle_id: int, batch: AcquisitionBatch, *, n_votes: VotesAsked) -> None:
+        """Keep the batch of a cycle; a cycle that has one keeps it."""
+        votes = {galaxy.galaxy_id: votes_of(n_votes, galaxy.galaxy_id) for galaxy in batch.galaxies}
+        if any(n < 1 for n in votes.values()):
+            raise Conflict("ck_acquired_n_votes: a drawn galaxy must be asked for one vote at least")
+        self.rows.setdefault(cycle_id, (batch, votes))
+
+    def get(self, cycle_id: int) -> Sequence[Acquired] | None:
+        """Return what was drawn, in the order of the batch; None before the draw."""
+        return list(self.rows[cycle_id][0].galaxies) if cycle_id in self.rows else None
+
+    def votes(self, cycle_id: int) -> Mapping[str, int]:
+        """Return the votes asked of each drawn galaxy."""
+        return self.rows[cycle_id][1] if cycle_id in self.rows else {}
+
+
+@dataclass
+class MemoryDailyVotes:
+    """Counted classifications per day (UTC), as a test sets them."""
+
+    per_day: dict[date, int] = field(default_factory=dict)
+
+    def counted_per_day(self, campaign_id: int, *, since: datetime, until: datetime) -> Mapping[date, int]:
+        """Return counted classifications by day, from a moment up to another."""
+        del campaign_id  # one campaign's are kept
+        return {day: n for day, n in self.per_day.items() if since.date() <= day < until.date()}
+
+
+@dataclass
+class MemoryObjects:
+    """An `ObjectStore` in a dictionary."""
+
+    content: dict[str, bytes] = field(default_factory=dict)
+
+    def put(self, data: bytes, *, kind: str, suffix: str) -> StoredObject:
+        """Store bytes."""
+        stored = describe(io.BytesIO(data), kind=kind, suffix=suffix)
+        self.content.setdefault(stored.key, data)
+        return stored
+
+    def put_file(self, path: Path, *, kind: str, suffix: str) -> StoredObject:
+        """Store a file."""
+        return self.put(path.read_bytes(), kind=kind, suffix=suffix)
+
+    def get(self, key: str) -> bytes:
+        """Return the bytes; raises `NotFound`, or `DigestMismatch` when they are not what the key says."""
+        if not self.exists(key):
+            raise NotFound(f"there is no object {key}", key=key)
+        return checked(key, self.content[key])
+
+    def exists(self, key: str) -> bool:
+        """Return whether the key is published."""
+        digest_of_key(key)  # refuses what is no key, as every object store does
+        return key in self.content
+
+    def delete(self, key: str) -> None:
+        """Remove the key; absent is fine."""
+        digest_of_key(key)
+        self.content.pop(key, None)
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """Yield published keys in order."""
+        yield from sorted(key for key in self.content if key.startswith(prefix))
+
+    def check(self) -> None:
+        """Write, read back and delete a probe."""
+        check_store(self)
+
+
+class MemoryLedger:
+    """A `SubjectLedger` in memory; every call is one transaction, whatever the thread."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, Subject] = {}
+        self._lock = threading.RLock()
+
+    def intend(self, cycle: Cycle, drafts: Sequence[SubjectDraft], *, n_votes: VotesAsked) -> None:
+        """Insert intent rows; a galaxy that has one keeps it."""
+        with self._lock:
+            known = {(row.campaign_id, row.galaxy_id) for row in self.rows.values()}
+            new = [draft for draft in drafts if (cycle.campaign_id, draft.galaxy_id) not in known]
+            first = len(self.rows) + 1
+            rows = [_planned(first + n, cycle, draft, n_votes) for n, draft in enumerate(new)]
+            self.rows |= {row.id: row for row in rows}
+
+    def plan(self, cycle: Cycle, drafts: Sequence[SubjectDraft], *, n_votes: VotesAsked) -> Sequence[Subject]:
+        """Insert intent rows, and return the drafts' rows by galaxy id."""
+        self.intend(cycle, drafts, n_votes=n_votes)
+        names = {draft.galaxy_id for draft in drafts}
+        return [row for row in self.of_campaign(cycle.campaign_id) if row.galaxy_id in names]
+
+    def of_cycle(self, cycle_id: int, states: Sequence[SubjectState] = ()) -> Sequence[Subject]:
+        """Return a cycle's rows by galaxy id."""
+        rows = [row for row in self.rows.values() if row.cycle_id == cycle_id and (not states or row.state in states)]
+        return sorted(rows, key=lambda row: row.galaxy_id)
+
+    def of_campaign(self, campaign_id: int) -> Iterator[Subject]:
+        """Yield a campaign's rows by galaxy id."""
+        rows = [row for row in self.rows.values() if row.campaign_id == campaign_id]
+        yield from sorted(rows, key=lambda row: row.galaxy_id)
+
+    def mark(
+        self,
+        subjects: Sequence[Subject],
+        to: SubjectState,
+        *,
+        zooniverse_ids: Mapping[int, int] | None = None,
+        error: str | None = None,
+    ) -> Sequence[Subject]:
+        """Move rows, all or none; a row already there is left as it is."""
+        with self._lock:
+            given = zooniverse_ids or {}
+            after = {subject.id: _moved(self.rows[subject.id], to, given, error) for subject in subjects}
+            taken = [(r.campaign_id, r.zooniverse_id) for r in (self.rows | after).values() if r.zooniverse_id]
+            if len(set(taken)) != len(taken):
+                raise Conflict("uq_subjects_campaign_id_zooniverse_id: a Zooniverse id is another galaxy's")
+            self.rows |= after
+            return [after[subject.id] for subject in subjects]
+
+    def ask(self, subjects: Sequence[Subject], *, cycle_id: int, n_votes: VotesAsked) -> Sequence[Subject]:
+        """Give rows to a cycle, and ask for votes."""
+        with self._lock:
+            asked = [
+                replace(self.rows[s.id], cycle_id=cycle_id, n_votes=votes_of(n_votes, s.galaxy_id)) for s in subjects
+            ]
+            self.rows |= {row.id: row for row in asked}
+            return asked
+
+    def creates(self, campaign_id: int) -> int:
+        """Return how many creates a campaign has sent."""
+        return sum(row.attempts for row in self.of_campaign(campaign_id))
+
+    def watermark(self, campaign_id: int) -> int:
+        """Return the highest Zooniverse id of a campaign, 0 when there is none."""
+        return max((row.zooniverse_id or 0 for row in self.of_campaign(campaign_id)), default=0)
+
+    def galaxies_of(self, campaign_id: int, zooniverse_ids: Sequence[int]) -> Mapping[int, str]:
+        """Return Zooniverse id to galaxy id, for those that are ours."""
+        rows = (row for row in self.of_campaign(campaign_id) if row.zooniverse_id in zooniverse_ids)
+        return {row.zooniverse_id: row.galaxy_id for row in rows if row.zooniverse_id is not None}
+
+
+def _planned(row_id: int, cycle: Cycle, draft: SubjectDraft, n_votes: VotesAsked) -> Subject:
+    return Subject(
+        id=row_id,
+        campaign_id=cycle.campaign_id,
+        cycle_id=cycle.id,
+        galaxy_id=draft.galaxy_id,
+        key=draft.key,
+        image_key=draft.image_key,
+        state=SubjectState.PLANNED,
+        zooniverse_id=None,
+        n_votes=votes_of(n_votes, draft.galaxy_id),
+        attempts=0,
+        error=None,
+    )
+
+
+def _moved(row: Subject, to: SubjectState, given: Mapping[int, int], error: str | None) -> Subject:
+    zooniverse_id = given.get(row.id, row.zooniverse_id)
+    if row.state is to:
+        if zooniverse_id != row.zooniverse_id:
+            raise Conflict(f"{row.galaxy_id} is {to} as subject {row.zooniverse_id}, not {zooniverse_id}")
+        return row
+    SUBJECTS.check(row.state, to, what=row.galaxy_id)
+    if zooniverse_id is None and to in _WITH_ID:
+        raise Conflict(f"ck_subjects_zooniverse_id: {row.galaxy_id} cannot be {to} without a Zooniverse id")
+    attempts = row.attempts + (to is SubjectState.CREATING)
+    return replace(row, state=to, zooniverse_id=zooniverse_id, attempts=attempts, error=error)
