@@ -383,7 +383,8 @@ def score(
     Returns
     -------
     Series
-        (N,) float64, nats (0 or 1 for ``threshold``), named after the policy and indexed by ``galaxy_id``.
+        (N,) float64, nats (0 or 1 for ``threshold``), named after the policy and indexed by ``galaxy_id``. Those of
+        BALD are the information of all questions' votes together, at most ln T.
 
     Raises
     ------
