@@ -12,6 +12,12 @@ from alservice.science.posterior import Posterior
 from alservice.science.tree import Tree
 from alservice.shapes import FloatArray, IntArray, UInt8Array
 
+__all__ = [
+    "ArrayCodec",
+    "ImageCodec",
+    "ObjectStore",
+]
+
 
 class ObjectStore(Protocol):
     """Big immutable bytes, named by their digest.

@@ -9,6 +9,15 @@ from alservice.zooniverse.accounts import Account, Rights
 from alservice.zooniverse.records import CreatedSubject, RawClassification, RemoteSubject, SubjectDraft, SubjectStatus
 from alservice.zooniverse.workflow import RetirementRule, Workflow
 
+__all__ = [
+    "Account",
+    "RawClassification",
+    "RetirementRule",
+    "SubjectDraft",
+    "Workflow",
+    "Zooniverse",
+]
+
 
 class Zooniverse(Protocol):
     """Zooniverse as the publisher and the ingester need it; every call has a timeout.
