@@ -8,7 +8,7 @@ from alservice.lazy import lazily
 
 if TYPE_CHECKING:
     from alservice.science.evaluation import Evaluation, evaluate
-    from alservice.science.information import fast_binomial_mutual_information, tree_information
+    from alservice.science.information import fast_binomial_mutual_information, joint_information
     from alservice.science.posterior import Posterior
     from alservice.science.tree import Tree, load_tree
     from alservice.science.votes import TallySet
@@ -23,7 +23,7 @@ else:
             "evaluate": "alservice.science.evaluation",
             "fast_binomial_mutual_information": "alservice.science.information",
             "load_tree": "alservice.science.tree",
-            "tree_information": "alservice.science.information",
+            "joint_information": "alservice.science.information",
         },
     )
 
@@ -34,6 +34,6 @@ __all__ = [
     "Tree",
     "evaluate",
     "fast_binomial_mutual_information",
+    "joint_information",
     "load_tree",
-    "tree_information",
 ]
