@@ -158,7 +158,7 @@ def _n(value: float) -> str:
 
 
 def _png(picture: Picture) -> bytes:
-    # Only files are written so; a process that serves pages never loads matplotlib and its 60 MiB.
+    # Only files are written so; a process that serves pages never loads matplotlib and its 40 MiB.
     from matplotlib.figure import Figure
     from matplotlib.patches import Polygon
 
@@ -273,7 +273,7 @@ class Slots:
 def frame(y: Axis, label: str) -> list[Mark]:
     """Return a chart's horizontal lines with their values, and the name of the vertical axis."""
     marks = []
-    for value in ticks(y.low, y.high):
+    for value in (v for v in ticks(y.low, y.high) if y.low <= v <= y.high):
         marks.append(line(LEFT, y.at(value), WIDTH - RIGHT, y.at(value), "grid"))
         marks.append(text(LEFT - 7, y.at(value) + 4, f"{value:,g}".replace("-", "−"), "tick end"))
     return [*marks, text(2, 13, label, "label")]
@@ -320,15 +320,35 @@ def curve(x: Axis, y: Axis, points: Sequence[Point], kind: str, *, radius: float
     return [*path(at, f"line {kind}"), *(dot(px, py, radius, f"dot {kind}") for px, py in at if radius)]
 
 
-def whiskers(at: float, y: Axis, low: float, value: float, high: float, kind: str) -> list[Mark]:
+def whiskers(
+    at: float, y: Axis, low: float, value: float, high: float, kind: str, *, radius: float = 4.0
+) -> list[Mark]:
     """Return a value with its interval, at a pixel."""
-    return [line(at, y.at(low), at, y.at(high), f"whisker {kind}"), dot(at, y.at(value), 4, f"dot {kind}")]
+    return [line(at, y.at(low), at, y.at(high), f"whisker {kind}"), dot(at, y.at(value), radius, f"dot {kind}")]
 
 
 def band(x: Axis, y: Axis, low: Sequence[Point], high: Sequence[Point], kind: str) -> Mark:
     """Return the area between two lines."""
     edge = [*low, *reversed(high)]
     return Mark("area", f"area {kind}", tuple((x.at(px), y.at(py)) for px, py in edge))
+
+
+def bars(slots: Slots, y: Axis, series: Sequence[tuple[str, Sequence[float | None]]]) -> list[Mark]:
+    """Return a bar for each value of each series, side by side in the value's place; and the line they stand on."""
+    marks, width = [], 0.6 / max(len(series), 1)
+    for number, (kind, values) in enumerate(series):
+        for place, value in enumerate(values):
+            if value is not None:
+                top, base = sorted((y.at(value), y.at(0)))
+                x = slots.at(place, 0.2 + number * width)
+                marks.append(rect(x, top, width * slots.width - 2, max(base - top, 0.5), f"bar {kind}"))
+    return [*marks, line(LEFT, y.at(0), WIDTH - RIGHT, y.at(0), "axis")]
+
+
+def steps(edges: Sequence[float], values: Sequence[float]) -> list[Point]:
+    """Return the corners of values that each hold from one edge to the next."""
+    ends = zip(edges, edges[1:], values, strict=False)
+    return [corner for left, right, value in ends for corner in ((left, value), (right, value))]
 
 
 def box(at: float, width: float, y: Axis, values: Sequence[float], kind: str) -> list[Mark]:

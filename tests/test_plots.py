@@ -75,7 +75,7 @@ def test_a_png_shows_the_same_marks() -> None:
 
 
 def test_pages_load_no_matplotlib() -> None:
-    """Kind: 60 MiB in each process of the service for the PNG files of others."""
+    """Kind: 40 MiB in each process of the service for the PNG files of others."""
     program = "import sys, alservice.plots; print('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"False\n"
 
@@ -87,6 +87,14 @@ def test_ticks_are_few_round_and_cover(values: list[float]) -> None:
     assert y.low <= min(values)
     assert max(values) <= y.high
     assert 2 <= len(plots.ticks(y.low, y.high)) <= 7 or min(values) == max(values)
+
+
+def test_no_value_is_named_beyond_its_axis() -> None:
+    """Kind: ticks of an axis that are rounder than its ends stand above it, over the names of its colours."""
+    y = plots.vertical([0.12, 0.312])
+    heights = {mark.points[0][1] for mark in plots.frame(y, "") if mark.kind == "grid"}
+    assert min(heights) >= plots.TOP
+    assert max(heights) <= plots.HEIGHT - plots.BOTTOM
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -12,10 +14,9 @@ from typing import Final
 
 import numpy as np
 from jinja2 import Environment, select_autoescape
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from PIL import Image
 
+from alservice import plots
 from alservice.acquisition.votes import CostModel
 from alservice.backfill.plan import Backfill, Target, target_of
 from alservice.backfill.replay import Replay
@@ -37,14 +38,29 @@ from alservice.backfill.savings import (
 )
 from alservice.ids import seed_of
 from alservice.offline.galaxies import VotedGalaxies
+from alservice.plots import (
+    LEFT,
+    RIGHT,
+    SERIES,
+    WIDTH,
+    Mark,
+    Picture,
+    Slots,
+    band,
+    frame,
+    horizontal,
+    legend,
+    vertical,
+    x_ticks,
+)
 from alservice.science.scorecard import TextTable
 from alservice.science.tree import load_tree
 from alservice.shapes import FloatArray, UInt8Array
 from alservice.storage.csv import csv_lines
-from alservice.storage.plots import ACCENT, INK, OTHERS, WARM, canvas, png, svg
 from alservice.storage.run_folder import write_whole
 
-_COLOURS: Final = (ACCENT, *OTHERS, "#4a5568")
+RANDOM: Final = "b"
+"""Colour of the policy that all others are compared with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -74,7 +90,7 @@ class PolicyCurve:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Picture:
+class GalleryPicture:
     """A galaxy of a gallery: pixels (C, H, W) uint8, and what is said under it."""
 
     galaxy_id: str
@@ -103,7 +119,7 @@ class BackfillData:
     likelihood_floor: float | None
     curves: Sequence[PolicyCurve]
     tables: Sequence[tuple[str, TextTable]]
-    galleries: Mapping[str, Sequence[Picture]]
+    galleries: Mapping[str, Sequence[GalleryPicture]]
 
 
 def render_backfill(data: BackfillData) -> tuple[str, dict[str, bytes]]:
@@ -111,102 +127,105 @@ def render_backfill(data: BackfillData) -> tuple[str, dict[str, bytes]]:
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
     environment.filters["png"] = _data_url
     source = resources.files("alservice.backfill").joinpath("templates", "backfill.html").read_text(encoding="utf-8")
-    plots = [(name, title, caption, figure) for name, title, caption, figure in _figures(data)]
-    svgs = [(title, caption, svg(figure)) for _, title, caption, figure in plots]
-    page = environment.from_string(source).render(data=data, figures=svgs)
-    return page, {f"{name}.png": png(figure) for name, _, _, figure in plots}
+    drawn = _figures(data)
+    page = environment.from_string(source).render(data=data, figures=list(drawn.values()))
+    return page, {f"{name}.png": figure.png() for name, figure in drawn.items()}
 
 
-def _figures(data: BackfillData) -> list[tuple[str, str, str, Figure]]:
-    figures = [_learning(data), _fractions(data), _calibration(data)]
+def _figures(data: BackfillData) -> dict[str, Picture]:
+    drawn = {"learning-curves": _learning(data)}
     if data.likelihood_floor is not None:
-        figures.insert(1, _likelihood(data, data.likelihood_floor))
-    return figures
+        drawn["likelihood"] = _likelihood(data, data.likelihood_floor)
+    return drawn | {"acquired-fractions": _fractions(data), "calibration": _calibration(data)}
 
 
-def _learning(data: BackfillData) -> tuple[str, str, str, Figure]:
-    figure, axes = _canvas("galaxies labelled", data.metric)
-    for curve, colour in _coloured(data):
-        axes.plot(curve.labels, curve.figure, color=colour, marker="o", markersize=3, label=curve.policy)
-        axes.fill_between(curve.labels, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
-    _draw_floor(axes, data.floor)
-    axes.legend(frameon=False)
-    caption = (
+def _learning(data: BackfillData) -> Picture:
+    said = (
         f"{data.metric} on the test galaxies by galaxies labelled: mean over seeds, 95 % interval over seeds and "
-        "galaxies; dotted, what a perfect prediction would have. Counterpart of Walmsley et al. (2020), figures 11 and "
+        "galaxies; dashed, what a perfect prediction would have. Counterpart of Walmsley et al. (2020), figures 11 and "
         "12."
     )
-    return "learning-curves", "What a label teaches", caption, figure
+    bands = [(curve.low, curve.high) for curve in data.curves]
+    means = [curve.figure for curve in data.curves]
+    return _by_labels(data, "What a label teaches", said, data.metric, means, rule=data.floor, bands=bands)
 
 
-def _likelihood(data: BackfillData, floor: float) -> tuple[str, str, str, Figure]:
-    figure, axes = _canvas("galaxies labelled", "NLL per vote [nats]")
-    for curve, colour in _coloured(data):
-        axes.plot(curve.labels, curve.nll, color=colour, marker="o", markersize=3, label=curve.policy)
-    _draw_floor(axes, floor)
-    axes.legend(frameon=False)
-    caption = (
-        "Negative log-likelihood per vote on the test galaxies, mean over seeds: it judges the error bars as well."
-    )
-    return "likelihood", "Likelihood of the votes", caption, figure
+def _likelihood(data: BackfillData, floor: float) -> Picture:
+    said = "Negative log-likelihood per vote on the test galaxies, mean over seeds: it judges the error bars as well."
+    means = [curve.nll for curve in data.curves]
+    return _by_labels(data, "Likelihood of the votes", said, "NLL per vote [nats]", means, rule=floor)
 
 
-def _fractions(data: BackfillData) -> tuple[str, str, str, Figure]:
-    figure, axes = _canvas("round", f"volunteers' fraction {data.answer}")
-    width = 0.8 / len(data.curves)
-    for place, (curve, colour) in enumerate(_coloured(data)):
-        drawn = [(number, list(values)) for number, values in enumerate(curve.fractions) if len(values)]
-        boxes = axes.boxplot(
-            [values for _, values in drawn],
-            positions=[number + (place + 0.5) * width - 0.4 for number, _ in drawn],
-            widths=0.8 * width,
-            patch_artist=True,
-            manage_ticks=False,
-            flierprops={"markersize": 2, "markeredgecolor": colour},
-            medianprops={"color": INK},
-        )
-        for box in boxes["boxes"]:
-            box.set(facecolor=colour, alpha=0.55)
-        boxes["boxes"][0].set_label(curve.policy)
-    axes.set_xticks(range(max(len(curve.fractions) for curve in data.curves)))
-    axes.legend(frameon=False)
-    caption = (
-        f"Volunteers' fraction of {data.answer} among the galaxies each round chose (round 0 is random). Counterpart "
-        "of Walmsley et al. (2020), figures 13 and 14."
-    )
-    return "acquired-fractions", "Which galaxies were asked about", caption, figure
-
-
-def _calibration(data: BackfillData) -> tuple[str, str, str, Figure]:
-    figure, axes = _canvas("galaxies labelled", "coverage error at 0.10 [%]")
-    axes.axhline(0, color=INK, linewidth=0.8)
-    for curve, colour in _coloured(data):
-        axes.plot(curve.labels, 100 * curve.coverage_error, color=colour, marker="o", markersize=3, label=curve.policy)
-    axes.legend(frameon=False)
-    caption = (
+def _calibration(data: BackfillData) -> Picture:
+    said = (
         f"Coverage error of {data.answer} (eq. 13), mean over seeds; above 0 the posteriors are overconfident. "
         "Counterpart of the calibration of Walmsley et al. (2020), tables 1 and 2, before and after."
     )
-    return "calibration", "Calibration before and after", caption, figure
+    errors = [100 * curve.coverage_error for curve in data.curves]
+    return _by_labels(
+        data, "Calibration before and after", said, "coverage error at 0.10 [%]", errors, rule=0.0, name=""
+    )
 
 
-def _draw_floor(axes: Axes, floor: float) -> None:
-    axes.axhline(floor, color=INK, linestyle=":", linewidth=1, label="noise of the votes alone")
+def _by_labels(
+    data: BackfillData,
+    title: str,
+    said: str,
+    label: str,
+    values: Sequence[FloatArray],
+    *,
+    rule: float,
+    name: str = "noise of the votes alone",
+    bands: Sequence[tuple[FloatArray, FloatArray]] = (),
+) -> Picture:
+    """Return one line per policy by galaxies labelled, with intervals, and a rule at what is best."""
+    kinds = _kinds(data)
+    edges = [float(v) for both in bands for edge in both for v in edge]
+    y = vertical([v for v in (rule, *edges, *(float(v) for line in values for v in line)) if math.isfinite(v)])
+    x = horizontal([float(n) for curve in data.curves for n in curve.labels])
+    marks = [*frame(y, label), *x_ticks(x, "galaxies labelled")]
+    for curve, kind, (low, high) in zip(data.curves, kinds, bands, strict=False):
+        marks.append(band(x, y, _points(curve, low), _points(curve, high), kind))
+    for curve, kind, line in zip(data.curves, kinds, values, strict=True):
+        marks += plots.curve(x, y, _points(curve, line), kind)
+    marks.append(plots.line(LEFT, y.at(rule), WIDTH - RIGHT, y.at(rule), "rule"))
+    marks.append(plots.text(WIDTH - RIGHT, y.at(rule) - 4, name, "tick end"))
+    return Picture(title=title, said=said, marks=(*marks, *_legend(data)))
 
 
-def _coloured(data: BackfillData) -> list[tuple[PolicyCurve, str]]:
-    others = iter(_COLOURS * (1 + len(data.curves) // len(_COLOURS)))
-    return [(curve, WARM if curve.policy == "random" else next(others)) for curve in data.curves]
+def _points(curve: PolicyCurve, values: FloatArray) -> list[tuple[float, float]]:
+    return [(float(n), float(v)) for n, v in zip(curve.labels, values, strict=True) if math.isfinite(v)]
 
 
-def _canvas(x: str, y: str) -> tuple[Figure, Axes]:
-    figure, axes = canvas()
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    return figure, axes
+def _fractions(data: BackfillData) -> Picture:
+    kinds, label = _kinds(data), f"volunteers' fraction {data.answer}"
+    rounds = max(len(curve.fractions) for curve in data.curves)
+    y, slots = vertical([0.0, 1.0]), Slots(names=list(map(str, range(rounds))))
+    marks = [*frame(y, label), *slots.marks("round"), *_legend(data)]
+    width = 0.8 / len(data.curves)
+    for number, (curve, kind) in enumerate(zip(data.curves, kinds, strict=True)):
+        for place, values in enumerate(curve.fractions):
+            if len(values):
+                at = slots.at(place, 0.1 + (number + 0.5) * width)
+                marks += plots.box(at, 0.8 * width * slots.width, y, list(map(float, values)), kind)
+    said = (
+        f"Volunteers' fraction of {data.answer} among the galaxies each round chose (round 0 is random). Counterpart "
+        "of Walmsley et al. (2020), figures 13 and 14."
+    )
+    return Picture(title="Which galaxies were asked about", said=said, marks=tuple(marks))
 
 
-def _data_url(picture: Picture) -> str:
+def _legend(data: BackfillData) -> list[Mark]:
+    return legend((kind, curve.policy) for curve, kind in zip(data.curves, _kinds(data), strict=True))
+
+
+def _kinds(data: BackfillData) -> list[str]:
+    """Return a colour per policy; that of random is the same in every backfill."""
+    others = itertools.cycle([kind for kind in SERIES if kind != RANDOM])
+    return [RANDOM if curve.policy == "random" else next(others) for curve in data.curves]
+
+
+def _data_url(picture: GalleryPicture) -> str:
     pixels = np.moveaxis(picture.pixels, 0, -1)
     buffer = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, format="PNG")
@@ -354,7 +373,7 @@ def _cost(
     return [("What it means for a survey", cost_table(model, best, asked.plan.rounds * asked.plan.batch))]
 
 
-def _galleries(replay: Replay, policies: Sequence[tuple[str, Runs]]) -> dict[str, list[Picture]]:
+def _galleries(replay: Replay, policies: Sequence[tuple[str, Runs]]) -> dict[str, list[GalleryPicture]]:
     """Return the galaxies that the first informative policy's last model would ask about first, and last."""
     informative = next(((policy, runs[0]) for policy, runs in policies if policy != "random"), None)
     if informative is None:
@@ -364,9 +383,9 @@ def _galleries(replay: Replay, policies: Sequence[tuple[str, Runs]]) -> dict[str
     place = {galaxy_id: row for row, galaxy_id in enumerate(replay.pool.galaxy_ids)}
     shares = _shares(replay.target, replay.pool)
 
-    def pictures(rows: Iterable[int]) -> list[Picture]:
+    def pictures(rows: Iterable[int]) -> list[GalleryPicture]:
         return [
-            Picture(
+            GalleryPicture(
                 galaxy_id=ids[row],
                 pixels=replay.pool.images[place[ids[row]]],
                 caption=f"score {scores[row]:.3g}, volunteers {shares[ids[row]]:.0%}",

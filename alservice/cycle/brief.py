@@ -79,8 +79,8 @@ def _report(view: CycleView, table: CycleTable, cycle: Cycle) -> list[str]:
         verdict = f"## Gate: {view.decision.verdict}"
         parts.append("\n".join([verdict, "", "| | check | evidence |", "| --- | --- | --- |", *rows]))
     if sum(line.nll_per_vote is not None for line in table.lines) > 1:
-        title, caption, svg = learning(table)
-        parts.append(f"## {title}\n\n![{caption}]({_data_url('image/svg+xml', svg.encode())})\n\n{caption}")
+        plot = learning(table)
+        parts.append(f"## {plot.title}\n\n![{plot.said}]({_data_url('image/svg+xml', plot.svg())})\n\n{plot.said}")
     return parts
 
 

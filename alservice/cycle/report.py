@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import resources
+from typing import Final
 
 import numpy as np
 from jinja2 import Environment, select_autoescape
@@ -20,6 +21,20 @@ from alservice.campaigns.policies import Arm
 from alservice.campaigns.store import CampaignRow
 from alservice.catalogue.store import CatalogueStore
 from alservice.cycle.table import CampaignRecords, CycleTable, SummariseCampaign
+from alservice.plots import (
+    Picture,
+    Slots,
+    bars,
+    box,
+    curve,
+    frame,
+    horizontal,
+    legend,
+    text,
+    vertical,
+    whiskers,
+    x_ticks,
+)
 from alservice.prediction.service import PredictionService, Scope
 from alservice.progress import Clock
 from alservice.registry.records import GateDecision, Model
@@ -30,7 +45,6 @@ from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import conditional_fractions
 from alservice.shapes import FloatArray
 from alservice.storage import ObjectStore
-from alservice.storage.plots import ACCENT, INK, OTHERS, PALE, WARM, canvas, svg
 from alservice.subjects.subject import TallySource
 from alservice.votes.store import ClassificationStore
 
@@ -54,20 +68,24 @@ def _image_url(item: GalleryItem) -> str:
     return f"data:{item.media_type};base64,{base64.b64encode(item.image).decode()}"
 
 
-ARM_COLOURS = (ACCENT, WARM, *OTHERS)
-"""In the order of `Arm`; what only a newer version knows is drawn in `PALE`."""
-
-Plot = tuple[str, str, str]
-"""Title, caption that says what is seen, SVG."""
+ARM_KINDS: Final = "abcd"
+"""A colour per arm, in the order of `Arm`; arms that only a newer version knows share the last."""
 
 
-def figures(data: ReportData) -> Iterator[Plot]:
+def arm_kinds(arms: Iterable[str]) -> dict[str, str]:
+    """Return the colours of arms that are drawn, in the order of `Arm`, those of a newer version last."""
+    present, known = set(map(str, arms)), list(map(str, Arm))
+    drawn = [*(arm for arm in known if arm in present), *sorted(present.difference(known))]
+    return {arm: ARM_KINDS[known.index(arm)] if arm in known else ARM_KINDS[-1] for arm in drawn}
+
+
+def figures(data: ReportData) -> Iterator[Picture]:
     """Yield the plots that the data allow; an empty one is left out."""
     yield learning(data.table)
     yield _errors(data)
     if any(data.scores_by_cycle.values()):
-        title, caption, plot = _arms("Scores acquired", "score of the galaxies [nats]", data.scores_by_cycle)
-        yield title, f"{caption} {score_note(data.n_draws)}", plot
+        scores = _arms("Scores acquired", "score of the galaxies [nats]", data.scores_by_cycle)
+        yield replace(scores, said=f"{scores.said} {score_note(data.n_draws)}")
     if any(data.smooth_by_cycle.values()):
         yield _arms("Vote fractions acquired", f"volunteers' fraction {data.answer}", data.smooth_by_cycle)
     if any(data.history_by_cycle.values()):
@@ -76,93 +94,72 @@ def figures(data: ReportData) -> Iterator[Plot]:
         yield _coverage(data)
 
 
-def learning(table: CycleTable) -> Plot:
+def learning(table: CycleTable) -> Picture:
     """Return the learning curve: what each candidate made of the labels it had."""
     lines = [line for line in table.lines if line.nll_per_vote is not None]
-    figure, axes = canvas()
-    x = [line.galaxies_labelled or 0 for line in lines]
-    y = [line.nll_per_vote or 0.0 for line in lines]
-    low = [v - (line.nll_low or v) for v, line in zip(y, lines, strict=True)]
-    high = [(line.nll_high or v) - v for v, line in zip(y, lines, strict=True)]
-    axes.errorbar(x, y, yerr=[low, high], color=ACCENT, marker="o", capsize=3, label="candidate")
-    for at, value, line in zip(x, y, lines, strict=True):
-        axes.annotate(f"cycle {line.cycle}", (at, value), textcoords="offset points", xytext=(6, 6), color=INK)
-    axes.set_xlabel("galaxies labelled")
-    axes.set_ylabel("NLL per vote [nats]")
-    caption = "Negative log-likelihood per vote of each candidate on the evaluation stream, with 95 % intervals."
-    return "What the votes taught", caption, svg(figure)
+    points = [(float(line.galaxies_labelled or 0), line.nll_per_vote or 0.0) for line in lines]
+    ends = [(line.nll_low or v, line.nll_high or v) for line, (_, v) in zip(lines, points, strict=True)]
+    x, y = horizontal([px for px, _ in points]), vertical([v for both in ends for v in both])
+    marks = [*frame(y, "NLL per vote [nats]"), *x_ticks(x, "galaxies labelled"), *curve(x, y, points, "a", radius=0)]
+    for line, (labelled, value), (low, high) in zip(lines, points, ends, strict=True):
+        marks += whiskers(x.at(labelled), y, low, value, high, "a")
+        marks.append(text(x.at(labelled), y.at(high) - 5, f"cycle {line.cycle}", "tick middle"))
+    said = "Negative log-likelihood per vote of each candidate on the evaluation stream, with 95 % intervals."
+    return Picture(title="What the votes taught", said=said, marks=tuple(marks))
 
 
-def _errors(data: ReportData) -> Plot:
-    figure, axes = canvas()
-    cycles = [line.cycle for line in data.table.lines]
-    for name, colour, values in (
-        ("Smooth", ACCENT, [line.rmse_smooth for line in data.table.lines]),
-        ("Bar", WARM, [line.rmse_bar for line in data.table.lines]),
-    ):
-        known = [(c, v) for c, v in zip(cycles, values, strict=True) if v is not None]
-        axes.plot([c for c, _ in known], [v for _, v in known], color=colour, marker="o", label=name)
-    axes.set_xlabel("cycle")
-    axes.set_xticks(cycles)
-    axes.set_ylabel("RMSE of the vote fraction")
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
-    return "Error of the vote fractions", "Root mean square error on the evaluation stream.", svg(figure)
+def _errors(data: ReportData) -> Picture:
+    lines = data.table.lines
+    series = (
+        ("a", "Smooth", [(float(line.cycle), line.rmse_smooth) for line in lines if line.rmse_smooth is not None]),
+        ("b", "Bar", [(float(line.cycle), line.rmse_bar) for line in lines if line.rmse_bar is not None]),
+    )
+    x = horizontal([float(line.cycle) for line in lines])
+    y = vertical([0.0, *(value for _, _, points in series for _, value in points)])
+    marks = [*frame(y, "RMSE of the vote fraction"), *x_ticks(x, "cycle", whole=True)]
+    marks += [mark for kind, _, points in series for mark in curve(x, y, points, kind)]
+    marks += legend((kind, name) for kind, name, _ in series)
+    said = "Root mean square error on the evaluation stream."
+    return Picture(title="Error of the vote fractions", said=said, marks=tuple(marks))
 
 
-def _arms(title: str, label: str, values: Mapping[int, Mapping[str, Sequence[float]]]) -> Plot:
-    figure, axes = canvas()
-    cycles = sorted(values)
-    colours = dict(zip(map(str, Arm), ARM_COLOURS, strict=False))
-    drawn = {arm for by_arm in values.values() for arm, figures in by_arm.items() if len(figures)}
-    seen = [*(arm for arm in colours if arm in drawn), *sorted(drawn.difference(colours))]
-    for place, arm in enumerate(seen):
-        colour = colours.get(arm, PALE)
-        shift = 0.68 * ((place + 0.5) / len(seen) - 0.5)
-        boxes = axes.boxplot(
-            [list(values[c][arm]) for c in cycles if len(values[c].get(arm, ()))],
-            positions=[c + shift for c in cycles if len(values[c].get(arm, ()))],
-            widths=0.56 / len(seen),
-            patch_artist=True,
-            manage_ticks=False,
-            flierprops={"markersize": 2, "markeredgecolor": colour},
-            medianprops={"color": INK},
-        )
-        for box in boxes["boxes"]:
-            box.set(facecolor=colour, alpha=0.55)
-        boxes["boxes"][0].set_label(arm)
-    axes.set_xticks(cycles)
-    axes.set_xlabel("cycle")
-    axes.set_ylabel(label)
-    axes.legend(frameon=False)
-    return title, f"Each cycle's batch, {' beside '.join(f'{arm} arm' for arm in seen)}: {label}.", svg(figure)
+def _arms(title: str, label: str, values: Mapping[int, Mapping[str, Sequence[float]]]) -> Picture:
+    kinds = arm_kinds(arm for by_arm in values.values() for arm, drawn in by_arm.items() if len(drawn))
+    y = vertical([float(v) for by_arm in values.values() for drawn in by_arm.values() for v in drawn])
+    slots = Slots(names=[str(cycle) for cycle in sorted(values)])
+    marks = [*frame(y, label), *slots.marks("cycle"), *legend((kind, arm) for arm, kind in kinds.items())]
+    for place, cycle in enumerate(sorted(values)):
+        for number, (arm, kind) in enumerate(kinds.items()):
+            if drawn := [float(v) for v in values[cycle].get(arm, ())]:
+                at = slots.at(place, 0.5 + 0.68 * ((number + 0.5) / len(kinds) - 0.5))
+                marks += box(at, 0.56 * slots.width / len(kinds), y, drawn, kind)
+    said = f"Each cycle's batch, {' beside '.join(f'{arm} arm' for arm in kinds)}: {label}."
+    return Picture(title=title, said=said, marks=tuple(marks))
 
 
-def _training(data: ReportData) -> Plot:
-    figure, axes = canvas()
-    drawn = {cycle: history for cycle, history in data.history_by_cycle.items() if history}
-    for number, (cycle, history) in enumerate(sorted(drawn.items())):
-        shade = 0.35 + 0.65 * (number + 1) / len(drawn)
-        steps = [point["step"] for point in history]
-        axes.plot(steps, [point["hold_out"] for point in history], color=ACCENT, alpha=shade, label=f"cycle {cycle}")
-    axes.set_xlabel("gradient step")
-    axes.set_ylabel("hold-out NLL per galaxy [nats]")
-    axes.legend(frameon=False, fontsize="small")
-    return "Training curves", "Loss on the training stream's own hold-out, one curve per cycle.", svg(figure)
+def _training(data: ReportData) -> Picture:
+    drawn = sorted((cycle, history) for cycle, history in data.history_by_cycle.items() if history)
+    curves = [[(point["step"], point["hold_out"]) for point in history] for _, history in drawn]
+    x = horizontal([step for points in curves for step, _ in points])
+    y = vertical([loss for points in curves for _, loss in points])
+    marks = [*frame(y, "hold-out NLL per galaxy [nats]"), *x_ticks(x, "gradient step")]
+    marks += [mark for points in curves[:-1] for mark in curve(x, y, points, "d", radius=0)]
+    marks += curve(x, y, curves[-1], "a")
+    marks += legend((("a", f"cycle {drawn[-1][0]}"), *((("d", "cycles before"),) if len(drawn) > 1 else ())))
+    said = "Loss on the training stream's own hold-out, one curve per cycle."
+    return Picture(title="Training curves", said=said, marks=tuple(marks))
 
 
-def _coverage(data: ReportData) -> Plot:
-    figure, axes = canvas()
+def _coverage(data: ReportData) -> Picture:
     tolerances = sorted(data.coverage)
-    axes.bar([f"{t:.2f}" for t in tolerances], [100 * data.coverage[t] for t in tolerances], color=ACCENT, width=0.5)
-    axes.axhline(0, color=INK, linewidth=0.8)
-    axes.set_xlabel("tolerance on the vote fraction")
-    axes.set_ylabel("coverage error [%]")
-    caption = (
+    errors = [100 * data.coverage[tolerance] for tolerance in tolerances]
+    y, slots = vertical([0.0, *errors]), Slots(names=[f"{tolerance:.2f}" for tolerance in tolerances])
+    marks = [*frame(y, "coverage error [%]"), *slots.marks("tolerance on the vote fraction")]
+    said = (
         f"Coverage error of the last model for {data.answer} (Walmsley 2020, eq. 11-13): "
         "0 is perfect, above 0 is overconfident."
     )
-    return "Calibration", caption, svg(figure)
+    return Picture(title="Calibration", said=said, marks=(*marks, *bars(slots, y, [("a", errors)])))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,11 +16,25 @@ from alservice.catalogue.service import CatalogueService
 from alservice.errors import BadConfig, BadInput, NotFound
 from alservice.ids import seed_of
 from alservice.learning.evaluation import JudgeModel
+from alservice.plots import (
+    LEFT,
+    RIGHT,
+    WIDTH,
+    Axis,
+    Picture,
+    band,
+    curve,
+    frame,
+    legend,
+    line,
+    steps,
+    vertical,
+    x_ticks,
+)
 from alservice.registry.store import ModelStore, SnapshotStore
 from alservice.science.evaluation import Slice, assess, slice_metrics
 from alservice.science.tree import load_tree
 from alservice.shapes import FloatArray
-from alservice.storage.plots import ACCENT, PALE, canvas, svg
 
 
 def render_bias(report: BiasReport) -> str:
@@ -31,15 +45,17 @@ def render_bias(report: BiasReport) -> str:
     return environment.from_string(source).render(report=report, curves=curves)
 
 
-def _curve(term: BiasTerm) -> str:
-    figure, axes = canvas()
-    edges = list(term.edges)
-    axes.stairs(term.high, edges, baseline=term.low, fill=True, color=PALE, alpha=0.5, label="interval of the fits")
-    axes.stairs(term.contribution, edges, baseline=None, color=ACCENT, label="contribution")
-    axes.axhline(0, color=PALE, linewidth=0.8)
-    axes.set_xlabel(term.name)
-    axes.set_ylabel("added surprise [nats per vote]")
-    return svg(figure)
+def _curve(term: BiasTerm) -> Picture:
+    edges = list(map(float, term.edges))
+    low, high = (steps(edges, list(map(float, values))) for values in (term.low, term.high))
+    x = Axis(low=edges[0], high=edges[-1], start=LEFT, end=WIDTH - RIGHT)
+    y = vertical([0.0, *(value for _, value in (*low, *high))])
+    marks = [*frame(y, "added surprise [nats per vote]"), *x_ticks(x, term.name), band(x, y, low, high, "d")]
+    marks.append(line(LEFT, y.at(0), WIDTH - RIGHT, y.at(0), "axis"))
+    marks += curve(x, y, steps(edges, list(map(float, term.contribution))), "a", radius=0)
+    marks += legend((("a", "contribution"), ("d", "interval of the fits")))
+    said = f"Surprise that it adds, by value; mean absolute contribution {term.importance:.4f} nats per vote."
+    return Picture(title=term.name, said=said, marks=tuple(marks))
 
 
 MIN_GALAXIES: Final = 50

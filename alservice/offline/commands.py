@@ -23,6 +23,7 @@ from alservice.network.architectures import NetworkConfig, optimiser_of
 from alservice.network.config import FitConfig, decay_of, precision_name, resolve_device
 from alservice.offline.evaluation import EvaluatedPredictions, evaluate_predictions
 from alservice.offline.galaxies import ReadGalaxies, VotedGalaxies, ignore_fault
+from alservice.offline.plots import coverage, reliability, training_curve
 from alservice.offline.prediction import (
     PredictRows,
     fault_sheet,
@@ -32,13 +33,13 @@ from alservice.offline.prediction import (
     tree_of_predictions,
 )
 from alservice.offline.training import ENSEMBLE, MODEL, TrainAlone, judge, load_models, revive
+from alservice.plots import Files
 from alservice.progress import Progress, process_progress, utc_now
 from alservice.science.evaluation import Evaluation
 from alservice.science.scorecard import evaluation_tables
 from alservice.science.tree import Tree
 from alservice.settings import load_settings
 from alservice.storage import images
-from alservice.storage import plots as figures
 from alservice.storage.run_folder import RunFolder, cannot_write, claim_folder, write_whole
 from alservice.telemetry import code_revision
 
@@ -405,7 +406,7 @@ def _train(
         is_due=due_every(_CHECKPOINT_EVERY, utc_now),
     )
     document = document_of(card) | {"weights": digest_of_bytes(data), "metrics": None}
-    plots = figures.training_curve(card.history)
+    plots = training_curve(card.history)
     if len(members.galaxy_ids):
         network, _, digest = revive(data, tree, device=device)
         found, _ = judge(network, members, model=digest, draws=DRAWS, device=device)
@@ -419,12 +420,12 @@ def _train(
     return document
 
 
-def evaluation_files(tree: Tree, found: Evaluation) -> figures.Files:
+def evaluation_files(tree: Tree, found: Evaluation) -> Files:
     """Return the plots and the tables of an evaluation by file name."""
     text = "\n\n".join(table.text() for table in evaluation_tables(found)) + "\n"
     return {
-        **figures.reliability(tree, found),
-        **figures.coverage(tree, found),
+        **reliability(tree, found),
+        **coverage(tree, found),
         "metrics.json": _json(found.document()),
         "metrics.txt": text.encode(),
     }

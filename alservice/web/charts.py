@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
 
-from alservice.campaigns.policies import Arm
-from alservice.cycle.report import AnswerBar
+from alservice.cycle.report import AnswerBar, arm_kinds
 from alservice.learning.drift import CycleDrift, DriftFigure
 from alservice.ops.figures import ArmFigures, CandidateFigures
 from alservice.plots import (
@@ -19,6 +17,7 @@ from alservice.plots import (
     Axis,
     Picture,
     Slots,
+    bars,
     curve,
     dot,
     frame,
@@ -33,9 +32,6 @@ from alservice.plots import (
     x_ticks,
 )
 from alservice.registry.records import Check
-
-ARM_CLASSES: Final = "abcd"
-"""A colour per arm, in the order of `Arm`; arms that only a newer version knows share the last."""
 
 
 def votes_by_hour(hours: Mapping[datetime, int]) -> Picture:
@@ -75,10 +71,8 @@ def arms(figures: Sequence[ArmFigures]) -> Picture:
     y = vertical([0.0, *(f.high for f in figures)])
     cycles = sorted({f.cycle for f in figures})
     slots = Slots(names=list(map(str, cycles)))
-    present = {f.arm for f in figures}
-    drawn = [*(arm for arm in Arm if arm in present), *sorted(present.difference(Arm))]
-    known = [*Arm]
-    kinds = {arm: ARM_CLASSES[known.index(arm)] if arm in known else ARM_CLASSES[-1] for arm in drawn}
+    kinds = arm_kinds(f.arm for f in figures)
+    drawn = list(kinds)
     marks = [*frame(y, "vote split (nats)"), *slots.marks("cycle")]
     for f in figures:
         shift = 0.5 + 0.64 * ((drawn.index(f.arm) + 0.5) / len(drawn) - 0.5)
@@ -95,14 +89,8 @@ def calibration(tolerances: Sequence[float], series: Sequence[tuple[str, Sequenc
     y = vertical([0.0, *(100 * v for _, errors in series for v in errors if v is not None)])
     slots = Slots(names=[f"{tolerance:.2f}" for tolerance in tolerances])
     marks = [*frame(y, "coverage error (%)"), *slots.marks("tolerance on the vote fraction")]
-    width = 0.6 / max(len(series), 1)
-    for number, (_, errors) in enumerate(series):
-        for place, error in enumerate(errors):
-            if error is not None:
-                top, base = sorted((y.at(100 * error), y.at(0)))
-                x = slots.at(place, 0.2 + number * width)
-                marks.append(rect(x, top, width * slots.width - 2, max(base - top, 0.5), f"bar {'ab'[number % 2]}"))
-    marks.append(line(LEFT, y.at(0), WIDTH - RIGHT, y.at(0), "axis"))
+    in_percent = [[None if v is None else 100 * v for v in errors] for _, errors in series]
+    marks += bars(slots, y, [("ab"[number % 2], errors) for number, errors in enumerate(in_percent)])
     marks += legend(("ab"[number % 2], name) for number, (name, _) in enumerate(series))
     said = "; ".join(
         f"{name}: "

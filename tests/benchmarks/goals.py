@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure as MatplotlibFigure
 
 from alservice.catalogue.files import open_catalogue
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow, is_evaluation_member
@@ -28,6 +29,7 @@ from alservice.network.config import FitConfig, decay_of, precision_name, resolv
 from alservice.network.sampling import sample_posterior
 from alservice.offline.commands import DRAWS, EVALUATION_SEED, evaluation_files, reader, train_on_file
 from alservice.offline.galaxies import VotedGalaxies
+from alservice.offline.plots import training_curve
 from alservice.offline.training import judge, load_model
 from alservice.progress import process_progress
 from alservice.science.bootstrap import Estimate, Figure
@@ -35,9 +37,8 @@ from alservice.science.evaluation import TOLERANCES, Evaluation, coverage_error
 from alservice.science.posterior import fraction_draws
 from alservice.science.scorecard import TextTable
 from alservice.science.tree import load_tree
-from alservice.storage import plots as figures
-from alservice.storage.plots import canvas
 from alservice.telemetry import code_revision, configure_logging
+from tests.benchmarks.figures import plain, svg
 from tests.support.shared import shared_data
 
 TREE = load_tree("gz2")
@@ -287,7 +288,7 @@ def _write(
         lines.append(_outlook(curve))
         (out / "learning-curve.svg").write_bytes(_curve_plot(curve))
     (out / "goals.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for name, content in {**evaluation_files(TREE, card), **figures.training_curve(training["history"])}.items():
+    for name, content in {**evaluation_files(TREE, card), **training_curve(training["history"])}.items():
         (out / name).write_bytes(content)
     (out / "goals.json").write_text(
         json.dumps([dict(zip(table.head, row, strict=True)) for row in table.rows], indent=1)
@@ -312,7 +313,8 @@ def _outlook(curve: list[dict[str, Any]]) -> str:
 
 
 def _curve_plot(curve: list[dict[str, Any]]) -> bytes:
-    figure, axes = canvas()
+    figure = MatplotlibFigure(figsize=(6.4, 3.6), layout="constrained")
+    axes = plain(figure.subplots())
     for name, label in (("smooth", "Smooth"), ("bar", "Bar"), ("cumulative", "37 cumulative fractions")):
         known = [(line["galaxies"], line[name]) for line in curve if line[name] is not None]
         errors = [[e.value - e.low for _, e in known], [e.high - e.value for _, e in known]]
@@ -321,7 +323,7 @@ def _curve_plot(curve: list[dict[str, Any]]) -> bytes:
         )
     axes.set(xscale="log", xlabel="galaxies trained on", ylabel="RMSE of the vote fraction", ylim=(0, None))
     axes.legend(frameon=False)
-    return figures.rendered("learning-curve", figure)["learning-curve.svg"]
+    return svg(figure).encode()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from matplotlib.figure import Figure
 
-from alservice.storage.plots import ACCENT, INK, PALE, plain, svg
+from tests.benchmarks.figures import ACCENT, INK, PALE, plain, svg
 from tests.support.shared import ROOT
 
 PAGE: Final = ROOT / "deploy" / "docs" / "savings.svg"
@@ -86,7 +86,7 @@ def plot(savings: list[Saving]) -> str:
     axes.grid(axis="x", color=PALE, alpha=0.35, linewidth=0.6)
     note = "* counted as before;\n◇ by today's count,\nwithout an interval"
     axes.text(1.01, -0.3, note, transform=axes.transAxes, ha="left", fontsize=8, color=INK)
-    return svg(figure, transparent=False)
+    return svg(figure)
 
 
 if __name__ == "__main__":
