@@ -9,7 +9,12 @@ import pytest
 
 from tests.support.shared import ROOT
 
-FILES = sorted(path for top in ("alservice", "flows", "migrations") for path in (ROOT / top).rglob("*.py"))
+FILES = sorted(
+    path
+    for top in ("alservice", "flows", "migrations")
+    for path in (ROOT / top).rglob("*.py")
+    if (ROOT / "alservice" / "testing") not in path.parents  # is there for tests alone
+)
 
 HOOKS = {
     "downgrade": "alembic",
@@ -30,14 +35,14 @@ REFERENCES = {
     "diagram": "the diagram in the documents is compared with it",
     "dirichlet_multinomial_mutual_information": "one question alone: what scores of trees are compared with",
     "encode_png": "images of tests and of those who make catalogues",
+    "cycle_diagram": "the picture of the steps in the documents",
     "decisions_without_posterior": "stopping rules, for whoever asks for votes",
-    "fast_binomial_mutual_information": "draws of one answer, from any network: a million galaxies in a second",
     "fit_temper": "stopping rules, for whoever asks for votes",
-    "joint_information": "scores that never exceed what draws can hold, for whoever acquires",
     "load_encoder": "weights that Zoobot publishes, as the trunk of a network",
     "lure": "what estimates by inclusion probabilities are compared with, for pools drawn one by one",
     "simulated_joint_information": "joint information by its definition: what the closed form is compared with",
     "stop_decisions": "stopping rules, for whoever asks for votes",
+    "to_frame": "an evaluation as a table, for users of `alservice.evaluate`",
     "step_probabilities": "chances of each step, for `lure`",
 }
 """Names that the product does not use itself, and why they stay."""
