@@ -146,11 +146,11 @@ class AcquireBatch:
         return batch.galaxies
 
     def _draw(self, campaign: CampaignRow, cycle: Cycle) -> AcquisitionBatch:
-        policy, first = campaign.campaign.acquisition, cycle.champion_id is None
+        policy, first = campaign.settings.acquisition, cycle.champion_id is None
         survey = None if first else self._survey(campaign, cycle)
         drawer = BatchDrawer(
             batch_policy(policy, first=first, min_distance=_distance(policy, survey)),
-            seed=seed_of(campaign.campaign.seed, "acquisition", cycle.number),
+            seed=seed_of(campaign.settings.seed, "acquisition", cycle.number),
         )
         rows = self.ledger.of_campaign(campaign.id)
         excluded = {row.galaxy_id: why for row in rows if (why := exclusion_reason(row)) is not None}
@@ -171,13 +171,13 @@ class AcquireBatch:
 
     def _survey(self, campaign: CampaignRow, cycle: Cycle) -> Posterior | None:
         """Return a sample of the survey where the policy needs one."""
-        policy = campaign.campaign.acquisition
+        policy = campaign.settings.acquisition
         needed = policy.policy == "epig" or (policy.diversity_share > 0 and policy.informative_galaxies > 0)
         return self.scores.survey(campaign, cycle) if needed else None
 
     def _votes(self, campaign: CampaignRow, cycle: Cycle, batch: AcquisitionBatch) -> VotesAsked:
         """Return the votes to ask: a fixed number, or what the budget buys for each galaxy drawn for information."""
-        policy = campaign.campaign.acquisition
+        policy = campaign.settings.acquisition
         chosen = [galaxy.galaxy_id for galaxy in batch.galaxies if galaxy.arm == Arm.INFORMATIVE]
         if policy.allocated is None or not chosen:
             return policy.votes_per_galaxy
@@ -193,9 +193,9 @@ class AcquireBatch:
 
         Seen from the start of the cycle, so that a cycle that is resumed another day asks for the same.
         """
-        horizon = timedelta(hours=campaign.campaign.collecting.deadline_hours) / timedelta(days=1)
+        horizon = timedelta(hours=campaign.settings.collecting.deadline_hours) / timedelta(days=1)
         forecast = self.forecast.run(campaign.id, at=cycle.created_at, horizon_days=horizon)
-        policy = campaign.campaign.acquisition
+        policy = campaign.settings.acquisition
         return policy.batch_galaxies * policy.votes_per_galaxy if forecast is None else int(forecast.low)
 
 
@@ -277,7 +277,7 @@ class ScorePool:
                 none = np.zeros(len(galaxies), dtype=bool)
                 yield PoolShard(galaxies=galaxies, scores=None, easy=none, embeddings=None, failed=frozenset())
             return
-        tree = load_tree(campaign.campaign.tree)
+        tree = load_tree(campaign.settings.tree)
         for galaxies, posterior in self._shards(campaign, cycle):
             row_of = {galaxy.galaxy_id: row for row, galaxy in enumerate(galaxies)}
             rows = [row_of[galaxy_id] for galaxy_id in posterior.galaxy_ids]
@@ -286,14 +286,14 @@ class ScorePool:
             embeddings = np.zeros((len(galaxies), posterior.embeddings.shape[1]), dtype=np.float16)
             embeddings[rows] = posterior.embeddings
             scores = np.full(len(galaxies), np.nan)
-            scores[rows] = self._scores(campaign.campaign.acquisition, tree, posterior, survey)
+            scores[rows] = self._scores(campaign.settings.acquisition, tree, posterior, survey)
             failed = frozenset(row_of) - set(posterior.galaxy_ids)
             yield PoolShard(galaxies=galaxies, scores=scores, easy=easy, embeddings=embeddings, failed=failed)
 
     def survey(self, campaign: CampaignRow, cycle: Cycle) -> Posterior:
         """Return the posterior of a uniform sample of the survey."""
         sample = SurveySample(
-            campaign.campaign.acquisition.survey_galaxies, seed=seed_of(campaign.campaign.seed, "survey")
+            campaign.settings.acquisition.survey_galaxies, seed=seed_of(campaign.settings.seed, "survey")
         )
         for galaxies, posterior in self._shards(campaign, cycle):
             unbiased = {g.galaxy_id for g in galaxies if g.unbiased}
@@ -304,8 +304,8 @@ class ScorePool:
         self, campaign: CampaignRow, cycle: Cycle, galaxy_ids: Sequence[str], tiers: Sequence[int]
     ) -> FloatArray:
         """Return what each tier of votes would teach about named galaxies: (n, K) nats."""
-        tree = load_tree(campaign.campaign.tree)
-        weights = question_weights(campaign.campaign.acquisition, tree)
+        tree = load_tree(campaign.settings.tree)
+        weights = question_weights(campaign.settings.acquisition, tree)
         place = {galaxy_id: i for i, galaxy_id in enumerate(galaxy_ids)}
         information = np.full((len(galaxy_ids), len(tiers)), np.nan)
         for _, posterior in self._shards(campaign, cycle):
@@ -338,7 +338,7 @@ class ScorePool:
         """Yield the galaxies of each shard, and the posterior of those that have one."""
         if cycle.champion_id is None:
             raise NotFound(f"cycle {cycle.number} has no champion to score with", cycle=cycle.number)
-        size = campaign.campaign.images.shard_galaxies
+        size = campaign.settings.images.shard_galaxies
         shards = self.models.posterior_shards(cycle.champion_id, cycle.catalogue_id, Scope.CATALOGUE)
         n_galaxies = self.catalogues.get(cycle.catalogue_id).n_galaxies
         if sum(s.n_galaxies + s.n_failed for s in shards) != n_galaxies:
@@ -387,11 +387,11 @@ class AcquisitionService:
             If the campaign is unknown, or its votes go back less than a week.
         """
         row = self.campaigns.get(name)
-        policy = row.campaign.acquisition
+        policy = row.settings.acquisition
         daily = self._forecast.history(row.id, at=self.clock())
         if len(daily) < MIN_DAYS:
             raise NotFound(f"campaign {name} has {len(daily)} whole days of votes, a forecast needs {MIN_DAYS}")
-        horizon = timedelta(hours=row.campaign.collecting.deadline_hours) / timedelta(days=1) if days is None else days
+        horizon = timedelta(hours=row.settings.collecting.deadline_hours) / timedelta(days=1) if days is None else days
         forecast = forecast_votes(daily, horizon)
         asked = policy.batch_galaxies * policy.votes_per_galaxy
         if policy.allocated is not None and policy.allocated.budget is not None:

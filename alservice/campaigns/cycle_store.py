@@ -51,7 +51,7 @@ class CycleStore:
             opened = connection.execute(_open(campaign.id)).mappings().one_or_none()
             if opened is not None:
                 raise Conflict(
-                    f"cycle {opened['number']} of {campaign.campaign.name} is open ({opened['state']})",
+                    f"cycle {opened['number']} of {campaign.settings.name} is open ({opened['state']})",
                     cycle=opened["number"],
                     state=opened["state"],
                 )

@@ -46,7 +46,7 @@ class CampaignStore:
             ).one()
             newest = connection.execute(_NEWEST.where(campaigns.c.id == campaign_id)).one_or_none()
             if newest is not None and newest.digest == campaign.digest:
-                return CampaignRow(id=campaign_id, version=newest.version, campaign=campaign)
+                return CampaignRow(id=campaign_id, version=newest.version, settings=campaign)
             version = 1 if newest is None else newest.version + 1
             connection.execute(
                 insert(campaign_versions).values(
@@ -57,7 +57,7 @@ class CampaignStore:
                     created_at=self._clock(),
                 )
             )
-        return CampaignRow(id=campaign_id, version=version, campaign=campaign)
+        return CampaignRow(id=campaign_id, version=version, settings=campaign)
 
     def get(self, name: str) -> CampaignRow:
         """Return the newest version; raises `NotFound`."""
@@ -74,7 +74,7 @@ class CampaignStore:
             row = connection.execute(_NEWEST.where(*wanted)).one_or_none()
         if row is None:
             raise NotFound(f"campaign {campaign_id} has no version {version}", campaign=campaign_id, version=version)
-        return _campaign_row(row).campaign
+        return _campaign_row(row).settings
 
     def list(self) -> Sequence[CampaignRow]:
         """Return all campaigns by name."""
@@ -94,7 +94,7 @@ def _campaign_row(row: Row[Any]) -> CampaignRow:
         names = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors(include_input=False))
         stored = f"campaign {row.name} version {row.version} as stored"
         raise BadConfig(f"{stored} is not one this release understands: {names}") from error
-    return CampaignRow(id=row.id, version=row.version, campaign=campaign)
+    return CampaignRow(id=row.id, version=row.version, settings=campaign)
 
 
 def write_event(
@@ -181,11 +181,11 @@ def _tell(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CampaignRow:
-    """A campaign with the version of its decisions."""
+    """A campaign: its id, and one version of its settings."""
 
     id: int
     version: int
-    campaign: Campaign
+    settings: Campaign
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -117,13 +117,13 @@ class CatalogueService:
         """
         row = self.campaigns.get(name)
         files = None if images is None else ImageSource(folder=images.folder, pattern=images.pattern)
-        tree = load_tree(row.campaign.tree)
+        tree = load_tree(row.settings.tree)
         source = open_catalogue(path, tree, layout=layout, images=files, roots=self.image_folders)
         flagged: list[str] = []
         stripped: list[str] = []
         catalogue = self.import_rows(
             row,
-            _noting(source.rows(galaxies, row.campaign.seed), flagged),
+            _noting(source.rows(galaxies, row.settings.seed), flagged),
             source=storable(path.name, max_chars=MAX_ID_CHARS),
             total=galaxies or source.n_rows,
             on_stripped=stripped.append,
@@ -178,7 +178,7 @@ class CatalogueService:
 
     def _store(self, campaign: CampaignRow, row: CatalogueRow) -> tuple[Galaxy, bool] | CatalogueFault:
         """Store a row's image; return the galaxy, and whether the file held more than pixels."""
-        policy = campaign.campaign.images
+        policy = campaign.settings.images
         try:
             check_galaxy_id(row.galaxy_id, where="galaxy_id")
             shown = image_files.for_volunteers(row.image)
@@ -189,7 +189,7 @@ class CatalogueService:
         except BadInput as error:
             return CatalogueFault(row=row.row, galaxy_id=row.galaxy_id, field="galaxy_id", reason=error.message)
         stored = self.objects.put(shown, kind="images", suffix=_SUFFIXES[image_files.sniff(shown)])
-        decisions = campaign.campaign
+        decisions = campaign.settings
         galaxy = Galaxy(
             galaxy_id=row.galaxy_id,
             row=-1,
@@ -218,7 +218,7 @@ class CatalogueService:
         votes_key = None
         if votes:
             ids = tuple(sorted(votes))
-            columns = load_tree(campaign.campaign.tree).columns
+            columns = load_tree(campaign.settings.tree).columns
             data = arrays.encode_fractions(ids, np.stack([votes[i] for i in ids]), columns)
             votes_key = self.objects.put(data, kind="recorded-votes", suffix=".parquet").key
         return self.catalogues.save(

@@ -40,7 +40,7 @@ def validate_campaign(campaign: CampaignName, workdir: Workdir = None) -> None:
     use(workdir)
 
     with opened() as factory, factory.sites.opened(campaign):
-        answer_maps = factory.subjects.validate(factory.campaigns.get(campaign).campaign)
+        answer_maps = factory.subjects.validate(factory.campaigns.get(campaign).settings)
     for answer_map in answer_maps:
         typer.echo(f"workflow version {answer_map.version} asks the tree's {len(answer_map.columns)} questions")
 

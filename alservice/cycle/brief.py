@@ -53,7 +53,7 @@ def brief_cycle(stages: Stages, view: CycleView, table: CycleTable) -> Brief:
         number=cycle.number,
         state=str(cycle.state),
         report="\n\n".join(_report(view, table, cycle)),
-        gallery=_gallery(stages, campaign.campaign, cycle, acquired) if acquired else None,
+        gallery=_gallery(stages, campaign.settings, cycle, acquired) if acquired else None,
         history=[
             {"at (UTC)": f"{e.at:%Y-%m-%d %H:%M:%S}", "who": e.actor, "what": e.kind, "detail": _cell(e.detail)}
             for e in view.events[-HISTORY:]

@@ -156,7 +156,7 @@ class CheckReadiness:
     def _catalogue(self, row: CampaignRow) -> str:
         catalogue = self.catalogues.newest(row.id)
         if catalogue is None:
-            raise NotFound(f"campaign {row.campaign.name} has no catalogue: run `alservice catalogue import`")
+            raise NotFound(f"campaign {row.settings.name} has no catalogue: run `alservice catalogue import`")
         return f"{catalogue.n_galaxies:,} galaxies"
 
     def _model(self, row: CampaignRow, cycle: Cycle | None) -> Model | None:
@@ -167,12 +167,12 @@ class CheckReadiness:
     def _champion(self, row: CampaignRow, cycle: Cycle | None) -> str:
         model = self._model(row, cycle)
         if model is None:
-            raise NotFound(f"campaign {row.campaign.name} has no champion yet")
-        load_model(self.objects, model, load_tree(row.campaign.tree))
+            raise NotFound(f"campaign {row.settings.name} has no champion yet")
+        load_model(self.objects, model, load_tree(row.settings.tree))
         return f"weights of model {model.id} are loaded"
 
     def _zooniverse(self, row: CampaignRow, cycle: Cycle | None, needs: Collection[Need]) -> Iterator[Finding]:
-        campaign = row.campaign
+        campaign = row.settings
         try:
             sites = [(tier, self.sites.zooniverse(tier)) for tier in campaign.by_tier().values()]
             account = sites[0][1].account()
@@ -192,7 +192,7 @@ class CheckReadiness:
                 yield seen(Need.WORKFLOW, partial(_workflow, tier, site))
 
     def _allowance(self, row: CampaignRow, cycle: Cycle | None, account: Account) -> str:
-        due, own = self._due(row, cycle), self.sites.connection(row.campaign).publish.allowance
+        due, own = self._due(row, cycle), self.sites.connection(row.settings).publish.allowance
         used = self.ledger.creates(row.id)
         bounds = {f"the account {account.login}, which uploaded {account.uploaded:,}": account.left}
         if own is not None:
@@ -211,7 +211,7 @@ class CheckReadiness:
         if acquired is not None:
             there = {s.galaxy_id for s in self.ledger.of_campaign(row.id) if s.state in EXISTING}
             return len({galaxy.galaxy_id for galaxy in acquired} - there)
-        policy = batch_policy(row.campaign.acquisition, first=self._model(row, cycle) is None)
+        policy = batch_policy(row.settings.acquisition, first=self._model(row, cycle) is None)
         catalogue = self.catalogues.newest(row.id)
         if catalogue is None:
             return policy.requested

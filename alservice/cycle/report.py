@@ -253,18 +253,18 @@ class GatherReport:
 
     def run(self, campaign: CampaignRow) -> ReportData:
         """Return what the report of a campaign shows."""
-        tree = load_tree(campaign.campaign.tree)
+        tree = load_tree(campaign.settings.tree)
         records = self.summarise.records(campaign)
         cycles = records.cycles
-        tallies = self.votes(campaign.campaign).tallies(campaign.id, tree.n_answers)
+        tallies = self.votes(campaign.settings).tallies(campaign.id, tree.n_answers)
         observed = dict(zip(tallies.galaxy_ids, conditional_fractions(tree, tallies.counts), strict=True))
         champion = self._predicted_champion(cycles)
         most, least = self._galleries(campaign, tree, cycles, champion, observed) if champion else ((), ())
-        column = tree.column(campaign.campaign.evaluation.answer)
+        column = tree.column(campaign.settings.evaluation.answer)
         return ReportData(
-            campaign=campaign.campaign.name,
+            campaign=campaign.settings.name,
             generated_at=self.clock(),
-            n_draws=campaign.campaign.prediction.draws,
+            n_draws=campaign.settings.prediction.draws,
             table=self.summarise.table(campaign, records),
             facts=self._facts(campaign, records),
             decisions={c.number: records.decisions[c.id] for c in cycles if c.id in records.decisions},
@@ -274,7 +274,7 @@ class GatherReport:
             },
             history_by_cycle={m.cycle_number: m.card.get("history", []) for m in records.models},
             coverage=_coverage_errors(campaign, records),
-            answer=campaign.campaign.evaluation.answer,
+            answer=campaign.settings.evaluation.answer,
             most=most,
             least=least,
         )
@@ -297,12 +297,12 @@ class GatherReport:
     ) -> tuple[Sequence[GalleryItem], Sequence[GalleryItem]]:
         """Return the most and the least informative galaxies of the catalogue, as the champion sees them."""
         catalogue_id = cycles[-1].catalogue_id
-        weights = question_weights(campaign.campaign.acquisition, tree)
+        weights = question_weights(campaign.settings.acquisition, tree)
         best: list[tuple[float, Posterior]] = []
         worst: list[tuple[float, Posterior]] = []
         shards = self.models.posterior_shards(champion.id, catalogue_id, Scope.CATALOGUE)
         for posterior in self.prediction.posteriors(shards):
-            votes = campaign.campaign.acquisition.votes_per_galaxy
+            votes = campaign.settings.acquisition.votes_per_galaxy
             scores = joint_information(tree, posterior.concentrations, votes, question_weights=weights)
             order = np.argsort(scores, kind="stable")
             worst += [(float(scores[row]), take(posterior, np.array([row]))) for row in order[:GALLERY]]
@@ -339,7 +339,7 @@ class GatherReport:
 
     def _facts(self, campaign: CampaignRow, records: CampaignRecords) -> dict[str, str]:
         catalogue = self.catalogues.newest(campaign.id)
-        facts = {"question tree": campaign.campaign.tree, "seed": str(campaign.campaign.seed)}
+        facts = {"question tree": campaign.settings.tree, "seed": str(campaign.settings.seed)}
         if catalogue is not None:
             facts["catalogue"] = catalogue.source
             facts["galaxies"] = f"{catalogue.n_galaxies:,} imported, {catalogue.n_failed:,} rows failed"
@@ -350,7 +350,7 @@ class GatherReport:
         verdicts = self.classifications.by_verdict(campaign.id)
         facts["classifications"] = ", ".join(f"{n:,} {verdict}" for verdict, n in sorted(verdicts.items()))
         facts["cycles"] = str(len(records.cycles))
-        facts["configuration"] = campaign.campaign.digest
+        facts["configuration"] = campaign.settings.digest
         return facts
 
 
@@ -359,7 +359,7 @@ def _coverage_errors(campaign: CampaignRow, records: CampaignRecords) -> Mapping
     if not records.evaluations:
         return {}
     found = list(records.evaluations.values())[-1]
-    errors = found.answer(campaign.campaign.evaluation.answer).fractions.coverage_error
+    errors = found.answer(campaign.settings.evaluation.answer).fractions.coverage_error
     return {t: error.value for t, error in zip(found.tolerances, errors, strict=True) if error is not None}
 
 

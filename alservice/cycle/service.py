@@ -307,7 +307,7 @@ class CycleService:
     def _decided_for(self, cycle: Cycle) -> CampaignRow:
         """Return the campaign under the decisions that a cycle was started with."""
         campaign = self.stages.campaigns.get_version(cycle.campaign_id, cycle.campaign_version)
-        return CampaignRow(id=cycle.campaign_id, version=cycle.campaign_version, campaign=campaign)
+        return CampaignRow(id=cycle.campaign_id, version=cycle.campaign_version, settings=campaign)
 
     def _standing(self, name: str) -> tuple[CampaignRow, Cycle | None]:
         """Return a campaign under the decisions of its open cycle, and that cycle; of now where none is open."""
@@ -317,7 +317,7 @@ class CycleService:
 
     def _needs(self, row: CampaignRow, cycle: Cycle | None, flight: Flight) -> frozenset[Need]:
         champion = self.stages.models.champion(row.id) if cycle is None else cycle.champion_id
-        uploads = row.campaign.zooniverse.mode == "upload"
+        uploads = row.settings.zooniverse.mode == "upload"
         return flight.needs(cycle, uploads=uploads, has_champion=champion is not None)
 
 

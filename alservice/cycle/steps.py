@@ -103,7 +103,7 @@ def plan(stages: Stages, campaign: CampaignRow, cycle: Cycle, _actor: str) -> Tr
 
     A cycle that only trains freezes the votes there are and trains next, however few of them are new: somebody asked.
     """
-    shards = stages.catalogue.pack(stages.catalogues.get(cycle.catalogue_id), campaign.campaign.images)
+    shards = stages.catalogue.pack(stages.catalogues.get(cycle.catalogue_id), campaign.settings.images)
     if cycle.kind is CycleKind.RETRAIN:
         frozen = stages.learning.frozen.freeze(campaign, cycle)
         detail = {"image_shards": len(shards), "snapshot": frozen.digest}
@@ -117,7 +117,7 @@ def predict(stages: Stages, campaign: CampaignRow, cycle: Cycle, _actor: str) ->
     if cycle.champion_id is None:
         raise NotFound(f"cycle {cycle.number} has no champion to predict with", cycle=cycle.number)
     champion = stages.models.get(cycle.champion_id)
-    shards = stages.prediction.predict(campaign.campaign, cycle.catalogue_id, champion)
+    shards = stages.prediction.predict(campaign.settings, cycle.catalogue_id, champion)
     done, failed = sum(s.n_galaxies for s in shards), sum(s.n_failed for s in shards)
     return Transition(to=CycleState.ACQUIRING, detail={"requested": done + failed, "done": done, "failed": failed})
 
@@ -137,7 +137,7 @@ def acquire(stages: Stages, campaign: CampaignRow, cycle: Cycle, actor: str) -> 
 
 def publish(stages: Stages, campaign: CampaignRow, cycle: Cycle, actor: str) -> Transition:
     """Check the live workflow, then bring the batch in front of volunteers; collecting starts now."""
-    decisions = campaign.campaign
+    decisions = campaign.settings
     stages.subjects.validate(decisions)
     acquired = stages.acquisitions.get(cycle.id) or ()
     galaxies = stages.catalogues.by_id(cycle.catalogue_id, sorted(a.galaxy_id for a in acquired))
@@ -154,14 +154,14 @@ def collect(stages: Stages, campaign: CampaignRow, cycle: Cycle, actor: str) -> 
     When collecting is over, freeze the tallies and train, unless too few votes are new.
     """
     report = stages.votes.collect(campaign, cycle)
-    if campaign.campaign.zooniverse.retirement == "own":
+    if campaign.settings.zooniverse.retirement == "own":
         stages.subjects.retire(campaign, actor=actor)
     if not report.is_over:
         return None
     frozen = stages.learning.frozen.freeze(campaign, cycle)
     trained = [stages.snapshots.of_cycle(c.id) for c in stages.cycles.list(campaign.id) if c.candidate_id is not None]
     new_votes = frozen.n_votes - max((s.n_votes for s in trained if s is not None), default=0)
-    needed = campaign.campaign.training.min_new_votes
+    needed = campaign.settings.training.min_new_votes
     return Transition(
         to=CycleState.TRAINING if new_votes >= needed else CycleState.KEPT,
         detail={**asdict(report), "new_votes": new_votes, "needed_votes": needed, "snapshot": frozen.digest},
@@ -179,7 +179,7 @@ def evaluate(stages: Stages, campaign: CampaignRow, cycle: Cycle, actor: str) ->
     learning = stages.learning
     learning.estimate_selected(campaign, cycle)
     learning.watch_drift(campaign, cycle, actor=actor)
-    if campaign.campaign.shadow and cycle.champion_id is not None and cycle.candidate_id is not None:
+    if campaign.settings.shadow and cycle.champion_id is not None and cycle.candidate_id is not None:
         learning.compare_shadow(campaign, cycle, stages.models.get(cycle.candidate_id), actor=actor)
     candidate, *champion = learning.evaluate(campaign, cycle)
     detail = {"nll_per_vote": candidate.nll_per_vote.value, "galaxies": candidate.n_galaxies}

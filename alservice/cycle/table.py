@@ -375,7 +375,7 @@ class SummariseCampaign:
     def table(self, campaign: CampaignRow, records: CampaignRecords) -> CycleTable:
         """Return the table of what is recorded."""
         return CycleTable(
-            campaign=campaign.campaign.name,
+            campaign=campaign.settings.name,
             lines=tuple(cycle_line(campaign, records, cycle) for cycle in records.cycles),
             change=self._change(campaign, records),
         )
@@ -386,11 +386,11 @@ class SummariseCampaign:
         judged = [c for c in records.cycles if c.id in records.snapshots]
         if len(champions) < 2 or not judged:
             return None
-        tree = load_tree(campaign.campaign.tree)
+        tree = load_tree(campaign.settings.tree)
         first, last = champions[0], champions[-1]
         before, votes = self._nll(campaign, judged[-1], first, tree)
         after, _ = self._nll(campaign, judged[-1], last, tree)
-        rng = np.random.default_rng(seed_of(campaign.campaign.seed, "change"))
+        rng = np.random.default_rng(seed_of(campaign.settings.seed, "change"))
         sums = bootstrap_sums(np.stack([after - before, votes], axis=1), repeats=2000, rng=rng)
         total = votes.sum()
         difference = percentile_estimate(float((after - before).sum() / total), sums[:, 0] / sums[:, 1], 0.95)
@@ -414,7 +414,7 @@ class SummariseCampaign:
 
 def cycle_line(campaign: CampaignRow, records: CampaignRecords, cycle: Cycle) -> CycleLine:
     """Return one cycle's line of the table."""
-    answer = campaign.campaign.evaluation.answer
+    answer = campaign.settings.evaluation.answer
     snapshot, decision = records.snapshots.get(cycle.id), records.decisions.get(cycle.id)
     candidate = records.evaluations.get((cycle.id, cycle.candidate_id or 0))
     champion = records.evaluations.get((cycle.id, cycle.champion_id or 0))
@@ -431,7 +431,7 @@ def cycle_line(campaign: CampaignRow, records: CampaignRecords, cycle: Cycle) ->
         nll_high=estimate.high if estimate else None,
         champion_nll_per_vote=champion.nll_per_vote.value if champion else None,
         rmse_smooth=_rmse(candidate, answer),
-        rmse_bar=_rmse(candidate, _bar(load_tree(campaign.campaign.tree))),
+        rmse_bar=_rmse(candidate, _bar(load_tree(campaign.settings.tree))),
         coverage_error=_coverage_error(candidate, answer),
         verdict=decision.verdict if decision else None,
     )
@@ -480,10 +480,10 @@ class ViewCycle:
         found = [cycle for cycle in records.cycles if number is None or cycle.number == number]
         if not found:
             which = "no cycle yet" if number is None else f"no cycle {number}"
-            raise NotFound(f"campaign {campaign.campaign.name} has {which}")
+            raise NotFound(f"campaign {campaign.settings.name} has {which}")
         cycle = found[-1]
         return CycleView(
-            campaign=campaign.campaign.name,
+            campaign=campaign.settings.name,
             line=cycle_line(campaign, records, cycle),
             decision=records.decisions.get(cycle.id),
             statistics=tuple(s for s in self.summarise.snapshots.statistics(campaign.id) if s.cycle_id == cycle.id),

@@ -205,22 +205,22 @@ class ReportBias:
         champion = self.models.champion(campaign.id)
         frozen = [c for c in self.cycles.list(campaign.id) if self.snapshots.of_cycle(c.id) is not None]
         if champion is None or not frozen:
-            raise NotFound(f"campaign {campaign.campaign.name} has no champion with votes to be judged on")
-        cycle, tree = frozen[-1], load_tree(campaign.campaign.tree)
+            raise NotFound(f"campaign {campaign.settings.name} has no champion with votes to be judged on")
+        cycle, tree = frozen[-1], load_tree(campaign.settings.tree)
         judged = self.judge.run(campaign, cycle, champion, tree)
         assessment = assess(tree, judged.posterior, judged.tallies.counts)
-        properties = self.catalogue.measure(campaign.campaign, cycle.catalogue_id, judged.tallies, tree)
+        properties = self.catalogue.measure(campaign.settings, cycle.catalogue_id, judged.tallies, tree)
         surprise = assessment.nll.sum(axis=1) / assessment.votes.sum(axis=1)
-        seed = seed_of(campaign.campaign.seed, "bias", cycle.number)
+        seed = seed_of(campaign.settings.seed, "bias", cycle.number)
         return BiasReport(
-            campaign=campaign.campaign.name,
+            campaign=campaign.settings.name,
             cycle=cycle.number,
             model=champion.digest,
             explanation=self.explain(properties, surprise, seed=seed),
             slices=slice_metrics(
                 assessment,
                 properties,
-                column=campaign.campaign.evaluation.answer,
+                column=campaign.settings.evaluation.answer,
                 rng=np.random.default_rng(seed),
             ),
         )

@@ -175,7 +175,7 @@ class WatchDrift:
         NotFound
             The cycle has no model yet whose predictions could be described.
         """
-        policy = campaign.campaign.drift
+        policy = campaign.settings.drift
         now = self._describe(campaign, cycle)
         kept = [s for s in self.snapshots.statistics(campaign.id) if s.kind == "drift" and s.cycle_id != cycle.id]
         first = [record_of(DriftSample, s.document["sample"]) for s in kept[: policy.reference_cycles]]
@@ -198,10 +198,10 @@ class WatchDrift:
         return figures
 
     def _describe(self, campaign: CampaignRow, cycle: Cycle) -> DriftSample:
-        tree = load_tree(campaign.campaign.tree)
+        tree = load_tree(campaign.settings.tree)
         posterior = self._sample(campaign, cycle)
-        images = self.catalogue.measure_images(campaign.campaign, cycle.catalogue_id, posterior.galaxy_ids)
-        policy = campaign.campaign.acquisition
+        images = self.catalogue.measure_images(campaign.settings, cycle.catalogue_id, posterior.galaxy_ids)
+        policy = campaign.settings.acquisition
         weights = question_weights(policy, tree)
         scores = joint_information(tree, posterior.concentrations, policy.votes_per_galaxy, question_weights=weights)
         samples = {**images, "expected information [nats]": scores}
@@ -209,7 +209,7 @@ class WatchDrift:
         return DriftSample(
             samples={name: tuple(values[np.isfinite(values)].tolist()) for name, values in samples.items()},
             votes_per_hour=self._votes_per_hour(campaign, cycle),
-            abstention=float((leading < campaign.campaign.drift.confident).mean()),
+            abstention=float((leading < campaign.settings.drift.confident).mean()),
             labels=self._labels(campaign, cycle, tree),
         )
 
@@ -218,7 +218,7 @@ class WatchDrift:
         if model_id is None:
             raise NotFound(f"cycle {cycle.number} has no model yet", cycle=cycle.number)
         model = self.models.get(model_id)
-        shards = self.prediction.predict(campaign.campaign, cycle.catalogue_id, model, Scope.EVALUATION)
+        shards = self.prediction.predict(campaign.settings, cycle.catalogue_id, model, Scope.EVALUATION)
         members = concat(list(self.prediction.posteriors(shards)))
         chance = [stable_fraction("drift", galaxy_id) for galaxy_id in members.galaxy_ids]
         return take(members, np.sort(np.argsort(chance)[:SAMPLE]))

@@ -63,9 +63,9 @@ class CompareShadow:
         champion = self.models.get(cycle.champion_id)
         if shadow.campaign_id != campaign.id or shadow.id == champion.id:
             raise BadInput(f"model {shadow.id} cannot be the shadow of model {champion.id}", model=shadow.id)
-        tree = load_tree(campaign.campaign.tree)
+        tree = load_tree(campaign.settings.tree)
         first, second = (np.concatenate(list(self._scores(campaign, cycle, m, tree))) for m in (champion, shadow))
-        overlap = compare_selections(first, second, campaign.campaign.acquisition.batch_galaxies)
+        overlap = compare_selections(first, second, campaign.settings.acquisition.batch_galaxies)
         detail = {"champion": champion.id, "shadow": shadow.id, **asdict(overlap)}
         statistics = CycleStatistics(cycle_id=cycle.id, cycle_number=cycle.number, kind="shadow", document=detail)
         event = Event(
@@ -80,11 +80,11 @@ class CompareShadow:
         return overlap
 
     def _scores(self, campaign: CampaignRow, cycle: Cycle, model: Model, tree: Tree) -> Iterator[FloatArray]:
-        shards = self.prediction.predict(campaign.campaign, cycle.catalogue_id, model, Scope.CATALOGUE)
-        weights = question_weights(campaign.campaign.acquisition, tree)
+        shards = self.prediction.predict(campaign.settings, cycle.catalogue_id, model, Scope.CATALOGUE)
+        weights = question_weights(campaign.settings.acquisition, tree)
         for posterior in self.prediction.posteriors(shards):
             eligible = self._eligible(cycle, posterior)
-            votes = campaign.campaign.acquisition.votes_per_galaxy
+            votes = campaign.settings.acquisition.votes_per_galaxy
             yield joint_information(tree, posterior.concentrations[eligible], votes, question_weights=weights)
 
     def _eligible(self, cycle: Cycle, posterior: Posterior) -> list[int]:
@@ -115,7 +115,7 @@ class EstimateSelected:
         if cycle.champion_id is None:
             return None
         drawn = {a.galaxy_id: a for a in self.acquisitions.get(cycle.id) or () if a.arm == Arm.INFORMATIVE}
-        tree = load_tree(campaign.campaign.tree)
+        tree = load_tree(campaign.settings.tree)
         tallies = self.frozen.read(cycle, tree)
         voted = tallies.only([galaxy_id in drawn for galaxy_id in tallies.galaxy_ids])
         if len(voted.galaxy_ids) < MIN_GALAXIES:
@@ -128,7 +128,7 @@ class EstimateSelected:
         return document
 
     def _concentrations(self, campaign: CampaignRow, cycle: Cycle, champion: Model, voted: TallySet) -> FloatArray:
-        shards = self.prediction.predict(campaign.campaign, cycle.catalogue_id, champion, Scope.CATALOGUE)
+        shards = self.prediction.predict(campaign.settings, cycle.catalogue_id, champion, Scope.CATALOGUE)
         wanted = {galaxy_id: row for row, galaxy_id in enumerate(voted.galaxy_ids)}
         parts = []
         for posterior in self.prediction.posteriors(shards):
@@ -183,7 +183,7 @@ class JudgeModel:
         members = tallies.only([galaxy.evaluation for galaxy in galaxies])
         if not members.galaxy_ids:
             raise BadVotes(f"no evaluation member has votes in cycle {cycle.number}", cycle=cycle.number)
-        shards = self.prediction.predict(campaign.campaign, cycle.catalogue_id, model, Scope.EVALUATION)
+        shards = self.prediction.predict(campaign.settings, cycle.catalogue_id, model, Scope.EVALUATION)
         posterior = concat(list(self.prediction.posteriors(shards)))
         row_of = {galaxy_id: row for row, galaxy_id in enumerate(posterior.galaxy_ids)}
         rows = np.array([row_of[galaxy_id] for galaxy_id in members.galaxy_ids])
@@ -205,7 +205,7 @@ class EvaluateModel:
 
         One that the cycle has already is returned as it is.
         """
-        tree = load_tree(campaign.campaign.tree)
+        tree = load_tree(campaign.settings.tree)
         done = self.snapshots.evaluations_in(cycle.id)
         ids = [i for i in (cycle.candidate_id, cycle.champion_id) if i is not None]
         return tuple(
@@ -217,7 +217,7 @@ class EvaluateModel:
 
         They are computed where there are none: for a model that became the champion after the others were evaluated.
         """
-        tree = load_tree(campaign.campaign.tree)
+        tree = load_tree(campaign.settings.tree)
         found = self.snapshots.evaluations_in(cycle.id).get(model_id)
         if found is not None and found.assessment is not None:
             return arrays.decode_assessment(self.objects.get(found.assessment), tree)
@@ -227,10 +227,10 @@ class EvaluateModel:
     def _evaluate(self, campaign: CampaignRow, cycle: Cycle, model: Model, tree: Tree) -> Evaluation:
         judged = self.judge.run(campaign, cycle, model, tree)
         assessment = assess(tree, judged.posterior, judged.tallies.counts)
-        rng = np.random.default_rng(seed_of(campaign.campaign.seed, "evaluation", cycle.number))
+        rng = np.random.default_rng(seed_of(campaign.settings.seed, "evaluation", cycle.number))
         found = summarise(assessment, rng=rng)
-        properties = self.catalogue.measure(campaign.campaign, cycle.catalogue_id, judged.tallies, tree)
-        slices = slice_metrics(assessment, properties, column=campaign.campaign.evaluation.answer, rng=rng)
+        properties = self.catalogue.measure(campaign.settings, cycle.catalogue_id, judged.tallies, tree)
+        slices = slice_metrics(assessment, properties, column=campaign.settings.evaluation.answer, rng=rng)
         found = dataclasses.replace(found, slices=slices)
         kept = self.objects.put(arrays.encode_assessment(assessment), kind="assessments", suffix=".safetensors")
         self.snapshots.save_evaluation(

@@ -265,10 +265,10 @@ class DecideGate:
             raise NotFound(f"cycle {cycle.number} has no candidate to judge", cycle=cycle.number)
         assess, champion_id = self.evaluate.assessment, cycle.champion_id
         decision = decide(
-            campaign.campaign.gate,
+            campaign.settings.gate,
             champion=None if champion_id is None else assess(campaign, cycle, champion_id),
             candidate=assess(campaign, cycle, cycle.candidate_id),
-            rng=np.random.default_rng(seed_of(campaign.campaign.seed, "gate", cycle.number)),
+            rng=np.random.default_rng(seed_of(campaign.settings.seed, "gate", cycle.number)),
         )
         return decision, self.models.settle(cycle, decision, actor=actor)
 
@@ -331,7 +331,7 @@ class DecideHeld:
         found = [cycle for cycle in self.cycles.list(campaign.id) if number in {None, cycle.number}]
         if not found:
             which = "no cycle yet" if number is None else f"no cycle {number}"
-            raise NotFound(f"campaign {campaign.campaign.name} has {which}")
+            raise NotFound(f"campaign {campaign.settings.name} has {which}")
         return found[-1]
 
     def _decided_before(self, cycle: Cycle, decision: GateDecision | None, verdict: Verdict) -> Cycle:

@@ -176,12 +176,12 @@ class TraceLineage:
         wanted = model_id if model_id is not None else champion.id if champion else None
         if wanted not in models:
             name = "champion" if wanted is None else f"model {wanted}"
-            raise NotFound(f"campaign {campaign.campaign.name} has no {name}", model=wanted)
+            raise NotFound(f"campaign {campaign.settings.name} has no {name}", model=wanted)
         by_digest = {model.digest: model for model in models.values()}
         chain = [models[wanted]]
         while (parent := ModelCard.from_document(chain[-1].card).parent) is not None:
             chain.append(by_digest[parent])
-        tree = load_tree(campaign.campaign.tree)
+        tree = load_tree(campaign.settings.tree)
         return Lineage(
             galaxy=None if galaxy_id is None else self._galaxy(chain[0], galaxy_id, tree),
             models=tuple(self._model(campaign, model, tree) for model in chain),

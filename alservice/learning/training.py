@@ -107,15 +107,15 @@ class FrozenTallies:
         existing = self.snapshots.of_cycle(cycle.id)
         if existing is not None:
             return existing
-        tree = load_tree(campaign.campaign.tree)
-        tallies = self.votes(campaign.campaign).tallies(campaign.id, tree.n_answers)
+        tree = load_tree(campaign.settings.tree)
+        tallies = self.votes(campaign.settings).tallies(campaign.id, tree.n_answers)
         data = arrays.encode_counts(tallies.galaxy_ids, tallies.counts, tree.columns)
         stored = self.objects.put(data, kind="tallies", suffix=".parquet")
         return self.snapshots.save(
             cycle,
             key=stored.key,
             tallies=tallies,
-            reducer=reducer_version(campaign.campaign, tree),
+            reducer=reducer_version(campaign.settings, tree),
             n_inconsistent=int(inconsistent(tree, tallies.counts).any(axis=-1).sum()),
         )
 
@@ -167,12 +167,12 @@ class TrainCandidate:
         """
         if cycle.candidate_id is not None:
             return self.models.get(cycle.candidate_id)
-        tree = load_tree(campaign.campaign.tree)
+        tree = load_tree(campaign.settings.tree)
         snapshot = self.snapshots.of_cycle(cycle.id)
         tallies = self._training_set(cycle, tree)
         if snapshot is None or not tallies.galaxy_ids:
             raise BadVotes(f"cycle {cycle.number} has no voted galaxy to train on", cycle=cycle.number)
-        checkpoints = KeepCheckpoints(objects=self.objects, run=f"{campaign.campaign.name}-{cycle.number}")
+        checkpoints = KeepCheckpoints(objects=self.objects, run=f"{campaign.settings.name}-{cycle.number}")
         card, data = self._fit(campaign, cycle, tree, tallies, snapshot, checkpoints)
         stored = self.objects.put(data, kind="models", suffix=".safetensors")
         model = self.models.save(
@@ -195,7 +195,7 @@ class TrainCandidate:
         snapshot: TrainingSnapshot,
         checkpoints: KeepCheckpoints,
     ) -> tuple[ModelCard, bytes]:
-        decisions = campaign.campaign
+        decisions = campaign.settings
         images = self.catalogue.images_of(decisions, cycle.catalogue_id, tallies.galaxy_ids)
         config = FitConfig(
             network=NetworkConfig.of(
@@ -243,7 +243,7 @@ class TrainCandidate:
 
     def _parent(self, campaign: CampaignRow, cycle: Cycle) -> Model | None:
         """Return the champion to start from, when the campaign's policy is a warm start."""
-        if not campaign.campaign.training.warm_start or cycle.champion_id is None:
+        if not campaign.settings.training.warm_start or cycle.champion_id is None:
             return None
         return self.models.get(cycle.champion_id)
 

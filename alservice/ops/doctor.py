@@ -29,11 +29,11 @@ def check_campaigns(stages: Stages) -> Iterator[Finding]:
     if not rows:
         yield Finding(part=Need.LOGIN, ok=True, message="no campaign yet: nothing to log in to")
     for row in rows:
-        name = row.campaign.name
+        name = row.settings.name
         if OpsService(stages).paused(row) is not None:
             yield Finding(part=Need.LOGIN, ok=True, message=f"{name}: paused, not tried")
             continue
-        batch = Need.ALLOWANCE if row.campaign.zooniverse.mode == "upload" else Need.POOL
+        batch = Need.ALLOWANCE if row.settings.zooniverse.mode == "upload" else Need.POOL
         with stages.sites.opened(name):
             found = CycleService(stages).readiness.run(row, stages.cycles.open(row.id), _ABROAD | {batch})
         yield from (replace(finding, message=f"{name}: {finding.message}") for finding in found)

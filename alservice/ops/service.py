@@ -160,7 +160,7 @@ class OpsService:
         self, campaign: CampaignRow, model: Model, catalogue_id: int, galaxies: Sequence[Galaxy]
     ) -> Posterior | None:
         """Return the posterior of some galaxies of a catalogue, read from the shards they lie in; None without any."""
-        indices = {galaxy.row // campaign.campaign.images.shard_galaxies for galaxy in galaxies}
+        indices = {galaxy.row // campaign.settings.images.shard_galaxies for galaxy in galaxies}
         listed = self.stages.models.posterior_shards(model.id, catalogue_id, Scope.CATALOGUE)
         wanted = {galaxy.galaxy_id for galaxy in galaxies}
         parts = []
@@ -174,7 +174,7 @@ class OpsService:
         self, campaign: CampaignRow, model: Model, catalogue_id: int, galaxies: Sequence[Galaxy]
     ) -> Mapping[str, Mapping[str, Sequence[AnswerBar]]]:
         """Return galaxy to question to its answers' posteriors, beside what volunteers said so far."""
-        tree = load_tree(campaign.campaign.tree)
+        tree = load_tree(campaign.settings.tree)
         posterior = self.posteriors(campaign, model, catalogue_id, galaxies)
         if posterior is None:
             return {}
@@ -186,7 +186,7 @@ class OpsService:
 
     def compare_arms(self, campaign: CampaignRow, cycles: Sequence[Cycle]) -> Sequence[ArmFigures]:
         """Return how volunteers split on the first question, by cycle and arm."""
-        n_answers = load_tree(campaign.campaign.tree).slices[0].stop
+        n_answers = load_tree(campaign.settings.tree).slices[0].stop
         return arm_figures(self.figures.arm_votes(cycles, n_answers))
 
     def image_of(self, catalogue_id: int, galaxy_id: str) -> tuple[bytes, str]:
@@ -203,7 +203,7 @@ class OpsService:
         return csv_lines(rows(campaign))
 
     def _tally_rows(self, campaign: CampaignRow) -> Iterator[Sequence[object]]:
-        columns = load_tree(campaign.campaign.tree).columns
+        columns = load_tree(campaign.settings.tree).columns
         yield ("galaxy_id", "classifications", *columns)
         read = self.figures
         after = ""

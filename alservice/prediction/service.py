@@ -53,8 +53,8 @@ class PredictionService:
         if champion is None or catalogue is None:
             missing = "champion" if catalogue is not None else "catalogue"
             raise NotFound(f"campaign {name} has no {missing} yet", campaign=name)
-        self.catalogue.pack(catalogue, row.campaign.images)
-        shards = self.predict(row.campaign, catalogue.id, champion)
+        self.catalogue.pack(catalogue, row.settings.images)
+        shards = self.predict(row.settings, catalogue.id, champion)
         return sum(s.n_galaxies for s in shards), sum(s.n_failed for s in shards)
 
     def predict(

@@ -98,6 +98,6 @@ class RegistryService:
         champion = self.models.champion(campaign.id)
         if champion is not None and champion.id == model.id:
             return champion
-        load_model(self.objects, model, load_tree(campaign.campaign.tree))
+        load_model(self.objects, model, load_tree(campaign.settings.tree))
         over = None if champion is None else champion.id
         return self.models.promote(model, over=over, actor=actor, reason=reason.strip(), kind=kind)

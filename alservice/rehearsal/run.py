@@ -75,7 +75,7 @@ def _refuse_another(stages: Stages, campaign: Campaign, source: str) -> None:
         return
     catalogue = stages.catalogues.newest(row.id)
     there = catalogue.source if catalogue is not None else source
-    if there != source or row.campaign != campaign:
+    if there != source or row.settings != campaign:
         raise Conflict(
             f"{stages.settings.folder} holds another rehearsal, {there}; this one is {source}: "
             "choose another --workdir, or repeat the first one's options",

@@ -80,8 +80,8 @@ class ReconcileCampaign:
 
     def run(self, campaign: CampaignRow, *, repair: bool) -> Reconciled:
         """Compare ledger and Zooniverse; set right what a machine may when asked to."""
-        name = campaign.campaign.name
-        set_id = self.zooniverse.ensure_subject_set(campaign.campaign.zooniverse.subject_set)
+        name = campaign.settings.name
+        set_id = self.zooniverse.ensure_subject_set(campaign.settings.zooniverse.subject_set)
         found = self.subjects.report(campaign.id, set_id)
         if not repair:
             return Reconciled(campaign=name, found=found, repairs=None, left=found)

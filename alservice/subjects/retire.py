@@ -48,9 +48,9 @@ class AskVotes:
             shown to anyone; the message names the first ones.
         """
         check_reason(reason)
-        if campaign.campaign.zooniverse.retirement != "own":
-            text = f"campaign {campaign.campaign.name}: votes per galaxy need zooniverse.retirement 'own'"
-            raise BadConfig(text, campaign=campaign.campaign.name)
+        if campaign.settings.zooniverse.retirement != "own":
+            text = f"campaign {campaign.settings.name}: votes per galaxy need zooniverse.retirement 'own'"
+            raise BadConfig(text, campaign=campaign.settings.name)
         if not 1 <= votes <= 1000:
             raise BadInput(f"votes must be 1 to 1000, not {votes}", votes=votes)
         wanted = {check_galaxy_id(galaxy_id, where="galaxies") for galaxy_id in galaxy_ids}

@@ -74,7 +74,7 @@ class SubjectService:
 
     def retire(self, campaign: CampaignRow, *, actor: str) -> RetireReport:
         """Retire what has its votes, and bring back what lacks them."""
-        decisions = campaign.campaign
+        decisions = campaign.settings
         return RetireSubjects(
             self.ledger,
             self.sites.zooniverse(decisions),
@@ -89,10 +89,10 @@ class SubjectService:
     def reconcile(self, name: str, *, repair: bool, actor: str) -> Sequence[Reconciled]:
         """Compare a campaign's ledger with Zooniverse, tier by tier; repair what a machine may when asked to."""
         row = self.campaigns.get(name)
-        is_tiered = bool(row.campaign.zooniverse.tiers)
+        is_tiered = bool(row.settings.zooniverse.tiers)
         return [
-            self._reconcile(tier, votes if is_tiered else None, actor).run(replace(row, campaign=tier), repair=repair)
-            for votes, tier in row.campaign.by_tier().items()
+            self._reconcile(tier, votes if is_tiered else None, actor).run(replace(row, settings=tier), repair=repair)
+            for votes, tier in row.settings.by_tier().items()
         ]
 
     def ask_votes(

@@ -175,7 +175,7 @@ class Sites:
     @contextmanager
     def opened(self, name: str) -> Iterator[None]:
         """Have a campaign's site at hand: a rehearsal's stand-in is started, Zooniverse is there."""
-        with self.of(self.campaigns.get(name).campaign).opened():
+        with self.of(self.campaigns.get(name).settings).opened():
             yield
 
     def connection(self, campaign: Campaign) -> Connection:

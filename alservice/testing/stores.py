@@ -34,11 +34,11 @@ class MemoryCampaigns:
         """Keep a campaign; the same decisions again keep their version."""
         before = self.rows.get(campaign.name)
         if before is None:
-            row = CampaignRow(id=len(self.rows) + 1, version=1, campaign=campaign)
-        elif before.campaign == campaign:
+            row = CampaignRow(id=len(self.rows) + 1, version=1, settings=campaign)
+        elif before.settings == campaign:
             return before
         else:
-            row = CampaignRow(id=before.id, version=before.version + 1, campaign=campaign)
+            row = CampaignRow(id=before.id, version=before.version + 1, settings=campaign)
         self.rows[campaign.name] = row
         return row
 

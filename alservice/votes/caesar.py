@@ -525,12 +525,12 @@ class CompareFeeds:
 
     def run(self, campaign: CampaignRow) -> FeedComparison:
         """Return every question of every galaxy on which they differ."""
-        tree = load_tree(campaign.campaign.tree)
+        tree = load_tree(campaign.settings.tree)
         reduced = self.feed.read(campaign.id)
         return compare_feeds(
             tree,
             self.classifications.tallies(campaign.id, tree.n_answers),
             reduced.tallies,
-            counts_from=campaign.campaign.ingest.tallies_from,
+            counts_from=campaign.settings.ingest.tallies_from,
             unread=reduced.unread,
         )

@@ -88,8 +88,8 @@ class CollectClassifications:
         report = self.read(campaign, tree)
         live = self.ledger.of_cycle(cycle.id, (SubjectState.LIVE, SubjectState.RETIRED))
         requested = sum(subject.n_votes for subject in live)
-        counted = self.votes(campaign.campaign).counted(campaign.id, cycle.id)
-        enough = counted >= campaign.campaign.collecting.votes_share * requested
+        counted = self.votes(campaign.settings).counted(campaign.id, cycle.id)
+        enough = counted >= campaign.settings.collecting.votes_share * requested
         late = cycle.deadline is not None and self.clock() >= cycle.deadline
         return CollectReport(
             read=report.requested, new=report.new, requested=requested, counted=counted, is_over=enough or late
@@ -131,7 +131,7 @@ class CollectClassifications:
 
     def _believe_gold(self, campaign: CampaignRow, tree: Tree) -> None:
         """Take back the votes of rows that only the gold-standard listing tells apart."""
-        judge = judge_of(campaign.campaign, tree)
+        judge = judge_of(campaign.settings, tree)
         for ids in chain.from_iterable(each.gold_standard() for each in (self.zooniverse, *self.others)):
             with self.classifications.landing(campaign.id) as landing:
                 recount(landing, judge, landing.mark_gold(ids))
@@ -215,7 +215,7 @@ class Ingest:
 
     def codebook(self, campaign: CampaignRow, tree: Tree) -> Codebook:
         """Return the known versions, read with the campaign's rules."""
-        return Codebook(campaign.campaign, tree, self.workflows.list(campaign.id))
+        return Codebook(campaign.settings, tree, self.workflows.list(campaign.id))
 
     def land(
         self,
@@ -229,7 +229,7 @@ class Ingest:
     ) -> tuple[int, Counter[Verdict]]:
         """Decode and land raw rows; return how many were new, and their verdicts."""
         rows = self.decode(campaign, codebook, list(page))
-        return land(landing, judge_of(campaign.campaign, tree), rows, source=source, received_at=self.clock())
+        return land(landing, judge_of(campaign.settings, tree), rows, source=source, received_at=self.clock())
 
     def decode(
         self, campaign: CampaignRow, codebook: Codebook, raws: Sequence[RawClassification]
@@ -249,7 +249,7 @@ class Ingest:
             No row is of the campaign's workflow, so no classification has landed.
         """
         self.replay(campaign, tree)
-        codebook, judge = self.codebook(campaign, tree), judge_of(campaign.campaign, tree)
+        codebook, judge = self.codebook(campaign, tree), judge_of(campaign.settings, tree)
         foreign: Counter[int] = Counter()
         verdicts: Counter[Verdict] = Counter()
         new = broken = 0
@@ -282,7 +282,7 @@ class Ingest:
             No version is of the campaign's workflow, so none is stored.
         """
         given = Counter(workflow.workflow_id for workflow in workflows)
-        if not given.keys() & campaign.campaign.zooniverse.workflow_ids:
+        if not given.keys() & campaign.settings.zooniverse.workflow_ids:
             raise _foreign(campaign, source, f"{given.total()} versions", given)
         new = self.workflows.save(campaign.id, workflows, source=source)
         return new, self.replay(campaign, tree)
@@ -290,7 +290,7 @@ class Ingest:
     def replay(self, campaign: CampaignRow, tree: Tree) -> int:
         """Read rows again that had no meaning or no galaxy; return how many have one now."""
         codebook = self.codebook(campaign, tree)
-        judge = judge_of(campaign.campaign, tree)
+        judge = judge_of(campaign.settings, tree)
         freed = after = 0
         while True:
             with self.classifications.landing(campaign.id) as landing:
@@ -310,7 +310,7 @@ class Ingest:
     def recount(self, campaign: CampaignRow, tree: Tree) -> int:
         """Read, judge and count every galaxy anew under the rules of now; return how many galaxies."""
         codebook = self.codebook(campaign, tree)
-        judge = judge_of(campaign.campaign, tree)
+        judge = judge_of(campaign.settings, tree)
         n, after = 0, ""
         while galaxy_ids := self.classifications.galaxies(campaign.id, after=after, limit=RECOUNT_GALAXIES):
             after = galaxy_ids[-1]
@@ -330,7 +330,7 @@ class Ingest:
 
 def _foreign(campaign: CampaignRow, name: str, what: str, found: Counter[int]) -> ForeignExport:
     named = ", ".join(str(workflow_id) for workflow_id, _ in found.most_common(5))
-    wanted = ", ".join(map(str, sorted(campaign.campaign.zooniverse.workflow_ids)))
+    wanted = ", ".join(map(str, sorted(campaign.settings.zooniverse.workflow_ids)))
     return ForeignExport(f"{name}: {what} of workflow {named}, none of workflow {wanted}", workflow=wanted)
 
 

@@ -35,13 +35,13 @@ class ForgetPeople:
 
     def expired(self, campaign: CampaignRow) -> int:
         """Forget everybody in classifications older than the campaign keeps; return how many became anonymous."""
-        days = campaign.campaign.ingest.retention_days
+        days = campaign.settings.ingest.retention_days
         if days is None:
             return 0
         return self._forget(campaign, "people.expired", user_hash=None, before=self.clock() - timedelta(days=days))
 
     def _forget(self, campaign: CampaignRow, kind: str, *, user_hash: str | None, before: datetime | None) -> int:
-        judge = judge_of(campaign.campaign, load_tree(campaign.campaign.tree))
+        judge = judge_of(campaign.settings, load_tree(campaign.settings.tree))
         n = 0
         while True:
             with self.classifications.landing(campaign.id) as landing:

@@ -92,42 +92,42 @@ class VoteService:
         row = self.campaigns.get(name)
         export = ExportFile(
             path=path,
-            workflow_ids=row.campaign.zooniverse.workflow_ids,
+            workflow_ids=row.settings.zooniverse.workflow_ids,
             user_hash_key=self.user_hash_key(),
             latest=self.clock() + CLOCK_SLACK,
         )
         watch = ExportWatch(batches=read_export(export))
         with ThreadPoolExecutor(1) as pool:
             digest = pool.submit(export.digest)  # beside the landing, which leaves time: it waits for Postgres
-            report = self.ingest.export(row, load_tree(row.campaign.tree), watch, name=path.name)
+            report = self.ingest.export(row, load_tree(row.settings.tree), watch, name=path.name)
         return JudgeExport(exports=self.exports).run(row.id, watch.receipt(path.name, digest.result()), report)
 
     def ingest_workflows(self, name: str, path: Path) -> tuple[int, int, int]:
         """Learn the workflow versions of a file; return those in it, new ones, and rows that waited for them."""
         row = self.campaigns.get(name)
         versions = read_workflows(path)
-        new, freed = self.ingest.learn(row, load_tree(row.campaign.tree), versions, source=path.name)
+        new, freed = self.ingest.learn(row, load_tree(row.settings.tree), versions, source=path.name)
         return len(versions), new, freed
 
     def ingest_api(self, name: str) -> IngestReport:
         """Read the classifications of a campaign's project, from the cursor on."""
         row = self.campaigns.get(name)
         with self.sites().opened(name):
-            return self._collector(row.campaign).read(row, load_tree(row.campaign.tree))
+            return self._collector(row.settings).read(row, load_tree(row.settings.tree))
 
     def collect(self, campaign: CampaignRow, cycle: Cycle) -> CollectReport:
         """Read what volunteers sent since the last time, and say whether the cycle has enough."""
-        return self._collector(campaign.campaign).run(campaign, cycle, load_tree(campaign.campaign.tree))
+        return self._collector(campaign.settings).run(campaign, cycle, load_tree(campaign.settings.tree))
 
     def replay_quarantine(self, name: str) -> int:
         """Read again what waited for a meaning; return how many have one now."""
         row = self.campaigns.get(name)
-        return self.ingest.replay(row, load_tree(row.campaign.tree))
+        return self.ingest.replay(row, load_tree(row.settings.tree))
 
     def recount_tallies(self, name: str) -> int:
         """Count every galaxy of a campaign anew; return how many."""
         row = self.campaigns.get(name)
-        return self.ingest.recount(row, load_tree(row.campaign.tree))
+        return self.ingest.recount(row, load_tree(row.settings.tree))
 
     def receive(self) -> ReceiveReductions:
         """Return what takes Caesar's reductions in."""
@@ -136,18 +136,18 @@ class VoteService:
     def compare_feeds(self, name: str) -> FeedComparison:
         """Return where a campaign's classifications and reductions differ."""
         row = self.campaigns.get(name)
-        return CompareFeeds(classifications=self.classifications, feed=self.reduced(row.campaign)).run(row)
+        return CompareFeeds(classifications=self.classifications, feed=self.reduced(row.settings)).run(row)
 
     def quarantined(self, name: str, *, limit: int) -> Quarantine:
         """Return what of a campaign's feeds has no meaning yet: counts by reason, and the first rows."""
         row = self.campaigns.get(name)
-        unread = self.reduced(row.campaign).read(row.id).unread
+        unread = self.reduced(row.settings).read(row.id).unread
         return replace(self.classifications.quarantined(row.id, limit=limit), reductions=unread)
 
     def tally_faults(self, name: str) -> Mapping[str, tuple[str, ...]]:
         """Return galaxies whose votes no walks through the tree give, with the names of the questions at fault."""
         row = self.campaigns.get(name)
-        questions = load_tree(row.campaign.tree).questions
+        questions = load_tree(row.settings.tree).questions
         faults = self.classifications.tally_faults(row.id)
         return {galaxy: tuple(questions[place].name for place in places) for galaxy, places in faults.items()}
 
@@ -156,8 +156,8 @@ class VoteService:
         from alservice.votes.tables import write_tallies  # its Parquet is memory that reading has no use for
 
         row = self.campaigns.get(name)
-        tree = load_tree(row.campaign.tree)
-        tallies = self.source(row.campaign).tallies(row.id, tree.n_answers)
+        tree = load_tree(row.settings.tree)
+        tallies = self.source(row.settings).tallies(row.id, tree.n_answers)
         write_tallies(path, tree, tallies, self.ledger.subjects_of(row.id, tallies.galaxy_ids))
         return len(tallies.galaxy_ids), int(inconsistent(tree, tallies.counts).any(axis=-1).sum())
 
@@ -166,7 +166,7 @@ class VoteService:
         from alservice.votes.tables import write_weighted_tallies
 
         row = self.campaigns.get(name)
-        tree = load_tree(row.campaign.tree)
+        tree = load_tree(row.settings.tree)
         found = WeighVotes(classifications=self.classifications).run(row, tree)
         subjects = self.ledger.subjects_of(row.id, found.raw.galaxy_ids)
         write_weighted_tallies(path, tree, found.raw, found.weighted, subjects)
@@ -179,12 +179,12 @@ class VoteService:
     def forget_user(self, name: str | None, user_hash: str, *, actor: str) -> Mapping[str, int]:
         """Forget a person in one campaign, or in all; return classifications that became anonymous by campaign."""
         forget = self._forget(actor)
-        return {row.campaign.name: forget.user(row, user_hash) for row in self._rows(name)}
+        return {row.settings.name: forget.user(row, user_hash) for row in self._rows(name)}
 
     def forget_expired(self, name: str | None, *, actor: str) -> Mapping[str, int]:
         """Forget everybody in what is older than each campaign keeps; return classifications by campaign."""
         forget = self._forget(actor)
-        return {row.campaign.name: forget.expired(row) for row in self._rows(name)}
+        return {row.settings.name: forget.expired(row) for row in self._rows(name)}
 
     def _collector(self, campaign: Campaign) -> CollectClassifications:
         sites = self.sites()

@@ -67,11 +67,11 @@ acts = APIRouter(prefix="/api/v1/campaigns/{campaign}", tags=["operate"], respon
 def list_campaigns(request: Request, limit: Limit = 50, after: After = "") -> Page[CampaignOut]:
     """List campaigns by name."""
     service = service_of(request)
-    rows = [row for row in service.factory.campaigns.list() if row.campaign.name > after]
+    rows = [row for row in service.factory.campaigns.list() if row.settings.name > after]
     figures = service.figures.campaigns([row.id for row in rows[:limit]])
     return Page(
         items=[_campaign(row, figures[row.id]) for row in rows[:limit]],
-        next=rows[limit - 1].campaign.name if len(rows) > limit else None,
+        next=rows[limit - 1].settings.name if len(rows) > limit else None,
     )
 
 
@@ -181,10 +181,10 @@ def list_events(request: Request, campaign: CampaignName, limit: Limit = 50) -> 
 def _campaign(row: CampaignRow, figures: CampaignFigures) -> CampaignOut:
     newest = figures.cycle
     return CampaignOut(
-        name=row.campaign.name,
+        name=row.settings.name,
         version=row.version,
-        tree=row.campaign.tree,
-        decisions=document_of(row.campaign),
+        tree=row.settings.tree,
+        decisions=document_of(row.settings),
         newest_cycle=newest.number if newest else None,
         state=newest.state if newest else None,
         paused=PauseOut.model_validate(figures.pause) if figures.pause else None,
@@ -236,7 +236,7 @@ def get_galaxy(request: Request, campaign: CampaignName, galaxy_id: GalaxyId) ->
     check_galaxy_id(galaxy_id, where="galaxy_id")
     (galaxy,) = service.factory.catalogues.by_id(_catalogue(service, row), [galaxy_id])
     votes = service.figures.votes(row.id, [galaxy_id]).get(galaxy_id, ())
-    columns = load_tree(row.campaign.tree).columns
+    columns = load_tree(row.settings.tree).columns
     return GalaxyDetail(**GalaxyOut.model_validate(galaxy).model_dump(), votes=dict(zip(columns, votes, strict=False)))
 
 
@@ -304,14 +304,14 @@ def get_export(
 def csv_response(service: Service, row: CampaignRow, table: str) -> StreamingResponse:
     """Return a table as a download, streamed."""
     lines = service.factory.ops.export_lines(row, table)
-    headers = {"Content-Disposition": f'attachment; filename="{row.campaign.name}-{table}.csv"'}
+    headers = {"Content-Disposition": f'attachment; filename="{row.settings.name}-{table}.csv"'}
     return StreamingResponse(lines, media_type="text/csv", headers=headers)
 
 
 def _catalogue(service: Service, row: CampaignRow) -> int:
     catalogue = service.factory.catalogues.newest(row.id)
     if catalogue is None:
-        raise NotFound(f"campaign {row.campaign.name} has no catalogue yet")
+        raise NotFound(f"campaign {row.settings.name} has no catalogue yet")
     return catalogue.id
 
 

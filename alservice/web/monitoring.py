@@ -159,7 +159,7 @@ def metrics(request: Request, _: Annotated[Token, Depends(token_with(Scope.READ)
     service = service_of(request)
     rows = service.factory.campaigns.list()
     figures = service.figures.campaigns([row.id for row in rows])
-    named = {row.campaign.name: figures[row.id] for row in rows}
+    named = {row.settings.name: figures[row.id] for row in rows}
     here = request.app.state.metrics.text(named, service.factory.clock())
     runs = service.remembered.get("runs", service.factory.ops.metrics_text)
     return Response(here + runs, media_type=CONTENT_TYPE_LATEST)

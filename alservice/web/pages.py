@@ -142,11 +142,11 @@ def cycle(request: Request, campaign: CampaignName, number: CycleNumber) -> Resp
         batch=service.figures.batch(found.id),
         ledger=service.figures.ledger(found.id),
         interval=charts.interval,
-        answer=row.campaign.evaluation.answer,
+        answer=row.settings.evaluation.answer,
         calibration=calibration_of(row, evaluations),
         drift=drift_of(service, found),
         reach=charts.reach,
-        reference=row.campaign.drift.reference_cycles,
+        reference=row.settings.drift.reference_cycles,
         runs=service.factory.runs.newest(found.id, per_flow=RUNS),
         n_runs=service.factory.runs.count(found.id),
     )
@@ -213,7 +213,7 @@ def models(request: Request, campaign: CampaignName) -> Response:
         judged=judged,
         decision=service.factory.models.decision(judged.id) if judged else None,
         evaluations=evaluations,
-        answer=row.campaign.evaluation.answer,
+        answer=row.settings.evaluation.answer,
         calibration=calibration_of(row, evaluations),
         curve=curve_of(service, row),
         drift=drift_by_cycle(service, row),
@@ -241,7 +241,7 @@ def gallery(request: Request, campaign: CampaignName) -> Response:
         cycle=drawn,
         batch=service.figures.batch(drawn.id) if drawn else None,
         items=shown,
-        note=score_note(row.campaign.prediction.draws),
+        note=score_note(row.settings.prediction.draws),
         posterior=charts.posterior,
     )
 
@@ -275,8 +275,8 @@ def image(request: Request, campaign: CampaignName, catalogue: int, galaxy_id: G
 def _card(row: CampaignRow, figures: CampaignFigures) -> dict[str, Any]:
     subjects = figures.subjects
     return {
-        "name": row.campaign.name,
-        "tree": row.campaign.tree,
+        "name": row.settings.name,
+        "tree": row.settings.tree,
         "figures": figures,
         "cycle": figures.cycle,
         "pause": figures.pause,
@@ -297,8 +297,8 @@ def show(service: Service, request: Request, row: CampaignRow, template: str, ta
     return service.render(
         request,
         template,
-        campaign=row.campaign.name,
-        decisions=row.campaign,
+        campaign=row.settings.name,
+        decisions=row.settings,
         pause=service.factory.ops.paused(row),
         tabs=TABS,
         tab=tab,
@@ -338,7 +338,7 @@ def evaluations_of(service: Service, cycle: Cycle) -> Evaluations:
 
 def calibration_of(row: CampaignRow, evaluations: Evaluations) -> Picture | None:
     """Return the coverage errors of both models for the campaign's chosen answer; None where none was measured."""
-    answer = row.campaign.evaluation.answer
+    answer = row.settings.evaluation.answer
     series = [
         (name, [None if e is None else e.value for e in figures.fractions.coverage_error])
         for name, found in evaluations

@@ -218,7 +218,7 @@ class Service:
         """Return a cycle by number; raises `NotFound`."""
         found = self.figures.cycle(campaign.id, number)
         if found is None:
-            raise NotFound(f"campaign {campaign.campaign.name} has no cycle {number}", cycle=number)
+            raise NotFound(f"campaign {campaign.settings.name} has no cycle {number}", cycle=number)
         return found
 
     def render(

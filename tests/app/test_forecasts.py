@@ -32,7 +32,7 @@ def test_a_budget_is_what_volunteers_gave(engine: Engine, tmp_path: Path) -> Non
     assert "60 expected" in proposal.text()
     assert factory.acquisition.propose_budget("test", 12).forecast.mean == pytest.approx(120)
     bought = replace(
-        row.campaign,
+        row.settings,
         acquisition=AcquisitionPolicy(batch_galaxies=5, votes_per_galaxy=3, allocated=AllocatedVotes(budget=40)),
         zooniverse=ZooniverseTarget(retirement="own"),
     )

@@ -152,7 +152,7 @@ def test_the_bound_of_the_evaluation_arm_is_its_members(start: Start) -> None:
 def test_a_workflow_that_asks_something_else_is_told(start: Start) -> None:
     """The live workflow is compared with the tree before the first image is packed."""
     ground = start()
-    campaign = ground.factory().campaigns.get("test").campaign
+    campaign = ground.factory().campaigns.get("test").settings
     adapter = ground.factory().sites.zooniverse(campaign)
     adapter.define_workflow(QUESTION, "T0", adapter.retirement())
     found = ground.find()
@@ -221,7 +221,7 @@ def test_a_tick_without_a_cycle_asks_nobody(start: Start) -> None:
     assert ground.find(TICK) == {}
     assert ground.find(WEEK)
     row = factory.campaigns.get("test")
-    cycle = factory.cycle.start(row.campaign.name, actor="test")
+    cycle = factory.cycle.start(row.settings.name, actor="test")
     for state in (CycleState.ACQUIRING, CycleState.PUBLISHING, CycleState.COLLECTING):
         cycle = factory.cycles.move(cycle, state, actor="test", detail={})
     assert set(ground.find(TICK)) == NEEDS[CycleState.COLLECTING]

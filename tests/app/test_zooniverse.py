@@ -44,7 +44,7 @@ def test_another_server_is_refused_before_it_is_kept_or_asked(
 def test_a_server_that_a_setting_names_is_allowed(engine: Engine, tmp_path: Path) -> None:
     """That one, and the sites that need no permission."""
     factory = allowing(engine, tmp_path, "https://panoptes.example.org")
-    assert factory.sites.save(ELSEWHERE).campaign == ELSEWHERE
+    assert factory.sites.save(ELSEWHERE).settings == ELSEWHERE
     for endpoint in ("https://panoptes.example.org", "https://www.zooniverse.org", "http://127.0.0.1:9"):
         factory.sites.zooniverse(make_campaign(zooniverse=ZooniverseTarget(endpoint=endpoint)))
 

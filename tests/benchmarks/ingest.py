@@ -94,7 +94,7 @@ def ours(factory: App, url: str, folder: Path, path: Path, rows: int) -> Measure
     document = yaml.safe_load((ROOT / "deploy" / "campaigns" / "gz-decals-dr5.yaml").read_text())
     document["zooniverse"]["workflow_id"] = 6122
     campaign = open_campaign(factory, parse_campaign(document, source="bench"), rows // VOTES + ACTIVE)
-    name = campaign.campaign.name
+    name = campaign.settings.name
     factory.votes.ingest_workflows(name, shared_data() / "exports" / "gz_decals_workflow_versions_24.json")
     command = [sys.executable, "-m", "alservice.cli", "ingest", "export", str(path), "--campaign", name]
     env = environment(folder / "work", ALSERVICE_DATABASE_URL=url)

@@ -76,7 +76,7 @@ def open_campaign(engine: Engine, name: str) -> tuple[Cycle, Campaign]:
     catalogue = CatalogueStore(engine, utc_now).save(
         row.id, source="benchmark", digest=name, votes_key=None, galaxies=(), faults=()
     )
-    return CycleStore(engine, utc_now).start(row, catalogue.id, None, "benchmark"), row.campaign
+    return CycleStore(engine, utc_now).start(row, catalogue.id, None, "benchmark"), row.settings
 
 
 def connect(endpoint: str, *, attempts: int, read_s: float) -> PanoptesZooniverse:

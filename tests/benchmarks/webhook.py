@@ -115,7 +115,7 @@ def poll(url: str, folder: Path, stop: Event, counted: multiprocessing.SimpleQue
     listing = Endless(stop)
     collect = CollectClassifications(
         classifications=factory.classifications,
-        votes=factory.votes,
+        votes=factory.votes.source,
         workflows=factory.workflows,
         ledger=factory.ledger,
         zooniverse=listing,

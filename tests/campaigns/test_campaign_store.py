@@ -22,9 +22,9 @@ CAMPAIGN = Campaign(
 def test_what_is_saved_comes_back(stores) -> None:
     """Every decision survives the way through the database, to the last bit of a float."""
     saved = stores.campaigns.save(CAMPAIGN)
-    assert saved.campaign == CAMPAIGN
+    assert saved.settings == CAMPAIGN
     assert stores.campaigns.get("survey") == saved
-    assert stores.campaigns.get("survey").campaign.digest == CAMPAIGN.digest
+    assert stores.campaigns.get("survey").settings.digest == CAMPAIGN.digest
 
 
 def test_unchanged_campaign_adds_no_version(stores) -> None:
@@ -59,7 +59,7 @@ def test_list_is_by_name_and_newest_version(stores) -> None:
     stores.campaigns.save(replace(CAMPAIGN, name="zebra"))
     stores.campaigns.save(CAMPAIGN)
     stores.campaigns.save(replace(CAMPAIGN, seed=12))
-    assert [(row.campaign.name, row.version) for row in stores.campaigns.list()] == [("survey", 2), ("zebra", 1)]
+    assert [(row.settings.name, row.version) for row in stores.campaigns.list()] == [("survey", 2), ("zebra", 1)]
 
 
 def test_absent_campaign_is_named(stores, campaign) -> None:

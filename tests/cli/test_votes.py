@@ -96,7 +96,7 @@ def test_what_cannot_be_read_is_listed_and_replayed(world: World) -> None:
     assert list(json.loads(line)["reductions"].values()) == [2]
     assert run("quarantine", "replay", "--campaign", "test").output == "0 rows left quarantine\n"
     rule = LabelRule(task="T0", labels={"A ghost": "ignored"})
-    world.factory.campaigns.save(replace(world.campaign.campaign, decoding=(rule,)))
+    world.factory.campaigns.save(replace(world.campaign.settings, decoding=(rule,)))
     assert run("quarantine", "replay", "--campaign", "test").output == "1 rows left quarantine\n"
     assert run("quarantine", "list", "--campaign", "test").output == "quarantine is empty\n"
 

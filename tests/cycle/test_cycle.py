@@ -88,7 +88,7 @@ class Loop:
 
     def start(self) -> Cycle:
         """Open a cycle."""
-        return self.factory.cycle.start(self.campaign.campaign.name, actor="test")
+        return self.factory.cycle.start(self.campaign.settings.name, actor="test")
 
     def advance(self, cycle_id: int, *, only: CycleState | None = None) -> Cycle:
         """Run the step in which a cycle stands."""
@@ -155,7 +155,7 @@ def test_the_evaluation_stream_stays_clean(loop: Loop) -> None:
     assert not {a.galaxy_id for a in drawn if a.arm == "informative"} & members
     tallies = loop.factory.classifications.tallies(loop.campaign.id, TREE.n_answers)
     card = loop.factory.models.list(loop.campaign.id)[-1].card
-    assert card["reducer"] == reducer_version(loop.campaign.campaign, TREE)
+    assert card["reducer"] == reducer_version(loop.campaign.settings, TREE)
     assert card["n_inconsistent"] == 0
     trained = card["n_galaxies"]
     assert trained == len(set(tallies.galaxy_ids) - members)
@@ -225,7 +225,7 @@ def test_too_few_new_votes_keep_the_champion(engine: Engine, tmp_path: Path) -> 
     loop = Loop(engine, tmp_path, training=TrainingPolicy(steps=2, batch_galaxies=4, min_new_votes=40, threads=1))
     loop.run(loop.start())
     starved = replace(
-        loop.campaign.campaign,
+        loop.campaign.settings,
         acquisition=AcquisitionPolicy(batch_galaxies=1, votes_per_galaxy=3),
         training=TrainingPolicy(steps=2, batch_galaxies=4, min_new_votes=400, threads=1),
     )

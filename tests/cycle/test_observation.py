@@ -53,7 +53,7 @@ def test_every_model_is_assessed_once_in_a_cycle(assessed: list[str], loop: Loop
     first, second = loop.factory.models.list(loop.campaign.id)
     assert assessed == [first.digest, second.digest, first.digest]
     cycle = loop.factory.cycles.list(loop.campaign.id)[-1]
-    service = loop.factory.evaluate()
+    service = loop.factory.learning.evaluation
     again = service.run(loop.campaign, cycle)
     kept = service.assessment(loop.campaign, cycle, second.id)
     assert len(assessed) == 3
@@ -114,9 +114,9 @@ def test_a_slow_crowd_is_an_alarm(engine: Engine, tmp_path: Path) -> None:
         loop.factory = replace(loop.factory, clock=_later(loop, hours))
         loop.run(cycle)
         loop.campaign = loop.factory.campaigns.save(
-            replace(loop.campaign.campaign, training=TrainingPolicy(steps=2, batch_galaxies=4, min_new_votes=10**6))
+            replace(loop.campaign.settings, training=TrainingPolicy(steps=2, batch_galaxies=4, min_new_votes=10**6))
             if hours == 100
-            else loop.campaign.campaign
+            else loop.campaign.settings
         )
         loop.factory = replace(loop.factory, clock=clock)
     alarms = [e for e in loop.factory.events.list(loop.campaign.id) if e.kind == "drift.alarm"]
@@ -139,7 +139,7 @@ def test_a_shadow_is_another_model_beside_a_champion(loop: Loop) -> None:
     champion = loop.factory.models.champion(loop.campaign.id)
     with pytest.raises(BadInput, match="shadow"):
         loop.factory.learning.shadow("test", champion.id, actor="ann")
-    loop.factory.campaigns.save(replace(loop.campaign.campaign, name="other"))
+    loop.factory.campaigns.save(replace(loop.campaign.settings, name="other"))
     with pytest.raises(NotFound, match="no champion"):
         loop.factory.learning.shadow("other", champion.id, actor="ann")
 

@@ -55,5 +55,5 @@ def test_after_each_ingest_our_tallies_retire_where_they_decide(retirement: Any,
 
     stages: Any = SimpleNamespace(votes=SimpleNamespace(collect=read), subjects=SimpleNamespace(retire=retire))
     campaign = replace(CAMPAIGN, zooniverse=ZooniverseTarget(retirement=retirement))
-    assert collect(stages, CampaignRow(id=1, version=1, campaign=campaign), a_cycle(), "test") is None
+    assert collect(stages, CampaignRow(id=1, version=1, settings=campaign), a_cycle(), "test") is None
     assert done == told

@@ -25,15 +25,15 @@ def test_a_cycle_moves_its_batch_out_of_the_pool(tmp_path: Path) -> None:
             make_campaign(name="survey", zooniverse=ZooniverseTarget(subject_set=POOL)),
             [make_row(n) for n in range(12)],
         )
-        uploading = factory.cycle.start(survey.campaign.name, actor="test")
+        uploading = factory.cycle.start(survey.settings.name, actor="test")
         galaxies = factory.catalogues.galaxies(uploading.catalogue_id)
         drafts = [draft_subject("survey", 0, galaxy) for galaxy in galaxies]
-        factory.subjects.deliver(uploading, survey.campaign, drafts, 3, actor="test")
+        factory.subjects.deliver(uploading, survey.settings, drafts, 3, actor="test")
         uploaded = {s.galaxy_id: s.zooniverse_id for s in factory.ledger.of_cycle(uploading.id)}
 
         campaign = make_campaign(zooniverse=ZooniverseTarget(mode="move", pool_subject_set=POOL))
         moving = import_rows(factory, campaign, [make_row(n) for n in range(12)])
-        cycle = factory.cycle.start(moving.campaign.name, actor="test")
+        cycle = factory.cycle.start(moving.settings.name, actor="test")
         while cycle.state is not CycleState.COLLECTING:
             cycle = factory.cycle.advance(cycle.id, actor="test")
 

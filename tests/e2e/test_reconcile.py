@@ -24,10 +24,10 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("work")
     with open_app(Settings(workdir=folder)) as factory, factory.sites.local.opened():
         row = import_rows(factory, make_campaign(), [make_row(n) for n in range(4)])
-        cycle = factory.cycle.start(row.campaign.name, actor="test")
+        cycle = factory.cycle.start(row.settings.name, actor="test")
         galaxies = factory.catalogues.galaxies(cycle.catalogue_id)
         drafts = [draft_subject("test", cycle.number, galaxy) for galaxy in galaxies]
-        report = factory.subjects.deliver(cycle, row.campaign, drafts, 3, actor="test")
+        report = factory.subjects.deliver(cycle, row.settings, drafts, 3, actor="test")
     assert report.live == 4
     return folder
 

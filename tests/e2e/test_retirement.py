@@ -20,7 +20,7 @@ def test_subjects_retire_once_they_have_their_votes_and_reconcile_agrees(tmp_pat
     campaign = make_campaign(zooniverse=ZooniverseTarget(retirement="own"))
     with open_app(Settings(workdir=tmp_path)) as factory, factory.sites.local.opened():
         row = import_rows(factory, campaign, [make_row(n) for n in range(12)])
-        cycle = factory.cycle.start(row.campaign.name, actor="test")
+        cycle = factory.cycle.start(row.settings.name, actor="test")
         while cycle.state is not CycleState.COLLECTING:
             cycle = factory.cycle.advance(cycle.id, actor="test")
         assert factory.cycle.advance(cycle.id, actor="test").state is CycleState.COLLECTING

@@ -28,7 +28,7 @@ def test_each_galaxy_gets_the_votes_of_its_tier_and_all_count(tmp_path: Path) ->
         )
         campaign = make_campaign(zooniverse=ZooniverseTarget(tiers=tiers))
         row = import_rows(factory, campaign, [make_row(n) for n in range(12)])
-        cycle = factory.cycle.start(row.campaign.name, actor="test")
+        cycle = factory.cycle.start(row.settings.name, actor="test")
         while cycle.state is not CycleState.PUBLISHING:
             cycle = factory.cycle.advance(cycle.id, actor="test")
         with factory.engine.begin() as connection:

@@ -44,7 +44,7 @@ def factory(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def cycle(factory: App) -> Cycle:
     """An open cycle of a campaign."""
     row = import_rows(factory, make_campaign(), [make_row(i) for i in range(3)])
-    return factory.cycle.start(row.campaign.name, actor="test")
+    return factory.cycle.start(row.settings.name, actor="test")
 
 
 def cancel(*, started: bool = True) -> None:

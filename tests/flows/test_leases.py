@@ -32,7 +32,7 @@ def factory(engine: Engine, database_url: str, tmp_path: Path, monkeypatch: pyte
 def cycle(factory: App) -> Cycle:
     """An open cycle of a campaign."""
     row = import_rows(factory, make_campaign(), [make_row(i) for i in range(3)])
-    return factory.cycle.start(row.campaign.name, actor="test")
+    return factory.cycle.start(row.settings.name, actor="test")
 
 
 def mark_failed(cycle: Cycle) -> None:

@@ -26,6 +26,6 @@ def test_what_expired_is_forgotten_in_every_campaign_that_says_so(
     world.listing.rows = [raw(START + n, user_hash=f"{n}", created_at=at) for n, at in enumerate([old, old, new])]
     world.run()
     assert forget_in_every_campaign.fn() == {"other": 0, "test": 0}
-    world.factory.campaigns.save(replace(world.campaign.campaign, ingest=IngestPolicy(retention_days=30)))
+    world.factory.campaigns.save(replace(world.campaign.settings, ingest=IngestPolicy(retention_days=30)))
     assert forget_in_every_campaign.fn() == {"other": 0, "test": 2}
     assert forget_in_every_campaign.fn() == {"other": 0, "test": 0}

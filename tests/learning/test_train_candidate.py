@@ -81,8 +81,8 @@ def test_a_checkpoint_of_other_votes_is_not_gone_on_from(loop):
     cycle = loop.run(loop.start(), until=CycleState.TRAINING)
     service = replace(loop.factory.learning.training, progress=Steps())
     tallies, snapshot = service._training_set(cycle, TREE), loop.factory.snapshots.of_cycle(cycle.id)
-    checkpoints = KeepCheckpoints(objects=loop.factory.objects, run=f"{loop.campaign.campaign.name}-{cycle.number}")
-    other = replace(loop.campaign, campaign=replace(loop.campaign.campaign, seed=99))
+    checkpoints = KeepCheckpoints(objects=loop.factory.objects, run=f"{loop.campaign.settings.name}-{cycle.number}")
+    other = replace(loop.campaign, settings=replace(loop.campaign.settings, seed=99))
     service._fit(other, cycle, TREE, tallies, snapshot, checkpoints)
     assert checkpoints.newest() is not None
     fresh = KeepCheckpoints(objects=loop.factory.objects, run="fresh")

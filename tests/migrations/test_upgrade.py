@@ -91,7 +91,7 @@ def test_what_came_forward_is_read_and_worked_with(old: Engine) -> None:
     assert len(list(SqlSubjectLedger(old, lambda: NOON).of_campaign(row.id))) > 10
     assert EventLog(old).list(row.id)[-1].kind == "cycle.started"
 
-    tree = load_tree(row.campaign.tree)
+    tree = load_tree(row.settings.tree)
     classifications = ClassificationStore(old, lambda: NOON)
     tallies = classifications.tallies(row.id, tree.n_answers)
     found = {

@@ -14,7 +14,7 @@ from alservice.subjects.retire import AskVotes
 from tests.support.publishing import CAMPAIGN, World, drafts_of
 from tests.support.worlds import NOON
 
-OWN = CampaignRow(id=1, version=1, campaign=replace(CAMPAIGN, zooniverse=ZooniverseTarget(retirement="own")))
+OWN = CampaignRow(id=1, version=1, settings=replace(CAMPAIGN, zooniverse=ZooniverseTarget(retirement="own")))
 
 
 class Audit(list):
@@ -73,6 +73,6 @@ def test_votes_out_of_range_are_refused(world, votes) -> None:
 
 def test_where_panoptes_retires_there_is_one_number_for_all(world) -> None:
     """Changing ours would change nothing."""
-    panoptes = CampaignRow(id=1, version=1, campaign=CAMPAIGN)
+    panoptes = CampaignRow(id=1, version=1, settings=CAMPAIGN)
     with pytest.raises(BadConfig, match="retirement 'own'"):
         ask(world, Audit(), ["J0001"], 60, panoptes)

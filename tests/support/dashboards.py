@@ -107,7 +107,7 @@ def populate(
     for number in range(cycles):
         last = number == cycles - 1
         champion = factory.models.champion(campaign.id)
-        cycle = factory.cycle.start(campaign.campaign.name, actor="prefect:brisk-otter")
+        cycle = factory.cycle.start(campaign.settings.name, actor="prefect:brisk-otter")
         drawn = ids[number * 12 : number * 12 + 12]
         cycle = _ask(factory, hands, cycle, drawn, champion, rng)
         for tick, flow in enumerate(("weekly-cycle", *["ingest"] * TICKS)):
@@ -150,20 +150,20 @@ def populate_beside(engine: Engine, folder: Path) -> None:
     models: list[Model] = []
     for number, verdict in enumerate(("promote", "reject")):
         champion = factory.models.champion(campaign.id)
-        cycle = factory.cycle.start(campaign.campaign.name, actor="prefect:old-owl", kind=CycleKind.RETRAIN)
+        cycle = factory.cycle.start(campaign.settings.name, actor="prefect:old-owl", kind=CycleKind.RETRAIN)
         cycle, model = _learn(factory, hands, campaign, cycle, champion, rng, ids[: 12 * (number + 1)])
         models.append(model)
         decision = replace(_decision(number, held=False, rng=rng), verdict=verdict)
         cycle = factory.models.settle(cycle, decision, actor="prefect:old-owl")
         factory.cycles.move(cycle, CycleState.DONE, actor="prefect:old-owl", detail={})
-    cycle = factory.cycle.start(campaign.campaign.name, actor="prefect:old-owl")
+    cycle = factory.cycle.start(campaign.settings.name, actor="prefect:old-owl")
     cycle = _ask(factory, hands, cycle, ids[:12], models[0], rng)
     factory.snapshots.save_statistics(_shadow(cycle, models), ())
     factory.cycle.cancel(cycle.id, reason="a person asked for it", actor="prefect:old-owl")
     tiers = tuple(Tier(votes=votes, subject_set=f"asks {votes}", workflow_id=votes) for votes in (3, 40))
     tiered = make_campaign(name="gz-tiers", zooniverse=ZooniverseTarget(tiers=tiers))
     campaign = import_rows(factory, tiered, _rows(rng, ODD))
-    cycle = factory.cycle.start(campaign.campaign.name, actor="prefect:new-newt")
+    cycle = factory.cycle.start(campaign.settings.name, actor="prefect:new-newt")
     cycle = _ask(factory, hands, cycle, _galaxy_ids(factory, campaign)[:12], None, rng)
     factory.cycle.fail(cycle.id, OSError("Zooniverse answered 503 five times"), actor="prefect:new-newt")
 
@@ -188,7 +188,7 @@ def fail_cycle(world: World) -> None:
     assert decision is not None
     kept = factory.models.settle(world.held, replace(decision, verdict="reject"), actor="token:test")
     factory.cycles.move(kept, CycleState.DONE, actor="prefect:brisk-otter", detail={})
-    cycle = factory.cycle.start(world.campaign.campaign.name, actor="prefect:brisk-otter")
+    cycle = factory.cycle.start(world.campaign.settings.name, actor="prefect:brisk-otter")
     world.hands.forward(minutes=4)
     factory.cycle.fail(cycle.id, OSError(f"disk is gone {HOSTILE}"), actor="prefect:brisk-otter")
 
@@ -198,7 +198,7 @@ def ask_again(world: World) -> Cycle:
     factory = world.factory
     kept = factory.models.keep(world.held, actor="token:test", reason="not better")
     factory.cycles.move(kept, CycleState.DONE, actor="prefect:brisk-otter", detail={})
-    cycle = factory.cycle.start(world.campaign.campaign.name, actor="prefect:calm-heron")
+    cycle = factory.cycle.start(world.campaign.settings.name, actor="prefect:calm-heron")
     drawn = [galaxy.galaxy_id for galaxy in factory.catalogues.galaxies(cycle.catalogue_id)][-12:]
     champion = factory.models.champion(world.campaign.id)
     return _ask(factory, world.hands, cycle, drawn, champion, np.random.default_rng(8))
@@ -518,7 +518,7 @@ def _predict(
     ids: Sequence[str],
     rng: np.random.Generator,
 ) -> None:
-    size = campaign.campaign.images.shard_galaxies
+    size = campaign.settings.images.shard_galaxies
     champion = models[-2]
     for index, first in enumerate(range(0, len(ids), size)):
         names = tuple(ids[first : first + size])

@@ -184,7 +184,7 @@ class Server:
         with database_url(Settings(workdir=self.workdir)) as url:
             engine = make_engine(url)
             campaigns = CampaignStore(engine, lambda: datetime.now(UTC))
-            campaign = campaigns.get(CAMPAIGN).campaign
+            campaign = campaigns.get(CAMPAIGN).settings
             new = {n: change(getattr(campaign, n)) if callable(change) else change for n, change in changes.items()}
             campaigns.save(replace(campaign, **new))
             engine.dispose()

@@ -49,7 +49,7 @@ class World:
     def __init__(self, factory: App) -> None:
         self.factory = factory
         self.campaign: CampaignRow = import_rows(factory, make_campaign(), [make_row(i) for i in range(4)])
-        self.cycle: Cycle = factory.cycle.start(self.campaign.campaign.name, actor="test")
+        self.cycle: Cycle = factory.cycle.start(self.campaign.settings.name, actor="test")
         galaxies = factory.catalogues.galaxies(self.cycle.catalogue_id)
         drafts = [draft_subject("test", 0, galaxy) for galaxy in galaxies]
         subjects = factory.ledger.plan(self.cycle, drafts, n_votes=3)

@@ -127,7 +127,7 @@ def test_forgetting_is_repeatable_and_of_one_campaign(world: FileWorld) -> None:
     """A second time nothing is left; another campaign's rows are not touched unless all are meant."""
     world.listing.rows = [by("9", 1)]
     world.run()
-    world.factory.campaigns.save(replace(world.campaign.campaign, name="second"))
+    world.factory.campaigns.save(replace(world.campaign.settings, name="second"))
     seen = world.factory.votes.hash_of_user(9)
     assert world.factory.votes.forget_user("second", seen, actor="test") == {"second": 0}
     assert world.factory.votes.forget_user(None, seen, actor="test") == {"second": 0, "test": 1}

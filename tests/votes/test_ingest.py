@@ -52,7 +52,7 @@ class FileWorld(World):
 
     def decide(self, **changes: object) -> None:
         """Change the campaign's decisions."""
-        self.campaign = self.factory.campaigns.save(replace(self.campaign.campaign, **changes))
+        self.campaign = self.factory.campaigns.save(replace(self.campaign.settings, **changes))
 
     @property
     def verdicts(self) -> dict[str, int]:
@@ -347,7 +347,7 @@ def _state(world: FileWorld) -> tuple[dict[str, list[int]], dict[str, int], int]
 
 def _brute_force(world: FileWorld, rows: list[RawClassification]) -> tuple[dict[str, list[int]], dict[str, int], int]:
     codebook = world.factory.votes.ingest.codebook(world.campaign, TREE)
-    judge = judge_of(world.campaign.campaign, TREE)
+    judge = judge_of(world.campaign.settings, TREE)
     counts: dict[str, list[int]] = {}
     verdicts: dict[str, int] = {}
     for subject in range(100, 104):

@@ -71,8 +71,8 @@ def _outcome(factory: App, path: Path) -> str:
     """Ingest a file as a person would; return how much there was to it, or the code of the refusal."""
     try:
         if path.suffix == ".json":
-            return f"{factory.votes.ingest_workflows(NAME, path)[0]} versions"
-        return f"{factory.votes.ingest_export(NAME, path).requested} requested"
+            return f"{factory.votes.votes.ingest_workflows(NAME, path)[0]} versions"
+        return f"{factory.votes.votes.ingest_export(NAME, path).requested} requested"
     except AlserviceError as error:
         return error.code if path.name in str(error) else f"refused without its name: {error}"
 
@@ -86,8 +86,8 @@ def test_every_file_ingests_or_is_refused_by_name(survey: App, files: Path) -> N
 
 def test_the_rows_that_a_person_would_count_are_counted(survey: App, files: Path) -> None:
     """The tallies of the nine rows hold the golden answers of those that count, and nothing else."""
-    survey.ingest_workflows(NAME, files / "gz_decals_workflow_versions_24.json")
-    report = survey.ingest_export(NAME, files / "gz_decals_dr5_classifications.csv")
+    survey.votes.ingest_workflows(NAME, files / "gz_decals_workflow_versions_24.json")
+    report = survey.votes.ingest_export(NAME, files / "gz_decals_dr5_classifications.csv")
     assert report.requested == report.landed + report.quarantined + sum(report.excluded.values()) == 9
     assert report.quarantined == 0
     assert report.landed >= 5
@@ -107,14 +107,14 @@ def test_the_rows_that_a_person_would_count_are_counted(survey: App, files: Path
 
 def test_a_drawing_or_survey_project_as_ones_own_waits(survey: App, files: Path) -> None:
     """A campaign on the wrong workflow quarantines every row by version; none is guessed, none is lost."""
-    document = survey.campaigns.get(NAME).campaign
+    document = survey.campaigns.get(NAME).settings
     for name, workflow_id, rows in (
         ("survey_classifications.csv", 4994, 67),
         ("fossil_finder_classifications.csv", 371, 41),
     ):
         target = replace(document.zooniverse, workflow_id=workflow_id)
         survey.campaigns.save(replace(document, zooniverse=target))
-        report = survey.ingest_export(NAME, files / name)
+        report = survey.votes.ingest_export(NAME, files / name)
         assert report.requested == rows
         assert (report.landed, report.quarantined + sum(report.excluded.values())) == (0, rows)
 
@@ -122,8 +122,8 @@ def test_a_drawing_or_survey_project_as_ones_own_waits(survey: App, files: Path)
 def test_a_missing_file_is_named(survey: App, tmp_path: Path) -> None:
     """A path that does not exist is an error with the path in it, and no traceback."""
     with pytest.raises(AlserviceError, match=r"absent\.csv"):
-        survey.ingest_export(NAME, tmp_path / "absent.csv")
+        survey.votes.ingest_export(NAME, tmp_path / "absent.csv")
     empty = tmp_path / "empty.csv"
     empty.touch()
     with pytest.raises(BadExport, match=r"empty\.csv"):
-        survey.ingest_export(NAME, empty)
+        survey.votes.ingest_export(NAME, empty)

@@ -58,13 +58,13 @@ class Site:
 
     def policy(self, **changes: object) -> None:
         """Decide about ingest."""
-        decided = replace(self.world.campaign.campaign, ingest=IngestPolicy(**changes))
+        decided = replace(self.world.campaign.settings, ingest=IngestPolicy(**changes))
         self.world.campaign = self.factory.campaigns.save(decided)
 
     def counts(self) -> dict[str, list[int]]:
         """Return first-question votes by galaxy, from the feed that counts."""
         campaign = self.world.campaign
-        tallies = self.factory.votes.source(campaign.campaign).tallies(campaign.id, TREE.n_answers)
+        tallies = self.factory.votes.source(campaign.settings).tallies(campaign.id, TREE.n_answers)
         first = tallies.counts[:, TREE.slices[0]].tolist()
         return dict(zip(tallies.galaxy_ids, first, strict=True))
 
@@ -115,7 +115,7 @@ def test_without_a_login_the_body_is_not_read(site: Site, header: str | None) ->
 
 def test_a_token_opens_its_own_campaigns_webhook(site: Site) -> None:
     """Another campaign's key and one that is nobody's are answered alike; a token of no campaign opens every webhook."""
-    site.factory.campaigns.save(replace(site.world.campaign.campaign, name="second"))
+    site.factory.campaigns.save(replace(site.world.campaign.settings, name="second"))
     issue(site.factory, "second")
     answers = [site.post(payload(), path=f"/caesar/reductions/{key}_t0") for key in ("second", "nobody")]
     assert [(a.status_code, a.json()["code"]) for a in answers] == [(404, "not-found")] * 2
@@ -239,11 +239,11 @@ def test_an_external_reducers_counts_are_kept_and_its_companions_are_not(site: S
 
 def test_a_key_is_one_campaigns(site: Site) -> None:
     """Another campaign cannot take it, and a key that looks like an address with a task is refused."""
-    other = site.factory.campaigns.save(replace(site.world.campaign.campaign, name="second"))
+    other = site.factory.campaigns.save(replace(site.world.campaign.settings, name="second"))
     with pytest.raises(Conflict):
-        issue(site.factory, other.campaign.name, key="test")
+        issue(site.factory, other.settings.name, key="test")
     with pytest.raises(BadInput):
-        issue(site.factory, other.campaign.name, key="gz_t0")
+        issue(site.factory, other.settings.name, key="gz_t0")
 
 
 def test_the_feeds_are_compared_and_never_added(site: Site) -> None:
@@ -279,7 +279,7 @@ def test_a_campaign_may_count_reductions(site: Site) -> None:
     site.policy(tallies_from="reductions", reducers=("T0_stats",))
     assert site.counts() == {"g00": [4, 0, 0]}
     assert (before.counted, site.world.run().counted) == (1, 4)
-    assert site.factory.votes.source(site.world.campaign.campaign).counted(site.world.campaign.id) == 4
+    assert site.factory.votes.source(site.world.campaign.settings).counted(site.world.campaign.id) == 4
     assert plain.n_votes == 3
     with transaction(site.factory.engine) as connection:
         connection.execute(text("DELETE FROM training_snapshots"))
