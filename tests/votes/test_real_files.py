@@ -71,8 +71,8 @@ def _outcome(factory: App, path: Path) -> str:
     """Ingest a file as a person would; return how much there was to it, or the code of the refusal."""
     try:
         if path.suffix == ".json":
-            return f"{factory.votes.votes.ingest_workflows(NAME, path)[0]} versions"
-        return f"{factory.votes.votes.ingest_export(NAME, path).requested} requested"
+            return f"{factory.votes.ingest_workflows(NAME, path)[0]} versions"
+        return f"{factory.votes.ingest_export(NAME, path).requested} requested"
     except AlserviceError as error:
         return error.code if path.name in str(error) else f"refused without its name: {error}"
 
