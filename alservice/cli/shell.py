@@ -1,4 +1,4 @@
-"""What every command shares: options, settings of the process, errors as one line with a remedy."""
+"""Parts that all commands share: options, settings of the process, tables, errors as one line with a remedy."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ from alservice.errors import BadConfig, PortInUse
 from alservice.web import api, caesar, forms, monitoring, pages, problems
 from alservice.web.connections import SENT_AHEAD, make_server
 from alservice.web.limits import BodyLimit, Limits, SecureHeaders
-from alservice.web.monitoring import Observed, WebMetrics
-from alservice.web.problems import Described
+from alservice.web.monitoring import MetricsMiddleware, WebMetrics
+from alservice.web.problems import Application
 from alservice.web.service import Service
 
 
@@ -42,7 +42,7 @@ def create_app(
         prefect_ui=prefect_ui.rstrip("/") if prefect_ui else None,
         figures_life_s=figures_life_s,
     )
-    app = Described(
+    app = Application(
         title="alservice",
         version=VERSION,
         description="Campaigns, cycles, models and votes of the weekly human-machine loop.",
@@ -62,7 +62,7 @@ def create_app(
     # The last one added sees a request first.
     app.add_middleware(BodyLimit, max_bytes=service.limits.body_bytes)
     app.add_middleware(SecureHeaders)
-    app.add_middleware(Observed, metrics=app.state.metrics)
+    app.add_middleware(MetricsMiddleware, metrics=app.state.metrics)
     if proxies := factory.settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=[str(network) for network in proxies])
     return app

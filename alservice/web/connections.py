@@ -42,12 +42,12 @@ SENT_AHEAD: Final = 128 * 1024
 """Bytes that the kernel keeps for a reader: a small buffer shows early whether somebody reads."""
 
 HEALTH: Final = "/healthz"
-"""What is answered even where nothing else is."""
+"""Path that is answered even where nothing else is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConnectionLimits:
-    """How many connections one process holds, and how long each phase of them lasts.
+    """Bounds of one process on its connections: their number, and the seconds of each phase.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class ConnectionLimits:
 
 
 class Phase(IntEnum):
-    """What a connection waits for; where room is needed, the first ones go first."""
+    """Phase of a connection by what it waits for; where room is needed, the first ones go first."""
 
     IDLE = 0
     """The next request."""
@@ -107,12 +107,12 @@ class Connections:
         self.limits = limits
         self._total = min(limits.total, files - FILES_KEPT)
         self._trusted = trusted
-        self._open: dict[Watched, None] = {}
-        self._reserve: dict[Watched, None] = {}
+        self._open: dict[BoundedConnection, None] = {}
+        self._reserve: dict[BoundedConnection, None] = {}
         if self._total < 1:
             raise BadConfig(f"the process may open {files} files, and the service needs more than {FILES_KEPT}")
 
-    def admit(self, new: Watched) -> ASGIApp | None:
+    def admit(self, new: BoundedConnection) -> ASGIApp | None:
         """Return the application that a new connection speaks to; None where there is no room for it."""
         near = [] if self._trusted(new.address) else [one for one in self._open if one.address == new.address]
         if len(near) >= self.limits.per_address and not self._make_room(near):
@@ -123,18 +123,18 @@ class Connections:
         app: ASGIApp = new.app
         return app
 
-    def forget(self, one: Watched) -> None:
+    def forget(self, one: BoundedConnection) -> None:
         """Give a connection's place back."""
         self._open.pop(one, None)
         self._reserve.pop(one, None)
 
-    def _to_reserve(self, new: Watched) -> ASGIApp | None:
+    def _to_reserve(self, new: BoundedConnection) -> ASGIApp | None:
         if len(self._reserve) >= self.limits.reserve and not self._make_room(self._reserve):
             return None
         self._reserve[new] = None
-        return OnlyHealth(new.app)
+        return HealthOnly(new.app)
 
-    def _make_room(self, among: Iterable[Watched]) -> bool:
+    def _make_room(self, among: Iterable[BoundedConnection]) -> bool:
         waiting = [one for one in among if one.phase is not Phase.ANSWER]
         if not waiting:
             return False
@@ -149,7 +149,7 @@ class Config(uvicorn.Config):
 
     def __init__(self, app: ASGIApp, connections: Connections, **options: Any) -> None:
         # A websocket would leave the watched protocol for one without bounds; the service has none.
-        super().__init__(app, http=Watched, ws="none", backlog=ACCEPTED, **options)
+        super().__init__(app, http=BoundedConnection, ws="none", backlog=ACCEPTED, **options)
         self.connections = connections
 
 
@@ -213,7 +213,7 @@ def trusts(proxies: str) -> Callable[[str], bool]:
     return trusted
 
 
-class Watched(H11Protocol):
+class BoundedConnection(H11Protocol):
     """uvicorn's connection with a bound on each phase, however many bytes come meanwhile."""
 
     def __init__(
@@ -367,8 +367,8 @@ class Watched(H11Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class OnlyHealth:
-    """Tells health; all else is asked to come again."""
+class HealthOnly:
+    """Application that tells health alone; all else is asked to come again."""
 
     app: ASGIApp
     retry_s: int = field(default=5, kw_only=True)

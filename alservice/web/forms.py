@@ -52,7 +52,7 @@ Person = Annotated[Session, Depends(person)]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """What a person is asked before an act.
+    """Question that a page asks before an act.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def login_page(request: Request, target: Annotated[str, Query(alias="next")] = "
 
 
 @router.post("/login")
-def enter(request: Request, form: Form) -> Response:
+def post_login(request: Request, form: Form) -> Response:
     """Exchange a token for a session."""
     service = service_of(request)
     check_same_origin(request)
@@ -127,7 +127,7 @@ def enter(request: Request, form: Form) -> Response:
 
 
 @router.post("/logout")
-def leave(request: Request, form: Form, session: Person) -> Response:
+def post_logout(request: Request, form: Form, session: Person) -> Response:
     """End the session, in this browser and wherever else its cookie is known."""
     _check_form(request, session, form)
     service_of(request).factory.access.end_cookie(session.cookie)
@@ -143,7 +143,7 @@ def sessions(request: Request, session: Person) -> Response:
 
 
 @router.post("/sessions/{number}/end")
-def end_one(request: Request, number: SessionNumber, form: Form, session: Person) -> Response:
+def post_session_end(request: Request, number: SessionNumber, form: Form, session: Person) -> Response:
     """End one of this token's sessions."""
     _check_form(request, session, form)
     service_of(request).factory.access.end_session(number, token=session.token)
@@ -153,7 +153,7 @@ def end_one(request: Request, number: SessionNumber, form: Form, session: Person
 
 
 @router.post("/sessions/end")
-def end_all(request: Request, form: Form, session: Person) -> Response:
+def post_sessions_end(request: Request, form: Form, session: Person) -> Response:
     """Log out everywhere: end every session of this token."""
     _check_form(request, session, form)
     service_of(request).factory.access.end_sessions(token_name=session.token.name)
@@ -167,18 +167,18 @@ def _logged_out() -> Response:
 
 
 @router.get("/campaigns/{campaign}/act/{act}")
-def ask(request: Request, campaign: CampaignName, act: str, session: Person) -> Response:
+def get_act(request: Request, campaign: CampaignName, act: str, session: Person) -> Response:
     """Ask for confirmation and a reason."""
     question = _question(act)
     check_scope(session.token, Scope.OPERATE)
     service = service_of(request)
     service.factory.campaigns.get(campaign)
     given = request.query_params.get(question.needs, "") if question.needs else ""
-    return _confirm(service, request, campaign, act, question, given=given, reason="", error=None)
+    return _render_confirm(service, request, campaign, act, question, given=given, reason="", error=None)
 
 
 @router.post("/campaigns/{campaign}/act/{act}")
-def do(request: Request, campaign: CampaignName, act: str, session: Person, form: Form) -> Response:
+def post_act(request: Request, campaign: CampaignName, act: str, session: Person, form: Form) -> Response:
     """Do what was confirmed, then show the campaign; a refusal is shown beside the form."""
     question = _question(act)
     _check_form(request, session, form)
@@ -186,15 +186,15 @@ def do(request: Request, campaign: CampaignName, act: str, session: Person, form
     service = service_of(request)
     given, reason = form.get("given", ""), form.get("reason", "")
     try:
-        done = _do(service, campaign, act, given, session.token.actor, reason)
+        done = _act(service, campaign, act, given, session.token.actor, reason)
     except NotAuthenticated:
         raise
     except AlserviceError as error:
-        return _confirm(service, request, campaign, act, question, given=given, reason=reason, error=error)
+        return _render_confirm(service, request, campaign, act, question, given=given, reason=reason, error=error)
     return RedirectResponse(f"/campaigns/{campaign}?done={done.act}", status_code=HTTPStatus.SEE_OTHER)
 
 
-def _do(service: Service, campaign: str, act: str, given: str, actor: str, reason: str) -> Done:
+def _act(service: Service, campaign: str, act: str, given: str, actor: str, reason: str) -> Done:
     factory = service.factory
     match act:
         case "approve":
@@ -209,7 +209,7 @@ def _do(service: Service, campaign: str, act: str, given: str, actor: str, reaso
             return factory.ops.resume(campaign, actor=actor, reason=reason)
 
 
-def _confirm(
+def _render_confirm(
     service: Service,
     request: Request,
     campaign: str,

@@ -36,7 +36,7 @@ SECURITY_HEADERS: Final = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """Most that a client may ask of one process; so many processes allow so many times as much.
+    """Bounds of what a client may ask of one process; so many processes allow so many times as much.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class RateLimiter:
 
 
 class SecureHeaders:
-    """Adds headers that keep browsers from doing more with an answer than to show it."""
+    """Middleware that adds headers which keep browsers from doing more with an answer than to show it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -102,7 +102,7 @@ class SecureHeaders:
 
 
 class BodyLimit:
-    """Refuses bodies that are too long, told or not, as soon as it is known.
+    """Middleware that refuses bodies that are too long, told or not, as soon as it is known.
 
     What the client still sends is the connection's matter: it is thrown away for a while, and then the connection ends
     (`alservice.web.connections`).

@@ -94,8 +94,8 @@ def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"alservice_{name}", text, labels=labels)
 
 
-class Observed:
-    """Counts and times every answer, by route and not by address: addresses are as many as galaxies."""
+class MetricsMiddleware:
+    """Middleware that counts and times every answer, by route and not by address: addresses are as many as galaxies."""
 
     def __init__(self, app: asgi.ASGIApp, *, metrics: WebMetrics) -> None:
         self._app = app

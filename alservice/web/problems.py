@@ -70,7 +70,7 @@ class Problem(BaseModel):
     field: str | None = None
 
 
-class Described(FastAPI):
+class Application(FastAPI):
     """An application whose OpenAPI document holds the schema of problems, which no endpoint returns as its model."""
 
     def openapi(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the REST API answers: one model per record, and pages of them."""
+"""Schemas of the REST API: one model per record, and pages of them; what a stage renames stays here."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ class Session:
 
     @property
     def operates(self) -> bool:
-        """Whether the person may decide, not only look."""
+        """Right to decide, not only to look."""
         return self.token.allows(Scope.OPERATE)
 
     @property

@@ -161,7 +161,7 @@ def templates() -> Environment:
 T = TypeVar("T")
 
 
-class Remembered:
+class TimedCache:
     """Values that may be some seconds old, each computed by one thread at a time."""
 
     def __init__(self, life_s: float, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -203,11 +203,11 @@ class Service:
     figures_life_s: float = 10.0
     limiter: RateLimiter = field(default_factory=RateLimiter)
     failures: RateLimiter = field(default_factory=RateLimiter)
-    remembered: Remembered = field(init=False)
+    remembered: TimedCache = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the memory of counts."""
-        object.__setattr__(self, "remembered", Remembered(self.figures_life_s))
+        object.__setattr__(self, "remembered", TimedCache(self.figures_life_s))
 
     @property
     def figures(self) -> SqlFigures:
