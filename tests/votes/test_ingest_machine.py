@@ -21,7 +21,7 @@ from sqlalchemy import Engine, text
 from alservice.app import App
 from alservice.ids import hash_user
 from alservice.storage.postgres import transaction
-from alservice.votes import service as collect_classifications
+from alservice.votes import ingest
 from alservice.votes.store import Landing
 from alservice.zooniverse.records import RawClassification
 from alservice.zooniverse.workflow import Workflow
@@ -270,7 +270,7 @@ def test_no_history_changes_what_the_votes_add_up_to(
     factory: App, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pages and files interleaved, doubled, reordered, overlapping; crashes at every store call; late marks."""
-    monkeypatch.setattr(collect_classifications, "INGEST_OVERLAP", OVERLAP)
+    monkeypatch.setattr(ingest, "INGEST_OVERLAP", OVERLAP)
     world = FileWorld(factory, tmp_path)
 
     class Here(Ingesting):
