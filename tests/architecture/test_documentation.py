@@ -1,5 +1,6 @@
 """What people look up is there and true: settings, commands, codes, states, links."""
 
+import ast
 import dataclasses
 import importlib
 import pkgutil
@@ -266,6 +267,47 @@ def test_broken_links_are_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# A `b`, c\n\n[1](page.md#a-b-c) [2](#a-b-c) [3](#d) [4](none.md) ![5](none.png) `[6](x)`\n")
     assert broken_links(page) == ["#d", "none.md", "none.png"]
+
+
+def spans(path: Path) -> list[str]:
+    """Return what a document sets as code within its sentences."""
+    return re.findall(r"`([^`\n]+)`", FENCED.sub("", path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("path", LINKED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_that_is_named_exists(path: Path) -> None:
+    """By its path from the repository, from the package or from the document."""
+    named = [each for each in spans(path) if re.fullmatch(r"[\w.-][\w./-]*\.(py|md|yaml|sql|svg|toml)", each)]
+    roots = (ROOT, ROOT / "alservice", path.parent)
+    assert not [each for each in named if "/" in each and not any((root / each).exists() for root in roots)]
+
+
+STAGES = sorted(path.parent for path in (ROOT / "alservice").glob("*/__init__.py"))
+
+
+def names_in(package: Path) -> set[str]:
+    """Return the names of a package's modules and of what they define."""
+    found = {path.name for path in package.glob("*.py")}
+    for path in package.glob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                found.add(node.name)
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return found
+
+
+@pytest.mark.parametrize("package", STAGES, ids=lambda package: package.name)
+def test_every_package_says_what_it_guarantees(package: Path) -> None:
+    """In a README of a few lines, whose names are those of the package and whose door is what it exports."""
+    readme = package / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 20
+    exported = set(getattr(importlib.import_module(f"alservice.{package.name}"), "__all__", ()))
+    assert not [name for name in spans(readme) if name not in names_in(package) | exported]
+    door = re.search(r"^\*\*Door:\*\* (.*)$", text, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", door[1] if door else "")) == exported
 
 
 def test_every_page_is_linked_from_the_readme() -> None:
