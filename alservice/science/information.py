@@ -38,7 +38,6 @@ from alservice.science.posterior import (
     check_concentrations,
     check_rho,
     check_weights,
-    question_totals,
     real_numbers,
     refuse_rows,
     score_by_votes,
@@ -258,14 +257,23 @@ def _one_vote_each(galaxies: FloatArray, target: FloatArray) -> FloatArray:
     return information
 
 
-_PRODUCT_ELEMENTS = 2**15
+_PRODUCT_ELEMENTS = 3 * 2**13
 """Concentrations that `joint_information` works on at a time: its arrays together stay in a 2 MiB cache."""
 
 _BLOCK_SHARE = 4
 """What it does per galaxy and question, it does for a quarter of the usual block: small arrays cost calls, not work."""
 
+_ROOM_BYTES = 2**24
+"""More than any array that `joint_information` makes for a block."""
+
 _NEARLY_NONE = 1e-30
 """Votes that stand for none where their number divides; a float32 still holds it."""
+
+_WITHOUT_END = 1e15
+"""A concentration that a larger one would not be told from; a float32 still holds its square."""
+
+_COUNTLESS_VOTES = 1e9
+"""Votes that more would not add to; a float32 still holds their cube."""
 
 _ROUNDING_SHARE = 1e-3
 """Share of the votes that draws must differ in before their difference says where they differ."""
@@ -361,11 +369,16 @@ def joint_information_bounds(
     classifications = _expected_votes(votes, n_galaxies)
     worth = check_weights(tree, np.ones(tree.n_questions) if question_weights is None else question_weights)
     chances = _draw_weights(draw_weights, (n_galaxies, n_draws))
+    expected = np.minimum(classifications, _COUNTLESS_VOTES)
     bounds = np.zeros((2, n_galaxies))
+    # The C library keeps what is freed for reuse only up to the largest array freed so far, and fresh memory is slow.
+    room = np.empty(_ROOM_BYTES, dtype=np.uint8)
+    del room
     for block in row_slices(n_galaxies, n_draws * n_answers * _BLOCK_SHARE):
-        alpha = concentrations[block].astype(np.float64)
+        # A quadrature that is good to a per cent needs no float64; sharper or softer draws than these look the same.
+        alpha = np.clip(concentrations[block], _NEARLY_NONE, _WITHOUT_END).astype(np.float32, copy=False)
         done = block.start
-        for distances in _draw_distances(tree, alpha, classifications[block], worth, chances[block]):
+        for distances in _draw_distances(tree, alpha, expected[block], worth, chances[block]):
             rows = slice(done, done + len(distances))
             likeness = np.exp(distances / -8)
             bounds[0, rows] = _mixture_information(likeness, chances[rows])
@@ -391,21 +404,26 @@ def _draw_distances(
     Parameters
     ----------
     alpha, votes
-        (n, T, A) float64 concentrations, and (n,) classifications.
+        (n, T, A) float32 concentrations, and (n,) classifications.
     worth, chances
         (Q,) weights of the questions, and (n, T) of the draws.
     """
     owner = tree.question_of_answer
-    totals = question_totals(tree, alpha)
-    share = alpha / totals[..., owner]
+    members = (owner[:, None] == np.arange(tree.n_questions)).astype(np.float32)
+    totals = alpha @ members
+    share = totals[..., owner]
+    np.divide(alpha, share, out=share)
     precision = np.exp(_mean_draw(np.log(totals), chances)[:, 0])
     company = _company(tree, _mean_draw(share, chances)[:, 0], precision, votes)[:, None]
-    scale = np.sqrt(worth * votes[:, None, None] * tree.asked_probability(share) / company)
-    step = max(1, _PRODUCT_ELEMENTS // (alpha.shape[1] * alpha.shape[2]))
+    count = (worth * votes[:, None, None] / company).astype(np.float32)
+    scale = np.sqrt(count * tree.asked_probability(share))
+    step = max(1, min(len(alpha), _PRODUCT_ELEMENTS // (alpha.shape[1] * alpha.shape[2])))
+    size = (2, step, alpha.shape[1], (_URN_STEPS + 1) * tree.n_answers + tree.n_questions)
+    features = np.empty(size, dtype=np.float32)
     for start in range(0, len(alpha), step):
         rows = slice(start, start + step)
-        steps = _urn_steps(tree, alpha[rows], totals[rows], company[rows], chances[rows])
-        yield _distances(steps, scale[rows].astype(np.float32), owner)
+        steps = _urn_steps(tree, alpha[rows], share[rows], totals[rows], company[rows], chances[rows])
+        yield _distances(steps, scale[rows], owner, features)
 
 
 def _mean_draw(values: FloatArray, chances: FloatArray) -> FloatArray:
@@ -414,13 +432,26 @@ def _mean_draw(values: FloatArray, chances: FloatArray) -> FloatArray:
     return mean
 
 
-def _distances(steps: Iterator[tuple[FloatArray, FloatArray]], scale: FloatArray, owner: IntArray) -> FloatArray:
-    """Return J (m, T, T) from `_urn_steps` and the root of how often each question counts, (m, T, Q) float32."""
+def _distances(
+    steps: Iterator[tuple[FloatArray, FloatArray]], scale: FloatArray, owner: IntArray, features: FloatArray
+) -> FloatArray:
+    """Return J (m, T, T) of m galaxies.
+
+    Parameters
+    ----------
+    steps
+        What `_urn_steps` yields.
+    scale
+        (m, T, Q) float32 root of how often each question counts.
+    owner
+        (A,) question of each answer.
+    features
+        Room for both factors of the product, for m galaxies or more; its content is lost.
+    """
     n_answers, n_questions = len(owner), scale.shape[2]
     members = (owner[:, None] == np.arange(n_questions)).astype(np.float32)
     scale_of_answer = scale[..., owner]
-    size = (*scale.shape[:2], (_URN_STEPS + 1) * n_answers + n_questions)
-    left, right = np.empty(size, dtype=np.float32), np.empty(size, dtype=np.float32)
+    left, right = features[:, : len(scale)]
     own = np.zeros_like(scale_of_answer)
     for place, (chance, log_concentration) in enumerate(steps):
         # Only differences between draws count: away from the first, small ones do not drown in rounding.
@@ -440,7 +471,12 @@ def _distances(steps: Iterator[tuple[FloatArray, FloatArray]], scale: FloatArray
 
 
 def _urn_steps(
-    tree: Tree, alpha: FloatArray, totals: FloatArray, company: FloatArray, chances: FloatArray
+    tree: Tree,
+    alpha: FloatArray,
+    share: FloatArray,
+    totals: FloatArray,
+    company: FloatArray,
+    chances: FloatArray,
 ) -> Iterator[tuple[FloatArray, FloatArray]]:
     """Yield P(k > i) and ln(a + i) for i = 0, 1, 2 and the rest, k the votes for an answer of concentration a.
 
@@ -450,34 +486,34 @@ def _urn_steps(
 
     Parameters
     ----------
-    alpha, totals
-        (m, T, A) concentrations, and (m, T, Q) the totals of the questions.
+    alpha, share, totals
+        (m, T, A) concentrations and their shares of the (m, T, Q) totals of the questions.
     company
         (m, 1, Q) votes on the question, real numbers from 1 on.
     chances
         (m, T) weights of the draws.
     """
     owner = tree.question_of_answer
-    total = totals[..., owner]
-    whole = np.floor(company)
-    a, voters = alpha.astype(np.float32), whole.astype(np.float32)[..., owner]
-    nobody, rest = _nobody(alpha, totals, whole, owner)
+    whole = np.floor(company).astype(np.float32)
+    part = (company - whole).astype(np.float32)
+    voters = whole[..., owner]
+    exactly, others = _nobody(alpha, share, totals, whole, owner)
     # Between whole numbers of votes chances are mixed: with the part of one more vote, k = i becomes i + 1.
-    part = company - whole
-    next_vote = (part / (totals + whole)).astype(np.float32)[..., owner]
-    mass = (alpha / total).astype(np.float32)
-    moment = mass * ((a + 1) / (total + 1)).astype(np.float32)
-    moment *= (whole * ((whole - 1) / 2 + part)).astype(np.float32)[..., owner]
-    mass *= company.astype(np.float32)[..., owner]
-    exactly, more = nobody, 1 - nobody
+    next_vote = (part / (totals + whole))[..., owner]
+    moment = (1 / (totals + 1))[..., owner]
+    moment *= alpha + 1
+    moment *= share
+    moment *= (whole * ((whole - 1) / 2 + part))[..., owner]
+    mass = share * (whole + part)[..., owner]
+    more = 1 - exactly
     for i in range(_URN_STEPS):
         if i:
             exactly *= np.maximum(voters - (i - 1), 0) / i
-            exactly *= a + (i - 1)
-            exactly /= np.maximum(rest + (voters - i), _NEARLY_NONE)
+            exactly *= alpha + (i - 1)
+            exactly /= np.maximum(others + (voters - i), _NEARLY_NONE)
             more -= exactly
             np.maximum(more, 0, out=more)
-        chance = a + i
+        chance = alpha + i
         log_concentration = np.log(chance)
         chance *= exactly
         chance *= next_vote
@@ -488,26 +524,39 @@ def _urn_steps(
     np.maximum(mass, 0, out=mass)
     # Of so few votes there is no rest, but for rounding.
     mass *= (company > _URN_STEPS)[..., owner]
-    yield mass, np.log(a + _rest_place(mass, moment, np.maximum(voters - 1, _URN_STEPS), chances))
+    yield mass, np.log(alpha + _rest_place(mass, moment, np.maximum(voters - 1, _URN_STEPS), chances))
 
 
 def _nobody(
-    alpha: FloatArray, totals: FloatArray, voters: FloatArray, owner: IntArray
+    alpha: FloatArray, share: FloatArray, totals: FloatArray, voters: FloatArray, owner: IntArray
 ) -> tuple[FloatArray, FloatArray]:
     """Return P(k = 0) and the concentration of all other answers, float32 (m, T, A), for whole numbers of voters.
 
-    It is the product over voters of (b + i) / (s + i), b all others and s the total, i from 0 on.
+    It is the product over voters of (b + i) / (s + i), b all others and s the total, i from 0 on: the first two factors
+    as they are, the logarithm of the others by Gauss' quadrature of three points, which needs no ln Gamma.
     """
-    # ln Gamma at large concentrations needs float64; what is made of the result does not.
-    total = totals[..., owner]
-    others = np.maximum(total - alpha, 0)
-    nobody = _log_urn(others, voters[..., owner])
-    nobody -= _log_urn(totals, voters)[..., owner]
-    np.exp(nobody, out=nobody)
-    nobody *= (others + 1) / (total + 1)
-    np.copyto(nobody, 1, where=(voters == 1)[..., owner])
-    nobody *= others / total
-    return nobody.astype(np.float32), others.astype(np.float32)
+    others = totals[..., owner]
+    others -= alpha
+    np.maximum(others, 0, out=others)
+    half = np.maximum(voters - 2, 0) / 2
+    middle = half + 1.5
+    reach = math.sqrt(0.6) * half
+    ends = (others + (middle - reach)[..., owner]) * (others + (middle + reach)[..., owner])
+    ends *= (1 / ((totals + (middle - reach)) * (totals + (middle + reach))))[..., owner]
+    log_chance = np.log(ends, out=ends)
+    log_chance *= (5 / 9 * half)[..., owner]
+    centre = others + middle[..., owner]
+    centre *= (1 / (totals + middle))[..., owner]
+    np.log(centre, out=centre)
+    centre *= (8 / 9 * half)[..., owner]
+    log_chance += centre
+    chance = np.exp(log_chance, out=log_chance)
+    second = others + 1
+    second *= (1 / (totals + 1))[..., owner]
+    np.copyto(second, 1, where=(voters == 1)[..., owner])
+    chance *= second
+    chance *= 1 - share
+    return chance, others
 
 
 def _rest_place(mass: FloatArray, moment: FloatArray, most: FloatArray, chances: FloatArray) -> FloatArray:
@@ -524,17 +573,6 @@ def _rest_place(mass: FloatArray, moment: FloatArray, most: FloatArray, chances:
     differing = (_mean_draw(centred * moment, chances) + doubt * expected) / (spread + doubt)
     place: FloatArray = np.sqrt(expected * np.clip(differing, _URN_STEPS, most))
     return place
-
-
-def _log_urn(x: FloatArray, n: FloatArray) -> FloatArray:
-    """Return ln Gamma(x + n) - ln Gamma(x + 2) for n >= 2, within 1e-3."""
-    low, high = x + 1.5, x + (n - 0.5)
-    log_ratio: FloatArray = (n - 2) / 24 / (low * high)
-    log_ratio -= n - 2
-    log_ratio -= low * np.log(low)
-    high *= np.log(high)
-    log_ratio += high
-    return log_ratio
 
 
 def _company(tree: Tree, share: FloatArray, precision: FloatArray, votes: FloatArray) -> FloatArray:

@@ -192,6 +192,15 @@ def test_more_votes_never_tell_less(seed):
     assert (np.diff(found, axis=0) > 0).all()
 
 
+@pytest.mark.parametrize("alpha", [1e-300, 1e-20, 1e20, 1e300])
+def test_concentrations_without_end_are_scored(alpha):
+    """However soft or sharp one draw is, and however many the votes: finite, and within the draws' bound."""
+    draws = np.ones((1, 3, 4))
+    draws[0, 1, 0] = alpha
+    for votes in (0.5, 40.0, 1e9, 1e30):
+        assert 0 < joint_information(PAIR, draws, votes)[0] <= np.log(3)
+
+
 def test_the_order_of_draws_and_the_company_of_galaxies_do_not_count():
     """Shuffled draws and any shard give the same scores."""
     draws = posterior(70)
