@@ -1,7 +1,7 @@
 """The weekly human-machine loop of a galaxy survey on Zooniverse.
 
-In Python, six functions, loaded when they are first asked for: `train`, `predict` and `evaluate` on DataFrames or
-files, `load_tree` for question trees, `score` for acquisition, and `open_app` for a running system.
+In Python, functions that are loaded when they are first asked for: `train`, `predict` and `evaluate` on DataFrames or
+files, `load_tree` for question trees, `posterior` and `score` for acquisition, and `open_app` for a running system.
 
 ``GalaxyId -> image -> Posterior -> AcquisitionBatch -> SubjectDraft -> Subject -> Classification -> Tally ->
 TrainingSet -> Model -> Metrics -> GateDecision -> (champion, next cycle)``: one record type per arrow, one pure
@@ -21,10 +21,10 @@ from alservice.constants import VERSION
 
 if TYPE_CHECKING:
     from alservice.app import open_app
-    from alservice.offline.frames import evaluate, predict, score, train
+    from alservice.offline.frames import evaluate, posterior, predict, score, train
     from alservice.offline.trees import load_tree
 
-__all__ = ["__version__", "evaluate", "load_tree", "open_app", "predict", "score", "train"]
+__all__ = ["__version__", "evaluate", "load_tree", "open_app", "posterior", "predict", "score", "train"]
 
 __version__ = VERSION
 
@@ -32,6 +32,7 @@ _HOMES: Final = {
     "evaluate": "alservice.offline.frames",
     "load_tree": "alservice.offline.trees",
     "open_app": "alservice.app",
+    "posterior": "alservice.offline.frames",
     "predict": "alservice.offline.frames",
     "score": "alservice.offline.frames",
     "train": "alservice.offline.frames",

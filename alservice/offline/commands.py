@@ -36,6 +36,7 @@ from alservice.offline.training import ENSEMBLE, MODEL, TrainAlone, judge, load_
 from alservice.plots import Files
 from alservice.progress import Progress, process_progress, utc_now
 from alservice.science.evaluation import Evaluation
+from alservice.science.posterior import Posterior, concat
 from alservice.science.scorecard import evaluation_tables
 from alservice.science.tree import Tree
 from alservice.settings import load_settings
@@ -313,10 +314,10 @@ def predict_file(
     """
     if keep_draws and out.suffix != ".parquet":
         raise BadInput(f"{out}: draws are lists, which only .parquet holds", path=str(out))
-    networks, digest = load_models(models, device=device, tree=tree)
-    if len(networks) > draws:
-        raise BadConfig(f"{len(networks)} networks need a draw each, not {draws} in all", draws=draws)
-    tree = networks[0].tree
+    service = _predictor(
+        models, draws=draws, keep_draws=keep_draws, device=device, progress=progress, tree=tree, on_fault=on_fault
+    )
+    tree, digest = service.networks[0].tree, service.model
     source = _open(data, tree, image_folder, with_votes=False)
     asked = {
         "command": "predict",
@@ -326,7 +327,48 @@ def predict_file(
         "draws": draws,
         "keep_draws": keep_draws,
     } | _images_asked(image_folder)
-    service = PredictRows(
+    with open_shards(out, tree, asked) as shards:
+        rows = source.rows(galaxies, EVALUATION_SEED)
+        n_shards, done, failed = service.run(rows, shards, total=source.n_rows if galaxies is None else galaxies)
+        shards.join(out, n_shards)
+    return PredictedFile(out=out, faults=faults_path(out), n_done=done, n_failed=failed)
+
+
+def posterior_of_file(
+    models: Sequence[Path],
+    data: Path | Table,
+    *,
+    draws: int,
+    device: str,
+    galaxies: int | None = None,
+    progress: Progress | None = None,
+    tree: Tree | None = None,
+    image_folder: Path | None = None,
+    on_fault: Callable[[CatalogueFault], None] = ignore_fault,
+) -> Posterior:
+    """Return the posterior that `predict_file` summarises, whole and in memory; parameters and errors as there."""
+    service = _predictor(
+        models, draws=draws, keep_draws=False, device=device, progress=progress, tree=tree, on_fault=on_fault
+    )
+    source = _open(data, service.networks[0].tree, image_folder, with_votes=False)
+    total = source.n_rows if galaxies is None else galaxies
+    return concat(list(service.posteriors(source.rows(galaxies, EVALUATION_SEED), total=total)))
+
+
+def _predictor(
+    models: Sequence[Path],
+    *,
+    draws: int,
+    keep_draws: bool,
+    device: str,
+    progress: Progress | None,
+    tree: Tree | None,
+    on_fault: Callable[[CatalogueFault], None],
+) -> PredictRows:
+    networks, digest = load_models(models, device=device, tree=tree)
+    if len(networks) > draws:
+        raise BadConfig(f"{len(networks)} networks need a draw each, not {draws} in all", draws=draws)
+    return PredictRows(
         networks=networks,
         model=digest,
         codec=images,
@@ -336,11 +378,6 @@ def predict_file(
         progress=progress or process_progress(),
         on_fault=on_fault,
     )
-    with open_shards(out, tree, asked) as shards:
-        rows = source.rows(galaxies, EVALUATION_SEED)
-        n_shards, done, failed = service.run(rows, shards, total=source.n_rows if galaxies is None else galaxies)
-        shards.join(out, n_shards)
-    return PredictedFile(out=out, faults=faults_path(out), n_done=done, n_failed=failed)
 
 
 def evaluate_file(

@@ -26,6 +26,7 @@ from alservice.offline.commands import (
     TrainedModel,
     TrainingOptions,
     evaluate_file,
+    posterior_of_file,
     predict_file,
     train_on_file,
 )
@@ -35,7 +36,7 @@ from alservice.offline.prediction import DRAWS as DRAWS_SUFFIX
 from alservice.offline.prediction import faults_path, tree_of_predictions
 from alservice.offline.trees import load_tree
 from alservice.progress import Progress
-from alservice.science.posterior import question_totals
+from alservice.science.posterior import Posterior, check_tree, question_totals
 from alservice.science.tree import Tree
 from alservice.settings import load_settings
 from alservice.shapes import FloatArray
@@ -249,16 +250,11 @@ def predict(
     >>> bool(predictions["bar_yes_mean"].between(0, 1).all())
     True
     """
-    if not 1 <= draws <= 1000:
-        raise BadConfig(f"draws must be 1 to 1000, not {draws}", draws=draws)
-    models = [model] if isinstance(model, TrainedModel | str | Path) else list(model)
-    if not models:
-        raise BadInput("there is no model to predict with")
-    table = _table(data)
+    models, table = _models(model, draws), _table(data)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "predictions.parquet" if out is None else Path(out)
         predicted = predict_file(
-            [one.folder if isinstance(one, TrainedModel) else Path(one) for one in models],
+            models,
             table,
             path,
             draws=draws,
@@ -271,6 +267,66 @@ def predict(
             on_fault=_on_fault(faults, table, None),
         )
         return _predictions(predicted.out)
+
+
+def posterior(
+    model: Model | Sequence[Model],
+    data: Data,
+    *,
+    draws: int = DRAWS,
+    images: str | Path | None = None,
+    tree: str | Path | Tree | None = None,
+    galaxies: int | None = None,
+    device: str | None = None,
+    faults: Faults = "raise",
+    progress: Progress | None = None,
+) -> Posterior:
+    """Return the posterior that `predict` summarises: what `score` ranks galaxies by.
+
+    It is held in memory whole: 4 bytes for each of N galaxies, T draws and A answers.
+
+    Parameters
+    ----------
+    model, data, draws, images, tree, galaxies, device, progress
+        As `predict`.
+    faults
+        ``raise`` ends the call at the first row that cannot be predicted; ``skip`` leaves such rows out.
+
+    Returns
+    -------
+    Posterior
+        ``galaxy_ids`` (N), and ``concentrations`` (N, T, A), float32: draw t is the Dirichlet that one network gives
+        the answers of each question.
+
+    Raises
+    ------
+    NotFound, DigestMismatch, BadInput, BadImage, BadConfig
+        As `predict`.
+
+    Examples
+    --------
+    >>> import alservice
+    >>> from alservice.testing import synthetic_galaxies
+    >>> galaxies = synthetic_galaxies(24, seed=1)
+    >>> model = alservice.train(galaxies, tree="gz2", out=folder / "model", px=32, steps=2, batch=4, threads=1)
+    >>> posterior = alservice.posterior(model, galaxies, draws=5)
+    >>> posterior.concentrations.shape
+    (24, 5, 37)
+    >>> alservice.score("gz2", posterior, votes=40).shape
+    (24,)
+    """
+    models, table = _models(model, draws), _table(data)
+    return posterior_of_file(
+        models,
+        table,
+        draws=draws,
+        device=device or load_settings().device,
+        galaxies=galaxies,
+        progress=progress,
+        tree=None if tree is None else load_tree(tree),
+        image_folder=None if images is None else Path(images),
+        on_fault=_on_fault(faults, table, None),
+    )
 
 
 def evaluate(
@@ -348,13 +404,13 @@ def evaluate(
 
 def score(
     tree: str | Path | Tree,
-    draws: Data | npt.ArrayLike,
+    draws: Posterior | Data | npt.ArrayLike,
     *,
     votes: float = 40,
     policy: PolicyName = "bald",
     weights: Mapping[str, float] | None = None,
     answer: str = AcquisitionPolicy().threshold_answer,
-    survey: Data | npt.ArrayLike | None = None,
+    survey: Posterior | Data | npt.ArrayLike | None = None,
     galaxy_ids: Sequence[str] | None = None,
 ) -> pd.Series:
     """Score galaxies by an acquisition policy: what their votes would teach.
@@ -364,9 +420,11 @@ def score(
     tree
         Question tree: name, path or record; Q questions, A answers.
     draws
-        Predictions with draws (`predict` with ``save_draws=True``), or an array (N, T, A) of posterior draws: of the
-        answers' concentrations or, where the answers of each question sum to 1, of their fractions. Draw t must be
-        the same network for every galaxy.
+        What `posterior` returned; or an array (N, T, A) of posterior draws: of the answers' concentrations or, where
+        the answers of each question sum to 1, of their fractions; or predictions with draws (`predict` with
+        ``save_draws=True``), which are of fractions. Fractions of one network differ, too, so that votes tell their
+        draws apart at once and scores crowd below ln T: rank by a posterior. Draw t must be the same network for
+        every galaxy.
     votes
         Classifications that a galaxy would get, for the policies of BALD.
     policy
@@ -429,6 +487,16 @@ def _table(data: Data) -> Table:
     raise BadInput(f"data must be a DataFrame or the path of a file, not {type(data).__name__}")
 
 
+def _models(model: Model | Sequence[Model], draws: int) -> list[Path]:
+    """Return the paths of models, if so many draws can be made."""
+    if not 1 <= draws <= 1000:
+        raise BadConfig(f"draws must be 1 to 1000, not {draws}", draws=draws)
+    models = [model] if isinstance(model, TrainedModel | str | Path) else list(model)
+    if not models:
+        raise BadInput("there is no model to predict with")
+    return [one.folder if isinstance(one, TrainedModel) else Path(one) for one in models]
+
+
 def _on_fault(faults: Faults, table: Table, tree: Tree | None) -> Callable[[CatalogueFault], None]:
     """Return what is done at a row that cannot be used."""
     if faults not in get_args(Faults):
@@ -466,12 +534,15 @@ def _predictions(path: Path) -> pd.DataFrame:
 
 
 def _draws(
-    tree: Tree, draws: Data | npt.ArrayLike, galaxy_ids: Sequence[str] | None
+    tree: Tree, draws: Posterior | Data | npt.ArrayLike, galaxy_ids: Sequence[str] | None
 ) -> tuple[FloatArray, pd.Index | None]:
     """Return concentrations (N, T, A) and the index of the galaxies."""
-    if isinstance(draws, pd.DataFrame | str | Path):
-        if galaxy_ids is not None:
-            raise BadInput("predictions have their own galaxy ids")
+    if isinstance(draws, pd.DataFrame | str | Path | Posterior) and galaxy_ids is not None:
+        raise BadInput("a posterior and predictions have their own galaxy ids")
+    if isinstance(draws, Posterior):
+        check_tree(tree, draws)
+        values, galaxy_ids = draws.concentrations, draws.galaxy_ids
+    elif isinstance(draws, pd.DataFrame | str | Path):
         values, galaxy_ids = _draws_of_predictions(tree, _table(draws))
     else:
         values = _numbers(draws)

@@ -291,7 +291,30 @@ class PredictRows:
         self.progress.finish()
         return index, done, failed
 
+    def posteriors(
+        self, rows: Iterable[CatalogueRow | CatalogueFault], *, total: int | None = None
+    ) -> Iterator[Posterior]:
+        """Yield the posterior of every shard, without the rows that failed."""
+        self.progress.start("sample the posterior", total)
+        for shard in _shards(rows):
+            ids, images, _ = self._read(shard)
+            yield self._posterior(ids, images)
+            self.progress.advance(len(shard))
+        self.progress.finish()
+
     def _predict(self, index: int, rows: list[CatalogueRow | CatalogueFault], sink: PredictionSink) -> tuple[int, int]:
+        ids, images, faults = self._read(rows)
+        table = predictions(
+            self.networks[0].tree,
+            self._posterior(ids, images),
+            draws_seed=DRAWS_SEED if self.keep_draws else None,
+        )
+        sink.save(index, table, faults)
+        return len(ids), len(faults)
+
+    def _read(
+        self, rows: list[CatalogueRow | CatalogueFault]
+    ) -> tuple[tuple[str, ...], list[UInt8Array], list[CatalogueFault]]:
         ids: list[str] = []
         images: list[UInt8Array] = []
         faults: list[CatalogueFault] = []
@@ -303,8 +326,7 @@ class PredictRows:
             else:
                 ids.append(str(row.galaxy_id))
                 images.append(image)
-        sink.save(index, self._table(tuple(ids), images), faults)
-        return len(ids), len(faults)
+        return tuple(ids), images, faults
 
     def _image(self, row: CatalogueRow) -> UInt8Array | CatalogueFault:
         config = self.networks[0].config
@@ -313,7 +335,7 @@ class PredictRows:
         except BadImage as error:
             return CatalogueFault(row=row.row, galaxy_id=row.galaxy_id, field="image", reason=error.message)
 
-    def _table(self, ids: tuple[str, ...], images: list[UInt8Array]) -> PredictionTable:
+    def _posterior(self, ids: tuple[str, ...], images: list[UInt8Array]) -> Posterior:
         config, tree = self.networks[0].config, self.networks[0].tree
         pixels = np.empty((len(ids), config.channels, config.image_px, config.image_px), dtype=np.uint8)
         if ids:
@@ -321,14 +343,13 @@ class PredictRows:
         concentrations, embeddings = sample_ensemble(
             self.networks, pixels, draws=self.draws, seed=DRAWS_SEED, device=self.device
         )
-        posterior = Posterior(
+        return Posterior(
             galaxy_ids=ids,
             concentrations=concentrations,
             embeddings=embeddings,
             tree_hash=tree.hash,
             model=self.model,
         )
-        return predictions(tree, posterior, draws_seed=DRAWS_SEED if self.keep_draws else None)
 
 
 def _shards(rows: Iterable[CatalogueRow | CatalogueFault]) -> Iterator[list[CatalogueRow | CatalogueFault]]:

@@ -30,7 +30,7 @@ from alservice.progress import NoProgress
 from alservice.testing import galaxies as synthetic
 from alservice.testing import synthetic_galaxies
 
-NAMES = {"train", "predict", "evaluate", "load_tree", "score", "open_app"}
+NAMES = {"train", "predict", "evaluate", "load_tree", "score", "posterior", "open_app"}
 TREE = alservice.load_tree("gz2")
 TINY = {"px": 32, "steps": 2, "batch": 4, "threads": 1, "device": "cpu", "precision": "float32"}
 COMMAND = ("--px", "32", "--steps", "2", "--batch", "4", "--threads", "1", "--device", "cpu", "--precision", "float32")
@@ -77,7 +77,15 @@ def test_the_names_are_there() -> None:
 
 @pytest.mark.parametrize(
     "function",
-    [trees.load_tree, frames.train, frames.predict, frames.evaluate, frames.score, synthetic.synthetic_galaxies],
+    [
+        trees.load_tree,
+        frames.train,
+        frames.predict,
+        frames.evaluate,
+        frames.posterior,
+        frames.score,
+        synthetic.synthetic_galaxies,
+    ],
 )
 def test_examples_run(function, tmp_path: Path) -> None:
     """What the docstrings show is what happens; `folder` is any empty folder."""
@@ -179,6 +187,21 @@ def test_scores_are_those_of_the_policy(predictions: pd.DataFrame) -> None:
     np.testing.assert_array_equal(alservice.score("gz2", fractions, votes=10), of_table)
     for policy in ("entropy", "epig", "threshold"):
         assert np.isfinite(alservice.score("gz2", predictions, policy=policy, survey=predictions)).all()
+
+
+def test_a_posterior_is_what_predictions_summarise(model, galaxies: pd.DataFrame, predictions: pd.DataFrame) -> None:
+    """Its mean is the mean of the file; scores are those of its concentrations, below ln T and not all alike."""
+    found = alservice.posterior(model, galaxies, draws=4)
+    means = predictions[[f"{name}_mean" for name in TREE.columns]].to_numpy()
+    np.testing.assert_allclose(found.probabilities(TREE).mean(axis=1), means, rtol=1e-4)
+    scores = alservice.score("gz2", found)
+    assert scores.index.to_list() == list(found.galaxy_ids)
+    np.testing.assert_array_equal(scores, alservice.score("gz2", found.concentrations))
+    assert 0 < scores.min() < scores.max() < np.log(4)
+    with pytest.raises(BadInput, match="does not follow tree"):
+        alservice.score("gz-rings", found)
+    with pytest.raises(BadInput, match="their own galaxy ids"):
+        alservice.score("gz2", found, galaxy_ids=found.galaxy_ids)
 
 
 def test_agreeing_draws_teach_nothing() -> None:
