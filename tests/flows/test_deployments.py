@@ -95,7 +95,7 @@ def test_every_deployment_of_the_file_is_there(server: Server) -> None:
 
 def test_a_cancelled_training_resumes_into_its_step(server: Server) -> None:
     """Cancelled in the UI, the run's process ends and the cycle keeps its step; advance then takes it to its end."""
-    server.decide(training=lambda training: replace(training, steps=60))
+    server.decide(training=lambda training: replace(training, steps=20))
     with never_trained(server):
         run_id = server.trigger("retrain-only/retrain-only", INLINE)
         server.until(lambda: server.state() == "training", "training begins")
