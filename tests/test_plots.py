@@ -74,9 +74,9 @@ def test_a_png_shows_the_same_marks() -> None:
     assert (pixels[180:196, 10:120] < 128).any()
 
 
-def test_pages_load_no_matplotlib() -> None:
+def test_the_service_loads_no_matplotlib() -> None:
     """Kind: 40 MiB in each process of the service for the PNG files of others."""
-    program = "import sys, alservice.plots; print('matplotlib' in sys.modules)"
+    program = "import sys, alservice.web.application; print('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"False\n"
 
 
