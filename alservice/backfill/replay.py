@@ -21,7 +21,7 @@ from alservice.network.architectures import Network
 from alservice.network.config import FitConfig, decay_of
 from alservice.network.files import ModelCard
 from alservice.offline.galaxies import VotedGalaxies
-from alservice.offline.training import revive
+from alservice.offline.training import restored_model
 from alservice.science.evaluation import Assessment, assess, summarise
 from alservice.science.posterior import Posterior
 from alservice.shapes import FloatArray
@@ -119,7 +119,7 @@ class Replay:
         last = run[-1]
         owner = INITIAL if last.champion_round == 0 else policy
         model = self.rounds.model(owner, last.seed, last.champion_round)
-        champion, _, _ = revive(model, self.target.tree, device=self.learner.device)
+        champion, _, _ = restored_model(model, self.target.tree, device=self.learner.device)
         labelled = {choice.galaxy_id for done in run for choice in done.chosen}
         seed = seed_of(last.seed, "backfill", last.number + 1)
         scores = self._scores(policy_named(policy), seed, champion, labelled)
@@ -131,7 +131,9 @@ class Replay:
         clock = _Stopwatch(self.seconds)
         live = before[-1].champion_round
         owner = INITIAL if live == 0 else policy
-        champion, _, digest = revive(self.rounds.model(owner, seed, live), self.target.tree, device=self.learner.device)
+        champion, _, digest = restored_model(
+            self.rounds.model(owner, seed, live), self.target.tree, device=self.learner.device
+        )
         with clock("predict"):
             chosen = self._choose(policy, seed, before, champion)
         return self._round(
@@ -203,7 +205,7 @@ class Replay:
         learn = self.pool.only(np.array([galaxy_id in labelled for galaxy_id in self.pool.galaxy_ids]))
         with clock("train"):
             _, model = self.learner.run(learn, self._fit_config(len(labelled), seed_of(seed, "training", number)))
-        network, _, digest = revive(model, self.target.tree, device=self.learner.device)
+        network, _, digest = restored_model(model, self.target.tree, device=self.learner.device)
         with clock("evaluate"):
             candidate = self._assess(network, digest)
             verdict = self._verdict(seed, number, candidate, None if champion is None else self._assess(*champion))

@@ -25,7 +25,7 @@ from alservice.network.config import resolve_device, resolve_precision, use_thre
 from alservice.network.sampling import Embedder
 from alservice.offline.commands import EVALUATION_SEED
 from alservice.offline.galaxies import ReadGalaxies, VotedGalaxies
-from alservice.offline.training import RefitHeads, TrainAlone, load_model
+from alservice.offline.training import RefitHeads, TrainNetwork, load_model
 from alservice.progress import NoProgress, Progress
 from alservice.science.tree import Tree, load_tree
 from alservice.settings import load_settings
@@ -148,7 +148,7 @@ def open_replay(asked: Backfill, out: Path) -> Replay:
 def _learner(asked: Backfill, out: Path, target: Target, galaxy_ids: Sequence[str]) -> Learner:
     device, revision = resolve_device(asked.device), code_revision()
     if asked.encoder is None:
-        return TrainAlone(tree=target.tree, device=device, code_revision=revision, progress=NoProgress())
+        return TrainNetwork(tree=target.tree, device=device, code_revision=revision, progress=NoProgress())
     encoder, digest = load_model(asked.encoder, device="cpu")
     return RefitHeads(
         tree=target.tree,

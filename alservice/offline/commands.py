@@ -32,7 +32,7 @@ from alservice.offline.prediction import (
     read_predictions,
     tree_of_predictions,
 )
-from alservice.offline.training import ENSEMBLE, MODEL, TrainAlone, judge, load_models, revive
+from alservice.offline.training import ENSEMBLE, MODEL, TrainNetwork, evaluate_network, load_models, restored_model
 from alservice.plots import Files
 from alservice.progress import Progress, process_progress, utc_now
 from alservice.science.evaluation import Evaluation
@@ -434,7 +434,7 @@ def _train(
     learn, members = voted.only(~voted.evaluation), voted.only(voted.evaluation)
     if len(learn.galaxy_ids) < 2:
         raise BadVotes(f"{len(learn.galaxy_ids)} galaxies are left to train on: all others are the evaluation stream")
-    train = TrainAlone(tree=tree, device=device, code_revision=code_revision(), progress=progress, as_surveyed=True)
+    train = TrainNetwork(tree=tree, device=device, code_revision=code_revision(), progress=progress, as_surveyed=True)
     card, data = train.run(
         learn,
         config,
@@ -445,8 +445,8 @@ def _train(
     document = document_of(card) | {"weights": digest_of_bytes(data), "metrics": None}
     plots = training_curve(card.history)
     if len(members.galaxy_ids):
-        network, _, digest = revive(data, tree, device=device)
-        found, _ = judge(network, members, model=digest, draws=DRAWS, device=device)
+        network, _, digest = restored_model(data, tree, device=device)
+        found, _ = evaluate_network(network, members, model=digest, draws=DRAWS, device=device)
         document["metrics"] = found.document()
         plots |= evaluation_files(tree, found)
     for name, content in plots.items():

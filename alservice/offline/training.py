@@ -1,4 +1,4 @@
-"""Galaxies with votes -> a model with its card, without a campaign; and what it gets right."""
+"""Train networks on galaxies in memory, load their files, and evaluate them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def load_model(model: Path, *, device: str, tree: Tree | None = None) -> tuple[N
     data = read_regular(path, max_bytes=MAX_MODEL_BYTES)
     document = tensors_from_bytes(data, what="a model")[1]
     tree = load_tree(str(document.get("tree"))) if tree is None else tree
-    network, _, digest = revive(data, tree, device=resolve_device(device))
+    network, _, digest = restored_model(data, tree, device=resolve_device(device))
     return network, digest
 
 
@@ -125,7 +125,7 @@ _CHUNK = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class RefitHeads:
-    """Trains and asks networks that share one trunk, whose embeddings of all galaxies are known.
+    """Heads trained and sampled on one trunk, whose embeddings of all galaxies are known.
 
     Parameters
     ----------
@@ -190,8 +190,8 @@ DRAWS_SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainAlone:
-    """Train on galaxies in memory.
+class TrainNetwork:
+    """Training of a whole network on galaxies in memory.
 
     Parameters
     ----------
@@ -273,14 +273,14 @@ class TrainAlone:
         self.progress.note(f"NLL {loss:.2f} nats per galaxy")
 
 
-def revive(data: bytes, tree: Tree, *, device: str) -> tuple[Network, ModelCard, str]:
+def restored_model(data: bytes, tree: Tree, *, device: str) -> tuple[Network, ModelCard, str]:
     """Return the network on a device, its card and the digest of its bytes; raises what `from_bytes` raises."""
     state, card = from_bytes(data, tree=tree)
     network = restored_network(card.network, tree, state)
     return network.eval().to(device), card, digest_of_bytes(data)
 
 
-def judge(
+def evaluate_network(
     network: Network,
     galaxies: VotedGalaxies,
     *,
@@ -289,7 +289,7 @@ def judge(
     device: str,
     seed: int = 0,
 ) -> tuple[Evaluation, Posterior]:
-    """Return a network's figures on galaxies with votes, and the posterior that they are of."""
+    """Return the evaluation of a network on galaxies with votes, and the posterior that it is of."""
     tree = network.tree
     concentrations, embeddings = sample_posterior(network, galaxies.images, draws=draws, seed=DRAWS_SEED, device=device)
     posterior = Posterior(

@@ -11,7 +11,7 @@ from alservice.campaigns.policies import GatePolicy
 from alservice.errors import BadConfig
 from alservice.network.architectures import NetworkConfig
 from alservice.network.config import FitConfig, decay_of
-from alservice.offline.training import TrainAlone
+from alservice.offline.training import TrainNetwork
 from alservice.progress import NoProgress
 from alservice.science.tree import load_tree
 from tests.support.backfills import Rounds, a_plan, galaxies_of
@@ -28,7 +28,7 @@ def make_replay(store=None, target=TARGET, **plan):
         test=galaxies_of(target, 30, seed=2, prefix="t"),
         training=FitConfig(network=NetworkConfig(image_px=16, heads=2), steps=3, batch=4, threads=1, looks=1),
         gate=GatePolicy(min_galaxies=10, min_question_galaxies=10, repeats=100),
-        learner=TrainAlone(tree=target.tree, device="cpu", code_revision="test", progress=NoProgress()),
+        learner=TrainNetwork(tree=target.tree, device="cpu", code_revision="test", progress=NoProgress()),
         rounds=Rounds() if store is None else store,
         seconds=lambda: 0.0,
     )
@@ -87,7 +87,7 @@ def test_a_finished_round_is_not_trained_again(monkeypatch) -> None:
     def never(*_, **__):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(TrainAlone, "run", never)
+    monkeypatch.setattr(TrainNetwork, "run", never)
     assert len(make_replay(rounds).run("random", 0)) == 3
 
 
@@ -120,13 +120,13 @@ def test_every_policy_runs_on_the_whole_tree(policy) -> None:
 def test_training_grows_with_the_labels(monkeypatch) -> None:
     """Steps as the passes take, never fewer than asked; weight decay acts alike in long and short runs."""
     trained = []
-    run = TrainAlone.run
+    run = TrainNetwork.run
 
     def watched(self, galaxies, config, **options):
         trained.append((len(galaxies.galaxy_ids), config.steps, config.weight_decay))
         return run(self, galaxies, config, **options)
 
-    monkeypatch.setattr(TrainAlone, "run", watched)
+    monkeypatch.setattr(TrainNetwork, "run", watched)
     make_replay(passes=1.5).run("random", 0)
     assert [(labels, steps) for labels, steps, _ in trained] == [(10, 4), (14, 6), (18, 7)]
     assert {decay for _, _, decay in trained} == {decay_of(7)}

@@ -21,7 +21,7 @@ from alservice.catalogue.files import open_catalogue
 from alservice.network.architectures import NetworkConfig
 from alservice.network.config import FitConfig, decay_of, precision_name, use_threads
 from alservice.offline.commands import reader
-from alservice.offline.training import TrainAlone
+from alservice.offline.training import TrainNetwork
 from alservice.progress import process_progress
 from alservice.science.tree import load_tree
 from alservice.storage.run_folder import write_whole
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> Path:
     counts = learn.counts.copy()
     for question in HIDDEN:
         counts[:, target_of(TREE, question).columns] = 0  # a question nobody was asked carries no loss
-    train = TrainAlone(tree=TREE, device="cpu", code_revision=code_revision(), progress=process_progress())
+    train = TrainNetwork(tree=TREE, device="cpu", code_revision=code_revision(), progress=process_progress())
     config = FitConfig(
         network=NetworkConfig(image_px=PX, field=FIELD),
         steps=asked.steps,

@@ -30,7 +30,7 @@ from alservice.network.sampling import sample_posterior
 from alservice.offline.commands import DRAWS, EVALUATION_SEED, evaluation_files, reader, train_on_file
 from alservice.offline.galaxies import VotedGalaxies
 from alservice.offline.plots import training_curve
-from alservice.offline.training import judge, load_model
+from alservice.offline.training import evaluate_network, load_model
 from alservice.progress import process_progress
 from alservice.science.bootstrap import Estimate, Figure
 from alservice.science.evaluation import TOLERANCES, Evaluation, coverage_error
@@ -163,7 +163,7 @@ def _one(
         seconds = _add_seconds(folder.with_suffix(".seconds"), time.monotonic() - began)
     network, digest = load_model(folder, device=options.device)
     device = str(network.temperature.device)
-    card, posterior = judge(network, members, model=digest, draws=DRAWS, device=device)
+    card, posterior = evaluate_network(network, members, model=digest, draws=DRAWS, device=device)
     k_and_n = {
         column: np.stack([members.counts[:, TREE.column(column)], _asked(members, column)], axis=1)
         for column in (SMOOTH, BAR)

@@ -12,7 +12,7 @@ from alservice.errors import NotFound
 from alservice.network.architectures import NetworkConfig, build_network
 from alservice.network.config import FitConfig
 from alservice.network.sampling import sample_posterior
-from alservice.offline.training import DRAWS_SEED, RefitHeads, TrainAlone, revive
+from alservice.offline.training import DRAWS_SEED, RefitHeads, TrainNetwork, restored_model
 from alservice.progress import NoProgress
 from alservice.science.tree import load_tree
 from tests.support.backfills import Rounds, a_plan, galaxies_of
@@ -40,7 +40,7 @@ def test_a_model_of_heads_is_a_model_like_any_other() -> None:
     learner = a_learner()
     card, data = learner.run(POOL, CONFIG)
     assert (card.parent, card.n_galaxies, card.tree_hash) == ("abc", 40, TARGET.tree.hash)
-    network, _, _ = revive(data, TARGET.tree, device="cpu")
+    network, _, _ = restored_model(data, TARGET.tree, device="cpu")
     drawn, _ = sample_posterior(network, TEST.images, draws=4, seed=DRAWS_SEED, device="cpu", precision="float32")
     np.testing.assert_allclose(learner.draws(network, TEST, 4), drawn, rtol=0.02)
 
@@ -71,8 +71,8 @@ def test_a_galaxy_that_was_not_embedded_is_named() -> None:
 
 
 def test_whole_networks_are_asked_in_the_same_words() -> None:
-    """`TrainAlone` draws what `sample_posterior` does."""
-    learner = TrainAlone(tree=TARGET.tree, device="cpu", code_revision="test", progress=NoProgress())
+    """`TrainNetwork` draws what `sample_posterior` does."""
+    learner = TrainNetwork(tree=TARGET.tree, device="cpu", code_revision="test", progress=NoProgress())
     network = build_network(CONFIG.network, TARGET.tree, seed=1)
     drawn, _ = sample_posterior(network, TEST.images, draws=3, seed=DRAWS_SEED, device="cpu")
     np.testing.assert_array_equal(learner.draws(network, TEST, 3), drawn)

@@ -9,7 +9,7 @@ from alservice.network.architectures import NetworkConfig
 from alservice.network.config import FitConfig
 from alservice.network.recalibration import recalibrated
 from alservice.network.training import fit
-from alservice.offline.training import TrainAlone, revive
+from alservice.offline.training import TrainNetwork, restored_model
 from alservice.progress import NoProgress
 from alservice.science.reweighting import survey_weights
 from alservice.science.tree import load_tree
@@ -23,9 +23,9 @@ GALAXIES = replace(galaxies_of(TARGET, 200, seed=1, prefix="g"), unbiased=np.ara
 
 def state_of(galaxies, *, as_surveyed):
     """Return the weights that training leaves."""
-    train = TrainAlone(tree=TREE, device="cpu", code_revision="", progress=NoProgress(), as_surveyed=as_surveyed)
+    train = TrainNetwork(tree=TREE, device="cpu", code_revision="", progress=NoProgress(), as_surveyed=as_surveyed)
     _, data = train.run(galaxies, CONFIG)
-    return revive(data, TREE, device="cpu")[0].state_dict()
+    return restored_model(data, TREE, device="cpu")[0].state_dict()
 
 
 def fitted(weights):
