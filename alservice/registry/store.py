@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast, get_args
 
 from sqlalchemy import ColumnElement, Connection, Engine, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -270,7 +270,7 @@ class ModelStore:
         table = schema.gate_decisions
         with transaction(self._engine) as connection:
             document = connection.scalar(select(table.c.document).where(table.c.cycle_id == cycle_id))
-        return None if document is None else record_of(GateDecision, document)
+        return None if document is None else _decision_of(document)
 
     def posterior_shards(self, model_id: int, catalogue_id: int, scope: str) -> Sequence[Shard]:
         """Return finished posterior shards, in order; `scope` is ``catalogue`` or ``evaluation``."""
@@ -305,6 +305,15 @@ def _candidate(cycle: Cycle) -> int:
     if cycle.candidate_id is None:
         raise Conflict(f"cycle {cycle.number} has no candidate to decide on", cycle=cycle.number)
     return cycle.candidate_id
+
+
+def _decision_of(document: Mapping[str, Any]) -> GateDecision:
+    """Return a gate decision; a verdict that only a newer version knows is kept by its name, as states are."""
+    verdict = document.get("verdict")
+    if not isinstance(verdict, str) or verdict in get_args(Verdict):
+        return record_of(GateDecision, document)
+    known = record_of(GateDecision, {**document, "verdict": get_args(Verdict)[0]})
+    return replace(known, verdict=cast("Verdict", verdict))
 
 
 def _check_compared(connection: Connection, cycle: Cycle) -> None:
