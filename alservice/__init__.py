@@ -4,7 +4,7 @@ In Python, functions that are loaded when they are first asked for: `train`, `pr
 files, `load_tree` for question trees, `posterior` and `score` for acquisition, and `open_app` for a running system.
 
 ``GalaxyId -> image -> Posterior -> AcquisitionBatch -> SubjectDraft -> Subject -> Classification -> Tally ->
-TrainingSet -> Model -> Metrics -> GateDecision -> (champion, next cycle)``: one record type per arrow, one pure
+TrainingSet -> Model -> Evaluation -> GateDecision -> (champion, next cycle)``: one record type per arrow, one pure
 module that makes it, one store or client that touches the world, one service that joins the two. A stage of the loop is
 a package, which owns its records, rules, tables, store and service.
 

@@ -109,8 +109,8 @@ class Acquired:
     arm
         The arm that drew it.
     score_nats
-        Its score in the informative arm (nats, where its policy scores information: a sum over questions, which may
-        exceed ln T); None in the others, which do not look at scores.
+        Its score in the informative arm (nats, where its policy scores information, at most ln T); None in the others,
+        which do not look at scores.
     inclusion_probability
         Probability that this arm draws this galaxy. Exact in the evaluation and random arms: arm size over
         eligible galaxies. In the easy arm (1 - p) q, with p the random arm's probability and q the arm's size

@@ -76,7 +76,7 @@ def test_every_member_is_in_report_and_tables_and_one_of_a_newer_version_by_name
 
 
 def test_the_bound_stands_beside_every_score() -> None:
-    """Kind: figures named for what they are not. Scores of galleries and plots may exceed the information of the draws."""
+    """Kind: figures named for what they are not. A score says how much there is to know at most."""
     page = render_report(report_data(n_draws=12))
     assert page.count("at most ln 12 = 2.48") >= 2
 
