@@ -25,7 +25,7 @@ from alservice.cycle.check_readiness import check_replay
 from alservice.cycle.readiness import require_ready
 from alservice.options import option_fields
 from alservice.progress import Progress, process_progress
-from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
+from flows.tasks import RETRIES, RETRY_DELAYS_S, if_retriable
 
 
 def form_of(kind: type, *, name: str) -> type[BaseModel]:

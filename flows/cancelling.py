@@ -8,8 +8,7 @@ from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 
 from alservice.app import open_app
-from flows.signals import tell
-from flows.tasks import CycleSummary, actor_of
+from flows.tasks import CycleSummary, actor_of, tell
 
 
 def cancel_cycle(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

@@ -28,22 +28,27 @@ from alservice.errors import LeaseHeld, LeaseLost
 from flows.artifacts import cycle_artifact
 from flows.cancelling import cancel_cycle
 from flows.elsewhere import send_step
-from flows.held import GRACE_S, HeldDecision, decide_held, held_text, seconds_to_decide
 from flows.leases import PATIENCE, check_lease, working_on
 from flows.naming import first_name, labelled, run_name, tags_of, working_for
-from flows.parameters import CampaignName, LeaseToken
 from flows.ready import check_work, opened
-from flows.signals import tell
 from flows.tasks import (
+    GRACE_S,
+    CampaignName,
     CycleSummary,
+    HeldDecision,
+    LeaseToken,
     actor,
     ask_volunteers,
+    decide_held,
     fail,
     find_collecting,
+    held_text,
     resume_open,
     run_step,
+    seconds_to_decide,
     start_or_resume,
     start_retraining,
+    tell,
 )
 
 

@@ -12,8 +12,7 @@ from alservice.cycle.check_readiness import check_ground as check_machine
 from alservice.cycle.readiness import Finding, Flight, NotReady, require_ready
 from alservice.errors import AlserviceError
 from flows.artifacts import findings_artifact
-from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
-from flows.tasks import actor
+from flows.tasks import RETRIES, RETRY_DELAYS_S, actor, if_retriable
 
 
 @contextmanager

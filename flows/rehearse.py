@@ -17,9 +17,8 @@ from flows.artifacts import cycle_artifact
 from flows.cycle import turn
 from flows.leases import working_on
 from flows.naming import labelled, working_for
-from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
 from flows.ready import check_ground, check_work, opened
-from flows.tasks import actor, start_or_resume
+from flows.tasks import RETRIES, RETRY_DELAYS_S, actor, if_retriable, start_or_resume
 
 
 class CycleStuck(Terminal):

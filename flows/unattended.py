@@ -13,10 +13,8 @@ from alservice.cycle.steps import Need
 from alservice.errors import Terminal
 from flows.artifacts import findings_artifact, reconcile_artifact
 from flows.naming import first_name, labelled
-from flows.parameters import CampaignName
-from flows.policies import RETRIES, RETRY_DELAYS_S, if_retriable
 from flows.ready import check_ready
-from flows.tasks import actor
+from flows.tasks import RETRIES, RETRY_DELAYS_S, CampaignName, actor, if_retriable
 
 HOUR_S = 3600
 

@@ -223,7 +223,7 @@ def register(
 ) -> None:
     """Put the automations of deploy/automations.yaml on the server, in place of those with the same names."""
     use(None)
-    from flows.automations import register_automations
+    from flows.deployments import register_automations
 
     late_after = None if late_hours is None else timedelta(hours=late_hours)
     for name in register_automations(notify=notify, late_after=late_after):
@@ -236,7 +236,7 @@ def serve_all(
 ) -> None:
     """Serve every deployment from this process until interrupted: one machine, no pools, no workers."""
     use(workdir)
-    from flows.serve import serve_deployments
+    from flows.deployments import serve_deployments
 
     serve_deployments(runs=runs)
 

@@ -154,7 +154,7 @@ def test_deployments_are_in_the_runbook_and_exist() -> None:
 
 def test_every_flow_that_a_deployment_may_run_is_deployed() -> None:
     """Flows of the weekly loop and beside it have a deployment; those of the command line need none."""
-    from flows.serve import flow_at
+    from flows.deployments import flow_at
 
     deployed = {flow_at(deployment["entrypoint"]).name for deployment in PREFECT["deployments"]}
     named = {deployment["name"] for deployment in PREFECT["deployments"]}

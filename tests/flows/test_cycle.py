@@ -19,11 +19,9 @@ from alservice.cycle.readiness import Flight
 from alservice.cycle.steps import Phase, states_of
 from alservice.errors import BadInput, DatabaseUnavailable, LeaseHeld, StorageFull
 from flows import cycle as flow
-from flows.automations import read_automations, register_automations
 from flows.cycle import Dispatch
-from flows.policies import if_retriable
-from flows.serve import HEARTBEAT_S, flow_at, read_deployments
-from flows.tasks import CycleSummary
+from flows.deployments import HEARTBEAT_S, flow_at, read_automations, read_deployments, register_automations
+from flows.tasks import CycleSummary, if_retriable
 from tests.support.shared import ROOT
 
 DOCUMENTS = yaml.safe_load((ROOT / "deploy" / "prefect.yaml").read_text())["deployments"]

@@ -18,9 +18,9 @@ from alservice.campaigns.cycle import CycleState
 from flows import cycle as flow
 from flows import elsewhere
 from flows.cycle import Dispatch, resume_cycle, run_steps, start_cycle
+from flows.deployments import flow_at, read_deployments
 from flows.elsewhere import DEPLOYMENTS
 from flows.naming import run_name, tags_of
-from flows.serve import flow_at, read_deployments
 from flows.tasks import CycleSummary
 from tests.support.worlds import import_rows, make_campaign, make_factory, make_row
 
