@@ -256,8 +256,21 @@ class TimmTrunk(nn.Module):
         return embedded
 
 
+class Convolution(nn.Conv2d):
+    """A convolution that does not step over a map of one pixel: there every stride gives the same.
+
+    oneDNN's gradient of the weights holds what lay in memory before when a bfloat16 convolution steps over such a map.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H', W')."""
+        if x.shape[-2:] == (1, 1):
+            return nn.functional.conv2d(x, self.weight, self.bias, padding=self.padding)
+        return super().forward(x)
+
+
 def _convolution(inputs: int, outputs: int, *, kernel: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs))
+    return nn.Sequential(Convolution(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs))
 
 
 class ResidualBlock(nn.Module):

@@ -158,6 +158,26 @@ def test_residual_trunk_halves_the_image_between_blocks():
         assert trunk.blocks(torch.zeros(1, 1, image_px, image_px)).shape == (1, 8, last_px, last_px)
 
 
+@pytest.mark.parametrize("px", [8, 16, 32])
+def test_gradients_in_low_precision_are_those_of_float32(px):
+    """Kind: kernels that read what lay in memory. Where a block stepped over one pixel, gradients were anything."""
+    trunk = build_network(NetworkConfig(name="compact", image_px=32, field=px / 32), TREE, seed=0).trunk
+    images = torch.rand(16, 1, px, px, generator=torch.Generator().manual_seed(1))
+
+    def gradients(*, low):
+        trunk.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low):
+            embedded = trunk(images)
+        embedded.float().square().sum().backward()
+        return {name: weight.grad.clone() for name, weight in trunk.named_parameters()}
+
+    torch.full((10**6,), 1e30)  # What a kernel finds that does not write before it reads.
+    exact, low, again = gradients(low=False), gradients(low=True), gradients(low=True)
+    for name, wanted in exact.items():
+        assert torch.equal(low[name], again[name]), name
+        assert (low[name] - wanted).norm() <= 0.5 * wanted.norm() + 1e-3, name
+
+
 def test_unknown_networks_are_refused_with_the_known_ones():
     """A name that is not in the registry raises an error that lists the names that are."""
     with pytest.raises(BadConfig, match=r"resnet.*compact, dieleman2015, small, walmsley2020"):
