@@ -1,4 +1,4 @@
-"""Options of a backfill: the command and the flow's form are made of this record."""
+"""Options of backfills: commands and the flow's form are made of these records."""
 
 from __future__ import annotations
 
@@ -128,6 +128,44 @@ class BackfillOptions:
         int,
         Option(help="Processes at a time [one per core].", form="Processes at a time; 0 takes one per core.", ge=0),
     ] = 0
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VotesOptions:
+    """What a backfill of votes replays.
+
+    Raises
+    ------
+    BadConfig
+        An option is beyond its bounds; it is named.
+    """
+
+    out: Annotated[Path, Option(help="Folder of table, plot and summary; the same replay there goes on.")]
+    data: Annotated[Path | None, Option(help="Catalogue with recorded votes; without it the synthetic sky.")] = None
+    galaxies: Annotated[int | None, Option(help="Galaxies to use [all].", ge=2)] = None
+    tree: Annotated[str, Option(help="Question tree.")] = "gz2"
+    questions: Annotated[
+        tuple[str, ...], Option(help="Questions that must be known, with commas; all without any.")
+    ] = ()
+    confidence: Annotated[float, Option(help="Certainty of the majority at which asking ends, in (0.5, 1).")] = 0.95
+    min_votes: Annotated[int, Option(help="Votes below which asking goes on.", ge=0)] = 3
+    max_votes: Annotated[int, Option(help="Votes at which asking ends.", ge=1, le=1000)] = 40
+    seeds: Annotated[int, Option(help="Times that all is drawn and trained anew.", ge=1, le=1000)] = 3
+    folds: Annotated[int, Option(help="Parts, each predicted by a model of all others.", ge=2, le=100)] = 3
+    network: Annotated[str, Option(help="Network by name.")] = "small"
+    px: Annotated[int, Option(help="Side that images are scaled to (px).", ge=16, le=1024)] = 64
+    field: Annotated[float, Option(help="Central share of the side to see.", gt=0, le=1, shown=(0.1, 1.0))] = 0.5
+    steps: Annotated[int | None, Option(help="Gradient steps of a training.", ge=1)] = None
+    epochs: Annotated[float | None, Option(help="Passes of a training over its galaxies.", ge=0.01)] = None
+    batch: Annotated[int, Option(help="Galaxies per step.", ge=2)] = 64
+    draws: Annotated[int, Option(help="Posterior draws.", ge=1, le=1000)] = 30
+    survey: Annotated[int, Option(help="Galaxies of the survey whose cost is stated.", ge=1)] = 1_000_000
+    per_day: Annotated[float, Option(help="Classifications a day of all volunteers.", gt=0, shown=(1, None))] = 30_000.0
+    device: Annotated[str, Option(help="torch device: cpu, cuda, auto.")] = "auto"
+    threads: Annotated[int | None, Option(help="CPU threads [all cores].", ge=1)] = None
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -246,7 +246,7 @@ def _read(asked: Backfill, progress: Progress) -> tuple[VotedGalaxies, Sequence[
     """
     tree = load_tree(asked.tree)
     target = target_of(tree, asked.plan.question)
-    rows, total, unbiased = _rows(asked, tree)
+    rows, total, unbiased = recorded_rows(asked.data, asked.galaxies, tree)
     network = asked.training.network
     reader = ReadGalaxies(
         tree=tree,
@@ -278,16 +278,27 @@ def _read(asked: Backfill, progress: Progress) -> tuple[VotedGalaxies, Sequence[
     return galaxies.only(kept), tests[kept].tolist()
 
 
-def _rows(asked: Backfill, tree: Tree) -> tuple[Iterator[CatalogueRow | CatalogueFault], int, frozenset[str]]:
-    if asked.data is None:
-        if asked.galaxies is None:
+def recorded_rows(
+    data: Path | None, galaxies: int | None, tree: Tree
+) -> tuple[Iterator[CatalogueRow | CatalogueFault], int, frozenset[str]]:
+    """Return rows with votes of a catalogue or of the synthetic sky, how many, and ids of the part marked unbiased.
+
+    Raises
+    ------
+    BadConfig
+        Neither a file nor a number of galaxies is given.
+    BadInput, BadVotes
+        The file cannot be read, or has no votes.
+    """
+    if data is None:
+        if galaxies is None:
             raise BadConfig("the synthetic sky needs a number of galaxies")
-        return synthetic_rows(tree, asked.galaxies, EVALUATION_SEED), asked.galaxies, frozenset()
-    source = open_catalogue(asked.data, tree, roots=load_settings().image_folders)
+        return synthetic_rows(tree, galaxies, EVALUATION_SEED), galaxies, frozenset()
+    source = open_catalogue(data, tree, roots=load_settings().image_folders)
     if source.votes is None:
-        raise BadVotes(f"{asked.data.name}: no column of votes to replay")
-    total = source.n_rows if asked.galaxies is None else asked.galaxies
-    return source.rows(asked.galaxies, EVALUATION_SEED), total, frozenset(source.unbiased_ids())
+        raise BadVotes(f"{data.name}: no column of votes to replay")
+    total = source.n_rows if galaxies is None else galaxies
+    return source.rows(galaxies, EVALUATION_SEED), total, frozenset(source.unbiased_ids())
 
 
 def _subset(what: str, galaxy_ids: Sequence[str], those: BoolArray, size: int | None) -> BoolArray:

@@ -1,4 +1,4 @@
-"""Commands on files, without a campaign: train, predict, evaluate, backfill, and data to replay."""
+"""Commands on files, without a campaign: train, predict, evaluate, backfills, and data to replay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alservice.backfill.options import BackfillOptions
+from alservice.backfill.options import BackfillOptions, VotesOptions
 from alservice.cli.shell import AsJson, print_json, print_table, use, with_options
 
 if TYPE_CHECKING:
@@ -194,6 +194,25 @@ def backfill(options: BackfillOptions, as_json: AsJson = False) -> None:
     else:
         typer.echo((report.parent / "savings.txt").read_text(encoding="utf-8"), nl=False)
         typer.echo(f"report: {report}")
+
+
+@with_options(VotesOptions)
+def backfill_votes(options: VotesOptions, as_json: AsJson = False) -> None:
+    """Replay recorded votes one by one, and say how many a galaxy needs when asking ends as soon as it is known.
+
+    Models are cross-fitted: each galaxy is predicted by one that saw none of its votes. The folder gets
+    votes_saved.csv, votes-saved.svg and votes_saved.txt. An interrupted run goes on.
+    """
+    use(None)
+    from alservice.backfill.votes_run import run_backfill_votes
+    from alservice.progress import process_progress
+
+    replayed = run_backfill_votes(options, process_progress())
+    if as_json:
+        print_json([saving.document() for saving in replayed.savings])
+    else:
+        typer.echo((options.out / "votes_saved.txt").read_text(encoding="utf-8"), nl=False)
+        typer.echo(f"table and plot: {options.out}")
 
 
 releases = typer.Typer(help="Published data to replay.", no_args_is_help=True)

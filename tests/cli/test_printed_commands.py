@@ -51,6 +51,7 @@ _REHEARSE = "alservice rehearse [--data FILE] [--galaxies N] [--cycles N] [--see
 _REGISTRY = "tests/e2e/test_registry.py"
 _DEPLOYMENTS = "tests/flows/test_deployments.py"
 _SERVER = "tests/support/prefect_server.py"
+_VOTES = ("tests/backfill/test_votes_run.py", '"backfill-votes"')
 ELSEWHERE = {
     "alservice rehearse": ("tests/support/rehearsals.py", '"rehearse"'),
     _REHEARSE: ("tests/support/rehearsals.py", '"rehearse"'),
@@ -65,6 +66,8 @@ ELSEWHERE = {
     ),
     "alservice cycle forecast --campaign C [--days D] [--json]": ("tests/app/test_forecasts.py", '"forecast"'),
     "alservice doctor": ("tests/e2e/test_rehearse.py", '"doctor"'),
+    "alservice backfill-votes --out DIR [--data FILE] [--galaxies N] [--seeds N] [--json]": _VOTES,
+    "alservice backfill-votes --data galaxies.parquet --confidence 0.95 --max-votes 40 --out votes": _VOTES,
     "alservice db restore FILE": ("tests/storage/test_backup.py", "deploy/restore"),
     "alservice model lineage --campaign C [--model N] [--galaxy ID] [--json]": (_REGISTRY, '"lineage"'),
     "alservice model shadow --campaign C --model N [--json]": (_REGISTRY, '"shadow"'),

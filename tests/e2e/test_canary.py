@@ -114,6 +114,7 @@ RUNS = {
     "predict": Run(arguments="--model {folder}/none --data {folder}/none.csv --out {folder}/p.csv", codes=NO_FILE),
     "evaluate": Run(arguments="--predictions {folder}/none.csv --votes {folder}/none.csv", codes=NO_FILE),
     "backfill": Run(arguments="--data {folder}/none.csv --out {folder}/backfill", codes=NO_FILE, alone=True),
+    "backfill-votes": Run(arguments="--data {folder}/none.csv --out {folder}/votes", codes=NO_FILE),
     "data fetch": Run(arguments="gz3 --out {folder}/gz3", codes=FAILS),
     "prefect automations": Run(codes=FAILS, alone=True),
     "prefect serve": Run(codes=FAILS, alone=True),
