@@ -212,14 +212,20 @@ def judged_questions(tree: Tree, fractions: FloatArray, policy: StoppingPolicy) 
     """Return which questions (N, Q) are judged: recorded, of those that count, and asked of enough volunteers."""
     recorded = ~any_answer(tree, np.isnan(fractions))
     asked = np.nan_to_num(tree.asked_probability(fractions)) >= policy.min_asked
-    judged: BoolArray = recorded & asked & _chosen(tree, policy)
+    judged: BoolArray = recorded & asked & _answerable(tree, fractions, policy)
     return judged
 
 
-def _chosen(tree: Tree, policy: StoppingPolicy) -> BoolArray:
+def _answerable(tree: Tree, fractions: FloatArray, policy: StoppingPolicy) -> BoolArray:
+    """Return which questions (N, Q) may keep asking going: of those that count, not those whose answers are lost.
+
+    Live, volunteers would answer what the record lacks. What nobody of the record was asked is not lacking.
+    """
     chosen = np.zeros(tree.n_questions, dtype=bool)
     chosen[[tree.index(name) for name in policy.questions] or slice(None)] = True
-    return chosen
+    lost = any_answer(tree, np.isnan(fractions)) & (tree.asked_probability(fractions) != 0)
+    answerable: BoolArray = chosen & ~lost
+    return answerable
 
 
 class _State(NamedTuple):
@@ -247,17 +253,19 @@ def _replay_part(
     levels = np.array([point.confidence or np.inf for point in points])
     ends = np.array([point.max_votes for point in points])
     flat = np.ones((len(fractions), 1, tree.n_answers))
+    answerable = _answerable(tree, fractions, policy)
+    least = policy.min_asked
     counts = np.zeros((len(fractions), tree.n_answers), dtype=np.int64)
     for n in range(policy.max_votes + 1):
         if n:
             _add_votes(tree, counts, walks[:, n - 1])
         elif policy.min_votes:
             continue
-        model = _believed(tree, fractions, prior, counts, judged, policy, seed)
+        model = _believed(tree, fractions, prior, counts, judged, answerable, least, seed)
         states: dict[AskingRule, _State] = {
             "fixed": _counted(tree, fractions, counts, judged),
             "fixed+model": model,
-            "sequential": _believed(tree, fractions, flat, counts, judged, policy, seed),
+            "sequential": _believed(tree, fractions, flat, counts, judged, answerable, least, seed),
             "sequential+model": model,
         }
         for rule, state in states.items():
@@ -293,12 +301,13 @@ def _believed(
     prior: FloatArray,
     counts: IntArray,
     judged: BoolArray,
-    policy: StoppingPolicy,
+    answerable: BoolArray,
+    min_asked: float,
     seed: int,
 ) -> _State:
     """Return the state of the posterior after votes; the tree is as certain as its least certain question."""
     mixture = update(tree, prior, counts)
-    counted = (expected_asked(tree, mixture) >= policy.min_asked) & _chosen(tree, policy)
+    counted = (expected_asked(tree, mixture) >= min_asked) & answerable
     majority = np.nan_to_num(majority_probability(tree, mixture, seed=seed, wanted=counted | judged))
     certainty = np.where(counted, _largest(tree, majority), np.inf)
     least = certainty.min(axis=1, keepdims=True)

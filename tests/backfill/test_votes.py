@@ -163,6 +163,19 @@ def test_no_votes_at_all_may_be_enough() -> None:
     assert points["disk", "sequential+model", 0.9].votes.value < 0.5
 
 
+def test_answers_that_the_record_lacks_are_not_waited_for() -> None:
+    """Disks without a recorded bar end with the disk; where nobody saw a disk, nobody's bar is lacking."""
+    fractions = np.array([[0.95, 0.05, np.nan, np.nan, np.nan], [0.95, 0.05, 0.4, 0.3, 0.3], [0.0, 1.0] + [np.nan] * 3])
+    ids = ("lost", "known", "round")
+    walks = volunteer_walks(TREE, fractions, ids, volunteers=12, seed=0)
+    found = replay_votes(TREE, fractions, walks, np.ones((3, 1, 5)), policy=POLICY, seed=0)
+    place = next(p for p, point in enumerate(found.points) if (point.rule, point.confidence) == ("sequential", 0.9))
+    disk, tree = found.votes[place, :, 0], found.votes[place, :, -1]
+    assert tree[0] == disk[0] < 12
+    assert tree[1] == 12
+    assert tree[2] == disk[2] < 12
+
+
 def test_curves_do_not_depend_on_how_galaxies_are_cut(monkeypatch) -> None:
     """Blocks bound the memory, and change nothing."""
     concentrations = np.random.default_rng(1).gamma(2.0, 2.0, (60, 4, 5))
