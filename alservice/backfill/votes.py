@@ -485,9 +485,10 @@ def _saving(
     most = float(points[fixed[-1]].max_votes)
     found = []
     for errors in (1 - sample.accuracy, sample.rmse):
-        pairs = zip(sample.votes[:, own], errors[:, own], errors[:, fixed[-1]], strict=True)
+        levels = np.array([falling(error)[-1] for error in errors[:, fixed]])
+        pairs = zip(sample.votes[:, own], errors[:, own], levels, strict=True)
         needed = np.array([votes_needed(votes, error, level, most=most) for votes, error, level in pairs])
-        reached = bool(errors[0, own].min() <= errors[0, fixed[-1]])
+        reached = bool(errors[0, own].min() <= levels[0])
         found.append((percentile_estimate(needed[0], needed[1:], confidence), reached))
     return VotesSaving(
         question=question,
