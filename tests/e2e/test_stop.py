@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.support.postgres import scratch_folder
+from tests.support.processes import is_at_work
 from tests.support.rehearsals import environment
 from tests.support.shared import ROOT
 
@@ -62,11 +63,11 @@ def test_a_command_that_is_told_to_stop_stops_its_database(
             server = wait_until_ready(folder, running, log, says=says)
             running.send_signal(told)
             code = running.wait(timeout=120)
-            assert not psutil.pid_exists(server), log.read_text()
+            assert not is_at_work(server), log.read_text()
         finally:
             running.kill()
             running.wait()
-            if server is not None and psutil.pid_exists(server):
+            if server is not None and is_at_work(server):
                 os.kill(server, signal.SIGINT)
                 psutil.wait_procs([psutil.Process(server)], timeout=60)
         assert "Traceback" not in log.read_text()
