@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -35,6 +37,16 @@ def wait_until_ready(folder: Path, running: subprocess.Popen[bytes], log: Path, 
     raise AssertionError(log.read_text())
 
 
+@contextmanager
+def hang_up_by_default() -> Iterator[None]:
+    """Let processes that begin here end by SIGHUP: whoever runs tests under nohup hands on that it is ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize(
     ("command", "says", "told"),
     [
@@ -49,7 +61,7 @@ def test_a_command_that_is_told_to_stop_stops_its_database(
     """Nothing keeps running on the work folder, and a shell reads which signal it was."""
     with scratch_folder() as folder:
         log = folder / "log"
-        with log.open("wb") as output:
+        with log.open("wb") as output, hang_up_by_default():
             running = subprocess.Popen(
                 [sys.executable, "-m", "alservice.cli", *command],
                 env=environment(folder),

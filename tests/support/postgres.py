@@ -54,7 +54,8 @@ def scratch_folder() -> Iterator[Path]:
 def scratch_server() -> Iterator[str]:
     """Serve an embedded Postgres that forgets: nothing is synced, and its folder is removed at the end."""
     with scratch_folder() as folder, EmbeddedPostgres(folder) as url:
-        settings = ("fsync", "synchronous_commit", "full_page_writes")
+        # Nor vacuumed: a worker of the superuser at work in a database keeps its owner from dropping it.
+        settings = ("fsync", "synchronous_commit", "full_page_writes", "autovacuum")
         role = make_url(url).username
         run_sql(
             make_url(url).set(username=SUPERUSER, database=SUPERUSER).render_as_string(),
