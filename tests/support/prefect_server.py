@@ -256,7 +256,7 @@ def prefect_server() -> Iterator[Server]:
             run("deploy", "--prefect-file", "deploy/prefect.yaml", "--all")
 
         for pool in ("cpu", "gpu"):
-            run("work-pool", "create", pool, "--type", "process")
+            run("work-pool", "create", pool, "--type", "process", "--overwrite")  # the client sends a slow one again
         deploy()
         shared = {name: value for name, value in env.items() if name.startswith("PREFECT_")}
         server = Server(api=api, workdir=workdir, env=shared, deploy=deploy, workers={}, begin_worker=start)
