@@ -14,10 +14,10 @@ whole or on files, the stages from ``learning`` to ``campaigns``, ``zooniverse``
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from alservice.constants import VERSION
+from alservice.lazy import lazily
 
 if TYPE_CHECKING:
     from alservice.app import open_app
@@ -39,13 +39,7 @@ _HOMES: Final = {
 }
 
 if not TYPE_CHECKING:  # a checker sees the imports above, and that there are no others
-
-    def __getattr__(name: str) -> Any:
-        """Return a function from the module it lives in."""
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        globals()[name] = found = getattr(import_module(_HOMES[name]), name)
-        return found
+    __getattr__ = lazily(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -81,8 +81,6 @@ class Step:
         What it needs of the world; database and schema are not among it, without them nobody knows the step.
     needs_gpu
         Whether it is worth another machine.
-    is_retraining
-        Whether a cycle that only trains takes it too.
     """
 
     state: CycleState

@@ -5,8 +5,9 @@ Names are loaded when they are first asked for.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from alservice.lazy import lazily
 
 if TYPE_CHECKING:
     from alservice.testing.galaxies import synthetic_galaxies
@@ -48,9 +49,4 @@ _HOMES: Final = {
 }
 
 if not TYPE_CHECKING:  # a checker sees the imports above, and that there are no others
-
-    def __getattr__(name: str) -> Any:
-        """Return a name from the module it lives in."""
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(_HOMES[name]), name)
+    __getattr__ = lazily(__name__, _HOMES)
