@@ -29,6 +29,7 @@ from alservice.storage.embedded_postgres import database_url
 from alservice.storage.objects import MeasuredObjects, open_objects
 from alservice.storage.postgres import Fence, check_schema, fenced, make_engine, upgrade
 from alservice.subjects.ledger import SqlSubjectLedger
+from alservice.subjects.stop_store import SqlStopStore
 from alservice.votes.caesar import ReductionStore, WebhookStore
 from alservice.votes.export_store import ExportStore
 from alservice.votes.store import ClassificationStore, WorkflowStore
@@ -36,6 +37,7 @@ from alservice.zooniverse.endpoint import fence_client
 
 if TYPE_CHECKING:
     from alservice.acquisition.service import AcquisitionService
+    from alservice.acquisition.stopping import StoppingService
     from alservice.catalogue.service import CatalogueService
     from alservice.cycle.readiness import Finding
     from alservice.cycle.service import CycleService
@@ -106,6 +108,11 @@ class App:
     def ledger(self) -> SqlSubjectLedger:
         """The upload ledger."""
         return SqlSubjectLedger(self.engine, self.clock)
+
+    @cached_property
+    def stops(self) -> SqlStopStore:
+        """What was decided about subjects that may stop early."""
+        return SqlStopStore(self.engine, self.clock)
 
     @cached_property
     def classifications(self) -> ClassificationStore:
@@ -184,6 +191,7 @@ class App:
         return SubjectService(
             campaigns=self.campaigns,
             ledger=self.ledger,
+            stops=self.stops,
             objects=self.objects,
             events=self.events,
             sites=self.sites,
@@ -205,6 +213,7 @@ class App:
             reductions=self.reductions,
             exports=self.exports,
             ledger=self.ledger,
+            stops=self.stops,
             events=self.events,
             sites=lambda: self.sites,
             user_hash_key=self.user_hash_key,
@@ -249,6 +258,25 @@ class App:
             objects=self.objects,
             clock=self.clock,
             progress=self.progress,
+        )
+
+    @cached_property
+    def stopping(self) -> StoppingService:
+        """Galaxies that volunteers need not be asked about any more."""
+        from alservice.acquisition.stopping import StoppingService
+
+        return StoppingService(
+            campaigns=self.campaigns,
+            catalogues=self.catalogues,
+            cycles=self.cycles,
+            models=self.models,
+            snapshots=self.snapshots,
+            acquisitions=self.acquisitions,
+            ledger=self.ledger,
+            stops=self.stops,
+            objects=self.objects,
+            votes=self.votes.source,
+            clock=self.clock,
         )
 
     @cached_property

@@ -97,6 +97,14 @@ SUBJECTS: StateMachine[SubjectState] = StateMachine(
 )
 
 
+class AskingState(StrEnum):
+    """Whether volunteers are still asked about a galaxy that may stop before its full number of votes."""
+
+    ASKING = "asking"
+    STOPPED = "stopped"  # enough is known
+    AGAIN = "asked-again"  # it was thought to be known, and later votes contradicted
+
+
 class ModelState(StrEnum):
     """What a model is to its campaign."""
 

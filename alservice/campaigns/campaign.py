@@ -31,6 +31,7 @@ from alservice.documents import document_of
 from alservice.errors import BadConfig, BadInput
 from alservice.files import read_regular
 from alservice.ids import CAMPAIGN_NAME, digest_of_document
+from alservice.science.stopping import RuleName, StoppingPolicy
 from alservice.science.tree import load_tree
 from alservice.settings import explain
 from alservice.zooniverse.endpoint import check_endpoint, is_loopback
@@ -98,6 +99,10 @@ def _check_names(campaign: Campaign, source: str) -> None:
     wanted = campaign.acquisition.threshold_answer
     if campaign.acquisition.policy == "threshold" and wanted not in tree.columns:
         raise BadConfig(f"{source}: acquisition.threshold_answer: tree {tree.name} has no answer {wanted}")
+    named = () if campaign.zooniverse.stopping is None else campaign.zooniverse.stopping.questions
+    unknown = sorted(set(named) - {q.name for q in tree.questions})
+    if unknown:
+        raise BadConfig(f"{source}: zooniverse.stopping.questions: tree {tree.name} has no question {unknown[0]}")
     meant = {column for rule in campaign.decoding for column in rule.labels.values()} - {IGNORE}
     unknown = sorted(meant - set(tree.columns))
     if unknown:
@@ -288,6 +293,80 @@ class Tier:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StoppingRule:
+    """When enough is known of a galaxy to stop asking before its full number of votes.
+
+    Known is what model and votes say together: the champion's draws, tempered by one number per question that is fitted
+    on the evaluation stream, after the votes. Members of the evaluation stream and of the random arm get the full
+    number, as does every galaxy whose posterior cannot be read. A question counts where its science weight exceeds
+    `min_weight` and it is expected to be asked of at least `min_asked` of the volunteers.
+
+    Parameters
+    ----------
+    rule
+        ``label``: the majority answer of every question that counts is certain to `confidence`. ``precision``: the
+        standard deviation of every answer's fraction there is at most `target_sd`. ``value``: one more classification
+        is expected to tell at most `min_information` there.
+    confidence
+        Probability that the most likely answer has the largest fraction.
+    target_sd
+        Standard deviation of a fraction.
+    min_information
+        Nats that one more classification is expected to give, times the science weights.
+    min_votes
+        Classifications below which asking always goes on.
+    max_votes
+        Classifications at which it always ends; None for the votes that are asked of the galaxy, which end it anyway.
+    min_asked
+        Share of volunteers that a question must be expected to be asked of to count.
+    min_weight
+        Science weight that a question must exceed to count.
+    questions
+        Questions that may count; empty for all.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    rule: RuleName = "label"
+    confidence: float = 0.95
+    target_sd: float = 0.08
+    min_information: float = 0.05
+    min_votes: int = 3
+    max_votes: int | None = None
+    min_asked: float = 0.5
+    min_weight: float = 0.0
+    questions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        where, most = "zooniverse.stopping", self.max_votes
+        require(0.5 < self.confidence < 1, f"{where}.confidence must lie in (0.5, 1), not {self.confidence}")
+        require(0 < self.target_sd < 0.5, f"{where}.target_sd must lie in (0, 0.5), not {self.target_sd}")
+        ok = 0 < self.min_information < float("inf")
+        require(ok, f"{where}.min_information must be positive and finite, not {self.min_information}")
+        require(0 <= self.min_votes <= MAX_VOTES, f"{where}.min_votes must be 0 to {MAX_VOTES}, not {self.min_votes}")
+        require(most is None or 1 <= most <= MAX_VOTES, f"{where}.max_votes must be 1 to {MAX_VOTES}, not {most}")
+        ok = most is None or self.min_votes <= most
+        require(ok, f"{where}.min_votes ({self.min_votes}) is above {where}.max_votes ({most})")
+        require(0 <= self.min_asked <= 1, f"{where}.min_asked must lie in [0, 1], not {self.min_asked}")
+        ok = 0 <= self.min_weight < float("inf")
+        require(ok, f"{where}.min_weight must be finite and not negative, not {self.min_weight}")
+
+    def policy(self, full_votes: int) -> StoppingPolicy:
+        """Return the rule for a galaxy that is to have at most so many votes, at least 1."""
+        most = full_votes if self.max_votes is None else min(self.max_votes, full_votes)
+        return StoppingPolicy(
+            rule=self.rule,
+            confidence=self.confidence,
+            target_sd=self.target_sd,
+            min_information=self.min_information,
+            min_votes=min(self.min_votes, most),
+            max_votes=most,
+            min_asked=self.min_asked,
+            min_weight=self.min_weight,
+            questions=self.questions,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ZooniverseTarget:
     """Where volunteers are asked.
 
@@ -307,7 +386,10 @@ class ZooniverseTarget:
         ``upload`` creates a subject per galaxy; ``move`` links subjects that are there already.
     retirement
         ``panoptes``: the workflow's own rule, one count for all. ``own``: each subject when its counted classifications
-        reach its votes asked for; the workflow's rule must then be ``never_retire``.
+        reach its votes asked for; the workflow's rule must then be ``never_retire``. ``posterior``: as ``own``, and
+        earlier where `stopping` says that enough is known.
+    stopping
+        With ``posterior``: when enough is known; the defaults of `StoppingRule` where left out.
     tiers
         Workflows by votes per galaxy, in place of `workflow_id` and `subject_set`; only ``upload`` and ``panoptes``.
     pool_subject_set
@@ -322,7 +404,8 @@ class ZooniverseTarget:
     workflow_id: int = 10
     subject_set: str = "alservice active"
     mode: Literal["upload", "move"] = "upload"
-    retirement: Literal["panoptes", "own"] = "panoptes"
+    retirement: Literal["panoptes", "own", "posterior"] = "panoptes"
+    stopping: StoppingRule | None = None
     tiers: tuple[Tier, ...] = ()
     pool_subject_set: str | None = None
     pool_id_field: str = "#survey_id"
@@ -339,6 +422,10 @@ class ZooniverseTarget:
         require(self.pool_subject_set not in sets, "zooniverse.pool_subject_set must not be the subject_set")
         tiered = self.retirement == "panoptes" and self.mode == "upload"
         require(not self.tiers or tiered, "zooniverse.tiers go with mode 'upload' and retirement 'panoptes'")
+        require(
+            self.stopping is None or self.retirement == "posterior",
+            "zooniverse.stopping goes with retirement 'posterior', and only with it",
+        )
         for name in ("votes", "subject_set", "workflow_id"):
             distinct = {getattr(tier, name) for tier in self.tiers}
             require(len(distinct) == len(self.tiers), f"zooniverse.tiers have one {name} twice")
@@ -347,6 +434,16 @@ class ZooniverseTarget:
     def workflow_ids(self) -> frozenset[int]:
         """The workflows whose classifications count."""
         return frozenset(tier.workflow_id for tier in self.tiers) or frozenset({self.workflow_id})
+
+    @property
+    def retires(self) -> bool:
+        """Whether our own tallies say which subjects retire, so that the workflow's rule must not."""
+        return self.retirement != "panoptes"
+
+    @property
+    def rule(self) -> StoppingRule | None:
+        """The rule that ends asking early; None where every galaxy gets its full number of votes."""
+        return (self.stopping or StoppingRule()) if self.retirement == "posterior" else None
 
     @property
     def is_standin(self) -> bool:
@@ -562,9 +659,23 @@ class Campaign:
         missing = sorted(asked - votes)
         require(not votes or not missing, f"zooniverse.tiers have no {missing} votes, as acquisition asks")
         require(
-            allocated is None or bool(votes) or self.zooniverse.retirement == "own",
-            "acquisition.allocated needs zooniverse.retirement 'own' or zooniverse.tiers: a workflow's rule counts "
-            "alike for all",
+            allocated is None or bool(votes) or self.zooniverse.retires,
+            "acquisition.allocated needs zooniverse.retirement 'own' or 'posterior', or zooniverse.tiers: a workflow's "
+            "rule counts alike for all",
+        )
+        rule = self.zooniverse.rule
+        if rule is not None:
+            self._check_stopping(rule, min(asked))
+
+    def _check_stopping(self, rule: StoppingRule, fewest: int) -> None:
+        require(
+            rule.min_votes <= fewest,
+            f"zooniverse.stopping.min_votes is {rule.min_votes}, and acquisition asks for {fewest} votes of a galaxy",
+        )
+        require(
+            self.counting.after_retirement == "counted",
+            "counting.after_retirement must be 'counted' with zooniverse.retirement 'posterior': votes that come after "
+            "asking stopped say whether that was right",
         )
 
     def by_tier(self) -> Mapping[int, Campaign]:

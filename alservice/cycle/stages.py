@@ -8,6 +8,7 @@ if TYPE_CHECKING:  # who is given one loads only what it asks for
     from sqlalchemy import Engine
 
     from alservice.acquisition.service import AcquisitionService
+    from alservice.acquisition.stopping import StoppingService
     from alservice.acquisition.store import AcquisitionStore
     from alservice.campaigns.cycle_store import CycleStore
     from alservice.campaigns.store import CampaignStore, EventLog
@@ -105,6 +106,10 @@ class Stages(Protocol):
     @property
     def acquisition(self) -> AcquisitionService:
         """Batches by expected information."""
+
+    @property
+    def stopping(self) -> StoppingService:
+        """Galaxies that need no more votes."""
 
     @property
     def subjects(self) -> SubjectService:

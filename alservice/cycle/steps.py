@@ -147,12 +147,18 @@ def publish(stages: Stages, campaign: CampaignRow, cycle: Cycle, actor: str) -> 
 
 
 def collect(stages: Stages, campaign: CampaignRow, cycle: Cycle, actor: str) -> Transition | None:
-    """Ingest, and retire what has its votes where that is ours to do.
+    """Ingest, and retire what has its votes, or of which enough is known, where that is ours to do.
 
     When collecting is over, freeze the tallies and train, unless too few votes are new.
     """
+    target = campaign.settings.zooniverse
     report = stages.votes.collect(campaign, cycle)
-    if campaign.settings.zooniverse.retirement == "own":
+    stopped: dict[str, Any] = {}
+    if target.rule is not None:
+        stages.stopping.decide(campaign, cycle, actor=actor)
+        report = stages.votes.recount_asked(campaign, cycle, report)
+        stopped = {"stopping": asdict(stages.stopping.figures(cycle.id))}
+    if target.retires:
         stages.subjects.retire(campaign, actor=actor)
     if not report.is_over:
         return None
@@ -162,7 +168,7 @@ def collect(stages: Stages, campaign: CampaignRow, cycle: Cycle, actor: str) -> 
     needed = campaign.settings.training.min_new_votes
     return Transition(
         to=CycleState.TRAINING if new_votes >= needed else CycleState.KEPT,
-        detail={**asdict(report), "new_votes": new_votes, "needed_votes": needed, "snapshot": frozen.digest},
+        detail={**asdict(report), **stopped, "new_votes": new_votes, "needed_votes": needed, "snapshot": frozen.digest},
     )
 
 

@@ -178,9 +178,9 @@ def stop_decisions(
     BadInput
         If a weight is negative or not finite.
     """
-    votes = _classifications(tree, checked_counts(tree, counts, len(mixture.weights)))
+    votes = classifications(tree, checked_counts(tree, counts, len(mixture.weights)))
     worth = _counting_weights(tree, policy, weights)
-    counted = (worth > 0) & (expected_asked(tree, mixture) >= policy.min_asked)
+    counted = counting_questions(tree, policy, mixture, weights=weights)
     figures, questions = _figures(tree, policy, mixture, counted, worth, seed)
     met = figures >= policy.target if policy.rule == "label" else figures <= policy.target
     decisions = []
@@ -218,12 +218,21 @@ def decisions_without_posterior(
             figure=None,
             question=None,
         )
-        for n in _classifications(tree, checked_counts(tree, counts, len(counts)))
+        for n in classifications(tree, checked_counts(tree, counts, len(counts)))
     )
 
 
-def _classifications(tree: Tree, votes: FloatArray) -> list[int]:
-    """Return the classifications of each galaxy: the most votes on a question that everyone is asked."""
+def counting_questions(
+    tree: Tree, policy: StoppingPolicy, mixture: Mixture, *, weights: FloatArray | None = None
+) -> BoolArray:
+    """Return the questions (N, Q) that a rule looks at; takes and raises the same as `stop_decisions`."""
+    worth = _counting_weights(tree, policy, weights)
+    counted: BoolArray = (worth > 0) & (expected_asked(tree, mixture) >= policy.min_asked)
+    return counted
+
+
+def classifications(tree: Tree, votes: IntArray | FloatArray) -> list[int]:
+    """Return the classifications of each galaxy (N, A): the most votes on a question that everyone is asked."""
     roots = [not parents for parents in tree.parents_of]
     most: FloatArray = question_totals(tree, votes)[:, roots].max(axis=1, initial=0)
     # Weighted votes need not be whole; a part of a vote is not yet one.

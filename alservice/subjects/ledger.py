@@ -76,6 +76,13 @@ class SqlSubjectLedger:
             for row in connection.execute(wanted).mappings():
                 yield Subject(**row)
 
+    def of_galaxy(self, campaign_id: int, galaxy_id: str) -> Subject | None:
+        """Return the row of a galaxy, if it has one."""
+        wanted = _SUBJECTS.where(_TABLE.c.campaign_id == campaign_id, _TABLE.c.galaxy_id == galaxy_id)
+        with transaction(self._engine) as connection:
+            row = connection.execute(wanted).mappings().one_or_none()
+        return None if row is None else Subject(**row)
+
     def mark(
         self,
         subjects: Sequence[Subject],

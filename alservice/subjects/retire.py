@@ -1,15 +1,16 @@
 """Votes per galaxy: each subject retires when its own counted classifications reach the votes asked for it.
 
-Panoptes retires per workflow, by its own count, which lags and counts other rows than we do. So our tallies decide and
-Panoptes is told: retire what has its votes, bring back what was retired without them (more votes asked for since, votes
-that no longer count, or a rule of the workflow that was faster). It answers at once and acts later; the ledger follows
-what its counters are then seen to say, in this run or the next.
+Where the campaign's rule says that enough is known of a galaxy, it retires before. Panoptes retires per workflow, by
+its own count, which lags and counts other rows than we do. So our tallies decide and Panoptes is told: retire what has
+its votes, bring back what was retired without them (more votes asked for since, votes that no longer count, later votes
+that contradict, or a rule of the workflow that was faster). It answers at once and acts later; the ledger follows what
+its counters are then seen to say, in this run or the next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Final
 
 from alservice.campaigns.store import CampaignRow, Event, EventLog
@@ -18,6 +19,7 @@ from alservice.ids import check_galaxy_id
 from alservice.progress import Clock
 from alservice.states import SubjectState
 from alservice.subjects.publish import hundreds, zooniverse_id_of
+from alservice.subjects.stops import Stop
 from alservice.subjects.subject import Subject, SubjectLedger, TallySource
 from alservice.texts import check_reason
 from alservice.zooniverse import Zooniverse
@@ -48,8 +50,10 @@ class AskVotes:
             shown to anyone; the message names the first ones.
         """
         check_reason(reason)
-        if campaign.settings.zooniverse.retirement != "own":
-            text = f"campaign {campaign.settings.name}: votes per galaxy need zooniverse.retirement 'own'"
+        if not campaign.settings.zooniverse.retires:
+            text = (
+                f"campaign {campaign.settings.name}: votes per galaxy need zooniverse.retirement 'own' or 'posterior'"
+            )
             raise BadConfig(text, campaign=campaign.settings.name)
         if not 1 <= votes <= 1000:
             raise BadInput(f"votes must be 1 to 1000, not {votes}", votes=votes)
@@ -114,6 +118,8 @@ class RetireSubjects:
     ----------
     settle_s
         Wait (seconds) between telling Panoptes and looking.
+    stopped
+        Galaxies of which enough is known, whatever votes they have.
     """
 
     ledger: SubjectLedger
@@ -125,13 +131,14 @@ class RetireSubjects:
     settle_s: float
     sleep: Callable[[float], None]
     actor: str
+    stopped: Mapping[str, Stop] = field(default_factory=dict)
 
     def run(self, campaign_id: int) -> RetireReport:
         """Retire and bring back, look, and move the rows; every row that changes has its why and when in the audit."""
         counted = self.tallies.counted_of_galaxies(campaign_id)
         rows = self._rows_to_judge(campaign_id, counted)
         before = self.zooniverse.statuses(list(rows))
-        full = {i for i, row in rows.items() if _has_votes(row, counted) or _is_final(before, i)}
+        full = {i for i, row in rows.items() if self._has_enough(row, counted) or _is_final(before, i)}
         retire = sorted(i for i in full if not _is_retired(before, i))
         unretire = sorted(i for i in rows.keys() - full if _is_retired(before, i))
         for batch in hundreds(unretire):
@@ -163,8 +170,12 @@ class RetireSubjects:
         return {
             zooniverse_id_of(row): row
             for row in self.ledger.of_campaign(campaign_id)
-            if row.state is SubjectState.LIVE or (row.state is SubjectState.RETIRED and not _has_votes(row, counted))
+            if row.state is SubjectState.LIVE
+            or (row.state is SubjectState.RETIRED and not self._has_enough(row, counted))
         }
+
+    def _has_enough(self, row: Subject, counted: Mapping[str, int]) -> bool:
+        return row.galaxy_id in self.stopped or counted.get(row.galaxy_id, 0) >= row.n_votes
 
     def _record(
         self,
@@ -182,6 +193,7 @@ class RetireSubjects:
                 "asked": row.n_votes,
                 "panoptes": _counts(statuses, zooniverse_id_of(row)),
                 "reason": status.reason if (status := statuses.get(zooniverse_id_of(row))) else None,
+                **({} if (stop := self.stopped.get(row.galaxy_id)) is None else {"stopped": stop.detail["text"]}),
             }
             for row in rows
         ]
@@ -195,10 +207,6 @@ class RetireSubjects:
                 detail={"subjects": subjects},
             )
         )
-
-
-def _has_votes(row: Subject, counted: Mapping[str, int]) -> bool:
-    return counted.get(row.galaxy_id, 0) >= row.n_votes
 
 
 def _is_retired(statuses: Mapping[int, SubjectStatus], zooniverse_id: int) -> bool:

@@ -18,6 +18,7 @@ from alservice.subjects.publish import PublishReport, PublishSubjects, total
 from alservice.subjects.reconcile import ReconcileCampaign, Reconciled, ReconcileSubjects
 from alservice.subjects.retire import AskVotes, RetireReport, RetireSubjects
 from alservice.subjects.site import Sites
+from alservice.subjects.stops import StoppedSubjects
 from alservice.subjects.subject import Subject, SubjectLedger, TallySource, VotesAsked, votes_of
 from alservice.subjects.validate import ValidateCampaign
 from alservice.zooniverse.records import SubjectDraft
@@ -45,6 +46,7 @@ class SubjectService:
 
     campaigns: CampaignStore
     ledger: SubjectLedger
+    stops: StoppedSubjects
     objects: ObjectStore
     events: EventLog
     sites: Sites
@@ -73,8 +75,9 @@ class SubjectService:
         return total(reports)
 
     def retire(self, campaign: CampaignRow, *, actor: str) -> RetireReport:
-        """Retire what has its votes, and bring back what lacks them."""
+        """Retire what has its votes or is known well enough, and bring back what is neither."""
         decisions = campaign.settings
+        stopped = {} if decisions.zooniverse.rule is None else self.stops.stopped(campaign.id)
         return RetireSubjects(
             self.ledger,
             self.sites.zooniverse(decisions),
@@ -84,6 +87,7 @@ class SubjectService:
             settle_s=self.sites.connection(decisions).settle_s,
             sleep=time.sleep,
             actor=actor,
+            stopped=stopped,
         ).run(campaign.id)
 
     def reconcile(self, name: str, *, repair: bool, actor: str) -> Sequence[Reconciled]:
@@ -125,7 +129,7 @@ class SubjectService:
             self.ledger,
             zooniverse,
             uploads=campaign.zooniverse.mode == "upload",
-            retires=campaign.zooniverse.retirement == "own",
+            retires=campaign.zooniverse.retires,
             votes=votes,
         )
         return ReconcileCampaign(zooniverse, subjects, self.events, self.clock, actor=actor)

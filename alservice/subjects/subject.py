@@ -78,6 +78,9 @@ class TallySource(Protocol):
     def tallies(self, campaign_id: int, n_answers: int) -> TallySet:
         """Return the tallies of all galaxies with votes."""
 
+    def tallies_of(self, campaign_id: int, galaxy_ids: Sequence[str], n_answers: int) -> TallySet:
+        """Return the tallies of those of some galaxies that have votes."""
+
     def counted(self, campaign_id: int, cycle_id: int | None = None) -> int:
         """Return counted classifications, of all cycles or of the subjects of one."""
 
@@ -99,6 +102,9 @@ class SubjectLedger(Protocol):
 
     def of_campaign(self, campaign_id: int) -> Iterator[Subject]:
         """Yield every row of a campaign by galaxy id, streamed."""
+
+    def of_galaxy(self, campaign_id: int, galaxy_id: str) -> Subject | None:
+        """Return the row of a galaxy, if it has one."""
 
     def mark(
         self,

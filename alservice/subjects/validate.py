@@ -44,5 +44,4 @@ class ValidateCampaign:
 
 def wanted_rule(campaign: Campaign) -> RetirementRule:
     """Return the rule that lets every subject have its votes."""
-    own = campaign.zooniverse.retirement == "own"
-    return RetirementRule(count=None if own else campaign.acquisition.votes_per_galaxy)
+    return RetirementRule(count=None if campaign.zooniverse.retires else campaign.acquisition.votes_per_galaxy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -12,12 +12,17 @@ from pathlib import Path
 from alservice.acquisition.batch import Acquired, AcquisitionBatch
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle
-from alservice.campaigns.store import CampaignRow
+from alservice.campaigns.store import CampaignRow, Event
 from alservice.catalogue.galaxies import Catalogue, CatalogueFault, Galaxy, Shard
 from alservice.errors import Conflict, NotFound
 from alservice.ids import StoredObject, digest_of_key
-from alservice.states import SUBJECTS, SubjectState
+from alservice.registry.records import Model
+from alservice.science.tree import load_tree
+from alservice.science.votes import TallySet, tally_set
+from alservice.shapes import IntArray
+from alservice.states import SUBJECTS, AskingState, SubjectState
 from alservice.storage.objects import check_store, checked, describe
+from alservice.subjects.stops import FusedModel, Stop
 from alservice.subjects.subject import Subject, VotesAsked, votes_of
 from alservice.zooniverse.records import SubjectDraft
 
@@ -98,6 +103,14 @@ class MemoryCatalogues:
         _, galaxies, _ = self.rows.get(catalogue_id, (None, (), ()))
         return [galaxy for galaxy in galaxies if galaxy.row >= first_row][:limit]
 
+    def by_id(self, catalogue_id: int, galaxy_ids: Sequence[str]) -> Sequence[Galaxy]:
+        """Return named galaxies in catalogue order; raises `NotFound` naming the first that is absent."""
+        found = {galaxy.galaxy_id: galaxy for galaxy in self.galaxies(catalogue_id)}
+        absent = next((galaxy_id for galaxy_id in galaxy_ids if galaxy_id not in found), None)
+        if absent is not None:
+            raise NotFound(f"catalogue {catalogue_id} has no galaxy {absent!r}", catalogue=catalogue_id, galaxy=absent)
+        return [galaxy for galaxy_id, galaxy in found.items() if galaxy_id in set(galaxy_ids)]
+
     def faults(self, catalogue_id: int) -> Sequence[CatalogueFault]:
         """Return the rows that could not become galaxies."""
         return list(self.rows[catalogue_id][2]) if catalogue_id in self.rows else []
@@ -105,9 +118,16 @@ class MemoryCatalogues:
 
 @dataclass
 class MemoryPosteriors:
-    """Posterior shards of models, by model, catalogue and scope."""
+    """Models by id, and their posterior shards by model, catalogue and scope."""
 
     shards: dict[tuple[int, int, str], dict[int, Shard]] = field(default_factory=dict)
+    models: dict[int, Model] = field(default_factory=dict)
+
+    def get(self, model_id: int) -> Model:
+        """Return one; raises `NotFound`."""
+        if model_id not in self.models:
+            raise NotFound(f"there is no model {model_id}", model=model_id)
+        return self.models[model_id]
 
     def posterior_shards(self, model_id: int, catalogue_id: int, scope: str) -> Sequence[Shard]:
         """Return finished posterior shards, in order."""
@@ -139,6 +159,87 @@ class MemoryBatches:
     def votes(self, cycle_id: int) -> Mapping[str, int]:
         """Return the votes asked of each drawn galaxy."""
         return self.rows[cycle_id][1] if cycle_id in self.rows else {}
+
+
+@dataclass
+class MemoryTallies:
+    """Votes per galaxy as a test sets them, one classification for every vote on the first question."""
+
+    counts: dict[str, IntArray] = field(default_factory=dict)
+
+    def tallies(self, campaign_id: int, n_answers: int) -> TallySet:
+        """Return the tallies of all galaxies with votes."""
+        del campaign_id  # one campaign's are kept
+        return tally_set(self.counts, n_answers)
+
+    def tallies_of(self, campaign_id: int, galaxy_ids: Sequence[str], n_answers: int) -> TallySet:
+        """Return the tallies of those of some galaxies that have votes."""
+        tallies = self.tallies(campaign_id, n_answers)
+        return tallies.only([galaxy_id in galaxy_ids for galaxy_id in tallies.galaxy_ids])
+
+    def counted(self, campaign_id: int, cycle_id: int | None = None) -> int:
+        """Return counted classifications of all cycles; of one they are not kept apart."""
+        del cycle_id
+        return sum(self.counted_of_galaxies(campaign_id).values())
+
+    def counted_of_galaxies(self, campaign_id: int) -> Mapping[str, int]:
+        """Return counted classifications by galaxy id."""
+        del campaign_id
+        first = load_tree("gz2").slices[0]
+        return {galaxy_id: int(counts[first].sum()) for galaxy_id, counts in self.counts.items()}
+
+
+class MemoryStops:
+    """Decisions about subjects that may stop early, with their events in order.
+
+    Parameters
+    ----------
+    ledger
+        Says which cycle asks about a subject now.
+    """
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self.rows: dict[int, Stop] = {}
+        self.models: dict[int, FusedModel] = {}
+        self.events: list[Event] = []
+        self._ledger = ledger
+
+    def stopped(self, campaign_id: int) -> Mapping[str, Stop]:
+        """Return the galaxies about which asking has stopped, of those that are in front of volunteers or were."""
+        shown = (SubjectState.LIVE, SubjectState.RETIRED)
+        return {
+            galaxy_id: stop
+            for galaxy_id, stop in self._current(campaign_id).items()
+            if stop.state is AskingState.STOPPED and self._ledger.rows[stop.subject_id].state in shown
+        }
+
+    def of_galaxies(self, campaign_id: int, galaxy_ids: Collection[str]) -> Mapping[str, Stop]:
+        """Return what was last decided in the cycle that asks now, by galaxy id."""
+        return {galaxy_id: stop for galaxy_id, stop in self._current(campaign_id).items() if galaxy_id in galaxy_ids}
+
+    def of_cycle(self, cycle_id: int) -> Sequence[Stop]:
+        """Return the decisions of a cycle, by galaxy id."""
+        own = [stop for stop in self.rows.values() if stop.cycle_id == cycle_id]
+        return sorted(own, key=lambda stop: stop.galaxy_id)
+
+    def save(self, stops: Sequence[Stop], events: Sequence[Event]) -> None:
+        """Replace decisions, and tell of them."""
+        self.rows |= {stop.subject_id: stop for stop in stops}
+        self.events += events
+
+    def fused(self, cycle_id: int) -> FusedModel | None:
+        """Return the model that a cycle's votes are fused with, None before the first decision."""
+        return self.models.get(cycle_id)
+
+    def save_fused(self, fused: FusedModel, event: Event) -> None:
+        """Keep the model of a cycle with its event, in place of another one."""
+        self.models[fused.cycle_id] = fused
+        self.events.append(event)
+
+    def _current(self, campaign_id: int) -> Mapping[str, Stop]:
+        rows = {row.id: row for row in self._ledger.of_campaign(campaign_id)}
+        own = [stop for i, stop in self.rows.items() if i in rows and rows[i].cycle_id == stop.cycle_id]
+        return {stop.galaxy_id: stop for stop in own}
 
 
 @dataclass
@@ -225,6 +326,10 @@ class MemoryLedger:
         """Yield a campaign's rows by galaxy id."""
         rows = [row for row in self.rows.values() if row.campaign_id == campaign_id]
         yield from sorted(rows, key=lambda row: row.galaxy_id)
+
+    def of_galaxy(self, campaign_id: int, galaxy_id: str) -> Subject | None:
+        """Return the row of a galaxy, if it has one."""
+        return next((row for row in self.of_campaign(campaign_id) if row.galaxy_id == galaxy_id), None)
 
     def mark(
         self,

@@ -502,6 +502,11 @@ class ReducedFeed:
             raise BadVotes(f"tree {self.campaign.tree} has {tallies.counts.shape[1]} answers, not {n_answers}")
         return tallies
 
+    def tallies_of(self, campaign_id: int, galaxy_ids: Sequence[str], n_answers: int) -> TallySet:
+        """Return the tallies of those of some galaxies that have votes; raises what `tallies` does."""
+        tallies, wanted = self.tallies(campaign_id, n_answers), frozenset(galaxy_ids)
+        return tallies.only([galaxy_id in wanted for galaxy_id in tallies.galaxy_ids])
+
     def counted(self, campaign_id: int, cycle_id: int | None = None) -> int:
         """Return counted classifications; see `TallySource.counted`."""
         counted = self.counted_of_galaxies(campaign_id)

@@ -22,6 +22,7 @@ from alservice.science.tree import Tree
 from alservice.science.votes import TallySet
 from alservice.shapes import FloatArray
 from alservice.states import SubjectState
+from alservice.subjects.stops import StoppedSubjects
 from alservice.subjects.subject import SubjectLedger, TallySource
 from alservice.votes.classification import Classification, Verdict
 from alservice.votes.counting import GalaxyTally, Judge, judge_of
@@ -44,7 +45,8 @@ class CollectReport:
     read, new
         Rows read, the overlap included, and rows not seen before.
     requested, counted
-        Classifications asked for by the cycle's live subjects, and counted ones that came.
+        Classifications asked for by the cycle's live subjects, and counted ones that came. Where asking stopped early,
+        those that came were asked for.
     is_over
         Whether collecting ends: enough votes, or the deadline has passed.
     """
@@ -70,6 +72,7 @@ class CollectClassifications:
     votes: Callable[[Campaign], TallySource]
     workflows: WorkflowStore
     ledger: SubjectLedger
+    stops: StoppedSubjects
     zooniverse: Zooniverse
     clock: Clock
     progress: Progress
@@ -86,14 +89,19 @@ class CollectClassifications:
         for workflow in self._live_workflows():
             map_answers(tree, workflow)
         report = self.read(campaign, tree)
+        return self.standing(campaign, cycle, read=report.requested, new=report.new)
+
+    def standing(self, campaign: CampaignRow, cycle: Cycle, *, read: int, new: int) -> CollectReport:
+        """Return where the cycle stands, after so many rows were read and so many of them were new."""
         live = self.ledger.of_cycle(cycle.id, (SubjectState.LIVE, SubjectState.RETIRED))
-        requested = sum(subject.n_votes for subject in live)
-        counted = self.votes(campaign.settings).counted(campaign.id, cycle.id)
+        feed, asked = self.votes(campaign.settings), {subject.galaxy_id: subject.n_votes for subject in live}
+        if campaign.settings.zooniverse.rule is not None:
+            stopped, given = self.stops.stopped(campaign.id), feed.counted_of_galaxies(campaign.id)
+            asked |= {galaxy_id: given.get(galaxy_id, 0) for galaxy_id in asked.keys() & stopped.keys()}
+        requested, counted = sum(asked.values()), feed.counted(campaign.id, cycle.id)
         enough = counted >= campaign.settings.collecting.votes_share * requested
         late = cycle.deadline is not None and self.clock() >= cycle.deadline
-        return CollectReport(
-            read=report.requested, new=report.new, requested=requested, counted=counted, is_over=enough or late
-        )
+        return CollectReport(read=read, new=new, requested=requested, counted=counted, is_over=enough or late)
 
     def read(self, campaign: CampaignRow, tree: Tree) -> IngestReport:
         """Ingest every new classification of the campaign.

@@ -18,6 +18,7 @@ from alservice.progress import Clock, Progress
 from alservice.science.tree import load_tree
 from alservice.science.votes import inconsistent
 from alservice.subjects.ledger import SqlSubjectLedger
+from alservice.subjects.stops import StoppedSubjects
 from alservice.subjects.subject import TallySource
 from alservice.votes.caesar import CompareFeeds, ReceiveReductions, ReducedFeed, ReductionStore, WebhookStore
 from alservice.votes.classification import Quarantine
@@ -61,6 +62,7 @@ class VoteService:
     reductions: ReductionStore
     exports: ExportStore
     ledger: SqlSubjectLedger
+    stops: StoppedSubjects
     events: EventLog
     sites: Callable[[], Sites]
     user_hash_key: Callable[[], bytes]
@@ -118,6 +120,10 @@ class VoteService:
     def collect(self, campaign: CampaignRow, cycle: Cycle) -> CollectReport:
         """Read what volunteers sent since the last time, and say whether the cycle has enough."""
         return self._collector(campaign.settings).run(campaign, cycle, load_tree(campaign.settings.tree))
+
+    def recount_asked(self, campaign: CampaignRow, cycle: Cycle, report: CollectReport) -> CollectReport:
+        """Return where a cycle stands once asking has stopped about some of its galaxies; nothing is read."""
+        return self._collector(campaign.settings).standing(campaign, cycle, read=report.read, new=report.new)
 
     def replay_quarantine(self, name: str) -> int:
         """Read again what waited for a meaning; return how many have one now."""
@@ -194,6 +200,7 @@ class VoteService:
             votes=self.source,
             workflows=self.workflows,
             ledger=self.ledger,
+            stops=self.stops,
             zooniverse=first,
             others=others,
             clock=self.clock,

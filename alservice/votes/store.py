@@ -94,6 +94,15 @@ class ClassificationStore:
             counts = {galaxy: _dense(galaxy, votes, n_answers) for galaxy, votes in rows}
         return tally_set(counts, n_answers)
 
+    def tallies_of(self, campaign_id: int, galaxy_ids: Sequence[str], n_answers: int) -> TallySet:
+        """Return the tallies of those of some galaxies that have votes; raises what `tallies` does."""
+        table = schema.tallies
+        mine = table.c.campaign_id == campaign_id, among(table.c.galaxy_id, galaxy_ids)
+        with transaction(self._engine) as connection:
+            rows = connection.execute(select(table.c.galaxy_id, table.c.votes).where(*mine))
+            counts = {galaxy: _dense(galaxy, votes, n_answers) for galaxy, votes in rows}
+        return tally_set(counts, n_answers)
+
     def counted(self, campaign_id: int, cycle_id: int | None = None) -> int:
         """Return counted classifications, of all cycles or of the subjects of one."""
         totals, subjects = schema.tallies, subjects_schema.subjects

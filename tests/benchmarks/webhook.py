@@ -118,6 +118,7 @@ def poll(url: str, folder: Path, stop: Event, counted: multiprocessing.SimpleQue
         votes=factory.votes.source,
         workflows=factory.workflows,
         ledger=factory.ledger,
+        stops=factory.stops,
         zooniverse=listing,
         clock=lambda: NOON,
         progress=factory.progress,

@@ -63,6 +63,7 @@ class World:
             votes=factory.votes.source,
             workflows=factory.workflows,
             ledger=factory.ledger,
+            stops=factory.stops,
             zooniverse=self.listing,
             clock=lambda: NOON,
             progress=factory.progress,
