@@ -178,12 +178,10 @@ class CatalogueService:
 
     def _store(self, campaign: CampaignRow, row: CatalogueRow) -> tuple[Galaxy, bool] | CatalogueFault:
         """Store a row's image; return the galaxy, and whether the file held more than pixels."""
-        policy = campaign.settings.images
         try:
             check_galaxy_id(row.galaxy_id, where="galaxy_id")
             shown = image_files.for_volunteers(row.image)
-            # Decoded here for its verdict alone: what enters a catalogue can be packed at any later size.
-            image_files.decode(shown, size_px=policy.size_px, channels=policy.channels)
+            image_files.check_decodable(shown)  # what enters a catalogue can be packed at any later size
         except BadImage as error:
             return CatalogueFault(row=row.row, galaxy_id=row.galaxy_id, field="image", reason=error.message)
         except BadInput as error:

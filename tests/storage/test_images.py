@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from alservice.errors import BadImage
-from alservice.storage.images import decode, encode_jpeg, encode_png, for_volunteers, sniff
+from alservice.storage import images
+from alservice.storage.images import check_decodable, decode, encode_jpeg, encode_png, for_volunteers, sniff
 from tests.support.shared import shared_data
 
 
@@ -123,6 +124,77 @@ def test_real_galaxies_decode_the_same_in_any_order_and_thread():
     assert np.array_equal(alone, threaded)
     assert np.stack(alone).std() > 10
     assert alone[0].flags.c_contiguous
+
+
+def by_pillow(monkeypatch: pytest.MonkeyPatch, data: bytes, size_px: int, channels: int) -> np.ndarray | str:
+    """Return what Pillow alone makes of an image, or says of it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "_plain_jpeg", lambda *_: None)
+        return read(data, size_px, channels)
+
+
+def read(data: bytes, size_px: int, channels: int) -> np.ndarray | str:
+    """Return the pixels of an image, or why there are none."""
+    try:
+        return decode(data, size_px=size_px, channels=channels)
+    except BadImage as error:
+        return error.message.partition(" at 0x")[0]
+
+
+@pytest.mark.parametrize("side", [(424, 424), (425, 423), (100, 331), (17, 9)])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_both_decoders_give_the_same_pixels(monkeypatch, side: tuple[int, int], mode: str):
+    """Sizes, samplings, progressive or not, at every scale: which decoder read a JPEG cannot be told."""
+    y, x = np.indices(side)
+    pixels = np.stack([128 + 100 * np.sin(x / 9 + c) * np.cos(y / (7 + c)) for c in range(3)], axis=-1)
+    image = Image.fromarray(pixels.astype(np.uint8)).convert(mode)
+    for sampling, progressive in [(0, False), (1, True), (2, False), (2, True)]:
+        options = {"progressive": progressive, "quality": 85}
+        data = encoded(image, "JPEG", **options, **({"subsampling": sampling} if mode == "RGB" else {}))
+        for size_px in (1, 8, 30, 64, 128, 424):
+            assert images._plain_jpeg(data, size_px, 10**6) is not None
+            assert np.array_equal(decode(data, size_px=size_px, channels=3), by_pillow(monkeypatch, data, size_px, 3))
+
+
+def test_both_decoders_agree_on_real_galaxies(monkeypatch):
+    """The fast one takes them, and gives Pillow's pixels."""
+    rows = pq.ParquetFile(shared_data() / "gz2_hart16_600_424.parquet").iter_batches(40, columns=["jpeg"])
+    for data in next(rows).column(0).to_pylist():
+        check_decodable(data)
+        assert images._plain_jpeg(data, 128, 10**6) is not None
+        assert np.array_equal(decode(data, size_px=128, channels=1), by_pillow(monkeypatch, data, 128, 1))
+
+
+_SMALL = encoded(Image.fromarray(np.moveaxis(noise(40, 33), 0, -1)), "JPEG", quality=80)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, len(_SMALL) - 1), st.integers(0, 255)), min_size=1, max_size=4),
+    st.integers(0, len(_SMALL)),
+    st.sampled_from([1, 8, 33]),
+)
+def test_both_decoders_agree_on_damaged_files(edits: list[tuple[int, int]], cut: int, size_px: int):
+    """Bytes changed and lost: the same pixels, or the same refusal, word by word."""
+    damaged = bytearray(_SMALL)
+    for place, value in edits:
+        damaged[place] = value
+    data = bytes(damaged[:cut] if cut > 20 else damaged)
+    with pytest.MonkeyPatch.context() as patch:
+        assert np.array_equal(read(data, size_px, 3), by_pillow(patch, data, size_px, 3))
+
+
+def test_the_bounds_hold_on_the_fast_road():
+    """A header that promises too much is refused before its pixels are; so is what only Pillow tells."""
+    start = JPEG.index(b"\xff\xc0") + 5
+    huge = JPEG[:start] + struct.pack(">HH", 60_000, 60_000) + JPEG[start + 4 :]
+    for call in (check_decodable, lambda data: decode(data, size_px=8, channels=3)):
+        with pytest.raises(BadImage, match="too many pixels"):
+            call(huge)
+        with pytest.raises(BadImage, match="CMYK"):
+            call(encoded(Image.new("CMYK", (8, 8)), "JPEG"))
+        with pytest.raises(BadImage, match="truncated"):
+            call(JPEG[: len(JPEG) // 2])
 
 
 @pytest.mark.parametrize("data", [JPEG, PNG, GIF])
