@@ -120,6 +120,13 @@ class WorkerLost(Terminal):
     remedy = "Look why the runs died (the events step.taken_back say where), then resume the cycle."
 
 
+class RankLost(Retriable):
+    """Of the processes that train one network together another is gone, or this one was told to end."""
+
+    code = "rank-lost"
+    remedy = "Run the same command again: it goes on from the last checkpoint, with as many ranks as you like."
+
+
 class PrefectUnavailable(Retriable):
     """The Prefect server that the environment names does not answer."""
 

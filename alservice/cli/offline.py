@@ -51,10 +51,12 @@ def train(
     """Train on every galaxy outside the evaluation stream, and judge the model on the stream.
 
     The folder gets weights, a card (configuration, digests, metrics, curve), plots, and the rows that failed. An
-    ensemble has such a folder for each member, whose seeds count up from --seed.
+    ensemble has such a folder for each member, whose seeds count up from --seed. Several GPUs: put `torchrun
+    --standalone --nproc-per-node 4 --no-python` before the command.
     """
     use(None)
     from alservice.network.config import resolve_device
+    from alservice.network.ranks import joined_ranks
     from alservice.offline.commands import TrainingOptions, train_ensemble, train_on_file
     from alservice.science.tree import load_tree
     from alservice.settings import load_settings
@@ -80,12 +82,17 @@ def train(
         "galaxies": galaxies,
         "device": device,
     }
-    if ensemble == 1:
-        _say_trained(train_on_file(data, out, **options))
-        return
-    for member in train_ensemble(data, out, members=ensemble, **options):
-        _say_trained(member)
-    typer.echo(f"{out}: an ensemble of {ensemble} networks")
+    with joined_ranks(device) as ranks:
+        trained: tuple[TrainedModel, ...]
+        if ensemble == 1:
+            trained = (train_on_file(data, out, **options),)
+        else:
+            trained = train_ensemble(data, out, members=ensemble, **options)
+        if ranks.is_first:
+            for model in trained:
+                _say_trained(model)
+            if ensemble > 1:
+                typer.echo(f"{out}: an ensemble of {ensemble} networks")
 
 
 def _say_trained(trained: TrainedModel) -> None:

@@ -155,6 +155,10 @@ class Masks:
     head: Tensor
     keep: tuple[Tensor, ...]
 
+    def of_rows(self, rows: slice) -> Masks:
+        """Return the masks of a part of a batch whose galaxies have each their own."""
+        return Masks(head=self.head, keep=tuple(keep[:, rows] for keep in self.keep))
+
 
 class Heads(nn.Module):
     """K independent heads from an embedding to outputs: linear layers, a rectifier between, and dropout before each.

@@ -35,7 +35,15 @@ class Augmentation:
             raise BadConfig("augmentation: needs zoom >= 1, 0 <= shift < 0.5 and 0 <= contrast < 1")
 
 
-def augment(images: Tensor, config: Augmentation, *, output_px: int, generator: torch.Generator) -> Tensor:
+def augment(
+    images: Tensor,
+    config: Augmentation,
+    *,
+    output_px: int,
+    generator: torch.Generator,
+    batch: int | None = None,
+    first: int = 0,
+) -> Tensor:
     """Return one random view of each image.
 
     Parameters
@@ -46,6 +54,9 @@ def augment(images: Tensor, config: Augmentation, *, output_px: int, generator: 
         Side of the view, at the pixel scale of the images when the zoom is 1.
     generator
         On the CPU, so that every device sees the same views.
+    batch, first
+        Where the images are part of a batch: its size, and the place of the first of them; they get the views that they
+        have in the whole.
 
     Returns
     -------
@@ -53,7 +64,7 @@ def augment(images: Tensor, config: Augmentation, *, output_px: int, generator: 
         (B, C, output_px, output_px) float32, 0..1 before the change of contrast. Beyond the edge its last pixels go on:
         a mirrored sky would show the galaxy again in the corners.
     """
-    uniform = torch.rand(6, len(images), generator=generator)
+    uniform = torch.rand(6, batch or len(images), generator=generator)[:, first : first + len(images)]
     angle = 2 * math.pi * uniform[0]
     flip = torch.where(uniform[1] < 0.5, -1.0, 1.0)
     extent = output_px / images.shape[-1] * config.zoom ** (2 * uniform[2] - 1)

@@ -20,13 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from alservice.documents import document_of
-from alservice.errors import BadInput, BadVotes, Conflict, NumericalFault
+from alservice.errors import BadConfig, BadInput, BadVotes, Conflict, NumericalFault
 from alservice.ids import digest_of_bytes, digest_of_document, seed_of, stable_fraction
-from alservice.network.architectures import Network, build_network, check_images
+from alservice.network.architectures import Masks, Network, build_network, check_images
 from alservice.network.augment import augment
 from alservice.network.config import FitConfig, FitResult, resolve_precision
 from alservice.network.files import tensors_from_bytes, tensors_to_bytes
 from alservice.network.likelihood import dirichlet_multinomial_nll, mixture_nll
+from alservice.network.ranks import ALONE, Ranks, replicated
 from alservice.science.tree import Tree
 from alservice.shapes import BoolArray, FloatArray, IntArray, UInt8Array
 
@@ -82,6 +83,7 @@ def fit(
     checkpoint: bytes | None = None,
     on_checkpoint: Callable[[bytes], None] | None = None,
     is_due: Callable[[int], bool] = lambda _step: False,
+    ranks: Ranks = ALONE,
 ) -> FitResult:
     """Train a network on galaxies and their votes.
 
@@ -105,6 +107,10 @@ def fit(
         to the bit.
     is_due
         Asked after every step, by its number, whether a checkpoint is due; looks are places to resume from anyway.
+    ranks
+        Processes that train together, each with all galaxies: the first one's checkpoint is gone on from, and it alone
+        is asked for checkpoints and gives them. Steps, batches, views and masks are those of one process, and weights
+        agree with its own within rounding; so a run goes on with more ranks or fewer.
 
     Raises
     ------
@@ -114,8 +120,12 @@ def fit(
         The images are not what the network is for.
     BadInput
         The initial weights do not fit the network.
+    BadConfig
+        There are more ranks than galaxies in a batch, or the network's layers cannot be shared by ranks.
     Conflict
-        The checkpoint is of a run with other arguments.
+        The checkpoint is of a run with other arguments, or another rank's arguments are not these.
+    RankLost
+        Another rank is gone.
     DigestMismatch
         The checkpoint is damaged.
     NumericalFault
@@ -123,20 +133,29 @@ def fit(
     """
     _check(images, counts, weights, tree, config)
     keys = image_keys(images)
-    with _threads(config.threads), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+    if config.batch < ranks.size:
+        raise BadConfig(f"a batch of {config.batch} has no galaxy for some of {ranks.size} ranks", batch=config.batch)
+    with (
+        _threads(max(1, config.threads // ranks.local_size)),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+    ):
         network = build_network(config.network, tree, seed=config.seed)
         if initial is not None:
             load_weights(network, initial, what="the initial model")
             network.temperature.fill_(1)
         galaxies = _Galaxies.split(images, counts, weights, keys, config)
         run = _Run(
-            trainer=Trainer(network.to(device), config, galaxies.rates),
+            trainer=Trainer(network.to(device), config, galaxies.rates, ranks),
             galaxies=galaxies,
             digest=_digest(keys, counts, tree, config, initial, weights),
+            ranks=ranks,
         )
+        ranks.check_same(run.digest, what="run")
+        checkpoint = ranks.share(checkpoint)
         if checkpoint is not None:
             run.resume(checkpoint)
-        run.train(progress, on_checkpoint or _ignore, is_due)
+        keeps = ranks.is_first and on_checkpoint is not None
+        run.train(progress, on_checkpoint if keeps else None, is_due)
         return run.result()
 
 
@@ -201,6 +220,7 @@ class _Run:
     trainer: Trainer
     galaxies: _Galaxies
     digest: str
+    ranks: Ranks
     history: list[dict[str, float]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -208,7 +228,7 @@ class _Run:
     def train(
         self,
         progress: Callable[[float], None],
-        on_checkpoint: Callable[[bytes], None],
+        on_checkpoint: Callable[[bytes], None] | None,
         is_due: Callable[[int], bool],
     ) -> None:
         trainer, galaxies, config = self.trainer, self.galaxies, self.trainer.config
@@ -217,11 +237,12 @@ class _Run:
             while trainer.step < stop:
                 self.losses.append(trainer.advance(galaxies.images, galaxies.counts, galaxies.weights))
                 progress(self.losses[-1])
-                if trainer.step < stop and is_due(trainer.step):
+                if on_checkpoint is not None and trainer.step < stop and is_due(trainer.step):
                     on_checkpoint(self._checkpoint())
             self._look(sum(self.losses) / len(self.losses))
             self.losses = []
-            on_checkpoint(self._checkpoint())
+            if on_checkpoint is not None:
+                on_checkpoint(self._checkpoint())
 
     def resume(self, checkpoint: bytes) -> None:
         state, document = tensors_from_bytes(checkpoint, what="a checkpoint")
@@ -270,14 +291,16 @@ class _Run:
 
     @torch.inference_mode()
     def _held_draws(self, *, views: int) -> Tensor:
-        """Return posterior draws (B, T, A) of the averaged network for the hold-out."""
-        network = self.trainer.average
+        """Return posterior draws (B, T, A) of the averaged network for the hold-out; each rank makes its part."""
+        network, held = self.trainer.average, self.galaxies.held_images
+        device, part = network.temperature.device, self.ranks.part(len(held))
         masks = network.heads.posterior_masks(_HOLD_OUT_DRAWS, seed=seed_of(self.trainer.config.seed, "hold-out"))
-        pixels = (
-            network.pixels(chunk.to(network.temperature.device))
-            for chunk in torch.split(self.galaxies.held_images, _CHUNK)
-        )
-        return torch.cat([network.draw(network.embed(chunk, views=views), masks) for chunk in pixels])
+        drawn = torch.zeros(len(held), _HOLD_OUT_DRAWS, network.tree.n_answers, device=device)
+        for first in range(part.start, part.stop, _CHUNK):
+            rows = slice(first, min(first + _CHUNK, part.stop))
+            pixels = network.pixels(held[rows].to(device))
+            drawn[rows] = network.draw(network.embed(pixels, views=views), masks)
+        return self.ranks.total(drawn)  # of a galaxy all but one rank say 0
 
 
 def _check(
@@ -315,10 +338,6 @@ def _digest(
             "weights": None if weights is None else digest_of_bytes(weights.astype("<f8").tobytes()),
         }
     )
-
-
-def _ignore(_checkpoint: bytes) -> None:
-    """Keep nothing: a run without checkpoints starts anew."""
 
 
 @contextmanager
@@ -524,12 +543,16 @@ class Trainer:
         Where to start: fresh weights or those of an earlier model, on the device that trains.
     rates
         (N,) float64 how often each galaxy comes in a pass, on average; each once without.
+    ranks
+        Processes that take each step together.
     """
 
-    def __init__(self, network: Network, config: FitConfig, rates: Tensor | None = None) -> None:
+    def __init__(self, network: Network, config: FitConfig, rates: Tensor | None = None, ranks: Ranks = ALONE) -> None:
         self.config = config
         self.network = network.train()
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
+        self._ranks = ranks
+        self._losses = replicated(_Losses(network), ranks)
         self.step = 0
         convolutions = _hidden_convolutions(network) if config.optimiser == "muon" else []
         apart = {id(weight) for weight in convolutions}
@@ -560,22 +583,11 @@ class Trainer:
         NumericalFault
             If the loss or its gradient is not finite.
         """
-        rows, config = self._rows(len(images)), self.config
-        device = self.network.temperature.device
-        views = augment(
-            images[rows].to(device),
-            config.augmentation,
-            output_px=config.network.input_px,
-            generator=torch.Generator().manual_seed(seed_of(config.seed, "views", self.step)),
-        )
-        masks = self.network.heads.training_masks(len(rows), seed=seed_of(config.seed, "dropout", self.step))
-        precision = resolve_precision(config.precision, device.type)
-        losses_KB = self.network.losses(
-            views, masks, counts[rows].to(device), precision=precision, mean_precision=config.mean_precision
-        )
-        loss = (losses_KB * weights[rows].T.to(device)).mean()
-        self.network.zero_grad()
-        torch.autograd.backward(loss)
+        config = self.config
+        with self._ranks.guarded():
+            loss = self._loss(images, counts, weights)
+            self.network.zero_grad()
+            torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT)
         if not math.isfinite(norm.item()):
             raise NumericalFault(f"training: the gradient of step {self.step} is not finite", step=self.step)
@@ -585,7 +597,32 @@ class Trainer:
         self._muon.step(learning_rate(config, self.step))
         self.step += 1
         self._track()
-        return loss.item()
+        return self._ranks.total(loss.detach()).item() / self._ranks.size
+
+    def _loss(self, images: Tensor, counts: Tensor, weights: Tensor) -> Tensor:
+        """Return the mean loss of this rank's part of the batch; the mean over ranks is that of the batch."""
+        batch, config = self._rows(len(images)), self.config
+        device = self.network.temperature.device
+        part = self._ranks.part(len(batch))
+        rows = batch[part]
+        views = augment(
+            images[rows].to(device),
+            config.augmentation,
+            output_px=config.network.input_px,
+            generator=torch.Generator().manual_seed(seed_of(config.seed, "views", self.step)),
+            batch=len(batch),
+            first=part.start,
+        )
+        masks = self.network.heads.training_masks(len(batch), seed=seed_of(config.seed, "dropout", self.step))
+        losses_KB: Tensor = self._losses(
+            views,
+            masks.of_rows(part),
+            counts[rows].to(device),
+            precision=resolve_precision(config.precision, device.type),
+            mean_precision=config.mean_precision,
+        )
+        mean: Tensor = (losses_KB * weights[rows].T.to(device)).mean()
+        return mean * (len(rows) * self._ranks.size / len(batch))
 
     def state(self) -> dict[str, Tensor]:
         """Return all that the next steps depend on, except how many there were."""
@@ -650,6 +687,20 @@ class Trainer:
                 average.lerp_(weights[name], share)
             else:
                 average.copy_(weights[name])
+
+
+class _Losses(nn.Module):
+    """A network called for its losses: what takes steps on several ranks wraps a module's `forward`."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, views: Tensor, masks: Masks, counts: Tensor, *, precision: torch.dtype, mean_precision: float
+    ) -> Tensor:
+        """Return the losses (G, B) of the network."""
+        return self.network.losses(views, masks, counts, precision=precision, mean_precision=mean_precision)
 
 
 def _hidden_convolutions(network: Network) -> list[Tensor]:

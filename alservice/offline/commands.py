@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,8 @@ from alservice.ids import digest_of_bytes
 from alservice.learning.training import due_every
 from alservice.network.architectures import NetworkConfig, optimiser_of
 from alservice.network.config import FitConfig, decay_of, precision_name, resolve_device
+from alservice.network.files import ModelCard
+from alservice.network.ranks import Ranks, joined_ranks
 from alservice.offline.evaluation import EvaluatedPredictions, evaluate_predictions
 from alservice.offline.galaxies import ReadGalaxies, VotedGalaxies, ignore_fault
 from alservice.offline.plots import coverage, reliability, training_curve
@@ -34,7 +37,7 @@ from alservice.offline.prediction import (
 )
 from alservice.offline.training import ENSEMBLE, MODEL, TrainNetwork, evaluate_network, load_models, restored_model
 from alservice.plots import Files
-from alservice.progress import Progress, process_progress, utc_now
+from alservice.progress import NoProgress, Progress, process_progress, utc_now
 from alservice.science.evaluation import Evaluation
 from alservice.science.posterior import Posterior, concat
 from alservice.science.scorecard import evaluation_tables
@@ -191,6 +194,8 @@ def train_on_file(
 ) -> TrainedModel:
     """Train on every voted galaxy of a file outside its evaluation stream, and evaluate the model on the stream.
 
+    Under `torchrun` all ranks train together; the first one alone writes, and all return the same card.
+
     Parameters
     ----------
     data
@@ -211,10 +216,36 @@ def train_on_file(
     BadInput, BadVotes, BadConfig, BadTree
         The file, a column, the network or the device is wrong; or no galaxy is left to train on.
     Conflict
-        The folder holds another run.
+        The folder holds another run, or ranks were given different files.
+    RankLost
+        Another rank is gone.
     """
-    progress = progress or process_progress()
-    resolved = resolve_device(device)
+    with joined_ranks(resolve_device(device)) as ranks:
+        return _train_on_file(
+            data,
+            out,
+            tree=tree,
+            config=config,
+            galaxies=galaxies,
+            ranks=ranks,
+            progress=(progress or process_progress()) if ranks.is_first else NoProgress(),
+            image_folder=image_folder,
+            on_fault=on_fault,
+        )
+
+
+def _train_on_file(
+    data: Path | Table,
+    out: Path,
+    *,
+    tree: Tree,
+    config: Callable[[int], FitConfig],
+    galaxies: int | None,
+    ranks: Ranks,
+    progress: Progress,
+    image_folder: Path | None,
+    on_fault: Callable[[CatalogueFault], None],
+) -> TrainedModel:
     source = _with_votes(_open(data, tree, image_folder), tree)
     n_rows = source.n_rows if galaxies is None else galaxies
     fit_config = config(n_rows)
@@ -225,8 +256,8 @@ def train_on_file(
         "tree": tree.hash,
         "training": document_of(fit_config),
     } | _images_asked(image_folder)
-    with claim_folder(out, asked) as folder:
-        finished = folder.read(_CARD)
+    with _claimed(out, asked, ranks) as folder:
+        finished = ranks.share(folder.read(_CARD))
         if finished is not None:
             return TrainedModel(folder=out, card=json.loads(finished), faults=(), was_there=True)
         network = fit_config.network
@@ -234,9 +265,20 @@ def train_on_file(
             source, tree, size_px=network.image_px, channels=network.channels, progress=progress, on_fault=on_fault
         )
         voted, faults = read.run(source.rows(galaxies, EVALUATION_SEED), total=n_rows)
-        folder.write(_FAULTS, fault_sheet((f.row, f.galaxy_id, f.field, f.reason) for f in faults))
-        card = _train(folder, voted, tree, fit_config, resolved, progress)
+        if ranks.is_first:
+            folder.write(_FAULTS, fault_sheet((f.row, f.galaxy_id, f.field, f.reason) for f in faults))
+        card = _train(folder, voted, tree, fit_config, ranks, progress)
         return TrainedModel(folder=out, card=card, faults=faults, was_there=False)
+
+
+@contextmanager
+def _claimed(out: Path, asked: Mapping[str, Any], ranks: Ranks) -> Iterator[RunFolder]:
+    """Hold a folder on the first rank, as `claim_folder` does; the others know its path, and leave it alone."""
+    if not ranks.is_first:
+        yield RunFolder(path=out)
+        return
+    with claim_folder(out, asked) as folder:
+        yield folder
 
 
 def _open(data: Path | Table, tree: Tree, folder: Path | None, *, with_votes: bool = True) -> CatalogueFile:
@@ -429,19 +471,35 @@ def _with_votes(source: CatalogueFile, tree: Tree) -> CatalogueFile:
 
 
 def _train(
-    folder: RunFolder, voted: VotedGalaxies, tree: Tree, config: FitConfig, device: str, progress: Progress
+    folder: RunFolder, voted: VotedGalaxies, tree: Tree, config: FitConfig, ranks: Ranks, progress: Progress
 ) -> dict[str, Any]:
-    learn, members = voted.only(~voted.evaluation), voted.only(voted.evaluation)
+    learn = voted.only(~voted.evaluation)
     if len(learn.galaxy_ids) < 2:
         raise BadVotes(f"{len(learn.galaxy_ids)} galaxies are left to train on: all others are the evaluation stream")
-    train = TrainNetwork(tree=tree, device=device, code_revision=code_revision(), progress=progress, as_surveyed=True)
+    train = TrainNetwork(
+        tree=tree,
+        device=ranks.device,
+        code_revision=code_revision(),
+        progress=progress,
+        as_surveyed=True,
+        ranks=ranks,
+    )
     card, data = train.run(
         learn,
         config,
-        checkpoint=folder.read(_CHECKPOINT),
+        checkpoint=folder.read(_CHECKPOINT) if ranks.is_first else None,
         on_checkpoint=lambda state: folder.write(_CHECKPOINT, state),
         is_due=due_every(_CHECKPOINT_EVERY, utc_now),
     )
+    # The others wait here for what the first one makes of the model, and so for its folder to be whole.
+    members = voted.only(voted.evaluation)
+    return ranks.share(_finish(folder, members, tree, card, data, ranks.device) if ranks.is_first else {})
+
+
+def _finish(
+    folder: RunFolder, members: VotedGalaxies, tree: Tree, card: ModelCard, data: bytes, device: str
+) -> dict[str, Any]:
+    """Evaluate a trained model, write all that a folder has, and return its card."""
     document = document_of(card) | {"weights": digest_of_bytes(data), "metrics": None}
     plots = training_curve(card.history)
     if len(members.galaxy_ids):
@@ -500,7 +558,7 @@ def train_ensemble(
     """Train networks one after the other, each as `train_on_file` does and in a folder of its own inside `out`.
 
     Member n has the seed of the configuration plus n. All hold out the same galaxies. The folder is complete once it
-    has the list of its members.
+    has the list of its members. Under `torchrun` all ranks train each member together.
 
     Raises
     ------
@@ -509,7 +567,8 @@ def train_ensemble(
     BadInput, BadVotes, BadConfig, BadTree
         As `train_on_file`.
     """
-    with claim_folder(out, {"command": "train ensemble", "members": members}) as folder:
+    asked = {"command": "train ensemble", "members": members}
+    with joined_ranks(resolve_device(device)) as ranks, _claimed(out, asked, ranks) as folder:
         trained = {}
         for number in range(members):
             name = f"member-{number}"
@@ -523,7 +582,8 @@ def train_ensemble(
                 progress=progress,
             )
         digests = {name: member.card["weights"] for name, member in trained.items()}
-        folder.write(ENSEMBLE, json.dumps(digests, indent=1).encode())
+        if ranks.is_first:
+            folder.write(ENSEMBLE, json.dumps(digests, indent=1).encode())
     return tuple(trained.values())
 
 

@@ -19,6 +19,7 @@ from alservice.ids import digest_of_bytes, digest_of_document, seed_of
 from alservice.network.architectures import Network, restored_network
 from alservice.network.config import FitConfig, FitResult, resolve_device
 from alservice.network.files import ModelCard, from_bytes, tensors_from_bytes, to_bytes
+from alservice.network.ranks import ALONE, Ranks
 from alservice.network.recalibration import recalibrated
 from alservice.network.sampling import sample_posterior
 from alservice.network.training import fit, on_trunk_of, origin_of, refit_heads
@@ -198,6 +199,8 @@ class TrainNetwork:
     as_surveyed
         Whether galaxies count so that the training set has the composition of its unbiased part. If not, they count
         alike, and precision temperatures are those of the unbiased galaxies among the held-out.
+    ranks
+        Processes that train together, each with all galaxies; see `fit`.
     """
 
     tree: Tree
@@ -205,6 +208,7 @@ class TrainNetwork:
     code_revision: str
     progress: Progress
     as_surveyed: bool = False
+    ranks: Ranks = ALONE
 
     def run(
         self,
@@ -221,7 +225,7 @@ class TrainNetwork:
 
         Raises
         ------
-        BadVotes, BadImage, Conflict, DigestMismatch, NumericalFault
+        BadVotes, BadImage, Conflict, DigestMismatch, NumericalFault, RankLost
             As `fit` does.
         """
         self.progress.start(f"train on {len(galaxies.galaxy_ids)} galaxies", config.steps)
@@ -239,6 +243,7 @@ class TrainNetwork:
             checkpoint=checkpoint,
             on_checkpoint=on_checkpoint,
             is_due=is_due,
+            ranks=self.ranks,
         )
         self.progress.finish()
         state = result.state if self.as_surveyed else self._recalibrated(result, galaxies, config)
