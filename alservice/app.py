@@ -292,6 +292,7 @@ class App:
             snapshots=self.snapshots,
             acquisitions=self.acquisitions,
             events=self.events,
+            stops=self.stops,
             objects=self.objects,
             catalogue=self.catalogue,
             prediction=self.prediction,

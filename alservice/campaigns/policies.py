@@ -151,6 +151,8 @@ class DriftPolicy:
         Difference of two shares.
     max_label_shift
         Total variation distance, 0 to 1.
+    max_disagreement
+        Share of labels of model and votes that differ from those of votes alone, beyond the share that is expected.
     confident
         Predicted fraction of the first question's leading answer from which on a model is confident.
     """
@@ -161,13 +163,14 @@ class DriftPolicy:
     max_rate_factor: float = 3.0
     max_abstention_change: float = 0.2
     max_label_shift: float = 0.2
+    max_disagreement: float = 0.1
     confident: float = 0.8
 
     def __post_init__(self) -> None:
         """Refuse thresholds that nothing or everything passes."""
         if self.reference_cycles < 1:
             raise BadConfig("drift.reference_cycles must be at least 1")
-        for name in ("max_ks", "max_abstention_change", "max_label_shift", "confident"):
+        for name in ("max_ks", "max_abstention_change", "max_label_shift", "max_disagreement", "confident"):
             if not 0 < getattr(self, name) < 1:
                 raise BadConfig(f"drift.{name} must lie in (0, 1), not {getattr(self, name)}")
         if not 1 < self.max_rate_factor < math.inf:

@@ -1,4 +1,7 @@
-"""One cycle's data against the campaign's first cycles: figures recorded, alarms in the audit."""
+"""One cycle's data against the campaign's first cycles, and its labels by model and votes against those of votes alone.
+
+Figures are recorded, alarms are events of the audit.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +18,33 @@ from alservice.campaigns.cycle_store import CycleStore
 from alservice.campaigns.policies import DriftPolicy
 from alservice.campaigns.store import CampaignRow, Event, EventLog
 from alservice.catalogue.service import CatalogueService
-from alservice.catalogue.store import CatalogueStore
 from alservice.documents import document_of, record_of
 from alservice.errors import NotFound
-from alservice.ids import stable_fraction
+from alservice.ids import seed_of, stable_fraction
+from alservice.learning.evaluation import JudgeModel
 from alservice.learning.training import FrozenTallies
 from alservice.prediction.service import PredictionService, Scope
 from alservice.progress import Clock
 from alservice.registry.records import CycleStatistics
 from alservice.registry.store import ModelStore, SnapshotStore
+from alservice.science.disagreement import Disagreement, label_disagreements
 from alservice.science.information import joint_information
 from alservice.science.posterior import Posterior, answer_probabilities, concat, take
 from alservice.science.tree import Tree, load_tree
+from alservice.science.votes import inconsistent
 from alservice.shapes import FloatArray
+from alservice.subjects.stops import StopStore
 
 KS_CHANCE: Final = 1.95
 """sqrt(-ln(0.001 / 2) / 2): what chance alone exceeds in 1 of 1,000 cases, in units of sqrt((n + m) / (n m))."""
 
 VOTE_RATE: Final = "vote-rate"
+
+DISAGREEMENT: Final = "disagreement"
+"""First word of figures of labels by model and votes against labels of votes alone."""
+
+FALSE_ALARMS: Final = 1e-3
+"""Share of cycles of a calibrated model, at most, in which any disagreement is beyond chance."""
 
 MIN_VOTES: Final = 200
 """New votes on a question below which its answers are not compared: some five galaxies' worth."""
@@ -80,6 +92,8 @@ class DriftFigure:
     @property
     def reach(self) -> float:
         """How far the value is on its way to the threshold, 1 at it; factors are compared by their logarithms."""
+        if self.name.startswith(DISAGREEMENT):
+            return max(self.value, 0.0) / self.threshold  # labels that differ less than they may are none
         if self.name != VOTE_RATE:
             return abs(self.value) / self.threshold
         return abs(math.log(self.value)) / math.log(self.threshold) if self.value > 0 else math.inf
@@ -87,7 +101,7 @@ class DriftFigure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CycleDrift:
-    """One cycle's comparison with the first, which themselves have no figures."""
+    """One cycle's comparison with the first, of which those have none, and of labels where votes are fused."""
 
     cycle: int
     figures: tuple[DriftFigure, ...]
@@ -146,6 +160,19 @@ def _labels(policy: DriftPolicy, now: DriftSample, first: Sequence[DriftSample])
             yield DriftFigure(name=f"labels {question}", value=distance, threshold=limit, alarm=distance > limit)
 
 
+def disagreement_figures(policy: DriftPolicy, found: Sequence[Disagreement]) -> tuple[DriftFigure, ...]:
+    """Return the excess of labels that differ, an alarm where it is beyond the policy's and beyond chance."""
+    return tuple(
+        DriftFigure(
+            name=f"{DISAGREEMENT} {figure.question}",
+            value=figure.excess,
+            threshold=max(policy.max_disagreement, figure.chance),
+            alarm=figure.excess > max(policy.max_disagreement, figure.chance),
+        )
+        for figure in found
+    )
+
+
 SAMPLE = 400
 """Evaluation members, the same for every cycle of a catalogue, that images and scores are sampled on."""
 
@@ -154,11 +181,12 @@ SAMPLE = 400
 class WatchDrift:
     """Describe a cycle's data, and compare them with the first cycles'."""
 
-    catalogues: CatalogueStore
     cycles: CycleStore
     models: ModelStore
     snapshots: SnapshotStore
     events: EventLog
+    stops: StopStore
+    judge: JudgeModel
     prediction: PredictionService
     catalogue: CatalogueService
     frozen: FrozenTallies
@@ -168,7 +196,7 @@ class WatchDrift:
     def run(self, campaign: CampaignRow, cycle: Cycle) -> tuple[DriftFigure, ...]:
         """Return the figures of a cycle; its own sample, its figures and its alarms are recorded together.
 
-        The first cycles of a campaign are what others are compared with, and have no figures.
+        The first cycles of a campaign are what others are compared with: of them only labels are compared.
 
         Raises
         ------
@@ -180,6 +208,7 @@ class WatchDrift:
         kept = [s for s in self.snapshots.statistics(campaign.id) if s.kind == "drift" and s.cycle_id != cycle.id]
         first = [record_of(DriftSample, s.document["sample"]) for s in kept[: policy.reference_cycles]]
         figures = compare_with_first(policy, now, first) if len(first) == policy.reference_cycles else ()
+        figures += self._disagreements(campaign, cycle)
         document = {"sample": document_of(now), "figures": [document_of(figure) for figure in figures]}
         alarms = [
             Event(
@@ -213,6 +242,35 @@ class WatchDrift:
             labels=self._labels(campaign, cycle, tree),
         )
 
+    def _disagreements(self, campaign: CampaignRow, cycle: Cycle) -> tuple[DriftFigure, ...]:
+        """Return figures of the model that was fused with the cycle's votes, judged on the evaluation stream.
+
+        A label knows the model, tempered as it was, and votes on other questions, none on its own: that shows a wrong
+        model also where its factors make votes outvote it.
+        """
+        tree = load_tree(campaign.settings.tree)
+        fused = self.stops.fused(cycle.id)
+        if (
+            fused is None
+            or fused.model_id is None
+            or fused.why is not None
+            or not self.judge.members(cycle, tree).galaxy_ids
+        ):
+            return ()
+        judged = self.judge.run(campaign, cycle, self.models.get(fused.model_id), tree)
+        possible = ~inconsistent(tree, judged.tallies.counts).any(axis=1)
+        found = label_disagreements(
+            tree,
+            judged.posterior.concentrations[possible],
+            judged.tallies.counts[possible],
+            rng=np.random.default_rng(seed_of(campaign.settings.seed, "disagreement", cycle.number)),
+            temper=np.array([fused.temper.get(question.name, 1.0) for question in tree.questions]),
+            first_votes=0,
+            min_votes=max(1, campaign.settings.acquisition.votes_per_galaxy // 2),
+            false_alarms=FALSE_ALARMS,
+        )
+        return disagreement_figures(campaign.settings.drift, found)
+
     def _sample(self, campaign: CampaignRow, cycle: Cycle) -> Posterior:
         model_id = cycle.champion_id if cycle.champion_id is not None else cycle.candidate_id
         if model_id is None:
@@ -243,9 +301,7 @@ class WatchDrift:
 
     def _labels(self, campaign: CampaignRow, cycle: Cycle, tree: Tree) -> Mapping[str, tuple[int, ...]]:
         """Return the votes that are new since the snapshot before, on evaluation members, by question."""
-        tallies = self.frozen.read(cycle, tree)
-        galaxies = self.catalogues.by_id(cycle.catalogue_id, tallies.galaxy_ids)
-        members = tallies.only([galaxy.evaluation for galaxy in galaxies])
+        members = self.judge.members(cycle, tree)
         new = members.counts.sum(axis=0)
         before = self._before(campaign, cycle)
         if before is not None:

@@ -178,9 +178,7 @@ class JudgeModel:
         BadVotes
             No member of the evaluation stream has a vote yet.
         """
-        tallies = self.frozen.read(cycle, tree)
-        galaxies = self.catalogues.by_id(cycle.catalogue_id, tallies.galaxy_ids)
-        members = tallies.only([galaxy.evaluation for galaxy in galaxies])
+        members = self.members(cycle, tree)
         if not members.galaxy_ids:
             raise BadVotes(f"no evaluation member has votes in cycle {cycle.number}", cycle=cycle.number)
         shards = self.prediction.predict(campaign.settings, cycle.catalogue_id, model, Scope.EVALUATION)
@@ -188,6 +186,12 @@ class JudgeModel:
         row_of = {galaxy_id: row for row, galaxy_id in enumerate(posterior.galaxy_ids)}
         rows = np.array([row_of[galaxy_id] for galaxy_id in members.galaxy_ids])
         return Judged(posterior=take(posterior, rows), tallies=members)
+
+    def members(self, cycle: Cycle, tree: Tree) -> TallySet:
+        """Return the votes of the evaluation stream in a cycle's snapshot."""
+        tallies = self.frozen.read(cycle, tree)
+        galaxies = self.catalogues.by_id(cycle.catalogue_id, tallies.galaxy_ids)
+        return tallies.only([galaxy.evaluation for galaxy in galaxies])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ from alservice.registry.records import GateDecision, Model
 from alservice.registry.store import ModelStore, SnapshotStore
 from alservice.science.evaluation import Evaluation
 from alservice.storage import ObjectStore
+from alservice.subjects.stops import StopStore
 from alservice.subjects.subject import TallySource
 from alservice.telemetry import code_revision
 
@@ -52,6 +53,7 @@ class LearningService:
     snapshots: SnapshotStore
     acquisitions: AcquisitionStore
     events: EventLog
+    stops: StopStore
     objects: ObjectStore
     catalogue: CatalogueService
     prediction: PredictionService
@@ -118,11 +120,12 @@ class LearningService:
     def watch_drift(self, campaign: CampaignRow, cycle: Cycle, *, actor: str) -> tuple[DriftFigure, ...]:
         """Return how far a cycle's data are from those of the first cycles."""
         return WatchDrift(
-            catalogues=self.catalogues,
             cycles=self.cycles,
             models=self.models,
             snapshots=self.snapshots,
             events=self.events,
+            stops=self.stops,
+            judge=self.judge,
             prediction=self.prediction,
             catalogue=self.catalogue,
             frozen=self.frozen,

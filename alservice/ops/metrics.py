@@ -52,6 +52,11 @@ FAMILIES: Final = {
     "alservice_last_cycle_done_timestamp_seconds": Family(
         kind="gauge", help="When the newest finished cycle was closed (seconds since 1970).", labels=("campaign",)
     ),
+    "alservice_label_disagreement_ratio": Family(
+        kind="gauge",
+        help="Labels by the champion against those of votes alone in the newest measured cycle; an alarm above 1.",
+        labels=("campaign",),
+    ),
     "alservice_lease_expired_seconds": Family(
         kind="gauge",
         help="Seconds since a lease that nobody gave back ran out; 0 while it is alive.",
@@ -132,6 +137,8 @@ class _Figures(Collector):
             self._overdue(cycle)
         for campaign, done in self._measures.done.items():
             self._add("alservice_last_cycle_done_timestamp_seconds", (campaign,), done.timestamp())
+        for campaign, ratio in self._measures.disagreement.items():
+            self._add("alservice_label_disagreement_ratio", (campaign,), ratio)
 
     def _overdue(self, cycle: OpenCycle) -> None:
         if CycleState.COLLECTING in {cycle.state, cycle.left_from} and cycle.deadline is not None:
@@ -210,6 +217,19 @@ _LAST_DONE = text("""
     FROM campaigns c JOIN cycles k ON k.campaign_id = c.id WHERE k.state = 'done' GROUP BY 1 ORDER BY 1
 """)
 
+_DISAGREEMENT = text("""
+    SELECT campaign, ratio FROM (
+        SELECT DISTINCT ON (c.name) c.name AS campaign, (
+            SELECT max(greatest((figure->>'value')::float, 0) / (figure->>'threshold')::float)
+            FROM jsonb_array_elements(s.document->'figures') figure
+            WHERE figure->>'name' LIKE 'disagreement %'
+        ) AS ratio
+        FROM campaigns c JOIN cycles k ON k.campaign_id = c.id
+        JOIN cycle_statistics s ON s.cycle_id = k.id AND s.kind = 'drift'
+        ORDER BY c.name, k.number DESC
+    ) newest WHERE ratio IS NOT NULL
+""")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenCycle:
@@ -261,6 +281,7 @@ class Measures:
     at: datetime
     cycles: Sequence[OpenCycle]
     done: Mapping[str, datetime]
+    disagreement: Mapping[str, float]
     steps: Sequence[StepTotal]
     leases: Sequence[LeaseRow]
     takeovers: Mapping[str, int]
@@ -288,6 +309,7 @@ class SqlMeasures:
                 at=connection.execute(select(func.now())).scalar_one(),
                 cycles=[OpenCycle(**row) for row in connection.execute(open_cycles).mappings()],
                 done={row["campaign"]: row["at"] for row in connection.execute(_LAST_DONE).mappings()},
+                disagreement={row["campaign"]: row["ratio"] for row in connection.execute(_DISAGREEMENT).mappings()},
                 steps=[StepTotal(**row) for row in connection.execute(_STEPS).mappings()],
                 leases=[LeaseRow(**row) for row in connection.execute(held.order_by(campaigns.c.name)).mappings()],
                 takeovers={row["campaign"]: row["n"] for row in connection.execute(_TAKEOVERS).mappings()},

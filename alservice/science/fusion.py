@@ -137,11 +137,23 @@ def _drawn_majority(weights: FloatArray, alpha: FloatArray, rng: np.random.Gener
     """Return how often each answer has the largest of the fractions drawn from Dirichlets (T, A) with weights (T,)."""
     levels = (np.arange(samples) + rng.random()) / samples
     component = np.minimum(np.searchsorted(np.cumsum(weights), levels, side="right"), len(weights) - 1)
-    own = alpha[component]
-    # Gamma(a) is Gamma(a + 1) U^(1/a), whose logarithm does not underflow where an answer takes nearly nothing.
-    log_gamma = np.log(rng.standard_gamma(own + 1)) - rng.standard_exponential(own.shape) / own
-    winners = np.bincount(log_gamma.argmax(axis=1), minlength=alpha.shape[1])
+    winners = np.bincount(_log_gamma_draws(alpha[component], rng).argmax(axis=1), minlength=alpha.shape[1])
     return winners / samples
+
+
+def dirichlet_draws(alpha: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Return one draw of fractions (..., A) from each Dirichlet (..., A), finite for any concentrations."""
+    logs = _log_gamma_draws(alpha, rng)
+    drawn = np.exp(logs - logs.max(axis=-1, keepdims=True))
+    fractions: FloatArray = drawn / drawn.sum(axis=-1, keepdims=True)
+    return fractions
+
+
+def _log_gamma_draws(alpha: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Return ln of one draw from each Gamma of shape `alpha`."""
+    # Gamma(a) is Gamma(a + 1) U^(1/a), whose logarithm does not underflow where an answer takes nearly nothing.
+    drawn: FloatArray = np.log(rng.standard_gamma(alpha + 1)) - rng.standard_exponential(alpha.shape) / alpha
+    return drawn
 
 
 _REACH: Final = math.log(1000)

@@ -3,24 +3,31 @@
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import Engine
 
-from alservice.campaigns.campaign import AcquisitionPolicy, TrainingPolicy
+from alservice.campaigns.campaign import AcquisitionPolicy, StoppingRule, TrainingPolicy, ZooniverseTarget
 from alservice.campaigns.cycle import CycleState
 from alservice.campaigns.policies import DriftPolicy
 from alservice.errors import BadInput, NotFound
 from alservice.learning import evaluation
 from alservice.learning.bias import Explanation, ReportBias
+from alservice.learning.evaluation import Judged, JudgeModel
+from alservice.ops.metrics import SqlMeasures
 from alservice.science.evaluation import Assessment, assess
 from alservice.science.image_properties import MEASURED
 from alservice.science.posterior import Posterior
 from alservice.science.tree import Tree
 from alservice.shapes import IntArray
 from tests.cycle.test_cycle import Loop
+from tests.support.worlds import TREE
 
 ASKING = AcquisitionPolicy(initial_galaxies=6, initial_evaluation_galaxies=4, batch_galaxies=9, votes_per_galaxy=3)
+
+JUDGE = JudgeModel.run
 
 
 def make_loop(engine: Engine, folder: Path, **changes: object) -> Loop:
@@ -186,3 +193,46 @@ def test_a_shadow_changes_nothing_that_is_live(engine: Engine, tmp_path: Path) -
         cycles = loop.factory.cycles.list(loop.campaign.id)
         made.append((models, [loop.factory.models.decision(c.id) for c in cycles]))
     assert made[0] == made[1]
+
+
+def against_the_crowd(judge: JudgeModel, *args: Any) -> Judged:
+    """Return the votes with a posterior that is sure of the answer that fewest people gave to each question."""
+    judged = JUDGE(judge, *args)
+    alpha = np.full((len(judged.tallies.counts), 2, TREE.n_answers), 0.01, dtype=np.float32)
+    for answers in TREE.slices:
+        fewest = judged.tallies.counts[:, answers].argmin(axis=1)
+        alpha[np.arange(len(alpha)), :, answers.start + fewest] = 50
+    return replace(judged, posterior=replace(judged.posterior, concentrations=alpha))
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_wrong_champion_is_an_alarm_within_its_cycle(
+    wrong: bool, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labels of a model that contradicts the crowd differ from those of votes; page, metric and audit know it.
+
+    There are no first cycles to compare with yet, and what a model of two steps says of a dozen galaxies is chance.
+    """
+    if wrong:
+        monkeypatch.setattr(JudgeModel, "run", against_the_crowd)
+    asking = replace(ASKING, initial_evaluation_galaxies=12)
+    target = ZooniverseTarget(
+        endpoint="http://127.0.0.1:9", retirement="posterior", stopping=StoppingRule(rule="label", min_votes=1)
+    )
+    loop = make_loop(
+        engine, tmp_path, shadow=False, acquisition=asking, zooniverse=target, drift=DriftPolicy(reference_cycles=9)
+    )
+    loop.run(loop.start())
+    assert statistics(loop)[0, "drift"]["figures"] == []
+    loop.run(loop.start())
+    fused = loop.factory.stops.fused(loop.factory.cycles.list(loop.campaign.id)[1].id)
+    assert fused is not None
+    assert fused.why is None
+    figures = {f["name"]: f for f in statistics(loop)[1, "drift"]["figures"]}
+    root = figures["disagreement smooth-or-featured"]
+    assert root["alarm"] == (root["value"] > root["threshold"]) == wrong
+    alarms = {e.detail["name"] for e in loop.factory.events.list(loop.campaign.id) if e.kind == "drift.alarm"}
+    assert ("disagreement all" in alarms) == wrong
+    ratio = SqlMeasures(engine).read().disagreement["test"]
+    assert (ratio > 1) == wrong
+    assert ratio == pytest.approx(max(max(f["value"], 0) / f["threshold"] for f in figures.values()))

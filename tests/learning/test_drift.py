@@ -17,9 +17,11 @@ from alservice.learning.drift import (
     DriftFigure,
     DriftSample,
     compare_with_first,
+    disagreement_figures,
     ks_distance,
     total_variation,
 )
+from alservice.science.disagreement import Disagreement
 
 POLICY = DriftPolicy()
 VALUES = st.lists(st.integers(0, 9).map(float), min_size=3, max_size=20)
@@ -106,6 +108,7 @@ def test_a_sample_survives_json() -> None:
         {"reference_cycles": 0},
         {"max_ks": 0.0},
         {"max_label_shift": 1.0},
+        {"max_disagreement": 0.0},
         {"max_rate_factor": 1.0},
         {"confident": float("nan")},
     ],
@@ -125,6 +128,8 @@ def test_impossible_thresholds_are_refused(changes) -> None:
         ("vote-rate", 1 / 9, 3.0, 2.0),
         ("vote-rate", 1.0, 3.0, 0.0),
         ("vote-rate", 0.0, 3.0, math.inf),
+        ("disagreement bar", 0.2, 0.1, 2.0),
+        ("disagreement bar", -0.2, 0.1, 0.0),
     ],
 )
 def test_reach_is_the_way_to_the_threshold(name: str, value: float, threshold: float, reach: float) -> None:
@@ -158,3 +163,14 @@ def test_abstention_may_fall_no_further_than_it_may_rise(change) -> None:
     first = [DriftSample(abstention=0.5)]
     assert figures(DriftSample(abstention=0.5 + change), first, policy)["abstention"].alarm
     assert not figures(DriftSample(abstention=0.5 + change / 2), first, policy)["abstention"].alarm
+
+
+@pytest.mark.parametrize(
+    ("observed", "chance", "alarm"), [(0.31, 0.05, True), (0.29, 0.05, False), (0.4, 0.25, False), (0.0, 0.05, False)]
+)
+def test_labels_disagree_beyond_the_policy_and_beyond_chance(observed, chance, alarm) -> None:
+    """A fifth is expected: a tenth more may be, and what few galaxies give by chance; fewer are never an alarm."""
+    found = Disagreement(question="bar", galaxies=50, observed=observed, expected=0.2, chance=chance)
+    (figure,) = disagreement_figures(DriftPolicy(max_disagreement=0.1), [found])
+    assert (figure.name, figure.alarm) == ("disagreement bar", alarm)
+    assert (figure.value, figure.threshold) == (pytest.approx(observed - 0.2), max(0.1, chance))
