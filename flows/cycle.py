@@ -174,9 +174,10 @@ def resume_cycle(campaign: CampaignName) -> State[CycleSummary]:
 def turn(cycle: CycleSummary) -> CycleSummary:
     """Take a cycle as far as it goes without waiting: in a rehearsal to its end, else to collecting."""
     cycle = run_steps(cycle, states_of(Phase.ASK))
-    if cycle.state is CycleState.COLLECTING:
+    some = True
+    while some and cycle.state is CycleState.COLLECTING:
         with _failing(cycle):
-            ask_volunteers(cycle)
+            some = ask_volunteers(cycle) > 0
         cycle = run_steps(cycle, states_of(Phase.COLLECT))
     return run_steps(cycle, states_of(Phase.LEARN, Phase.CLOSE))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from prefect import flow, task
 from pydantic import BaseModel, ConfigDict, Field
@@ -39,6 +40,10 @@ class RehearsalParameters(BaseModel):
     galaxies: int | None = Field(default=None, ge=20, description="Galaxies to use; empty takes the default.")
     cycles: int = Field(default=3, ge=1, le=100, description="Cycles after cycle 0, which trains the first model.")
     seed: int = Field(default=0, ge=0, description="Root of every random draw.")
+    stopping: Literal["label", "precision", "value"] | None = Field(
+        default=None,
+        description="Rule by which asking stops once enough is known; empty: all votes for all galaxies.",
+    )
 
 
 @task(
@@ -50,7 +55,13 @@ class RehearsalParameters(BaseModel):
 def prepare(parameters: RehearsalParameters) -> None:
     """Make the campaign and its catalogue, unless the work folder has them."""
     with open_app() as factory:
-        prepare_rehearsal(factory, data=parameters.data, galaxies=parameters.galaxies, seed=parameters.seed)
+        prepare_rehearsal(
+            factory,
+            data=parameters.data,
+            galaxies=parameters.galaxies,
+            seed=parameters.seed,
+            stopping=parameters.stopping,
+        )
 
 
 @task(task_run_name="rehearsal: report")

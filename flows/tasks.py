@@ -154,7 +154,7 @@ def run_step(cycle: CycleSummary, state: CycleState) -> CycleSummary:
     retry_condition_fn=if_retriable,
 )
 def ask_volunteers(cycle: CycleSummary) -> int:
-    """Let a rehearsal's simulated volunteers classify the cycle's subjects; return how many classifications came.
+    """Let a rehearsal's simulated volunteers classify the cycle's subjects; return how many classifications wait.
 
     A live campaign has real ones: then nothing is sent.
     """

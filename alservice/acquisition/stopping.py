@@ -51,7 +51,7 @@ from alservice.shapes import FloatArray, IntArray
 from alservice.states import AskingState, SubjectState
 from alservice.storage import ObjectStore, arrays
 from alservice.subjects.publish import hundreds
-from alservice.subjects.stops import FusedModel, Stop, StopStore
+from alservice.subjects.stops import PERSON, FusedModel, Stop, StopStore
 from alservice.subjects.subject import Subject, SubjectLedger, TallySource
 
 TEMPER_GALAXIES: Final = 2_000
@@ -72,6 +72,7 @@ class FullNumber(StrEnum):
     NO_POSTERIOR = "no-posterior"
     TRAINED_ON = "trained-on"
     INCONSISTENT = "inconsistent-votes"
+    BY_PERSON = PERSON
 
 
 _WORDS: Final[Mapping[str, str]] = {
@@ -84,6 +85,7 @@ _WORDS: Final[Mapping[str, str]] = {
     FullNumber.NO_POSTERIOR: "the champion has no posterior of it",
     FullNumber.TRAINED_ON: "the champion was trained on votes of it, which would count twice",
     FullNumber.INCONSISTENT: "its votes are none that volunteers' walks through the tree give",
+    FullNumber.BY_PERSON: "a person asked for them",
 }
 
 
@@ -408,6 +410,8 @@ class StoppingService:
             why = self._taught(tree, self.models.get(fused.model_id), ids)
         odd = [inconsistent(tree, seen.counts).any() for seen in changed]
         why |= {galaxy_id: FullNumber.INCONSISTENT for galaxy_id, bad in zip(ids, odd, strict=True) if bad}
+        asked = (seen.row.galaxy_id for seen in changed if seen.before is not None and seen.before.reason == PERSON)
+        why |= dict.fromkeys(asked, FullNumber.BY_PERSON)
         why |= {galaxy_id: FullNumber.RANDOM for galaxy_id in ids if galaxy_id not in drawn}
         return why | {galaxy.galaxy_id: FullNumber.EVALUATION for galaxy in galaxies if galaxy.evaluation}
 
@@ -426,7 +430,8 @@ class StoppingService:
             detail={**document_of(fused), **({"reason": _WORDS[fused.why]} if fused.why else {})},
         )
         if fused.why is not None:
-            _log.warning("cycle %d asks the full number of votes: %s", cycle.number, _WORDS[fused.why])
+            level = logging.INFO if fused.why == FullNumber.NO_CHAMPION else logging.WARNING  # a first cycle has none
+            _log.log(level, "cycle %d asks the full number of votes: %s", cycle.number, _WORDS[fused.why])
         self.stops.save_fused(fused, told)
         return fused
 
@@ -547,7 +552,7 @@ class StoppingService:
             if stop.state is not one.seen.state:
                 kind = "subjects.stopped" if stop.state is AskingState.STOPPED else "subjects.asked-again"
                 changed[kind].append({"galaxy": stop.galaxy_id, "subject": one.seen.row.zooniverse_id, **stop.detail})
-            elif stop.reason in _TOLD and (before is None or before.reason != stop.reason):
+            elif fused.why is None and stop.reason in _TOLD and (before is None or before.reason != stop.reason):
                 changed["subjects.full-number"].append({"galaxy": stop.galaxy_id, **stop.detail})
         shared = {"model": fused.model_id, "temper": dict(fused.temper)}
         return [
@@ -566,7 +571,7 @@ class StoppingService:
 _SHOWN: Final = (SubjectState.LIVE, SubjectState.RETIRED)
 
 _TOLD: Final = frozenset({FullNumber.OTHER_TREE, FullNumber.UNREADABLE, FullNumber.NO_POSTERIOR, FullNumber.TRAINED_ON})
-"""Reasons that are a galaxy's own fault: told once each, since nothing else tells of them."""
+"""Reasons of single galaxies that nothing else tells of: told once each."""
 
 
 class _OtherTree(BadInput):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 LayoutName = Literal["kaggle", "gz2", "zoobot", "paths"]
+RuleName = Literal["label", "precision", "value"]
 
 campaigns = typer.Typer(help="Surveys and their decisions.", no_args_is_help=True)
 catalogues = typer.Typer(help="Galaxies of a campaign.", no_args_is_help=True)
@@ -207,6 +208,10 @@ def rehearse(
         int, typer.Option("--cycles", min=1, max=100, help="Cycles after cycle 0, which trains the first model.")
     ] = 3,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Root of every random draw.")] = 0,
+    stopping: Annotated[
+        RuleName | None,
+        typer.Option("--stopping", help="Stop asking by this rule once enough is known; else all get all votes."),
+    ] = None,
     workdir: Workdir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -219,7 +224,7 @@ def rehearse(
     from flows.rehearse import RehearsalParameters
     from flows.rehearse import rehearse as run
 
-    report = run(RehearsalParameters(data=data, galaxies=galaxies, cycles=cycle_count, seed=seed))
+    report = run(RehearsalParameters(data=data, galaxies=galaxies, cycles=cycle_count, seed=seed, stopping=stopping))
     with opened() as factory:
         table = factory.cycle.table(REHEARSAL)
     if as_json:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # who is given one loads only what it asks for
     from alservice.subjects.ledger import SqlSubjectLedger
     from alservice.subjects.service import SubjectService
     from alservice.subjects.site import Sites
+    from alservice.subjects.stop_store import SqlStopStore
     from alservice.votes.service import VoteService
     from alservice.votes.store import ClassificationStore
 
@@ -78,6 +79,10 @@ class Stages(Protocol):
     @property
     def ledger(self) -> SqlSubjectLedger:
         """The upload ledger."""
+
+    @property
+    def stops(self) -> SqlStopStore:
+        """What was decided about subjects that may stop early."""
 
     @property
     def classifications(self) -> ClassificationStore:

@@ -13,7 +13,9 @@ from alservice.campaigns.campaign import (
     CollectingPolicy,
     EvaluationPolicy,
     ImagePolicy,
+    StoppingRule,
     TrainingPolicy,
+    ZooniverseTarget,
 )
 from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.catalogue.files import CatalogueFile, open_catalogue
@@ -23,11 +25,15 @@ from alservice.cycle.stages import Stages
 from alservice.errors import Conflict, NotFound
 from alservice.files import sha256_of_file
 from alservice.rehearsal.volunteers import Assignment, Volunteers
+from alservice.science.stopping import RuleName
 from alservice.science.tree import Tree, load_tree
 from alservice.sky.galaxies import synthetic_rows
 from alservice.states import SubjectState
 from alservice.storage import arrays as packs
+from alservice.subjects.stops import Stop
+from alservice.subjects.subject import Subject
 from alservice.zooniverse import Zooniverse
+from alservice.zooniverse.records import RawClassification
 
 REHEARSAL = "rehearsal"
 """Name of every rehearsal's campaign."""
@@ -41,13 +47,20 @@ SYNTHETIC = "synthetic sky"
 OVERDISPERSION, VOLUNTEER_BIAS = 30.0, 0.2
 """How far synthetic volunteers disagree: Dirichlet precision of a galaxy's crowd, and spread of personal leanings."""
 
+WAVE_VOTES = 3
+"""Volunteers who see a galaxy between two ticks where asking may stop early."""
+
 KAGGLE_FIELD = 0.5
 """Part of the side of a Kaggle image that the network sees: the central 160 of 320 px, where the galaxy is. On 2,500
 galaxies the error of the Smooth fraction fell from 0.213 to 0.183, in 60 % of the time."""
 
 
-def prepare_rehearsal(stages: Stages, *, data: Path | None, galaxies: int | None, seed: int) -> None:
+def prepare_rehearsal(
+    stages: Stages, *, data: Path | None, galaxies: int | None, seed: int, stopping: RuleName | None = None
+) -> None:
     """Make the rehearsal's campaign and catalogue, unless the work folder has them already.
+
+    With a rule, asking stops once enough is known of a galaxy; without one, every galaxy gets its full number of votes.
 
     Raises
     ------
@@ -60,7 +73,7 @@ def prepare_rehearsal(stages: Stages, *, data: Path | None, galaxies: int | None
     file = None if data is None else open_catalogue(data, tree, roots=stages.settings.image_folders)
     n = min(galaxies or file.n_rows, file.n_rows) if file is not None else galaxies or SYNTHETIC_GALAXIES
     source = _source(data, n, seed)
-    campaign = _campaign(tree, file, n, seed)
+    campaign = _campaign(tree, file, n, seed, stopping)
     _refuse_another(stages, campaign, source)
     row = stages.campaigns.save(campaign)
     if stages.catalogues.newest(row.id) is None:
@@ -90,7 +103,7 @@ def _source(data: Path | None, n: int, seed: int) -> str:
     return f"{data.name} (sha256 {sha256_of_file(data)[:16]}), {n} galaxies, seed {seed}"
 
 
-def _campaign(tree: Tree, file: CatalogueFile | None, n: int, seed: int) -> Campaign:
+def _campaign(tree: Tree, file: CatalogueFile | None, n: int, seed: int, stopping: RuleName | None) -> Campaign:
     """Return decisions that suit the number of galaxies: a tenth to learn from first, a twentieth a cycle."""
     batch = max(8, min(256, n // 16))
     return Campaign(
@@ -108,6 +121,9 @@ def _campaign(tree: Tree, file: CatalogueFile | None, n: int, seed: int) -> Camp
         ),
         training=TrainingPolicy(network="small", steps=max(40, min(800, n * 4 // 15)), min_new_votes=batch),
         collecting=CollectingPolicy(deadline_hours=24.0),
+        zooniverse=ZooniverseTarget()
+        if stopping is None
+        else ZooniverseTarget(retirement="posterior", stopping=StoppingRule(rule=stopping)),
     )
 
 
@@ -131,9 +147,11 @@ def _voted(rows: Iterable[CatalogueRow | CatalogueFault]) -> Iterator[CatalogueR
 
 
 def ask_volunteers(stages: Stages, cycle_id: int) -> int:
-    """Let simulated volunteers classify a rehearsal cycle's live subjects; return how many classifications there are.
+    """Let simulated volunteers classify a rehearsal cycle's live subjects; return how many classifications wait.
 
-    A live campaign has real volunteers: nothing is sent. Sessions that the stand-in has already are not sent again.
+    They wait for the next ingest: those that were sent now, and those that were sent before and not read since. Where
+    asking may stop early, a few volunteers see each galaxy, and others once it is decided that asking goes on. A live
+    campaign has real volunteers: nothing is sent. Sessions that the stand-in has already are not sent again.
     """
     cycle = stages.cycles.get(cycle_id)
     campaign = stages.campaigns.get_version(cycle.campaign_id, cycle.campaign_version)
@@ -142,20 +160,22 @@ def ask_volunteers(stages: Stages, cycle_id: int) -> int:
         return 0
     ids, fractions, _ = packs.decode_fractions(stages.objects.get(catalogue.votes_key))
     row_of = {galaxy_id: row for row, galaxy_id in enumerate(ids)}
+    live = [s for s in stages.ledger.of_cycle(cycle.id, (SubjectState.LIVE,)) if s.galaxy_id in row_of]
+    decided = stages.stops.of_galaxies(cycle.campaign_id, [subject.galaxy_id for subject in live])
     assignments = [
         Assignment(
             subject_id=subject.zooniverse_id,
             galaxy_id=subject.galaxy_id,
-            n_votes=subject.n_votes,
+            n_votes=_volunteers(campaign, cycle, subject, decided.get(subject.galaxy_id)),
             probabilities=fractions[row_of[subject.galaxy_id]],
         )
-        for subject in stages.ledger.of_cycle(cycle.id, (SubjectState.LIVE,))
-        if subject.zooniverse_id is not None and subject.galaxy_id in row_of
+        for subject in live
+        if subject.zooniverse_id is not None
     ]
-    posted = _sessions(stages, stages.sites.zooniverse(campaign), cycle, [a.galaxy_id for a in assignments])
+    landed, waiting = _sessions(stages, stages.sites.zooniverse(campaign), cycle, [a.galaxy_id for a in assignments])
     began = cycle.deadline - timedelta(hours=campaign.collecting.deadline_hours)
     is_synthetic = catalogue.source.startswith(SYNTHETIC)
-    sent = 0
+    sent = len(waiting - landed)
     for votes, tier in campaign.by_tier().items():
         volunteers = Volunteers(
             endpoint=stages.sites.connection(campaign).endpoint,
@@ -168,18 +188,37 @@ def ask_volunteers(stages: Stages, cycle_id: int) -> int:
             bias=VOLUNTEER_BIAS if is_synthetic else 0.0,
         )
         own = [a for a in assignments if not campaign.zooniverse.tiers or a.n_votes == votes]
-        outcome = volunteers.classify(own, cycle.number, progress=stages.progress, posted=posted)
-        sent += outcome.posted + outcome.skipped
+        outcome = volunteers.classify(own, cycle.number, progress=stages.progress, posted=landed | waiting)
+        sent += outcome.posted
     return sent
 
 
-def _sessions(stages: Stages, zooniverse: Zooniverse, cycle: Cycle, galaxy_ids: Sequence[str]) -> set[str]:
-    """Return the sittings that are there already: landed in our tables, or waiting above the cursor."""
+def _volunteers(campaign: Campaign, cycle: Cycle, subject: Subject, decided: Stop | None) -> int:
+    """Return how many volunteers are to have seen a galaxy by the next tick.
+
+    It follows from what was decided, not from what has arrived: what is sent again after a kill is the same wave.
+    """
+    rule = campaign.zooniverse.rule
+    if rule is None or cycle.champion_id is None:
+        return subject.n_votes
+    seen = 0 if decided is None else decided.votes
+    wave = max(WAVE_VOTES * (1 + seen // WAVE_VOTES), rule.policy(subject.n_votes).min_votes)
+    return min(wave, subject.n_votes)
+
+
+def _sessions(
+    stages: Stages, zooniverse: Zooniverse, cycle: Cycle, galaxy_ids: Sequence[str]
+) -> tuple[set[str], set[str]]:
+    """Return the sittings that are there already: landed in our tables, and waiting above the cursor."""
     with stages.classifications.landing(cycle.campaign_id) as landing:
         landed = [row.raw for rows in landing.rows_of(galaxy_ids).values() for row in rows]
     cursor = stages.classifications.cursor(cycle.campaign_id, API)
     waiting = chain.from_iterable(zooniverse.classifications(cursor))
-    return {raw.session for raw in chain(landed, waiting) if raw.session is not None}
+    return _named(landed), _named(waiting)
+
+
+def _named(rows: Iterable[RawClassification]) -> set[str]:
+    return {raw.session for raw in rows if raw.session is not None}
 
 
 def cycles_done(stages: Stages) -> int:

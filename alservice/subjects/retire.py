@@ -17,9 +17,9 @@ from alservice.campaigns.store import CampaignRow, Event, EventLog
 from alservice.errors import BadConfig, BadInput
 from alservice.ids import check_galaxy_id
 from alservice.progress import Clock
-from alservice.states import SubjectState
+from alservice.states import AskingState, SubjectState
 from alservice.subjects.publish import hundreds, zooniverse_id_of
-from alservice.subjects.stops import Stop
+from alservice.subjects.stops import PERSON, Stop, StopStore
 from alservice.subjects.subject import Subject, SubjectLedger, TallySource
 from alservice.texts import check_reason
 from alservice.zooniverse import Zooniverse
@@ -30,9 +30,13 @@ _SHOWN = (SubjectState.LIVE, SubjectState.RETIRED)
 
 @dataclass(frozen=True)
 class AskVotes:
-    """Change the votes asked for; it takes a campaign whose own tallies retire."""
+    """Change the votes asked for; it takes a campaign whose own tallies retire.
+
+    What a person asks, a posterior does not undo: such a galaxy gets its votes.
+    """
 
     ledger: SubjectLedger
+    stops: StopStore
     events: EventLog
     clock: Clock
     _: KW_ONLY
@@ -63,7 +67,8 @@ class AskVotes:
         if absent:
             named = ", ".join(absent[:5])
             raise BadInput(f"{len(absent)} galaxies are neither live nor retired: {named}", galaxies=absent[:5])
-        changed = [row for row in rows if row.n_votes != votes]
+        stopped = self.stops.stopped(campaign.id)
+        changed = [row for row in rows if row.n_votes != votes or row.galaxy_id in stopped]
         for cycle_id in sorted({row.cycle_id for row in changed}):
             self._ask(campaign.id, cycle_id, [row for row in changed if row.cycle_id == cycle_id], votes, reason)
         return changed
@@ -81,6 +86,30 @@ class AskVotes:
             )
         )
         self.ledger.ask(rows, cycle_id=cycle_id, n_votes=votes)
+        known = self.stops.of_galaxies(campaign_id, list(before))
+        self.stops.save([self._by_person(row, votes, reason, known.get(row.galaxy_id)) for row in rows], ())
+
+    def _by_person(self, row: Subject, votes: int, reason: str, known: Stop | None) -> Stop:
+        """Return the decision that only the number of votes ends asking about a galaxy."""
+        stopped_votes = None if known is None else known.stopped_votes
+        return Stop(
+            subject_id=row.id,
+            galaxy_id=row.galaxy_id,
+            cycle_id=row.cycle_id,
+            state=AskingState.ASKING if stopped_votes is None else AskingState.AGAIN,
+            reason=PERSON,
+            votes=0 if known is None else known.votes,
+            stopped_votes=stopped_votes,
+            mark="",
+            model_id=None if known is None else known.model_id,
+            detail={
+                "full_votes": votes,
+                "text": f"the full number of {votes} votes is asked: {self.actor} asked for them, {reason}",
+                "figure": None,
+                "question": None,
+            },
+            decided_at=self.clock(),
+        )
 
 
 REASON: Final = "other"

@@ -18,7 +18,7 @@ from alservice.subjects.publish import PublishReport, PublishSubjects, total
 from alservice.subjects.reconcile import ReconcileCampaign, Reconciled, ReconcileSubjects
 from alservice.subjects.retire import AskVotes, RetireReport, RetireSubjects
 from alservice.subjects.site import Sites
-from alservice.subjects.stops import StoppedSubjects
+from alservice.subjects.stops import StopStore
 from alservice.subjects.subject import Subject, SubjectLedger, TallySource, VotesAsked, votes_of
 from alservice.subjects.validate import ValidateCampaign
 from alservice.zooniverse.records import SubjectDraft
@@ -46,7 +46,7 @@ class SubjectService:
 
     campaigns: CampaignStore
     ledger: SubjectLedger
-    stops: StoppedSubjects
+    stops: StopStore
     objects: ObjectStore
     events: EventLog
     sites: Sites
@@ -103,7 +103,7 @@ class SubjectService:
         self, name: str, galaxy_ids: Sequence[str], votes: int, *, reason: str, actor: str
     ) -> Sequence[Subject]:
         """Ask for more or fewer votes of galaxies that volunteers know; return the rows that changed."""
-        ask = AskVotes(self.ledger, self.events, self.clock, actor=actor)
+        ask = AskVotes(self.ledger, self.stops, self.events, self.clock, actor=actor)
         return ask.run(self.campaigns.get(name), galaxy_ids, votes, reason=reason)
 
     def _delivery(self, campaign: Campaign, actor: str) -> Delivery:

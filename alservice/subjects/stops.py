@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from alservice.campaigns.store import Event
 from alservice.states import AskingState
+
+PERSON: Final = "person"
+"""Reason of a decision that a person made: so many votes are asked, whatever a posterior says."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,13 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from alservice.campaigns.campaign import Campaign, load_campaign_file, parse_campaign
+from alservice.campaigns.campaign import Campaign, StoppingRule, load_campaign_file, parse_campaign
 from alservice.documents import document_of
 from alservice.errors import BadConfig, BadTree
 from tests.support.shared import ROOT
 
 GOOD = {"name": "gz2", "tree": "gz2"}
 OWN = {"zooniverse": {"retirement": "own"}}
+
+
+def stopping(**rule: object) -> dict[str, object]:
+    """Return a document of a campaign that stops asking by a rule."""
+    return {"zooniverse": {"retirement": "posterior", "stopping": rule}}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "deploy" / "campaigns").glob("*.yaml")), ids=lambda p: p.name)
@@ -26,6 +31,20 @@ def test_a_document_round_trips() -> None:
     again = parse_campaign(document_of(campaign), source="row")
     assert again == campaign
     assert again.digest == campaign.digest
+
+
+def test_a_stopping_rule_has_defaults_and_keeps_within_the_votes_asked_for() -> None:
+    """The rule may be left out; what a galaxy is asked bounds it, and what a person asks may be less than its least."""
+    campaign = parse_campaign({**GOOD, "zooniverse": {"retirement": "posterior"}}, source="test")
+    rule = campaign.zooniverse.rule
+    assert rule == StoppingRule()
+    assert (rule.policy(40).max_votes, rule.policy(40).min_votes) == (40, 3)
+    assert (rule.policy(2).max_votes, rule.policy(2).min_votes) == (2, 2)
+    assert StoppingRule(max_votes=20).policy(40).max_votes == 20
+    assert campaign.zooniverse.retires
+    assert parse_campaign({**GOOD, **OWN}, source="test").zooniverse.rule is None
+    again = parse_campaign({**GOOD, **stopping(questions=["bar"])}, source="test")
+    assert parse_campaign(document_of(again), source="row") == again
 
 
 def test_every_decision_changes_the_digest() -> None:
@@ -57,6 +76,25 @@ def test_every_decision_changes_the_digest() -> None:
         ({"zooniverse": {"endpoint": "https://x/path"}}, r"zooniverse\.endpoint must be"),
         ({"zooniverse": {"endpoint": "https://x?a=b"}}, r"zooniverse\.endpoint must be"),
         ({"zooniverse": {"endpoint": "https://www.zooniverse.org\\.example.org"}}, r"zooniverse\.endpoint must be"),
+        (stopping(confidence=0.5), r"zooniverse\.stopping\.confidence must lie in \(0\.5, 1\), not 0\.5"),
+        (stopping(confidence=1), r"zooniverse\.stopping\.confidence"),
+        (stopping(min_votes=12, max_votes=10), r"zooniverse\.stopping\.min_votes \(12\) is above .*max_votes \(10\)"),
+        (stopping(min_votes=-1), r"zooniverse\.stopping\.min_votes"),
+        (stopping(min_votes=41), r"zooniverse\.stopping\.min_votes is 41, and acquisition asks for 40"),
+        (stopping(max_votes=0), r"zooniverse\.stopping\.max_votes"),
+        (stopping(target_sd=0.0), r"zooniverse\.stopping\.target_sd must lie in \(0, 0\.5\)"),
+        (stopping(target_sd=0.5), r"zooniverse\.stopping\.target_sd"),
+        (stopping(min_information=0), r"zooniverse\.stopping\.min_information"),
+        (stopping(min_asked=1.5), r"zooniverse\.stopping\.min_asked"),
+        (stopping(min_weight=-1), r"zooniverse\.stopping\.min_weight"),
+        (stopping(rule="entropy"), r"zooniverse\.stopping\.rule: .*'label', 'precision'"),
+        (stopping(questions=["rings"]), r"zooniverse\.stopping\.questions: tree gz2 has no question rings"),
+        (
+            {"zooniverse": {"retirement": "own", "stopping": {}}},
+            r"zooniverse\.stopping goes with retirement 'posterior'",
+        ),
+        ({"zooniverse": {"stopping": {"rule": "label"}}}, r"zooniverse\.stopping goes with retirement 'posterior'"),
+        ({**stopping(), "counting": {"after_retirement": "excluded"}}, r"counting\.after_retirement must be 'counted'"),
         ({"name": "My Survey"}, "name"),
         ({"seeds": 3}, "seeds"),
     ],

@@ -11,6 +11,7 @@ from alservice.ids import RoundedId
 from alservice.states import SubjectState
 from alservice.storage.objects import LocalObjects
 from alservice.subjects.retire import AskVotes
+from alservice.testing.stores import MemoryStops
 from tests.support.publishing import CAMPAIGN, World, drafts_of
 from tests.support.worlds import NOON
 
@@ -31,9 +32,11 @@ def world(tmp_path):
     return world
 
 
-def ask(world, audit, galaxies, votes, campaign=OWN):
+def ask(world, audit, galaxies, votes, campaign=OWN, stops=None):
     """Ask for votes."""
-    return AskVotes(world.ledger, audit, lambda: NOON, actor="ada").run(campaign, galaxies, votes, reason="a merger")
+    stops = stops or MemoryStops(world.ledger)
+    service = AskVotes(world.ledger, stops, audit, lambda: NOON, actor="ada")
+    return service.run(campaign, galaxies, votes, reason="a merger")
 
 
 def test_votes_are_asked_and_recorded_with_who_and_why(world) -> None:
