@@ -223,10 +223,15 @@ class App:
 
     @cached_property
     def device(self) -> str:
-        """The torch device that the settings ask for."""
-        from alservice.network.config import resolve_device
+        """The torch device that the settings ask for first: one network trains on one."""
+        return self.devices[0]
 
-        return resolve_device(self.settings.device)
+    @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """All torch devices that the settings ask for: catalogues are predicted on them side by side."""
+        from alservice.network.config import resolve_devices
+
+        return resolve_devices(self.settings.device)
 
     @cached_property
     def prediction(self) -> PredictionService:
@@ -239,7 +244,7 @@ class App:
             catalogues=self.catalogues,
             models=self.models,
             objects=self.objects,
-            device=self.device,
+            devices=self.devices,
             progress=self.progress,
         )
 
@@ -255,7 +260,7 @@ class App:
             acquisitions=self.acquisitions,
             ledger=self.ledger,
             classifications=self.classifications,
-            objects=self.objects,
+            stored=self.prediction.stored,
             clock=self.clock,
             progress=self.progress,
         )

@@ -73,7 +73,9 @@ class Settings(BaseSettings):
         "out of the folder that the catalogue, or `--images`, is in.",
     )
     device: str = Field(
-        default="auto", description="torch device: `cpu`, `cuda`, `cuda:1`; `auto` takes a GPU when there is one."
+        default="auto",
+        description="torch devices, separated by commas: `cpu`, `cuda`, `cuda:1`; `auto` takes the GPUs there are. "
+        "Catalogues are predicted on all of them, networks train on the first.",
     )
 
     run_start_s: float = Field(

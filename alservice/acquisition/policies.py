@@ -43,6 +43,9 @@ RULES: Final[dict[PolicyName, Rule]] = {
 }
 """How each policy's scores become chances; `random` has no informative arm to use it."""
 
+BALD: Final = frozenset[PolicyName]({"bald", "power_bald", "softmax_bald"})
+"""Policies whose score is the joint information, which a prediction holds already."""
+
 CERTAINTY: Final = 0.8
 """Probability from which KaDE shows a galaxy, and agreement from which one is easy for volunteers."""
 
@@ -115,12 +118,11 @@ def classification_entropy(tree: Tree, concentrations: FloatArray, weights: Floa
     return nats
 
 
-def easy_galaxies(tree: Tree, concentrations: FloatArray) -> BoolArray:
+def easy_galaxies(tree: Tree, mean: FloatArray) -> BoolArray:
     """Tell which galaxies (N,) volunteers should find easy: at least 0.8 of them are expected to agree.
 
-    Judged on the questions that everybody is asked, by the mean of the draws (N, T, A).
+    Judged on the questions that everybody is asked, by the mean (N, A) of each answer's fraction.
     """
-    mean = answer_probabilities(tree, np.asarray(concentrations, dtype=np.float64)).mean(axis=1)
     roots = [answers for answers, parents in zip(tree.slices, tree.parents_of, strict=True) if not parents]
     agreement = np.stack([mean[:, answers].max(axis=-1) for answers in roots], axis=-1)
     easy: BoolArray = agreement.min(axis=-1) >= CERTAINTY

@@ -17,7 +17,7 @@ from alservice.acquisition.batch import (
     SurveySample,
     survey_distance,
 )
-from alservice.acquisition.policies import RULES, easy_galaxies, policy_scores
+from alservice.acquisition.policies import BALD, RULES, easy_galaxies, policy_scores
 from alservice.acquisition.votes import (
     HISTORY_DAYS,
     MIN_DAYS,
@@ -27,7 +27,7 @@ from alservice.acquisition.votes import (
     days_until,
     forecast_votes,
 )
-from alservice.campaigns.campaign import AcquisitionPolicy
+from alservice.campaigns.campaign import AcquisitionPolicy, Campaign
 from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.policies import Arm
 from alservice.campaigns.store import CampaignRow
@@ -35,13 +35,15 @@ from alservice.catalogue.galaxies import Catalogue, Galaxy, Shard
 from alservice.errors import NotFound
 from alservice.ids import seed_of
 from alservice.prediction.service import Scope
+from alservice.prediction.shard import question_weights
+from alservice.prediction.stored import Predictions
 from alservice.progress import Clock, Progress
 from alservice.science.information import joint_information
 from alservice.science.posterior import Posterior
+from alservice.science.prediction import Prediction
 from alservice.science.tree import Tree, load_tree
 from alservice.shapes import BoolArray, FloatArray, IntArray
 from alservice.states import SubjectState
-from alservice.storage import ObjectStore, arrays
 from alservice.subjects.subject import Subject, SubjectLedger, VotesAsked
 
 
@@ -254,19 +256,13 @@ class PoolShard:
     failed: frozenset[str]
 
 
-def question_weights(policy: AcquisitionPolicy, tree: Tree) -> FloatArray:
-    """Return the science weight (Q,) of every question; nobody is asked a superseded one, so it weighs nothing."""
-    weights = policy.question_weights
-    return np.array([0.0 if q.superseded else weights.get(q.name, 1.0) for q in tree.questions])
-
-
 @dataclass(frozen=True, kw_only=True)
 class ScorePool:
     """Read the champion's posterior of the whole catalogue, one shard in memory at a time."""
 
     catalogues: Catalogues
     models: PosteriorShards
-    objects: ObjectStore
+    stored: Predictions
 
     def pool(self, campaign: CampaignRow, cycle: Cycle, survey: Posterior | None) -> Iterator[PoolShard]:
         """Yield every galaxy of the catalogue once, scored where there is a champion and the policy looks."""
@@ -278,16 +274,19 @@ class ScorePool:
                 yield PoolShard(galaxies=galaxies, scores=None, easy=none, embeddings=None, failed=frozenset())
             return
         tree = load_tree(campaign.settings.tree)
-        for galaxies, posterior in self._shards(campaign, cycle):
+        for galaxies, shard in self._shards(campaign, cycle):
             row_of = {galaxy.galaxy_id: row for row, galaxy in enumerate(galaxies)}
-            rows = [row_of[galaxy_id] for galaxy_id in posterior.galaxy_ids]
             easy = np.zeros(len(galaxies), dtype=bool)
-            easy[rows] = easy_galaxies(tree, posterior.concentrations)
-            embeddings = np.zeros((len(galaxies), posterior.embeddings.shape[1]), dtype=np.float16)
-            embeddings[rows] = posterior.embeddings
             scores = np.full(len(galaxies), np.nan)
-            scores[rows] = self._scores(campaign.settings.acquisition, tree, posterior, survey)
-            failed = frozenset(row_of) - set(posterior.galaxy_ids)
+            embeddings = np.zeros((len(galaxies), 0), dtype=np.float16)
+            failed = frozenset(row_of)
+            for found in self.stored.predictions(campaign.settings, [shard]):
+                rows = [row_of[galaxy_id] for galaxy_id in found.galaxy_ids]
+                easy[rows] = easy_galaxies(tree, found.mean)
+                embeddings = np.zeros((len(galaxies), found.embeddings.shape[1]), dtype=np.float16)
+                embeddings[rows] = found.embeddings
+                scores[rows] = self._scores(campaign.settings, tree, shard, found, survey)
+                failed -= set(found.galaxy_ids)
             yield PoolShard(galaxies=galaxies, scores=scores, easy=easy, embeddings=embeddings, failed=failed)
 
     def survey(self, campaign: CampaignRow, cycle: Cycle) -> Posterior:
@@ -295,9 +294,10 @@ class ScorePool:
         sample = SurveySample(
             campaign.settings.acquisition.survey_galaxies, seed=seed_of(campaign.settings.seed, "survey")
         )
-        for galaxies, posterior in self._shards(campaign, cycle):
+        for galaxies, shard in self._shards(campaign, cycle):
             unbiased = {g.galaxy_id for g in galaxies if g.unbiased}
-            sample.offer(posterior, np.array([name in unbiased for name in posterior.galaxy_ids], dtype=bool))
+            for posterior in self.stored.draws(campaign.settings, [shard]):
+                sample.offer(posterior, np.array([name in unbiased for name in posterior.galaxy_ids], dtype=bool))
         return sample.draw()
 
     def information(
@@ -308,34 +308,37 @@ class ScorePool:
         weights = question_weights(campaign.settings.acquisition, tree)
         place = {galaxy_id: i for i, galaxy_id in enumerate(galaxy_ids)}
         information = np.full((len(galaxy_ids), len(tiers)), np.nan)
-        for _, posterior in self._shards(campaign, cycle):
-            rows = [row for row, name in enumerate(posterior.galaxy_ids) if name in place]
-            if rows:
-                places = [place[posterior.galaxy_ids[row]] for row in rows]
-                for tier, n_votes in enumerate(tiers):
-                    information[places, tier] = joint_information(
-                        tree, posterior.concentrations[rows], n_votes, question_weights=weights
-                    )
+        shards = [shard for _, shard in self._shards(campaign, cycle)]
+        for posterior in self.stored.draws(campaign.settings, shards, place.keys()):
+            places = [place[galaxy_id] for galaxy_id in posterior.galaxy_ids]
+            for tier, n_votes in enumerate(tiers):
+                information[places, tier] = joint_information(
+                    tree, posterior.concentrations, n_votes, question_weights=weights
+                )
         return information
 
-    @staticmethod
     def _scores(
-        policy: AcquisitionPolicy, tree: Tree, posterior: Posterior, survey: Posterior | None
+        self, campaign: Campaign, tree: Tree, shard: Shard, found: Prediction, survey: Posterior | None
     ) -> FloatArray | float:
+        """Return the scores of a shard: stored ones where they are of this policy, else those of its draws."""
+        policy, weights = campaign.acquisition, question_weights(campaign.acquisition, tree)
         if policy.policy == "random":
             return np.nan
+        if policy.policy in BALD and found.is_scored_for(policy.votes_per_galaxy, weights):
+            return found.scores
+        (posterior,) = self.stored.draws(campaign, [shard])
         return policy_scores(
             policy.policy,
             tree,
             posterior.concentrations,
             votes=policy.votes_per_galaxy,
-            weights=question_weights(policy, tree),
+            weights=weights,
             answer=policy.threshold_answer,
             target=None if survey is None else survey.concentrations,
         )
 
-    def _shards(self, campaign: CampaignRow, cycle: Cycle) -> Iterator[tuple[Sequence[Galaxy], Posterior]]:
-        """Yield the galaxies of each shard, and the posterior of those that have one."""
+    def _shards(self, campaign: CampaignRow, cycle: Cycle) -> Iterator[tuple[Sequence[Galaxy], Shard]]:
+        """Yield the galaxies of each shard, and what was recorded of its prediction."""
         if cycle.champion_id is None:
             raise NotFound(f"cycle {cycle.number} has no champion to score with", cycle=cycle.number)
         size = campaign.settings.images.shard_galaxies
@@ -345,7 +348,7 @@ class ScorePool:
             raise NotFound(f"cycle {cycle.number} has not predicted its whole catalogue", cycle=cycle.number)
         for shard in shards:
             galaxies = self.catalogues.galaxies(cycle.catalogue_id, first_row=shard.index * size, limit=size)
-            yield galaxies, arrays.decode_posterior(self.objects.get(shard.key))
+            yield galaxies, shard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -358,7 +361,7 @@ class AcquisitionService:
     acquisitions: Batches
     ledger: SubjectLedger
     classifications: DailyVotes
-    objects: ObjectStore
+    stored: Predictions
     clock: Clock
     progress: Progress
 
@@ -368,7 +371,7 @@ class AcquisitionService:
             catalogues=self.catalogues,
             acquisitions=self.acquisitions,
             ledger=self.ledger,
-            scores=ScorePool(catalogues=self.catalogues, models=self.models, objects=self.objects),
+            scores=ScorePool(catalogues=self.catalogues, models=self.models, stored=self.stored),
             forecast=self._forecast,
             progress=self.progress,
         ).run(campaign, cycle)

@@ -24,7 +24,7 @@ from alservice.cycle.readiness import Finding, RightsMissing
 from alservice.cycle.steps import Need
 from alservice.errors import AllowanceExhausted, AlserviceError, BadConfig, NotFound, Retriable, StorageFull
 from alservice.files import make_folder
-from alservice.network.config import resolve_device
+from alservice.network.config import resolve_device, resolve_devices
 from alservice.registry.records import Model
 from alservice.registry.service import load_model
 from alservice.registry.store import ModelStore
@@ -240,7 +240,7 @@ def machine_parts(settings: Settings) -> Mapping[str, Part]:
     return {
         Need.DISK: lambda: _disk(settings),
         Need.OBJECTS: lambda: _objects(settings),
-        Need.DEVICE: lambda: f"device {resolve_device(settings.device)}, asked for {settings.device}",
+        Need.DEVICE: lambda: f"device {', '.join(resolve_devices(settings.device))}, asked for {settings.device}",
     }
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from jinja2 import Environment, select_autoescape
 
 from alservice.acquisition.batch import Acquired
-from alservice.acquisition.service import question_weights
 from alservice.acquisition.store import AcquisitionStore
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle
@@ -39,7 +38,7 @@ from alservice.prediction.service import PredictionService, Scope
 from alservice.progress import Clock
 from alservice.registry.records import GateDecision, Model
 from alservice.registry.store import ModelStore
-from alservice.science.information import joint_information, score_note
+from alservice.science.information import score_note
 from alservice.science.posterior import Posterior, summaries, take
 from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import conditional_fractions
@@ -297,20 +296,23 @@ class GatherReport:
     ) -> tuple[Sequence[GalleryItem], Sequence[GalleryItem]]:
         """Return the most and the least informative galaxies of the catalogue, as the champion sees them."""
         catalogue_id = cycles[-1].catalogue_id
-        weights = question_weights(campaign.settings.acquisition, tree)
-        best: list[tuple[float, Posterior]] = []
-        worst: list[tuple[float, Posterior]] = []
+        best: list[tuple[float, str]] = []
+        worst: list[tuple[float, str]] = []
         shards = self.models.posterior_shards(champion.id, catalogue_id, Scope.CATALOGUE)
-        for posterior in self.prediction.posteriors(shards):
-            votes = campaign.settings.acquisition.votes_per_galaxy
-            scores = joint_information(tree, posterior.concentrations, votes, question_weights=weights)
-            order = np.argsort(scores, kind="stable")
-            worst += [(float(scores[row]), take(posterior, np.array([row]))) for row in order[:GALLERY]]
-            best += [(float(scores[row]), take(posterior, np.array([row]))) for row in order[::-1][:GALLERY]]
+        for found in self.prediction.predictions(campaign.settings, shards):
+            order = np.argsort(found.scores, kind="stable")
+            worst += [(float(found.scores[row]), found.galaxy_ids[row]) for row in order[:GALLERY]]
+            best += [(float(found.scores[row]), found.galaxy_ids[row]) for row in order[::-1][:GALLERY]]
             best = sorted(best, key=lambda item: -item[0])[:GALLERY]
             worst = sorted(worst, key=lambda item: item[0])[:GALLERY]
+        shown = {galaxy_id for _, galaxy_id in (*best, *worst)}
+        drawn = {
+            name: take(posterior, np.array([row]))
+            for posterior in self.prediction.draws(campaign.settings, shards, shown)
+            for row, name in enumerate(posterior.galaxy_ids)
+        }
         most, least = (
-            [self._item(tree, catalogue_id, score, posterior, observed) for score, posterior in chosen]
+            [self._item(tree, catalogue_id, score, drawn[name], observed) for score, name in chosen]
             for chosen in (best, worst)
         )
         return most, least

@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 
-from alservice.acquisition.service import question_weights
 from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.campaigns.cycle_store import CycleStore
 from alservice.campaigns.policies import DriftPolicy
@@ -24,6 +23,7 @@ from alservice.ids import seed_of, stable_fraction
 from alservice.learning.evaluation import JudgeModel
 from alservice.learning.training import FrozenTallies
 from alservice.prediction.service import PredictionService, Scope
+from alservice.prediction.shard import question_weights
 from alservice.progress import Clock
 from alservice.registry.records import CycleStatistics
 from alservice.registry.store import ModelStore, SnapshotStore
@@ -277,7 +277,7 @@ class WatchDrift:
             raise NotFound(f"cycle {cycle.number} has no model yet", cycle=cycle.number)
         model = self.models.get(model_id)
         shards = self.prediction.predict(campaign.settings, cycle.catalogue_id, model, Scope.EVALUATION)
-        members = concat(list(self.prediction.posteriors(shards)))
+        members = concat(list(self.prediction.draws(campaign.settings, shards)))
         chance = [stable_fraction("drift", galaxy_id) for galaxy_id in members.galaxy_ids]
         return take(members, np.sort(np.argsort(chance)[:SAMPLE]))
 

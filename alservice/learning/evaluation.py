@@ -11,7 +11,6 @@ import numpy as np
 
 from alservice.acquisition.batch import Acquired
 from alservice.acquisition.policies import SelectionOverlap, compare_selections
-from alservice.acquisition.service import question_weights
 from alservice.acquisition.store import AcquisitionStore
 from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.policies import Arm
@@ -22,12 +21,14 @@ from alservice.errors import BadInput, BadVotes, NotFound
 from alservice.ids import seed_of
 from alservice.learning.training import FrozenTallies
 from alservice.prediction.service import PredictionService, Scope
+from alservice.prediction.shard import question_weights
 from alservice.progress import Clock
 from alservice.registry.records import CycleStatistics, Model, ModelEvaluation
 from alservice.registry.store import ModelStore, SnapshotStore
 from alservice.science.evaluation import Assessment, Evaluation, assess, mixture_nll, slice_metrics, summarise
 from alservice.science.information import joint_information
 from alservice.science.posterior import Posterior, concat, take
+from alservice.science.prediction import Prediction
 from alservice.science.reweighting import inclusion_ratio
 from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import TallySet
@@ -82,15 +83,20 @@ class CompareShadow:
     def _scores(self, campaign: CampaignRow, cycle: Cycle, model: Model, tree: Tree) -> Iterator[FloatArray]:
         shards = self.prediction.predict(campaign.settings, cycle.catalogue_id, model, Scope.CATALOGUE)
         weights = question_weights(campaign.settings.acquisition, tree)
-        for posterior in self.prediction.posteriors(shards):
-            eligible = self._eligible(cycle, posterior)
-            votes = campaign.settings.acquisition.votes_per_galaxy
-            yield joint_information(tree, posterior.concentrations[eligible], votes, question_weights=weights)
+        votes = campaign.settings.acquisition.votes_per_galaxy
+        for shard in shards:
+            for found in self.prediction.predictions(campaign.settings, [shard]):
+                eligible = self._eligible(cycle, found)
+                if found.is_scored_for(votes, weights):
+                    yield found.scores[eligible].astype(np.float64)
+                else:
+                    (posterior,) = self.prediction.draws(campaign.settings, [shard])
+                    yield joint_information(tree, posterior.concentrations[eligible], votes, question_weights=weights)
 
-    def _eligible(self, cycle: Cycle, posterior: Posterior) -> list[int]:
-        galaxies = self.catalogues.by_id(cycle.catalogue_id, posterior.galaxy_ids)
+    def _eligible(self, cycle: Cycle, found: Prediction) -> list[int]:
+        galaxies = self.catalogues.by_id(cycle.catalogue_id, found.galaxy_ids)
         members = {galaxy.galaxy_id for galaxy in galaxies if galaxy.evaluation}
-        return [row for row, galaxy_id in enumerate(posterior.galaxy_ids) if galaxy_id not in members]
+        return [row for row, galaxy_id in enumerate(found.galaxy_ids) if galaxy_id not in members]
 
 
 MIN_GALAXIES = 5
@@ -130,12 +136,7 @@ class EstimateSelected:
     def _concentrations(self, campaign: CampaignRow, cycle: Cycle, champion: Model, voted: TallySet) -> FloatArray:
         shards = self.prediction.predict(campaign.settings, cycle.catalogue_id, champion, Scope.CATALOGUE)
         wanted = {galaxy_id: row for row, galaxy_id in enumerate(voted.galaxy_ids)}
-        parts = []
-        for posterior in self.prediction.posteriors(shards):
-            rows = [row for row, galaxy_id in enumerate(posterior.galaxy_ids) if galaxy_id in wanted]
-            if rows:
-                parts.append(take(posterior, np.array(rows)))
-        found = concat(parts)
+        found = concat(list(self.prediction.draws(campaign.settings, shards, wanted.keys())))
         order = np.argsort([wanted[galaxy_id] for galaxy_id in found.galaxy_ids])
         return found.concentrations[order]
 
@@ -182,7 +183,7 @@ class JudgeModel:
         if not members.galaxy_ids:
             raise BadVotes(f"no evaluation member has votes in cycle {cycle.number}", cycle=cycle.number)
         shards = self.prediction.predict(campaign.settings, cycle.catalogue_id, model, Scope.EVALUATION)
-        posterior = concat(list(self.prediction.posteriors(shards)))
+        posterior = concat(list(self.prediction.draws(campaign.settings, shards)))
         row_of = {galaxy_id: row for row, galaxy_id in enumerate(posterior.galaxy_ids)}
         rows = np.array([row_of[galaxy_id] for galaxy_id in members.galaxy_ids])
         return Judged(posterior=take(posterior, rows), tallies=members)

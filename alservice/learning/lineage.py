@@ -239,7 +239,7 @@ class TraceLineage:
     def _posterior_key(self, model: Model, catalogue_id: int, galaxy_id: str) -> str | None:
         for scope in Scope:
             for shard in self.models.posterior_shards(model.id, catalogue_id, scope):
-                if any(galaxy_id in posterior.galaxy_ids for posterior in self.prediction.posteriors([shard])):
+                if shard.n_galaxies and galaxy_id in self.prediction.stored.read(shard).galaxy_ids:
                     return shard.key
         return None
 

@@ -33,6 +33,19 @@ def resolve_device(name: str) -> str:
     return name
 
 
+def resolve_devices(names: str) -> tuple[str, ...]:
+    """Return the torch devices of a list with commas; ``auto`` takes all GPUs that there are.
+
+    Raises
+    ------
+    BadConfig
+        A name is no device, or that device is not on this machine.
+    """
+    if names.strip() == "auto" and torch.cuda.device_count() > 1:
+        return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    return tuple(resolve_device(name.strip()) for name in names.split(","))
+
+
 def precision_name(name: str, device: str) -> Precision:
     """Return the name of a precision, to be kept with what is made in it; ``auto`` is the faster one on a device.
 

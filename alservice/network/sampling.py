@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Sequence
 from typing import Final, cast
 
@@ -11,15 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from alservice.errors import BadConfig, NumericalFault
-from alservice.ids import seed_of
+from alservice.errors import BadConfig
+from alservice.ids import digest_of_document, seed_of
 from alservice.network.architectures import Network, check_images, view_of
 from alservice.network.config import resolve_precision
+from alservice.network.draws import HeadSampler, check_finite
 from alservice.shapes import FloatArray, UInt8Array
 
 _BLOCK: Final = {"cpu": 64}
 _LARGE_BLOCK: Final = 2048
 """Images times views per pass through the trunk: what stays in a cache on a CPU, and what fills a GPU."""
+
+
+VIEWS: Final = (1, 2, 4, 8)
+"""How many views an embedding may average: the image; and its half, quarter turns; and their mirror images."""
 
 
 class Embedder:
@@ -36,6 +42,8 @@ class Embedder:
     """
 
     def __init__(self, network: Network, *, views: int, dtype: torch.dtype) -> None:
+        if views not in VIEWS:
+            raise BadConfig(f"an embedding averages over {', '.join(map(str, VIEWS))} views, not {views}")
         self._network = network
         self._views = views
         self._dtype = dtype
@@ -53,10 +61,30 @@ class Embedder:
         blocks = [self._embed(block) for block in torch.split(images, self._block)]
         return torch.cat(blocks)
 
+    def embed(self, images: UInt8Array) -> FloatArray:
+        """Return embeddings (N, E) float16 of uint8 images (N, C, H, W) in memory.
+
+        Raises
+        ------
+        BadImage
+            The images are not those that the network was built for.
+        NumericalFault
+            An embedding does not fit float16; its row is named.
+        """
+        check_images(images, self._network.config)
+        if not len(images):
+            return np.empty((0, self._network.heads.weights[0].shape[1]), dtype=np.float16)
+        pixels = torch.from_numpy(images)
+        if self._device.type == "cuda":  # copies then go on while the device computes
+            pixels = pixels.pin_memory()
+        embeddings: FloatArray = self(pixels).half().cpu().numpy()
+        check_finite("embeddings", embeddings)
+        return embeddings
+
     def _embed(self, images: Tensor) -> Tensor:
         absent = self._block - len(images)
         padded = torch.cat([images, images.new_zeros(absent, *images.shape[1:])]) if absent else images
-        pixels = self._network.pixels(padded.to(self._device)).to(self._dtype)
+        pixels = self._network.pixels(padded.to(self._device, non_blocking=True)).to(self._dtype)
         stacked = torch.cat([view_of(pixels, view) for view in range(self._views)])
         embedded: Tensor = self._trunk(stacked.contiguous(memory_format=torch.channels_last))
         return embedded.float().view(self._views, self._block, -1).mean(0)[: len(images)]
@@ -132,13 +160,6 @@ def sample_ensemble(
     return concentrations, embeddings[0]
 
 
-BATCH: Final = 64
-"""Images on the device at a time: enough to keep it busy; more only takes memory."""
-
-VIEWS: Final = (1, 2, 4, 8)
-"""How many views an embedding may average: the image; and its half, quarter turns; and their mirror images."""
-
-
 @torch.inference_mode()
 def sample_posterior(
     network: Network,
@@ -148,13 +169,13 @@ def sample_posterior(
     seed: int,
     device: str,
     views: int = 8,
-    batch: int = BATCH,
     precision: str = "auto",
 ) -> tuple[FloatArray, FloatArray]:
     """Return posterior draws of the answer concentrations, and embeddings.
 
+    The draws are those that `HeadSampler` makes of the embeddings: who keeps these can make them again, to the bit.
     The masks follow from the seed alone, so that draw t is one function for every galaxy of every shard. The same
-    images in the same call give the same bytes; another batch or shard size agrees within 1e-4.
+    images in the same call give the same bytes; another shard size agrees within 1e-4.
 
     Parameters
     ----------
@@ -166,8 +187,6 @@ def sample_posterior(
         T.
     views
         1, 2, 4 or 8 flips and quarter turns that embeddings are averaged over; 8 makes them exactly invariant.
-    batch
-        Images on the device at a time; memory does not grow with N otherwise.
     precision
         ``float32``, ``bfloat16``, or ``auto`` for the faster one on this device. Embeddings differ between the two by
         some 0.3 %; machines that share the shards of one catalogue must use one.
@@ -182,28 +201,29 @@ def sample_posterior(
     BadImage
         The images are not uint8 (N, C, H, W) as the network was built for.
     BadConfig
-        Draws, views or batch are out of range, or the precision is unknown.
+        Draws or views are out of range, or the precision is unknown.
     NumericalFault
         A value is not finite, or does not fit its dtype; the first row is named.
     """
-    check_images(images, network.config)
-    if draws < 1 or batch < 1 or views not in VIEWS:
-        raise BadConfig(f"a posterior needs draws and batch >= 1 and views in {VIEWS}: {draws}, {batch}, {views}")
-    embed = Embedder(network.eval(), views=views, dtype=resolve_precision(precision, device))
-    masks = network.heads.posterior_masks(draws, seed=seed)
-    concentrations = np.empty((len(images), draws, network.tree.n_answers), dtype=np.float32)
-    embeddings = np.empty((len(images), network.heads.weights[0].shape[1]), dtype=np.float16)
-    for start in range(0, len(images), batch):
-        rows = slice(start, start + batch)
-        embedded = embed(torch.from_numpy(images[rows]))
-        concentrations[rows] = network.draw(embedded, masks).cpu().numpy()
-        embeddings[rows] = embedded.half().cpu().numpy()
-    _check_finite("concentrations", concentrations)
-    _check_finite("embeddings", embeddings)
-    return concentrations, embeddings
+    sampler = HeadSampler(network, draws=draws, seed=seed)
+    embeddings = Embedder(network.eval(), views=views, dtype=resolve_precision(precision, device)).embed(images)
+    return sampler.draws(embeddings), embeddings
 
 
-def _check_finite(what: str, values: FloatArray) -> None:
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
-    if len(bad):
-        raise NumericalFault(f"posterior: the {what} of row {bad[0]} are not finite", row=int(bad[0]))
+def trunk_digest(network: Network, *, views: int, precision: str) -> str:
+    """Return the digest of all that embeddings follow from, besides images: two networks that share it share them.
+
+    Parameters
+    ----------
+    views
+        As of `Embedder`.
+    precision
+        ``float32`` or ``bfloat16``: what the trunk multiplies in.
+    """
+    config = network.config
+    kind = {"name": config.name, "channels": config.channels, "image_px": config.image_px, "field": config.field}
+    digest = hashlib.sha256(digest_of_document({**kind, "views": views, "precision": precision}).encode())
+    for name, tensor in sorted(network.trunk.state_dict().items()):
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -163,11 +163,8 @@ class OpsService:
         indices = {galaxy.row // campaign.settings.images.shard_galaxies for galaxy in galaxies}
         listed = self.stages.models.posterior_shards(model.id, catalogue_id, Scope.CATALOGUE)
         wanted = {galaxy.galaxy_id for galaxy in galaxies}
-        parts = []
-        for posterior in self.stages.prediction.posteriors([shard for shard in listed if shard.index in indices]):
-            rows = np.array([i for i, name in enumerate(posterior.galaxy_ids) if name in wanted], dtype=np.int64)
-            if len(rows):
-                parts.append(take(posterior, rows))
+        shards = [shard for shard in listed if shard.index in indices]
+        parts = list(self.stages.prediction.draws(campaign.settings, shards, wanted))
         return concat(parts) if parts else None
 
     def bars_of(

@@ -1,4 +1,4 @@
-"""Prediction: posteriors of every galaxy of a catalogue."""
+"""Prediction: summaries, scores and embeddings of every galaxy of a catalogue, and draws made again from them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,27 @@ from alservice.lazy import lazily
 
 if TYPE_CHECKING:
     from alservice.prediction.service import PredictionService, Scope
-    from alservice.science.posterior import Posterior
+    from alservice.prediction.shard import ShardPredictor, ShardTask
+    from alservice.prediction.stored import Predictions
+    from alservice.science.prediction import Prediction
 else:
     __getattr__ = lazily(
         __name__,
         {
-            "Posterior": "alservice.science.posterior",
+            "Prediction": "alservice.science.prediction",
             "PredictionService": "alservice.prediction.service",
+            "Predictions": "alservice.prediction.stored",
             "Scope": "alservice.prediction.service",
+            "ShardPredictor": "alservice.prediction.shard",
+            "ShardTask": "alservice.prediction.shard",
         },
     )
 
 __all__ = [
-    "Posterior",
+    "Prediction",
     "PredictionService",
+    "Predictions",
     "Scope",
+    "ShardPredictor",
+    "ShardTask",
 ]

@@ -1,27 +1,27 @@
-"""Image shards x model -> posterior shards: flat memory, finished shards skipped, any executor may run any twice."""
+"""Image shards x model -> prediction shards: flat memory, finished shards skipped, any executor may run any twice."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.store import CampaignStore
 from alservice.catalogue.galaxies import Shard
-from alservice.catalogue.service import CatalogueService, pack_name, read_shards
+from alservice.catalogue.service import CatalogueService, pack_name
 from alservice.catalogue.store import CatalogueStore
 from alservice.errors import NotFound
-from alservice.ids import seed_of
-from alservice.network.architectures import Network
-from alservice.network.sampling import sample_posterior
+from alservice.prediction.overlap import predict_overlapped
+from alservice.prediction.shard import ShardPredictor, ShardTask
+from alservice.prediction.stored import Predictions
 from alservice.progress import Progress
 from alservice.registry.records import Model
-from alservice.registry.service import load_model
 from alservice.registry.store import ModelStore
 from alservice.science.posterior import Posterior
-from alservice.science.tree import Tree, load_tree
-from alservice.storage import ObjectStore, arrays
+from alservice.science.prediction import Prediction
+from alservice.storage import ObjectStore
 
 
 class Scope(StrEnum):
@@ -33,14 +33,20 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionService:
-    """Posteriors of a catalogue's galaxies, a model's shard by shard."""
+    """Predictions of a catalogue's galaxies, a model's shard by shard.
+
+    Parameters
+    ----------
+    devices
+        Where trunks run, side by side; a device named twice has two workers.
+    """
 
     campaigns: CampaignStore
     catalogue: CatalogueService
     catalogues: CatalogueStore
     models: ModelStore
     objects: ObjectStore
-    device: str
+    devices: tuple[str, ...]
     progress: Progress
 
     def newest(self, name: str) -> tuple[int, int]:
@@ -60,61 +66,74 @@ class PredictionService:
     def predict(
         self, campaign: Campaign, catalogue_id: int, model: Model, scope: Scope = Scope.CATALOGUE
     ) -> tuple[Shard, ...]:
-        """Return all posterior shards of a model, in catalogue order; those that exist are not computed again."""
+        """Return all prediction shards of a model, in catalogue order; those that exist are not computed again."""
         packs = self.catalogues.image_shards(catalogue_id, pack_name(campaign.images))
         finished = {s.index: s for s in self.models.posterior_shards(model.id, catalogue_id, scope)}
         todo = [pack for pack in packs if pack.index not in finished]
         if todo:
             self.progress.start(f"predict {scope}", len(packs))
             self.progress.advance(len(finished))
-            tree = load_tree(campaign.tree)
-            network, _ = load_model(self.objects, model, tree)
-            network.to(self.device)
-            for pack in todo:
-                shard = self._predict(campaign, catalogue_id, model, scope, tree, network, pack)
+            predictors = [ShardPredictor.load(self.objects, model, campaign, device) for device in self.devices]
+            tasks = self.tasks(campaign, catalogue_id, model, scope, trunk=predictors[0].recipe.trunk)
+            for shard in predict_overlapped(tasks, predictors):
                 self.models.save_posterior_shard(model.id, catalogue_id, scope, shard)
-                finished[pack.index] = shard
+                finished[shard.index] = shard
                 self.progress.advance()
             self.progress.finish()
         return tuple(finished[pack.index] for pack in packs)
 
-    def posteriors(self, shards: Sequence[Shard]) -> Iterator[Posterior]:
-        """Yield stored posteriors one shard at a time; shards without galaxies are passed over."""
-        for shard in shards:
-            if shard.n_galaxies:
-                yield arrays.decode_posterior(self.objects.get(shard.key))
-
-    def _predict(
+    def tasks(
         self,
         campaign: Campaign,
         catalogue_id: int,
         model: Model,
-        scope: Scope,
-        tree: Tree,
-        network: Network,
-        pack: Shard,
-    ) -> Shard:
-        galaxies = self.catalogues.galaxies(
-            catalogue_id,
-            first_row=pack.index * campaign.images.shard_galaxies,
-            limit=campaign.images.shard_galaxies,
-        )
-        wanted = frozenset(g.galaxy_id for g in galaxies if scope is Scope.CATALOGUE or g.evaluation)
-        _, ids, images = next(read_shards(self.objects, [pack], wanted))
-        concentrations, embeddings = sample_posterior(
-            network,
-            images,
-            draws=campaign.prediction.draws,
-            seed=seed_of(campaign.seed, "draws"),
-            device=self.device,
-            precision=campaign.prediction.precision,
-        )
-        posterior = Posterior(
-            galaxy_ids=ids,
-            concentrations=concentrations,
-            embeddings=embeddings,
-            tree_hash=tree.hash,
-            model=model.digest,
-        )
-        stored = self.objects.put(arrays.encode_posterior(posterior), kind="posteriors", suffix=".parquet")
-        return Shard(index=pack.index, key=stored.key, n_galaxies=len(ids), n_failed=len(wanted) - len(ids))
+        scope: Scope = Scope.CATALOGUE,
+        *,
+        trunk: str | None = None,
+    ) -> Iterator[ShardTask]:
+        """Yield what is left to predict, in catalogue order.
+
+        Parameters
+        ----------
+        trunk
+            Digest of the model's trunk (`Recipe.trunk`): where an earlier model of the campaign had it too, its
+            embeddings of a shard serve in place of the images. None to look at all images.
+        """
+        finished = {s.index for s in self.models.posterior_shards(model.id, catalogue_id, scope)}
+        embedded = {} if trunk is None else self._embedded(catalogue_id, model, trunk)
+        for pack in self.catalogues.image_shards(catalogue_id, pack_name(campaign.images)):
+            if pack.index not in finished:
+                wanted = self._wanted(campaign, catalogue_id, scope, pack)
+                yield ShardTask(pack=pack, wanted=wanted, source=embedded.get(pack.index))
+
+    @cached_property
+    def stored(self) -> Predictions:
+        """What was predicted, to be read."""
+        return Predictions(objects=self.objects)
+
+    def predictions(self, campaign: Campaign, shards: Sequence[Shard]) -> Iterator[Prediction]:
+        """Yield the stored summaries one shard at a time, as `Predictions.predictions`."""
+        return self.stored.predictions(campaign, shards)
+
+    def draws(
+        self, campaign: Campaign, shards: Sequence[Shard], galaxy_ids: Collection[str] | None = None
+    ) -> Iterator[Posterior]:
+        """Yield posterior draws one shard at a time, read or made again, as `Predictions.draws`."""
+        return self.stored.draws(campaign, shards, galaxy_ids)
+
+    def _wanted(self, campaign: Campaign, catalogue_id: int, scope: Scope, pack: Shard) -> frozenset[str]:
+        size = campaign.images.shard_galaxies
+        galaxies = self.catalogues.galaxies(catalogue_id, first_row=pack.index * size, limit=size)
+        return frozenset(g.galaxy_id for g in galaxies if scope is Scope.CATALOGUE or g.evaluation)
+
+    def _embedded(self, catalogue_id: int, model: Model, trunk: str) -> dict[int, str]:
+        """Return shard to the key of a whole prediction of it by another model with the same trunk, newest first."""
+        for other in reversed(self.models.list(model.campaign_id)):
+            shards = (
+                self.models.posterior_shards(other.id, catalogue_id, Scope.CATALOGUE) if other.id != model.id else ()
+            )
+            first = next((shard for shard in shards if shard.n_galaxies), None)
+            found = None if first is None else self.stored.read(first)
+            if isinstance(found, Prediction) and found.recipe.trunk == trunk:
+                return {shard.index: shard.key for shard in shards if not shard.n_failed}
+        return {}

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from alservice.ids import StoredObject
 from alservice.science.evaluation import Assessment
 from alservice.science.posterior import Posterior
+from alservice.science.prediction import Prediction
 from alservice.science.tree import Tree
 from alservice.shapes import FloatArray, IntArray, UInt8Array
 
@@ -75,6 +76,12 @@ class ArrayCodec(Protocol):
 
     def decode_posterior(self, data: bytes) -> Posterior:
         """Decode what `encode_posterior` wrote."""
+
+    def encode_prediction(self, prediction: Prediction) -> bytes:
+        """Encode a prediction shard as Parquet."""
+
+    def decode_prediction(self, data: bytes) -> Prediction | Posterior:
+        """Decode what `encode_prediction` or, in releases before it, `encode_posterior` wrote."""
 
     def encode_assessment(self, assessment: Assessment) -> bytes:
         """Encode figures per galaxy as safetensors."""

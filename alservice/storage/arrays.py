@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from alservice.documents import document_of, record_of
 from alservice.errors import BadInput, BadVotes
 from alservice.science.evaluation import Assessment
 from alservice.science.posterior import Posterior
+from alservice.science.prediction import Prediction, Recipe
 from alservice.science.tree import Tree
 from alservice.science.votes import Counts
 from alservice.shapes import FloatArray, UInt8Array
@@ -85,6 +87,41 @@ def decode_posterior(data: bytes) -> Posterior:
         embeddings=_array(table["embedding"]) if embedded else np.empty((len(table), 0), dtype=np.float16),
         tree_hash=shape["tree_hash"],
         model=shape["model"],
+    )
+
+
+def encode_prediction(prediction: Prediction) -> bytes:
+    """Return a prediction shard as Parquet: a row per galaxy, its means, deviations and embedding as lists."""
+    lists = {"mean": prediction.mean, "sd": prediction.sd, "embedding": prediction.embeddings}
+    table = pa.table(
+        {
+            _ID: pa.array(prediction.galaxy_ids, pa.string()),
+            "score": pa.array(prediction.scores),
+            **{name: _lists(values) for name, values in lists.items() if values.shape[1]},
+        }
+    )
+    return _write(table, "prediction", {"recipe": document_of(prediction.recipe)})
+
+
+def decode_prediction(data: bytes) -> Prediction | Posterior:
+    """Return what a shard holds: a prediction, or the posterior with draws that releases before this one stored.
+
+    Raises
+    ------
+    BadInput
+        The bytes hold neither.
+    """
+    table, document = _open(data)
+    if document.get("content") != "prediction":
+        return decode_posterior(data)
+    none = np.empty((len(table), 0), dtype=np.float16)
+    return Prediction(
+        galaxy_ids=_ids(table),
+        scores=table["score"].to_numpy(),
+        mean=_array(table["mean"]),
+        sd=_array(table["sd"]),
+        embeddings=_array(table["embedding"]) if "embedding" in table.column_names else none,
+        recipe=record_of(Recipe, document["recipe"]),
     )
 
 
@@ -203,12 +240,16 @@ def _write(table: pa.Table, content: str, details: dict[str, object]) -> bytes:
     return bytes(sink.getvalue())
 
 
-def _read(data: bytes, content: str) -> tuple[pa.Table, dict[str, Any]]:
+def _open(data: bytes) -> tuple[pa.Table, dict[str, Any]]:
     try:
         table = pq.read_table(pa.BufferReader(data))
     except pa.ArrowInvalid as error:
-        raise BadInput(f"not a Parquet file of {content}: {error}") from error
-    document = json.loads((table.schema.metadata or {}).get(_FORMAT, b"{}"))
+        raise BadInput(f"not a Parquet file: {error}") from error
+    return table, json.loads((table.schema.metadata or {}).get(_FORMAT, b"{}"))
+
+
+def _read(data: bytes, content: str) -> tuple[pa.Table, dict[str, Any]]:
+    table, document = _open(data)
     if document.get("content") != content:
         raise BadInput(f"the file holds {document.get('content')}, not {content}")
     return table, document

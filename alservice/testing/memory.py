@@ -18,6 +18,7 @@ from alservice.campaigns.store import CampaignRow
 from alservice.catalogue.galaxies import Galaxy, Shard, catalogue_digest
 from alservice.errors import BadInput
 from alservice.prediction.service import Scope
+from alservice.prediction.stored import Predictions
 from alservice.progress import NoProgress
 from alservice.science.posterior import Posterior, take
 from alservice.science.tree import Tree, load_tree
@@ -132,7 +133,7 @@ class MemoryApp:
             acquisitions=self.batches,
             ledger=self.ledger,
             classifications=self.daily_votes,
-            objects=self.objects,
+            stored=Predictions(objects=self.objects),
             clock=lambda: self.now,
             progress=NoProgress(),
         )
