@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 import numpy as np
 
 from alservice.acquisition.batch import Acquired
-from alservice.acquisition.service import question_weights
 from alservice.campaigns.campaign import Campaign, StoppingRule
 from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.policies import Arm
@@ -32,10 +32,12 @@ from alservice.documents import document_of
 from alservice.errors import BadInput, DigestMismatch, NotFound, NumericalFault
 from alservice.ids import digest_of_document, seed_of, stable_fraction
 from alservice.prediction.service import Scope
+from alservice.prediction.shard import question_weights
+from alservice.prediction.stored import Predictions
 from alservice.progress import Clock
 from alservice.registry.records import Model, TrainingSnapshot
 from alservice.science.fusion import expected_asked, fit_temper, fraction_moments, majority_probability
-from alservice.science.posterior import Mixture, Posterior, check_tree, concat, take, update
+from alservice.science.posterior import Mixture, Posterior, concat, take, update
 from alservice.science.stopping import (
     RuleName,
     StopDecision,
@@ -468,7 +470,7 @@ class StoppingService:
         n_voted, parts = 0, []
         for shard in shards:
             if shard.n_galaxies:
-                posterior = _decoded(self.objects, shard, tree, model)
+                posterior = _decoded(self._stored, shard, tree, model)
                 rows = [row for row, name in enumerate(posterior.galaxy_ids) if name in place]
                 n_voted += len(rows)
                 parts.append(take(posterior, np.array(rows, dtype=np.int64)))
@@ -478,6 +480,10 @@ class StoppingService:
         by_chance = sorted(range(n_voted), key=lambda row: stable_fraction(0, found.galaxy_ids[row]))
         found = take(found, np.array(sorted(by_chance[:TEMPER_GALAXIES]), dtype=np.int64))
         return found, tallies.counts[[place[name] for name in found.galaxy_ids]]
+
+    @cached_property
+    def _stored(self) -> Predictions:
+        return Predictions(objects=self.objects)
 
     def _taught(self, tree: Tree, model: Model, galaxy_ids: Sequence[str]) -> dict[str, FullNumber]:
         """Return the galaxies whose votes a model has seen: fused with it, they would count twice."""
@@ -513,7 +519,7 @@ class StoppingService:
         if shard is None or fused.model_id is None:
             return FullNumber.NO_POSTERIOR
         try:
-            return _decoded(self.objects, shard, tree, self.models.get(fused.model_id))
+            return _decoded(self._stored, shard, tree, self.models.get(fused.model_id))
         except _OtherTree:
             return FullNumber.OTHER_TREE
         except _BROKEN as error:
@@ -633,16 +639,14 @@ def _changed(
     return changed
 
 
-def _decoded(objects: ObjectStore, shard: Shard, tree: Tree, model: Model) -> Posterior:
-    """Return a stored posterior; raises `_OtherTree`, or an error of `_BROKEN` where it is not this model's."""
-    posterior = arrays.decode_posterior(objects.get(shard.key))
-    if posterior.model != model.digest:
-        raise BadInput(f"shard {shard.key} is of model {posterior.model}, not {model.digest}", shard=shard.key)
-    try:
-        check_tree(tree, posterior)
-    except BadInput as error:
-        raise _OtherTree(error.message, **error.evidence) from error
-    return posterior
+def _decoded(stored: Predictions, shard: Shard, tree: Tree, model: Model) -> Posterior:
+    """Return a shard's posterior; raises `_OtherTree`, or an error of `_BROKEN` where it is not this model's."""
+    found = stored.read(shard)
+    if found.model != model.digest:
+        raise BadInput(f"shard {shard.key} is of model {found.model}, not {model.digest}", shard=shard.key)
+    if found.tree_hash != tree.hash:
+        raise _OtherTree(f"shard {shard.key} does not follow tree {tree.name!r}", shard=shard.key)
+    return stored.drawn(tree, found)
 
 
 def _fixed(tree: Tree, rule: StoppingRule, seen: _Seen, why: FullNumber) -> _Decided:

@@ -19,7 +19,6 @@ from alservice.prediction.shard import question_weights
 from alservice.science.posterior import Posterior, take
 from alservice.science.prediction import Prediction, Recipe, prediction_of
 from alservice.science.tree import Tree, load_tree
-from alservice.shapes import BoolArray
 from alservice.storage import ObjectStore, arrays
 
 _KEPT: Final = 4
@@ -74,24 +73,25 @@ class Predictions:
         tree = load_tree(campaign.tree)
         for shard in shards:
             if shard.n_galaxies:
-                found = self.read(shard)
-                rows = np.array([galaxy_ids is None or name in galaxy_ids for name in found.galaxy_ids], dtype=bool)
-                if rows.any():
-                    yield self._draws(tree, found, rows)
+                posterior = self.drawn(tree, self.read(shard), galaxy_ids)
+                if posterior.galaxy_ids:
+                    yield posterior
 
     def read(self, shard: Shard) -> Prediction | Posterior:
         """Return what is stored of a shard: a prediction, or the draws of an older release."""
         return arrays.decode_prediction(self.objects.get(shard.key))
 
-    def _draws(self, tree: Tree, found: Prediction | Posterior, rows: BoolArray) -> Posterior:
+    def drawn(self, tree: Tree, found: Prediction | Posterior, galaxy_ids: Collection[str] | None = None) -> Posterior:
+        """Return the posterior draws of what was read, of some galaxies or all; as `draws`, and empty without any."""
+        rows = np.array([galaxy_ids is None or name in galaxy_ids for name in found.galaxy_ids], dtype=bool)
         if isinstance(found, Posterior):
             return found if rows.all() else take(found, np.flatnonzero(rows))
         return Posterior(
             galaxy_ids=tuple(name for name, wanted in zip(found.galaxy_ids, rows, strict=True) if wanted),
             concentrations=self._sampler(tree, found.recipe).draws(found.embeddings, rows),
             embeddings=found.embeddings[rows],
-            tree_hash=found.recipe.tree_hash,
-            model=found.recipe.model,
+            tree_hash=found.tree_hash,
+            model=found.model,
         )
 
     def _sampler(self, tree: Tree, recipe: Recipe) -> HeadSampler:

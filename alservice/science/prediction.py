@@ -105,6 +105,16 @@ class Prediction:
                 model=self.recipe.model,
             )
 
+    @property
+    def model(self) -> str:
+        """Digest of the network's weights."""
+        return self.recipe.model
+
+    @property
+    def tree_hash(self) -> str:
+        """Version of the label schema."""
+        return self.recipe.tree_hash
+
     def is_scored_for(self, votes: float, worth: FloatArray) -> bool:
         """Return whether the scores are for so many votes and such weights (Q,) of the questions."""
         return self.recipe.votes == votes and np.array_equal(np.asarray(self.recipe.worth), worth)

@@ -191,4 +191,6 @@ def test_easy_galaxies_are_those_volunteers_agree_on():
     draws[0, :, 0] = 8.1  # 0.802 of the votes
     draws[1, :, 0] = 7.9  # 0.798
     draws[2, :, TREE.column("bar_yes")] = 100.0
-    np.testing.assert_array_equal(easy_galaxies(TREE, answer_probabilities(TREE, draws).mean(axis=1)), [True, False, False])
+    np.testing.assert_array_equal(
+        easy_galaxies(TREE, answer_probabilities(TREE, draws).mean(axis=1)), [True, False, False]
+    )
