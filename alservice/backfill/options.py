@@ -153,6 +153,10 @@ class VotesOptions:
     confidence: Annotated[float, Option(help="Certainty of the majority at which asking ends, in (0.5, 1).")] = 0.95
     min_votes: Annotated[int, Option(help="Votes below which asking goes on.", ge=0)] = 3
     max_votes: Annotated[int, Option(help="Votes at which asking ends.", ge=1, le=1000)] = 40
+    models: Annotated[
+        tuple[str, ...],
+        Option(help="Trained models, with commas, to predict the evaluation stream; none is trained."),
+    ] = ()
     seeds: Annotated[int, Option(help="Times that all is drawn and trained anew.", ge=1, le=1000)] = 3
     folds: Annotated[int, Option(help="Parts, each predicted by a model of all others.", ge=2, le=100)] = 3
     network: Annotated[str, Option(help="Network by name.")] = "small"

@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -27,16 +28,20 @@ from alservice.backfill.votes import (
     volunteer_walks,
     votes_result,
 )
+from alservice.campaigns.campaign import EvaluationPolicy
+from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow, evaluation_fraction, is_evaluation_member
 from alservice.documents import document_of
-from alservice.errors import BadInput, BadVotes
+from alservice.errors import BadConfig, BadInput, BadVotes
 from alservice.files import sha256_of_file
 from alservice.ids import seed_of, stable_fraction
 from alservice.learning.training import due_every
+from alservice.network.architectures import Network
 from alservice.network.config import FitConfig, resolve_device
-from alservice.offline.commands import TrainingOptions
+from alservice.network.sampling import sample_ensemble
+from alservice.offline.commands import EVALUATION_SEED, TrainingOptions
 from alservice.offline.galaxies import ReadGalaxies, VotedGalaxies
 from alservice.offline.prediction import fault_sheet
-from alservice.offline.training import TrainNetwork, restored_model
+from alservice.offline.training import DRAWS_SEED, TrainNetwork, load_models, restored_model
 from alservice.progress import Progress, utc_now
 from alservice.science.bootstrap import Estimate
 from alservice.science.fusion import fit_temper
@@ -68,6 +73,8 @@ class _Asked:
     tree: Tree
     policy: StoppingPolicy
     device: str
+    networks: tuple[Network, ...]
+    digest: str | None
 
     def config(self, seed: int, fold: int, n_galaxies: int) -> FitConfig:
         """Return how the model that predicts a part is trained on so many galaxies."""
@@ -94,17 +101,27 @@ class _Asked:
             "policy": document_of(self.policy),
             "folds": options.folds,
             "draws": options.draws,
-            "training": document_of(self.config(0, 0, _NOMINAL)),
+            "training": self.digest or document_of(self.config(0, 0, _NOMINAL)),
         }
+
+    @property
+    def images(self) -> tuple[int, int]:
+        """Side (px) and channels of the images that networks see."""
+        network = self.networks[0].config if self.networks else self.config(0, 0, 1).network
+        return network.image_px, network.channels
 
 
 def run_backfill_votes(options: VotesOptions, progress: Progress) -> VotesResult:
     """Train, replay and write what was found; the same options go on with what an earlier call left.
 
+    Ready-made models predict, and are judged on, the members of the evaluation stream alone, which `alservice train`
+    keeps out of every training.
+
     Raises
     ------
     BadConfig
-        An option is impossible, such as a confidence outside (0.5, 1), or fewest votes above most.
+        An option is impossible, such as a confidence outside (0.5, 1), or fewest votes above most; or models are to
+        predict the synthetic sky, or answer another tree.
     NotFound
         A question is none of the tree's.
     BadInput, BadVotes
@@ -117,8 +134,10 @@ def run_backfill_votes(options: VotesOptions, progress: Progress) -> VotesResult
         galaxies = _read(asked, folder, progress)
         fractions = recorded_fractions(asked.tree, galaxies.galaxy_ids, galaxies.counts, galaxies.fractions)
         judges = galaxies.unbiased & judged_questions(asked.tree, fractions, asked.policy).any(axis=1)
+        if asked.networks:
+            judges &= galaxies.evaluation
         if not judges.any():
-            raise BadVotes("no galaxy of the unbiased part has votes on the questions that are replayed")
+            raise BadVotes("no galaxy that may judge has votes on the questions that are replayed")
         replays = [_replay(asked, folder, galaxies, fractions, judges, seed, progress) for seed in range(options.seeds)]
         found = votes_result(asked.tree, replays, rng=np.random.default_rng(seed_of(0, "backfill-votes")))
         folder.write(TABLE, "".join(csv_lines(_csv_rows(found.figures))).encode())
@@ -139,23 +158,36 @@ def _asked(options: VotesOptions) -> _Asked:
     )
     for name in options.questions:
         tree.index(name)
-    asked = _Asked(options=options, tree=tree, policy=policy, device=resolve_device(options.device))
+    device = resolve_device(options.device)
+    networks, digest = (
+        load_models([Path(each) for each in options.models], device=device) if options.models else ((), None)
+    )
+    if networks and options.data is None:
+        raise BadConfig("models predict the evaluation stream of a file, which --data names")
+    if networks and networks[0].tree.hash != tree.hash:
+        raise BadConfig(f"the models answer tree {networks[0].tree.name!r}, not {tree.name!r}")
+    asked = _Asked(options=options, tree=tree, policy=policy, device=device, networks=networks, digest=digest)
     asked.config(0, 0, 1)
     return asked
 
 
 def _read(asked: _Asked, folder: RunFolder, progress: Progress) -> VotedGalaxies:
     options = asked.options
-    rows, total, _ = recorded_rows(options.data, options.galaxies, asked.tree)
-    network = asked.config(0, 0, 1).network
+    rows, total, unbiased = recorded_rows(options.data, options.galaxies, asked.tree)
+    fraction = evaluation_fraction(tuple(unbiased), seed=EVALUATION_SEED, otherwise=EvaluationPolicy().fraction)
+    px, channels = asked.images
     reader = ReadGalaxies(
         tree=asked.tree,
         codec=images,
         progress=progress,
-        size_px=network.image_px,
-        channels=3 if network.channels == 3 else 1,
+        size_px=px,
+        channels=3 if channels == 3 else 1,
+        evaluation_fraction=fraction,
+        evaluation_seed=EVALUATION_SEED,
     )
-    galaxies, faults = reader.run(rows, total=total)
+    if asked.networks:
+        rows = (row for row in rows if isinstance(row, CatalogueFault) or _is_member(row, fraction))
+    galaxies, faults = reader.run(rows, total=None if asked.networks else total)
     folder.write("faults.csv", fault_sheet((f.row, f.galaxy_id, f.field, f.reason) for f in faults))
     if len(galaxies.galaxy_ids) < 2 * options.folds:
         raise BadInput(
@@ -164,6 +196,10 @@ def _read(asked: _Asked, folder: RunFolder, progress: Progress) -> VotedGalaxies
             folds=options.folds,
         )
     return galaxies
+
+
+def _is_member(row: CatalogueRow, fraction: float) -> bool:
+    return is_evaluation_member(row.galaxy_id, unbiased=row.unbiased, seed=EVALUATION_SEED, fraction=fraction)
 
 
 def folds_of(galaxy_ids: Sequence[str], folds: int, seed: int) -> IntArray:
@@ -188,12 +224,7 @@ def _replay(
     arrays = _load(folder, name)
     if arrays is None:
         parts = folds_of(galaxies.galaxy_ids, asked.options.folds, seed)
-        draws = [
-            _predicted(asked, folder, galaxies, parts, seed, fold, progress) for fold in range(asked.options.folds)
-        ]
-        concentrations = np.empty((len(parts), *draws[0].shape[1:]), dtype=np.float32)
-        for fold, drawn in enumerate(draws):
-            concentrations[parts == fold] = drawn
+        concentrations = _concentrations(asked, folder, galaxies, parts, seed, progress)
         tempers = _tempers(asked.tree, concentrations, galaxies.counts, parts, judges)
         ids = [galaxies.galaxy_ids[row] for row in np.flatnonzero(judges)]
         progress.start(f"replay the votes of {len(ids)} galaxies", 1)
@@ -211,6 +242,37 @@ def _replay(
         arrays = {each: getattr(replayed, each) for each in ("votes", "right", "squared", "judged")}
         _save(folder, name, arrays)
     return Replayed(points=points, **arrays)
+
+
+def _concentrations(
+    asked: _Asked,
+    folder: RunFolder,
+    galaxies: VotedGalaxies,
+    parts: IntArray,
+    seed: int,
+    progress: Progress,
+) -> FloatArray:
+    """Return posterior draws (N, T, A) by ready-made models, or for each part by a model of all others."""
+    draws = asked.options.draws
+    if asked.networks:
+        name = "posterior.npz"
+        kept = _load(folder, name)
+        if kept is None:
+            progress.start(f"predict {len(galaxies.galaxy_ids)} galaxies", 1)
+            drawn, _ = sample_ensemble(
+                asked.networks, galaxies.images, draws=draws, seed=DRAWS_SEED, device=asked.device
+            )
+            progress.advance()
+            progress.finish()
+            kept = {"concentrations": drawn}
+            _save(folder, name, kept)
+        ready: FloatArray = kept["concentrations"]
+        return ready
+    by_fold = [_predicted(asked, folder, galaxies, parts, seed, fold, progress) for fold in range(asked.options.folds)]
+    concentrations = np.empty((len(parts), *by_fold[0].shape[1:]), dtype=np.float32)
+    for fold, of_part in enumerate(by_fold):
+        concentrations[parts == fold] = of_part
+    return concentrations
 
 
 def _predicted(
@@ -317,9 +379,12 @@ def votes_plot(found: VotesResult, max_votes: int) -> plots.Picture:
 
 
 def _summary(options: VotesOptions, found: VotesResult, n_galaxies: int, n_judges: int) -> str:
+    ready = ", ".join(Path(each).name for each in options.models)
+    models = f"models that never saw them: {ready}" if ready else f"network {options.network}"
+    part = "evaluation stream" if ready else "unbiased part"
     lead = (
-        f"{n_galaxies:,} galaxies, of which {n_judges:,} of the unbiased part judge; {options.seeds} seeds of "
-        f"{options.folds} folds, network {options.network}. The truth is what all recorded votes say."
+        f"{n_galaxies:,} galaxies, of which {n_judges:,} of the {part} judge; {options.seeds} seeds of "
+        f"{options.folds} folds, {models}. The truth is what all recorded votes say."
     )
     tables = (_needed_table(options, found), _certain_table(options, found), _cost_table(options, found))
     return "\n\n".join([lead, *(table.text() for table in tables)]) + "\n"

@@ -92,7 +92,8 @@ def majority_probability(
 
     For two answers it is the probability that the fraction exceeds one half, a sum of incomplete beta functions. For
     more, `samples` fractions are drawn, from every Dirichlet as many as its weight says; the standard error is at most
-    0.016 for 1000 and 0.007 where the probability is 0.95. All galaxies share their random numbers, so that a galaxy's
+    0.016 for 1000 and 0.007 where the probability is 0.95. Their Gamma variates are made of normal ones (Wilson and
+    Hilferty 1931, PNAS 17, 684), which is off by less. All galaxies share their random numbers, so that a galaxy's
     result does not depend on the others.
 
     Parameters
@@ -128,32 +129,67 @@ def majority_probability(
             first = (weights * beta_cdf(alpha[..., 1], alpha[..., 0], 0.5)).sum(axis=1)
             found[rows, answers] = np.stack([first, 1 - first], axis=-1)
         else:
-            for row, own_weights, own_alpha in zip(rows, weights, alpha, strict=True):
-                found[row, answers] = _drawn_majority(own_weights, own_alpha, np.random.default_rng(seed), samples)
+            variates = _variates(alpha.shape[-1], seed=seed, samples=samples)
+            for part in row_slices(len(rows), samples * alpha.shape[-1]):
+                found[rows[part], answers] = _drawn_majority(weights[part], alpha[part], variates)
     return found
 
 
-def _drawn_majority(weights: FloatArray, alpha: FloatArray, rng: np.random.Generator, samples: int) -> FloatArray:
-    """Return how often each answer has the largest of the fractions drawn from Dirichlets (T, A) with weights (T,)."""
+class _Variates(NamedTuple):
+    """Random numbers of S drawn fractions: rising levels float64 (S,), normal and exponential ones float32 (A, S)."""
+
+    levels: FloatArray
+    normal: FloatArray
+    exponential: FloatArray
+
+
+def _variates(n_answers: int, *, seed: int, samples: int) -> _Variates:
+    rng, shape = np.random.default_rng(seed), (n_answers, samples)
     levels = (np.arange(samples) + rng.random()) / samples
-    component = np.minimum(np.searchsorted(np.cumsum(weights), levels, side="right"), len(weights) - 1)
-    winners = np.bincount(_log_gamma_draws(alpha[component], rng).argmax(axis=1), minlength=alpha.shape[1])
-    return winners / samples
+    return _Variates(
+        levels,
+        rng.standard_normal(shape).astype(np.float32),
+        rng.standard_exponential(shape).astype(np.float32),
+    )
+
+
+_LEAST_ROOT: Final = np.float32(1e-3)
+"""Cube root of a Gamma variate over its shape, at least: the normal approximation may fall below zero."""
+
+
+def _drawn_majority(weights: FloatArray, alpha: FloatArray, variates: _Variates) -> FloatArray:
+    """Return how often each answer (n, A) has the largest of the fractions that are drawn.
+
+    Parameters
+    ----------
+    weights, alpha
+        (n, T) and (n, T, A): T Dirichlets of one question for each galaxy, and how likely each is.
+    """
+    samples = len(variates.levels)
+    until = np.searchsorted(variates.levels, np.cumsum(weights, axis=1)[:, :-1].ravel()).reshape(len(weights), -1)
+    times = np.diff(until, axis=1, prepend=0, append=samples)
+    component = np.repeat(np.arange(times.size), times.ravel()).reshape(len(weights), samples)
+    log_gamma = []
+    for normal, exponential, own in zip(variates.normal, variates.exponential, np.moveaxis(alpha, -1, 0), strict=True):
+        # Gamma(a) is Gamma(a + 1) U^(1/a), whose logarithm does not underflow where an answer takes nearly nothing.
+        shape = own.ravel() + 1
+        terms = np.stack([1 / (3 * np.sqrt(shape)), 1 - 1 / (9 * shape), np.log(shape), 1 / own.ravel()])
+        slope, middle, size, rarity = terms.astype(np.float32)[:, component]
+        root = np.maximum(normal * slope + middle, _LEAST_ROOT)
+        log_gamma.append(3 * np.log(root) + size - exponential * rarity)
+    largest = np.maximum.reduce(log_gamma)
+    wins: FloatArray = np.stack([(each == largest).mean(axis=1) for each in log_gamma], axis=-1)
+    wins /= wins.sum(axis=1, keepdims=True)
+    return wins
 
 
 def dirichlet_draws(alpha: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Return one draw of fractions (..., A) from each Dirichlet (..., A), finite for any concentrations."""
-    logs = _log_gamma_draws(alpha, rng)
+    # Gamma(a) is Gamma(a + 1) U^(1/a), whose logarithm does not underflow where an answer takes nearly nothing.
+    logs = np.log(rng.standard_gamma(alpha + 1)) - rng.standard_exponential(alpha.shape) / alpha
     drawn = np.exp(logs - logs.max(axis=-1, keepdims=True))
     fractions: FloatArray = drawn / drawn.sum(axis=-1, keepdims=True)
     return fractions
-
-
-def _log_gamma_draws(alpha: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Return ln of one draw from each Gamma of shape `alpha`."""
-    # Gamma(a) is Gamma(a + 1) U^(1/a), whose logarithm does not underflow where an answer takes nearly nothing.
-    drawn: FloatArray = np.log(rng.standard_gamma(alpha + 1)) - rng.standard_exponential(alpha.shape) / alpha
-    return drawn
 
 
 _REACH: Final = math.log(1000)

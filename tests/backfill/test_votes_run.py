@@ -15,11 +15,14 @@ from alservice.backfill import votes_run
 from alservice.backfill.options import VotesOptions
 from alservice.backfill.votes import RULES
 from alservice.backfill.votes_run import folds_of, run_backfill_votes
+from alservice.campaigns.campaign import EvaluationPolicy
+from alservice.catalogue.galaxies import is_evaluation_member
 from alservice.cli import app
 from alservice.errors import BadConfig, BadInput, BadVotes, Conflict, NotFound
+from alservice.offline.commands import EVALUATION_SEED, TrainingOptions, train_on_file
 from alservice.offline.training import TrainNetwork
 from alservice.progress import NoProgress
-from tests.support.files import TREE, counts_of, write_galaxies
+from tests.support.files import TREE, counts_of, ids_of, write_galaxies
 
 SMALL = VotesOptions(
     out=Path("unused"),
@@ -142,6 +145,62 @@ def test_votes_that_no_walk_gives_are_named(tmp_path) -> None:
     options = dataclasses.replace(SMALL, out=tmp_path / "run", data=path, galaxies=None)
     with pytest.raises(BadVotes, match="galaxy J0005: question 'bar' has counts"):
         run_backfill_votes(options, NoProgress())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return a file of galaxies, and two models trained on all outside its evaluation stream."""
+    folder = tmp_path_factory.mktemp("ready")
+    data = write_galaxies(folder / "galaxies.parquet", 60)
+    for seed in range(2):
+        options = TrainingOptions(network="compact", px=16, steps=2, batch=8, seed=seed, threads=1)
+        train_on_file(
+            data,
+            folder / f"m{seed}",
+            tree=TREE,
+            config=lambda n, options=options: options.config(n, "cpu"),
+            galaxies=None,
+            device="cpu",
+        )
+    return data, (str(folder / "m0"), str(folder / "m1"))
+
+
+def test_ready_made_models_judge_the_evaluation_stream_alone(trained, tmp_path, monkeypatch) -> None:
+    """Nothing is trained, who was trained on is not read, and the same models go on where a run was left."""
+    data, models = trained
+    read = votes_run.recorded_fractions
+    seen: list[str] = []
+    monkeypatch.setattr(TrainNetwork, "run", None)
+    monkeypatch.setattr(votes_run, "recorded_fractions", lambda t, ids, *a: seen.extend(ids) or read(t, ids, *a))
+    options = dataclasses.replace(SMALL, out=tmp_path / "run", data=data, galaxies=None, models=models)
+    found = run_backfill_votes(options, NoProgress())
+    fraction = EvaluationPolicy().fraction
+    members = {i for i in ids_of(60) if is_evaluation_member(i, unbiased=True, seed=EVALUATION_SEED, fraction=fraction)}
+    assert set(seen) == members
+    assert 0 < max(figure.galaxies for figure in found.figures) <= len(members) < 60
+    assert (
+        "of the evaluation stream judge; 2 seeds of 2 folds, models that never saw them: m0, m1"
+        in (tmp_path / "run" / "votes_saved.txt").read_text()
+    )
+    run_backfill_votes(options, NoProgress())
+    with pytest.raises(Conflict, match="training"):
+        run_backfill_votes(dataclasses.replace(options, models=models[:1]), NoProgress())
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "said"),
+    [
+        ({"data": None, "galaxies": 40}, BadConfig, "evaluation stream of a file"),
+        ({"draws": 1}, BadConfig, "2 for 1 draws"),
+        ({"models": ("none",)}, NotFound, "there is no model here"),
+    ],
+)
+def test_models_that_cannot_predict_are_named(trained, tmp_path, changes, kind, said) -> None:
+    """A sky without a file, too few draws to share, or a folder without a model."""
+    data, models = trained
+    options = dataclasses.replace(SMALL, out=tmp_path / "run", data=data, galaxies=None, models=models)
+    with pytest.raises(kind, match=said):
+        run_backfill_votes(dataclasses.replace(options, **changes), NoProgress())
 
 
 def test_parts_differ_by_one_galaxy_at_most() -> None:
