@@ -16,8 +16,9 @@ Every galaxy has one key per arm, made from the seed, the arm and its id alone, 
 keys. So a batch does not depend on the order or the sharding of the pool, and a bounded heap per arm is all
 the memory it takes. Uniform keys give a simple random sample. Keys ln w + Gumbel noise sample without
 replacement in proportion to w (Gumbel top-k; Kirsch et al., arXiv:2106.12059): w = score^beta for ``power``,
-w = exp(beta score) for ``softmax``. ``top`` takes the best scores, without noise. Where the policy asks for a
-distance, near-copies of what the informative arm took are passed over (`alservice.acquisition.batch`).
+w = exp(beta score) for ``softmax``. ``top`` takes the best scores, without noise; ``joint`` takes of so many best
+candidates one after the other, each the one that adds most to those before it (`greedy_batch`). Where the policy asks
+for a distance, near-copies of what the informative arm took are passed over (`alservice.acquisition.batch`).
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ import numpy as np
 from alservice.campaigns.policies import Arm
 from alservice.errors import BadConfig, BadInput, NotFound, NumericalFault
 from alservice.ids import stable_fraction
+from alservice.science.batches import greedy_batch
 from alservice.science.posterior import Posterior, concat, take
 from alservice.shapes import BoolArray, FloatArray, IntArray
 
-Rule: TypeAlias = Literal["top", "power", "softmax"]
+Rule: TypeAlias = Literal["top", "power", "softmax", "joint"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +51,7 @@ class BatchPolicy:
     rule
         How scores become chances in the informative arm.
     beta
-        Sharpness: dimensionless for ``power``, per nat for ``softmax``, unused for ``top``.
+        Sharpness: dimensionless for ``power``, per nat for ``softmax``, unused for ``top`` and ``joint``.
     informative, random, evaluation, easy
         Galaxies per arm.
     members_in_random
@@ -58,7 +60,7 @@ class BatchPolicy:
         Two galaxies of the informative arm lie further apart than this (Euclidean, embedding units of the model);
         None lets them be copies.
     candidates
-        Best candidates kept per informative galaxy, for the distance to choose from.
+        Best candidates kept per informative galaxy, for the distance or ``joint`` to choose from.
     """
 
     rule: Rule
@@ -79,6 +81,8 @@ class BatchPolicy:
             raise BadConfig(f"beta must be positive and finite, not {self.beta}")
         if self.candidates < 1 or (self.min_distance is not None and not 0 <= self.min_distance < math.inf):
             raise BadConfig(f"a distance must be finite and not negative, and candidates at least 1, not {self}")
+        if self.rule == "joint" and self.min_distance is not None:
+            raise BadConfig("a batch that is chosen together keeps near-copies apart by itself: ask for no distance")
         if self.evaluation and self.members_in_random:
             raise BadConfig("with an evaluation arm, the random arm must leave members out: else they have two chances")
 
@@ -88,9 +92,14 @@ class BatchPolicy:
         return self.informative + self.random + self.evaluation + self.easy
 
     @property
+    def has_vectors(self) -> bool:
+        """Whether galaxies of the informative arm are compared with each other, by embeddings or deviations."""
+        return self.min_distance is not None or self.rule == "joint"
+
+    @property
     def n_candidates(self) -> int:
-        """Galaxies that compete for the informative arm: more than it draws only where distance matters."""
-        return self.informative * (1 if self.min_distance is None else self.candidates)
+        """Galaxies that compete for the informative arm: more than it draws only where they are compared."""
+        return self.informative * (self.candidates if self.has_vectors else 1)
 
     def log_weights(self, scores_nats: FloatArray) -> FloatArray:
         """Return ln w of scores; -inf, which is never drawn, for a score of 0 under ``power``."""
@@ -118,8 +127,8 @@ class Acquired:
         (1 - p) (1 - q) (1 - exp(-exp(ln w - kappa))), q counting for easy galaxies only, with kappa the best
         key that was not drawn: given all other galaxies' keys, the galaxy is drawn if and only if its own
         exceeds kappa, so weighting by the inverse is unbiased (priority sampling). With a distance kappa is the
-        galaxy's own threshold, see `alservice.acquisition.batch`. For ``top`` the last factor is 1. The chance to
-        be in the batch at all is the sum over arms, since a galaxy enters by one arm only.
+        galaxy's own threshold, see `alservice.acquisition.batch`. For ``top`` and ``joint`` the last factor is 1.
+        The chance to be in the batch at all is the sum over arms, since a galaxy enters by one arm only.
     rank
         Place in its arm, from 1.
     """
@@ -169,10 +178,13 @@ class BatchDrawer:
         Arms and rule.
     seed
         Of all arms; the same seed and pool give the same batch.
+    target
+        (T, T) `survey_covariance` that a batch chosen together is to take away; None: it tells most of the networks.
     """
 
-    def __init__(self, policy: BatchPolicy, *, seed: int) -> None:
+    def __init__(self, policy: BatchPolicy, *, seed: int, target: FloatArray | None = None) -> None:
         self._policy = policy
+        self._target = target
         self._seed = seed
         self._excluded: Counter[str] = Counter()
         self._eligible = 0
@@ -192,7 +204,7 @@ class BatchDrawer:
         *,
         members: BoolArray | None = None,
         easy: BoolArray | None = None,
-        embeddings: FloatArray | None = None,
+        vectors: FloatArray | None = None,
         excluded: Mapping[str, str] | None = None,
     ) -> None:
         """Take one shard of the pool; each galaxy is offered once.
@@ -208,28 +220,29 @@ class BatchDrawer:
             (n,) whether each is a member of the evaluation stream; none is by default.
         easy
             (n,) whether volunteers should find it easy; none is by default.
-        embeddings
-            (n, E), needed where the policy asks for a distance.
+        vectors
+            What galaxies of the informative arm are compared by, where they are: embeddings (n, E) for a distance,
+            `vote_deviations` (n, T, A) for ``joint``.
         excluded
             Reason per galaxy id that must not be drawn: labelled, in flight, retired, failed image.
 
         Raises
         ------
         BadInput
-            If shapes do not fit, or an informative arm lacks scores, or embeddings that it needs.
+            If shapes do not fit, or an informative arm lacks scores, or vectors that it needs.
         NumericalFault
             If a score that is needed is negative or not finite; the galaxy is named.
         """
-        needs_embeddings = self._policy.informative > 0 and self._policy.min_distance is not None
-        if (scores_nats is None and self._policy.informative) or (embeddings is None and needs_embeddings):
-            raise BadInput(f"the informative arm needs {'scores' if scores_nats is None else 'embeddings'}")
+        needs_vectors = self._policy.informative > 0 and self._policy.has_vectors
+        if (scores_nats is None and self._policy.informative) or (vectors is None and needs_vectors):
+            raise BadInput(f"the informative arm needs {'scores' if scores_nats is None else 'vectors'}")
         shape = (len(galaxy_ids),)
         scores = np.full(shape, np.nan) if scores_nats is None else np.asarray(scores_nats, dtype=np.float64)
         is_member = np.zeros(shape, dtype=bool) if members is None else np.asarray(members, dtype=bool)
         is_easy = np.zeros(shape, dtype=bool) if easy is None else np.asarray(easy, dtype=bool)
-        shapes = {scores.shape, is_member.shape, is_easy.shape, shape if embeddings is None else embeddings.shape[:1]}
+        shapes = {scores.shape, is_member.shape, is_easy.shape, shape if vectors is None else vectors.shape[:1]}
         if shapes != {shape}:
-            raise BadInput(f"{shape[0]} galaxies came with scores, flags or embeddings of {sorted(shapes)}")
+            raise BadInput(f"{shape[0]} galaxies came with scores, flags or vectors of {sorted(shapes)}")
         reasons = excluded or {}
         self._excluded.update(reasons[galaxy_id] for galaxy_id in galaxy_ids if galaxy_id in reasons)
         eligible = np.array([galaxy_id not in reasons for galaxy_id in galaxy_ids], dtype=bool)
@@ -251,7 +264,7 @@ class BatchDrawer:
         if self._policy.informative:
             noise = self._noise(Arm.INFORMATIVE, galaxy_ids, eligible & ~is_member)
             keys = self._informative_keys(galaxy_ids, scores, noise)
-            kept = embeddings if needs_embeddings else None
+            kept = vectors if needs_vectors else None
             self._informative.offer(keys, noise, galaxy_ids, scores, is_easy, kept)
 
     def draw(self) -> AcquisitionBatch:
@@ -298,11 +311,15 @@ class BatchDrawer:
         keys = np.array([candidate.key for candidate in best[: policy.n_candidates + 1]])
         if len(keys) <= policy.n_candidates:
             keys = np.append(keys, -np.inf)
+        if policy.rule == "joint" and len(keys) > 1:
+            vectors = self._informative.vectors_of(best[: len(keys) - 1])
+            places = greedy_batch(vectors, policy.informative, target=self._target)
+            return [best[place] for place in places.tolist()], np.full(len(places), -math.inf)
         if policy.min_distance is None or len(keys) == 1:
             chosen = best[: policy.informative]
             return chosen, np.full(len(chosen), keys[-1])
         candidates = best[: len(keys) - 1]
-        vectors = self._informative.embeddings_of(candidates)
+        vectors = self._informative.vectors_of(candidates)
         places, kappas = thin(keys, vectors, size=policy.informative, min_distance=policy.min_distance)
         return [candidates[place] for place in places.tolist()], kappas
 
@@ -315,7 +332,7 @@ class BatchDrawer:
             galaxies = [galaxy_ids[i] for i in np.flatnonzero(bad)[:20].tolist()]
             raise NumericalFault(f"galaxy {galaxies[0]!r} has an impossible score", galaxies=galaxies)
         keys = np.full(scores.shape, -np.inf)
-        if self._policy.rule == "top":
+        if self._policy.rule in {"top", "joint"}:
             keys[drawable] = scores[drawable]
         else:
             keys[drawable] = self._policy.log_weights(scores[drawable]) - np.log(-np.log(noise[drawable]))
@@ -332,7 +349,7 @@ class BatchDrawer:
 
     def _chances(self, scores: FloatArray, kappas: FloatArray) -> FloatArray:
         """Return P(ln w + Gumbel noise > kappa), 1 for the rule without noise."""
-        if self._policy.rule == "top":
+        if self._policy.rule in {"top", "joint"}:
             return np.ones(scores.shape)
         # Beyond e^10 the probability is 1 in float64, and the exponential would overflow.
         excess = np.minimum(self._policy.log_weights(scores) - kappas, 10)
@@ -348,12 +365,13 @@ def draw_batch(
     seed: int,
     members: BoolArray | None = None,
     easy: BoolArray | None = None,
-    embeddings: FloatArray | None = None,
+    vectors: FloatArray | None = None,
     excluded: Mapping[str, str] | None = None,
+    target: FloatArray | None = None,
 ) -> AcquisitionBatch:
     """Draw a batch from a pool that is at hand as a whole; see `BatchDrawer.offer` for the arguments."""
-    drawer = BatchDrawer(policy, seed=seed)
-    drawer.offer(galaxy_ids, scores_nats, members=members, easy=easy, embeddings=embeddings, excluded=excluded)
+    drawer = BatchDrawer(policy, seed=seed, target=target)
+    drawer.offer(galaxy_ids, scores_nats, members=members, easy=easy, vectors=vectors, excluded=excluded)
     return drawer.draw()
 
 
@@ -485,12 +503,12 @@ class Candidate(NamedTuple):
 
 
 class Reservoir:
-    """The `size` candidates with the largest keys so far, with their embeddings where there are any."""
+    """The `size` candidates with the largest keys so far, with their vectors where there are any."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._heap: list[Candidate] = []
-        self._embeddings: dict[str, FloatArray] = {}
+        self._vectors: dict[str, FloatArray] = {}
 
     def offer(
         self,
@@ -499,7 +517,7 @@ class Reservoir:
         galaxy_ids: Sequence[str],
         scores_nats: FloatArray,
         easy: BoolArray,
-        embeddings: FloatArray | None = None,
+        vectors: FloatArray | None = None,
     ) -> None:
         """Keep what is among the best; a key of -inf never is."""
         if self.size == 0:
@@ -507,20 +525,20 @@ class Reservoir:
         floor = self._heap[0].key if len(self._heap) == self.size else -math.inf
         for i in np.flatnonzero((keys >= floor) & (keys > -np.inf)).tolist():
             new = Candidate(float(keys[i]), float(noise[i]), galaxy_ids[i], float(scores_nats[i]), bool(easy[i]))
-            if embeddings is not None:
-                self._embeddings[new.galaxy_id] = embeddings[i].copy()  # a view would keep its shard in memory
+            if vectors is not None:
+                self._vectors[new.galaxy_id] = vectors[i].copy()  # a view would keep its shard in memory
             if len(self._heap) < self.size:
                 heapq.heappush(self._heap, new)
             else:
-                self._embeddings.pop(heapq.heappushpop(self._heap, new).galaxy_id, None)
+                self._vectors.pop(heapq.heappushpop(self._heap, new).galaxy_id, None)
 
     def ranked(self) -> list[Candidate]:
         """Return what was kept, best first."""
         return sorted(self._heap, reverse=True)
 
-    def embeddings_of(self, candidates: Sequence[Candidate]) -> FloatArray:
-        """Return the embeddings (n, E) of candidates that were kept."""
-        return np.stack([self._embeddings[candidate.galaxy_id] for candidate in candidates])
+    def vectors_of(self, candidates: Sequence[Candidate]) -> FloatArray:
+        """Return the vectors (n, ...) of candidates that were kept."""
+        return np.stack([self._vectors[candidate.galaxy_id] for candidate in candidates])
 
 
 class SurveySample:

@@ -7,6 +7,8 @@ policy          score                                                           
 `power_bald`    the same                                                                power
 `softmax_bald`  the same                                                                softmax
 `epig`          information on the survey's votes (`predictive_information`)            power
+`batch_bald`    information of the votes on the weights, normal approximation           joint
+`batch_epig`    variance of the survey's fractions that the votes take away             joint
 `entropy`       entropy of one predicted classification                                 top
 `threshold`     1 where P(fraction of an answer > 0.2) >= 0.8, as KaDE; else 0          power
 `random`        none                                                                    none
@@ -26,6 +28,7 @@ import numpy as np
 from alservice.acquisition.batch import Rule
 from alservice.campaigns.policies import PolicyName
 from alservice.errors import BadInput, NumericalFault
+from alservice.science.batches import batch_gains, survey_covariance, vote_deviations
 from alservice.science.information import joint_information, threshold_probability, tree_predictive_information
 from alservice.science.pmf import entropy
 from alservice.science.posterior import answer_probabilities, check_concentrations, check_weights
@@ -37,6 +40,8 @@ RULES: Final[dict[PolicyName, Rule]] = {
     "power_bald": "power",
     "softmax_bald": "softmax",
     "epig": "power",
+    "batch_bald": "joint",
+    "batch_epig": "joint",
     "entropy": "top",
     "threshold": "power",
     "random": "top",
@@ -45,6 +50,9 @@ RULES: Final[dict[PolicyName, Rule]] = {
 
 BALD: Final = frozenset[PolicyName]({"bald", "power_bald", "softmax_bald"})
 """Policies whose score is the joint information, which a prediction holds already."""
+
+SURVEYED: Final = frozenset[PolicyName]({"epig", "batch_epig"})
+"""Policies that need a uniform sample of the survey."""
 
 CERTAINTY: Final = 0.8
 """Probability from which KaDE shows a galaxy, and agreement from which one is easy for volunteers."""
@@ -75,7 +83,7 @@ def policy_scores(
     answer
         Answer column that `threshold` looks for.
     target
-        (M, T, A) draws of a uniform sample of the survey, which `epig` needs.
+        (M, T, A) draws of a uniform sample of the survey, which those of `SURVEYED` need.
 
     Returns
     -------
@@ -85,7 +93,7 @@ def policy_scores(
     Raises
     ------
     BadInput
-        If `epig` comes without a target, or for `random`, which scores nothing.
+        If one of `SURVEYED` comes without a target, or for `random`, which scores nothing.
     NumericalFault, BadVotes
         As the functions of each score.
     """
@@ -94,6 +102,11 @@ def policy_scores(
             return joint_information(tree, concentrations, votes, question_weights=weights)
         case "epig" if target is not None:
             return tree_predictive_information(tree, concentrations, target, weights)
+        case "batch_bald":
+            return batch_gains(vote_deviations(tree, concentrations, votes, weights))
+        case "batch_epig" if target is not None:
+            deviations = vote_deviations(tree, concentrations, votes, weights)
+            return batch_gains(deviations, target=survey_covariance(tree, target, weights))
         case "entropy":
             return classification_entropy(tree, concentrations, weights)
         case "threshold":
@@ -102,7 +115,7 @@ def policy_scores(
             own = threshold_probability(concentrations[..., answers], column - answers.start)
             return (own >= CERTAINTY).astype(np.float64)
         case _:
-            raise BadInput(f"policy {policy!r} has no scores" + (" without a target" if policy == "epig" else ""))
+            raise BadInput(f"policy {policy!r} has no scores" + (" without a target" if policy in SURVEYED else ""))
 
 
 def classification_entropy(tree: Tree, concentrations: FloatArray, weights: FloatArray) -> FloatArray:

@@ -17,7 +17,7 @@ from alservice.acquisition.batch import (
     SurveySample,
     survey_distance,
 )
-from alservice.acquisition.policies import BALD, RULES, easy_galaxies, policy_scores
+from alservice.acquisition.policies import BALD, RULES, SURVEYED, easy_galaxies, policy_scores
 from alservice.acquisition.votes import (
     HISTORY_DAYS,
     MIN_DAYS,
@@ -38,6 +38,7 @@ from alservice.prediction.service import Scope
 from alservice.prediction.shard import question_weights
 from alservice.prediction.stored import Predictions
 from alservice.progress import Clock, Progress
+from alservice.science.batches import survey_covariance, vote_deviations
 from alservice.science.information import joint_information
 from alservice.science.posterior import Posterior
 from alservice.science.prediction import Prediction
@@ -127,6 +128,15 @@ def _distance(policy: AcquisitionPolicy, survey: Posterior | None) -> float | No
     return survey_distance(survey.embeddings, policy.diversity_share)
 
 
+def _target(campaign: CampaignRow, survey: Posterior | None) -> FloatArray | None:
+    """Return what a batch that is chosen together is to take away: how far draws differ on the survey."""
+    policy = campaign.settings.acquisition
+    if survey is None or policy.policy not in SURVEYED:
+        return None
+    tree = load_tree(campaign.settings.tree)
+    return survey_covariance(tree, survey.concentrations, question_weights(policy, tree))
+
+
 @dataclass(frozen=True, kw_only=True)
 class AcquireBatch:
     """Draw a cycle's batch from the whole catalogue, one shard in memory at a time."""
@@ -153,6 +163,7 @@ class AcquireBatch:
         drawer = BatchDrawer(
             batch_policy(policy, first=first, min_distance=_distance(policy, survey)),
             seed=seed_of(campaign.settings.seed, "acquisition", cycle.number),
+            target=_target(campaign, survey),
         )
         rows = self.ledger.of_campaign(campaign.id)
         excluded = {row.galaxy_id: why for row in rows if (why := exclusion_reason(row)) is not None}
@@ -164,7 +175,7 @@ class AcquireBatch:
                 shard.scores,
                 members=np.array([g.evaluation for g in shard.galaxies]),
                 easy=shard.easy,
-                embeddings=shard.embeddings,
+                vectors=shard.vectors,
                 excluded=dict.fromkeys(shard.failed, FAILED_IMAGE) | reasons,
             )
             self.progress.advance(len(shard.galaxies))
@@ -174,7 +185,7 @@ class AcquireBatch:
     def _survey(self, campaign: CampaignRow, cycle: Cycle) -> Posterior | None:
         """Return a sample of the survey where the policy needs one."""
         policy = campaign.settings.acquisition
-        needed = policy.policy == "epig" or (policy.diversity_share > 0 and policy.informative_galaxies > 0)
+        needed = policy.policy in SURVEYED or (policy.diversity_share > 0 and policy.informative_galaxies > 0)
         return self.scores.survey(campaign, cycle) if needed else None
 
     def _votes(self, campaign: CampaignRow, cycle: Cycle, batch: AcquisitionBatch) -> VotesAsked:
@@ -243,8 +254,9 @@ class PoolShard:
         champion.
     easy
         (n,) whether volunteers should find each easy.
-    embeddings
-        (n, E) float16, zero without a posterior; None as scores.
+    vectors
+        (n, E) float16 embeddings, zero without a posterior; of a policy whose batches are chosen together the
+        `vote_deviations` (n, T, A) float32. None as scores.
     failed
         Galaxies without a posterior.
     """
@@ -252,7 +264,7 @@ class PoolShard:
     galaxies: Sequence[Galaxy]
     scores: FloatArray | None
     easy: BoolArray
-    embeddings: FloatArray | None
+    vectors: FloatArray | None
     failed: frozenset[str]
 
 
@@ -271,23 +283,23 @@ class ScorePool:
             for first_row in range(0, n_galaxies, PAGE):
                 galaxies = self.catalogues.galaxies(cycle.catalogue_id, first_row=first_row, limit=PAGE)
                 none = np.zeros(len(galaxies), dtype=bool)
-                yield PoolShard(galaxies=galaxies, scores=None, easy=none, embeddings=None, failed=frozenset())
+                yield PoolShard(galaxies=galaxies, scores=None, easy=none, vectors=None, failed=frozenset())
             return
         tree = load_tree(campaign.settings.tree)
         for galaxies, shard in self._shards(campaign, cycle):
             row_of = {galaxy.galaxy_id: row for row, galaxy in enumerate(galaxies)}
             easy = np.zeros(len(galaxies), dtype=bool)
             scores = np.full(len(galaxies), np.nan)
-            embeddings = np.zeros((len(galaxies), 0), dtype=np.float16)
+            vectors = np.zeros((len(galaxies), 0), dtype=np.float16)
             failed = frozenset(row_of)
             for found in self.stored.predictions(campaign.settings, [shard]):
                 rows = [row_of[galaxy_id] for galaxy_id in found.galaxy_ids]
                 easy[rows] = easy_galaxies(tree, found.mean)
-                embeddings = np.zeros((len(galaxies), found.embeddings.shape[1]), dtype=np.float16)
-                embeddings[rows] = found.embeddings
-                scores[rows] = self._scores(campaign.settings, tree, shard, found, survey)
+                scores[rows], of_found = self._scored(campaign.settings, tree, shard, found, survey)
+                vectors = np.zeros((len(galaxies), *of_found.shape[1:]), dtype=of_found.dtype)
+                vectors[rows] = of_found
                 failed -= set(found.galaxy_ids)
-            yield PoolShard(galaxies=galaxies, scores=scores, easy=easy, embeddings=embeddings, failed=failed)
+            yield PoolShard(galaxies=galaxies, scores=scores, easy=easy, vectors=vectors, failed=failed)
 
     def survey(self, campaign: CampaignRow, cycle: Cycle) -> Posterior:
         """Return the posterior of a uniform sample of the survey."""
@@ -317,17 +329,17 @@ class ScorePool:
                 )
         return information
 
-    def _scores(
+    def _scored(
         self, campaign: Campaign, tree: Tree, shard: Shard, found: Prediction, survey: Posterior | None
-    ) -> FloatArray | float:
-        """Return the scores of a shard: stored ones where they are of this policy, else those of its draws."""
+    ) -> tuple[FloatArray | float, FloatArray]:
+        """Return the scores of a shard, stored ones where they are of this policy, and what its galaxies differ by."""
         policy, weights = campaign.acquisition, question_weights(campaign.acquisition, tree)
         if policy.policy == "random":
-            return np.nan
+            return np.nan, found.embeddings
         if policy.policy in BALD and found.is_scored_for(policy.votes_per_galaxy, weights):
-            return found.scores
+            return found.scores, found.embeddings
         (posterior,) = self.stored.draws(campaign, [shard])
-        return policy_scores(
+        scores = policy_scores(
             policy.policy,
             tree,
             posterior.concentrations,
@@ -336,6 +348,9 @@ class ScorePool:
             answer=policy.threshold_answer,
             target=None if survey is None else survey.concentrations,
         )
+        if RULES[policy.policy] != "joint":
+            return scores, found.embeddings
+        return scores, vote_deviations(tree, posterior.concentrations, policy.votes_per_galaxy, weights)
 
     def _shards(self, campaign: CampaignRow, cycle: Cycle) -> Iterator[tuple[Sequence[Galaxy], Shard]]:
         """Yield the galaxies of each shard, and what was recorded of its prediction."""

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from alservice.acquisition.batch import BatchPolicy, draw_batch
-from alservice.acquisition.policies import RULES, policy_scores
+from alservice.acquisition.policies import RULES, SURVEYED, policy_scores
 from alservice.backfill.plan import BackfillPlan, Choice, Round, Target, expected_votes, policy_named
 from alservice.campaigns.policies import GatePolicy, PolicyName
 from alservice.ids import seed_of
@@ -22,6 +22,7 @@ from alservice.network.config import FitConfig, decay_of
 from alservice.network.files import ModelCard
 from alservice.offline.galaxies import VotedGalaxies
 from alservice.offline.training import restored_model
+from alservice.science.batches import survey_covariance, vote_deviations
 from alservice.science.evaluation import Assessment, assess, summarise
 from alservice.science.posterior import Posterior
 from alservice.shapes import FloatArray
@@ -147,17 +148,23 @@ class Replay:
         number = len(before)
         labelled = {choice.galaxy_id: "labelled" for done in before for choice in done.chosen}
         size = self.plan.batch
+        vectors = target = None
         if policy == "random":
             rule, scores = BatchPolicy(rule="top", informative=0, random=size), None
         else:
             rule = BatchPolicy(rule=RULES[policy], informative=size, random=0)
-            scores = self._scores(policy, seed_of(seed, "backfill", number), champion, set(labelled))
+            of_round = seed_of(seed, "backfill", number)
+            scores = self._scores(policy, of_round, champion, set(labelled))
+            if rule.has_vectors:
+                vectors, target = self._compared(policy, of_round, champion)
         drawn = draw_batch(
             self.pool.galaxy_ids,
             scores,
             policy=rule,
             seed=seed_of(seed, "backfill", policy, number),
             excluded=labelled,
+            vectors=vectors,
+            target=target,
         ).galaxies
         chosen = [Choice(galaxy_id=g.galaxy_id, score=g.score_nats) for g in drawn]
         if len(chosen) < size:  # too few galaxies pass a threshold: the rest of the budget is spent at random
@@ -181,9 +188,18 @@ class Replay:
             votes=expected_votes(self.target, self.pool.counts),
             weights=np.ones(tree.n_questions),
             answer=self.target.sought,
-            target=self._draws(champion, self._survey(seed)) if policy == "epig" else None,
+            target=self._draws(champion, self._survey(seed)) if policy in SURVEYED else None,
         )
         return scores
+
+    def _compared(self, policy: PolicyName, seed: int, champion: Network) -> tuple[FloatArray, FloatArray | None]:
+        """Return what the pool's galaxies are compared by, and what a batch is to take away, if policy says so."""
+        tree = self.target.tree
+        ones, votes = np.ones(tree.n_questions), expected_votes(self.target, self.pool.counts)
+        vectors = vote_deviations(tree, self._draws(champion, self.pool), votes, ones)
+        if policy not in SURVEYED:
+            return vectors, None
+        return vectors, survey_covariance(tree, self._draws(champion, self._survey(seed)), ones)
 
     def _survey(self, seed: int) -> VotedGalaxies:
         """Return galaxies as the survey has them: those that policies prefer, or a selection, are not."""

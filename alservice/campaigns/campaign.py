@@ -165,7 +165,7 @@ class AcquisitionPolicy:
     threshold_answer
         Answer column that policy ``threshold`` looks for.
     survey_galaxies
-        Size of the uniform survey sample that ``epig`` predicts and that distances are measured on.
+        Size of the uniform survey sample that ``epig`` and ``batch_epig`` predict and that distances are measured on.
     diversity_share
         Share of the survey that a drawn galaxy keeps out of the informative arm as too like it; 0 for none.
     question_weights
@@ -199,6 +199,10 @@ class AcquisitionPolicy:
         require(0 < self.beta < float("inf"), "acquisition.beta must be positive and finite")
         require(self.survey_galaxies >= 2, "acquisition.survey_galaxies must be at least 2")
         require(0 <= self.diversity_share < 1, "acquisition.diversity_share must lie in [0, 1)")
+        require(
+            self.diversity_share == 0 or not self.policy.startswith("batch_"),
+            f"acquisition.diversity_share is not for {self.policy}, which keeps near-copies apart by itself",
+        )
         bad = sorted(q for q, w in self.question_weights.items() if not 0 <= w < float("inf"))
         require(not bad, f"acquisition.question_weights of {', '.join(bad)} must be finite and not negative")
         if self.allocated is not None and self.allocated.budget is not None:

@@ -230,7 +230,9 @@ class GatePolicy:
             raise BadConfig(f"gate.confidence must lie in [0.5, 1), not {self.confidence}")
 
 
-PolicyName: TypeAlias = Literal["bald", "epig", "power_bald", "softmax_bald", "random", "entropy", "threshold"]
+PolicyName: TypeAlias = Literal[
+    "bald", "epig", "power_bald", "softmax_bald", "batch_bald", "batch_epig", "random", "entropy", "threshold"
+]
 REDUCER_KEY: Final = re.compile(
     r"(?P<webhook>[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?)_(?P<task>init|t[0-9]{1,4})", re.IGNORECASE
 )

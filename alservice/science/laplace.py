@@ -33,8 +33,8 @@ _BIAS_PRECISION: Final = 0.1
 
 _FIRST_TEMPER, _FIRST_PRECISION = 1.0, 16.0
 _STEPS: Final = 60
-_CONVERGED_NATS: Final = 1e-9
-_VALIDATION_DRAWS: Final = 30
+_CONVERGED_NATS: Final = 1e-8
+_VALIDATION_DRAWS: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -193,7 +193,7 @@ def fit_question(
     objective = _Objective(x, k * worth[:, None], n * worth, prior.prior_precision)
     mode = np.zeros((x.shape[1], k.shape[1] - 1)) if start is None else start
     mode = objective.minimise(mode)
-    return LaplaceQuestion(mode=mode, root=objective.root(mode), prior=prior)
+    return LaplaceQuestion(mode=mode, root=np.linalg.cholesky(objective.hessian(mode)), prior=prior)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,8 +209,7 @@ class _Objective:
         value = self.value(mode)
         for _ in range(_STEPS):
             gradient = self.gradient(mode)
-            root = self.root(mode)
-            step = np.linalg.solve(root.T, np.linalg.solve(root, gradient.T.ravel()))
+            step = np.linalg.solve(self.hessian(mode), gradient.T.ravel())
             gain = float(gradient.T.ravel() @ step)
             if gain < _CONVERGED_NATS:
                 return mode
@@ -231,8 +230,8 @@ class _Objective:
         gradient: FloatArray = self.x.T @ surprise @ contrasts(mode.shape[1] + 1) + self._prior[:, None] * mode
         return gradient
 
-    def root(self, mode: FloatArray) -> FloatArray:
-        """Return the Cholesky factor of the Hessian (D, D)."""
+    def hessian(self, mode: FloatArray) -> FloatArray:
+        """Return the Hessian (D, D), contrasts slowest."""
         n_features, n_contrasts = mode.shape
         basis = contrasts(n_contrasts + 1)
         shares = _softmax(self._logits(mode))
@@ -246,7 +245,7 @@ class _Objective:
                     block.flat[:: n_features + 1] += self._prior
                 hessian[c, :, d] = block
                 hessian[d, :, c] = block
-        return np.linalg.cholesky(hessian.reshape(mode.size, mode.size))
+        return hessian.reshape(mode.size, mode.size)
 
     @property
     def _prior(self) -> FloatArray:

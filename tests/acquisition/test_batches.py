@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alservice.acquisition.batch import BatchDrawer, BatchPolicy, draw_batch
+from alservice.campaigns.policies import Arm
 from alservice.errors import BadConfig, BadInput, NumericalFault
+from alservice.science.batches import greedy_batch
 
 IDS = [f"g{i:03d}" for i in range(60)]
 SCORES = np.linspace(0.01, 0.6, 60)
@@ -47,6 +49,23 @@ def test_streaming_shards_in_any_order_draws_the_same_batch(seed, order, cuts, r
     for part in np.split(np.array(order), sorted(cuts)):
         drawer.offer([IDS[i] for i in part], SCORES[part], members=MEMBERS[part], excluded=excluded)
     assert drawer.draw() == whole
+
+
+@given(seed=st.integers(0, 2**62), order=st.permutations(range(60)), cuts=st.lists(st.integers(0, 60), max_size=5))
+def test_a_batch_chosen_together_does_not_depend_on_shards(seed, order, cuts):
+    """Nor on the order; every chance is 1, and the arm is the greedy one of the best candidates."""
+    policy = BatchPolicy(rule="joint", informative=4, random=5, candidates=3)
+    vectors = np.random.default_rng(1).normal(size=(60, 6, 3))
+    target = np.cov(np.random.default_rng(2).normal(size=(6, 20)))
+    whole = draw_batch(IDS, SCORES, policy=policy, seed=seed, members=MEMBERS, vectors=vectors, target=target)
+    drawer = BatchDrawer(policy, seed=seed, target=target)
+    for part in np.split(np.array(order), sorted(cuts)):
+        drawer.offer([IDS[i] for i in part], SCORES[part], members=MEMBERS[part], vectors=vectors[part])
+    assert drawer.draw() == whole
+    taken = {galaxy.galaxy_id for galaxy in whole.galaxies if galaxy.arm == Arm.RANDOM}
+    best = [i for i in np.argsort(-SCORES, kind="stable") if IDS[i] not in taken and not MEMBERS[i]][:12]
+    expected = [IDS[best[place]] for place in greedy_batch(vectors[best], 4, target=target)]
+    assert [galaxy.galaxy_id for galaxy in whole.galaxies if galaxy.arm == Arm.INFORMATIVE] == expected
 
 
 def test_another_seed_draws_another_batch():
@@ -230,9 +249,10 @@ def test_a_galaxy_offered_twice_is_refused():
         {"informative": 1, "random": 1, "beta": 0.0},
         {"informative": 1, "random": 1, "beta": math.inf},
         {"informative": 1, "random": 1, "evaluation": 1},
+        {"rule": "joint", "informative": 1, "random": 1, "min_distance": 1.0},
     ],
 )
 def test_impossible_policies_are_refused(sizes):
-    """Empty batches, negative arms, no sharpness, and two chances for members raise."""
+    """Empty batches, negative arms, no sharpness, two chances for members, and two ways to keep copies out raise."""
     with pytest.raises(BadConfig):
-        BatchPolicy(rule="power", **sizes)
+        BatchPolicy(**{"rule": "power"} | sizes)

@@ -77,11 +77,11 @@ def test_a_thinned_batch_has_no_near_copies():
     of = dict(zip(names, cluster, strict=True))
     policy = BatchPolicy(rule="power", informative=5, random=2, min_distance=2.0)
     for seed in range(30):
-        batch = draw_batch(names, scores, policy=policy, seed=seed, embeddings=points)
+        batch = draw_batch(names, scores, policy=policy, seed=seed, vectors=points)
         drawn = [of[g.galaxy_id] for g in batch.galaxies if g.arm == "informative"]
         assert len(set(drawn)) == len(drawn) == 5
     policy = BatchPolicy(rule="top", informative=8, random=0, min_distance=2.0)
-    crowded = draw_batch(names, scores, policy=policy, seed=0, embeddings=points)
+    crowded = draw_batch(names, scores, policy=policy, seed=0, vectors=points)
     assert (len(crowded.galaxies), crowded.policy.requested) == (6, 8)
 
 
@@ -98,7 +98,7 @@ def test_inclusion_probabilities_undo_the_selection_of_a_thinned_batch(candidate
     sums = {"informative": [], "random": [], "easy": []}
     n_runs = 4000
     for seed in range(n_runs):
-        batch = draw_batch(names, scores, policy=policy, seed=seed, embeddings=points, easy=easy)
+        batch = draw_batch(names, scores, policy=policy, seed=seed, vectors=points, easy=easy)
         for arm, totals in sums.items():
             of_arm = [g for g in batch.galaxies if g.arm == arm]
             totals.append(sum(value[g.galaxy_id] / g.inclusion_probability for g in of_arm))
@@ -113,10 +113,10 @@ def test_a_thinned_batch_does_not_depend_on_shards(cuts, seed):
     names, _, scores, points = pool()
     easy = np.arange(18) % 3 == 0
     policy = BatchPolicy(rule="power", informative=3, random=2, easy=2, min_distance=2.0, candidates=2)
-    whole = draw_batch(names, scores, policy=policy, seed=seed, embeddings=points, easy=easy)
+    whole = draw_batch(names, scores, policy=policy, seed=seed, vectors=points, easy=easy)
     drawer = BatchDrawer(policy, seed=seed)
     for part in np.split(np.random.default_rng(seed).permutation(18), sorted(cuts)):
-        drawer.offer([names[i] for i in part], scores[part], embeddings=points[part], easy=easy[part])
+        drawer.offer([names[i] for i in part], scores[part], vectors=points[part], easy=easy[part])
     assert drawer.draw() == whole
 
 
@@ -149,10 +149,10 @@ def test_what_a_distance_needs_is_asked_for():
     """Embeddings must come, one per galaxy; a distance is finite and not negative."""
     names, _, scores, points = pool()
     policy = BatchPolicy(rule="power", informative=2, random=0, min_distance=1.0)
-    with pytest.raises(BadInput, match="embeddings"):
+    with pytest.raises(BadInput, match="vectors"):
         draw_batch(names, scores, policy=policy, seed=0)
     with pytest.raises(BadInput, match="came with"):
-        draw_batch(names, scores, policy=policy, seed=0, embeddings=points[:-1])
+        draw_batch(names, scores, policy=policy, seed=0, vectors=points[:-1])
     for wrong in ({"min_distance": -1.0}, {"min_distance": math.nan}, {"candidates": 0}, {"easy": -1}):
         with pytest.raises(BadConfig):
             BatchPolicy(rule="power", informative=2, random=0, **wrong)
@@ -165,5 +165,5 @@ def test_memory_is_bounded_by_the_batch():
     for start in range(0, 2000, 100):
         names = [f"g{i}" for i in range(start, start + 100)]
         scores = np.array([stable_fraction("scores", name) for name in names])
-        drawer.offer(names, scores, embeddings=np.zeros((100, 2), dtype=np.float16), easy=scores < 0.5)
-    assert len(drawer._informative._embeddings) == 3 * 4 + 2 + 1 + 1
+        drawer.offer(names, scores, vectors=np.zeros((100, 2), dtype=np.float16), easy=scores < 0.5)
+    assert len(drawer._informative._vectors) == 3 * 4 + 2 + 1 + 1

@@ -154,8 +154,8 @@ def test_bald_is_the_information_of_all_votes_together(policy):
 
 
 def test_what_needs_more_than_draws_says_so():
-    """Random scores nothing, and EPIG needs its target."""
-    for policy in ("random", "epig"):
+    """Random scores nothing, and the policies of the survey need its sample."""
+    for policy in ("random", "epig", "batch_epig"):
         with pytest.raises(BadInput, match=policy):
             scores(policy, concentrations(2))
 

@@ -108,7 +108,7 @@ def test_a_candidate_that_the_gate_keeps_out_does_not_choose() -> None:
     assert [done.champion_round for done in newest] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("policy", ["epig", "entropy", "softmax_bald"])
+@pytest.mark.parametrize("policy", ["epig", "entropy", "softmax_bald", "batch_bald", "batch_epig"])
 def test_every_policy_runs_on_the_whole_tree(policy) -> None:
     """The same protocol with all questions at once."""
     target = target_of(load_tree("gz2"), "all")

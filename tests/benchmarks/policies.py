@@ -22,14 +22,15 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from alservice.acquisition.batch import BatchPolicy, draw_batch, survey_distance
-from alservice.acquisition.policies import RULES, policy_scores
+from alservice.acquisition.policies import RULES, SURVEYED, policy_scores
 from alservice.backfill.savings import Curves, Saving, savings
 from alservice.campaigns.policies import PolicyName
 from alservice.catalogue.vote_columns import KAGGLE_COLUMNS
 from alservice.ids import seed_of
 from alservice.network.config import use_threads
 from alservice.progress import process_progress
-from alservice.science.laplace import PRIOR_PRECISIONS, Features, LaplaceHead, Prior, choose_prior, fit_head
+from alservice.science.batches import survey_covariance, vote_deviations
+from alservice.science.laplace import Features, LaplaceHead, Prior, choose_prior, fit_head
 from alservice.science.tree import Tree, load_tree
 from alservice.shapes import BoolArray, FloatArray, IntArray
 from tests.benchmarks.embeddings import cached
@@ -48,8 +49,11 @@ VOTES, WALKERS, LEAST = 40, 44, 10
 """Volunteers per galaxy; those behind a recorded fraction; votes on a question from which its fraction is judged."""
 
 START, BATCH, ROUNDS = 32, 32, 12
+OFFERED: Final = 1000
+"""Galaxies of the pool that are scored in a round, a fresh draw each time; the others wait."""
+
 COMPONENTS, DRAWS, SURVEY = 64, 20, 100
-CHOICE_EVERY: Final = 3
+CHOICE_EVERY: Final = 4
 """Rounds between choices of the prior."""
 
 
@@ -258,7 +262,7 @@ class Learner:
             held = np.arange(len(rows)) % 4 == 0
             seed = seed_of(self._seed, "prior", number)
             self._priors = [
-                choose_prior(features, votes[:, answers], held, seed=seed, prior_precisions=PRIOR_PRECISIONS[3::2])
+                choose_prior(features, votes[:, answers], held, seed=seed, prior_precisions=(0.3, 1.0, 3.0, 10.0))
                 for answers in tree.slices
             ]
         self._head = fit_head(tree, features, votes, self._priors, before=self._head)
@@ -266,7 +270,7 @@ class Learner:
 
 
 def run_policy(task: Task, choice: Choice, seed: int, *, votes_each: int = VOTES, rounds: int = ROUNDS) -> FloatArray:
-    """Return terms (R, N, 4) of every round: squared error, 1, NLL and votes of each test galaxy."""
+    """Return the square errors (R, N) of every round and test galaxy."""
     rng = np.random.default_rng(seed_of(seed, "volunteers", task.question))
     first = np.random.default_rng(seed_of(seed, "start", task.question, task.pool_name))
     # A galaxy's votes are the same whoever chooses it and whenever.
@@ -286,10 +290,12 @@ def choose(task: Task, head: LaplaceHead, labelled: IntArray, choice: Choice, se
     """Return the rows of the next batch, drawn by the loop's own code."""
     galaxies = task.galaxies
     left = np.setdiff1d(task.pool, labelled)
+    offered = np.random.default_rng(seed_of(seed, "offered", number)).permutation(left)[:OFFERED]
+    left = np.sort(offered)
     uniform = choice.policy == "random" or number < choice.start
     random = BATCH if uniform else round(choice.random * BATCH)
     scores = None
-    distance = None
+    distance = vectors = target = None
     if not uniform:
         draws = head.concentrations(galaxies.features[left], draws=choice.draws, seed=seed_of(seed, "draws", number))
         survey = np.random.default_rng(seed_of(seed, "survey")).permutation(len(left))[:SURVEY]
@@ -300,10 +306,14 @@ def choose(task: Task, head: LaplaceHead, labelled: IntArray, choice: Choice, se
             votes=VOTES,
             weights=task.weights,
             answer=task.tree.columns[task.own.start],
-            target=draws[survey] if choice.policy == "epig" else None,
+            target=draws[survey] if choice.policy in SURVEYED else None,
         )
         if choice.diversity:
             distance = survey_distance(galaxies.features[left[survey]], choice.diversity)
+            vectors = galaxies.features[left]
+        if RULES[choice.policy] == "joint":
+            vectors = vote_deviations(task.tree, draws, VOTES, task.weights)
+            target = survey_covariance(task.tree, draws[survey], task.weights) if choice.policy in SURVEYED else None
     policy = BatchPolicy(
         rule=RULES[choice.policy], beta=choice.beta, informative=BATCH - random, random=random, min_distance=distance
     )
@@ -312,26 +322,20 @@ def choose(task: Task, head: LaplaceHead, labelled: IntArray, choice: Choice, se
         scores,
         policy=policy,
         seed=seed_of(seed, "batch", number),
-        embeddings=None if distance is None else galaxies.features[left],
+        vectors=vectors,
+        target=target,
     )
     row_of = {galaxies.ids[row]: row for row in left.tolist()}
     return np.array([row_of[galaxy.galaxy_id] for galaxy in batch.galaxies])
 
 
 def judge(task: Task, head: LaplaceHead, seed: int) -> FloatArray:
-    """Return terms (N, 4) of the test galaxies: squared error of the fractions, 1, NLL (nats) and votes."""
-    from alservice.science.pmf import log_rising
-
+    """Return the mean square error (N,) of the predicted fractions of each test galaxy."""
     draws = head.concentrations(task.galaxies.features[task.test], draws=DRAWS, seed=seed_of(seed, "judge"))
     own = draws[..., task.own]
     mean = (own / own.sum(axis=-1, keepdims=True)).mean(axis=1)
-    votes = np.round(task.truth * WALKERS * task.galaxies.asked[task.test, task.place][:, None])
-    own = own[:, ::2]  # half of the draws: its logarithms would take longer than the fits
-    rising = log_rising(own, votes[:, None]).sum(axis=-1) - log_rising(own.sum(axis=-1), votes.sum(axis=1)[:, None])
-    peak = rising.max(axis=1)
-    nll = -(peak + np.log(np.exp(rising - peak[:, None]).mean(axis=1)))
-    squares = ((mean - task.truth) ** 2).mean(axis=1)
-    return np.stack([squares, np.ones(len(squares)), nll, votes.sum(axis=1)], axis=-1)
+    squares: FloatArray = ((mean - task.truth) ** 2).mean(axis=1)
+    return squares
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -384,24 +388,23 @@ def save(path: Path, terms: FloatArray) -> None:
     whole.replace(path)
 
 
-def curves(cache: Path, task: Task, policy: str, seeds: range, *, is_root: bool = True) -> Curves:
-    """Return the learning curves of a policy on a question: RMSE of the fractions, or NLL per vote."""
-    terms = np.stack([np.load(path_of(cache, task, policy, seed)) for seed in seeds]).astype(np.float64)
-    first = 0 if is_root else 2
+def curves(cache: Path, task: Task, policy: str, seeds: range, galaxies: slice = slice(None)) -> Curves:
+    """Return the learning curves of a policy on a question: RMSE of the fractions, over some of the test galaxies."""
+    errors = np.stack([np.load(path_of(cache, task, policy, seed)) for seed in seeds]).astype(np.float64)
+    errors = errors[..., galaxies]
     return Curves(
         policy=policy,
-        labels=START + BATCH * np.arange(terms.shape[1]),
-        numerator=terms[..., first],
-        denominator=terms[..., first + 1],
-        is_root=is_root,
+        labels=START + BATCH * np.arange(errors.shape[1]),
+        numerator=errors,
+        denominator=np.ones_like(errors),
+        is_root=True,
     )
 
 
-def saving(cache: Path, task: Task, policy: str, seeds: range, *, is_root: bool = True) -> Saving:
+def saving(cache: Path, task: Task, policy: str, seeds: range, galaxies: slice = slice(None)) -> Saving:
     """Return what a policy saves against random drawing on a question."""
-    random, own = (curves(cache, task, name, seeds, is_root=is_root) for name in ("random", policy))
-    rng = np.random.default_rng(0)
-    return savings(random, own, metric="RMSE" if is_root else "NLL per vote", rng=rng, repeats=400)
+    random, own = (curves(cache, task, name, seeds, galaxies) for name in ("random", policy))
+    return savings(random, own, metric="RMSE", rng=np.random.default_rng(0), repeats=400)
 
 
 def table(cache: Path, tasks: list[Task], policies: list[str], seeds: range) -> str:

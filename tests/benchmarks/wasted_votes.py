@@ -163,7 +163,7 @@ def wasted(pool: Pool, posterior: Posterior, scores: FloatArray, arms: BatchPoli
     what_of = dict(zip(pool.ids, pool.what, strict=True))
     found = []
     for seed in range(draws):
-        batch = draw_batch(pool.ids, scores, policy=arms, seed=seed, embeddings=posterior.embeddings)
+        batch = draw_batch(pool.ids, scores, policy=arms, seed=seed, vectors=posterior.embeddings)
         names = [what_of[galaxy.galaxy_id] for galaxy in batch.galaxies]
         galaxies = [name for name in names if name not in KINDS]
         found.append([*(names.count(kind) for kind in KINDS), len(galaxies) - len(set(galaxies)), len(names)])
