@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from alservice.ops.service import OpsService
     from alservice.prediction.service import PredictionService
     from alservice.registry.service import RegistryService
+    from alservice.release.service import ReleaseService
     from alservice.subjects.service import SubjectService
     from alservice.subjects.site import Sites
     from alservice.votes.service import VoteService
@@ -304,6 +305,24 @@ class App:
             votes=self.votes.source,
             device=self.device,
             clock=self.clock,
+            progress=self.progress,
+        )
+
+    @cached_property
+    def releases(self) -> ReleaseService:
+        """Catalogues released to researchers."""
+        from alservice.release.service import ReleaseService
+
+        return ReleaseService(
+            campaigns=self.campaigns,
+            catalogues=self.catalogues,
+            models=self.models,
+            snapshots=self.snapshots,
+            ledger=self.ledger,
+            stops=self.stops,
+            objects=self.objects,
+            prediction=self.prediction,
+            votes=self.votes,
             progress=self.progress,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, Engine, Table, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -16,6 +16,22 @@ from alservice.storage.postgres import among, columns_of, insert_rows, transacti
 
 _CATALOGUES = select(*columns_of(schema.catalogues, Catalogue))
 _GALAXIES = select(*columns_of(schema.galaxies, Galaxy)).order_by(schema.galaxies.c.row)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extent:
+    """What a table of a catalogue must make room for.
+
+    Parameters
+    ----------
+    n_positions
+        Galaxies with a position.
+    id_bytes
+        Bytes of the longest id (UTF-8).
+    """
+
+    n_positions: int
+    id_bytes: int
 
 
 class CatalogueStore:
@@ -81,6 +97,16 @@ class CatalogueStore:
         wanted = select(func.count()).select_from(table).where(table.c.catalogue_id == catalogue_id, table.c.evaluation)
         with transaction(self._engine) as connection:
             return int(connection.execute(wanted).scalar_one())
+
+    def extent(self, catalogue_id: int) -> Extent:
+        """Return how many galaxies have a position, and the length of the longest id."""
+        table = schema.galaxies
+        placed = func.count().filter(table.c.ra_deg.is_not(None), table.c.dec_deg.is_not(None))
+        longest = func.coalesce(func.max(func.octet_length(table.c.galaxy_id)), 1)
+        wanted = select(placed, longest).where(table.c.catalogue_id == catalogue_id)
+        with transaction(self._engine) as connection:
+            n_positions, id_bytes = connection.execute(wanted).one()
+        return Extent(n_positions=n_positions, id_bytes=id_bytes)
 
     def galaxies(self, catalogue_id: int, *, first_row: int = 0, limit: int | None = None) -> Sequence[Galaxy]:
         """Return galaxies in catalogue order, from a row on."""

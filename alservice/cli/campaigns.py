@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LayoutName = Literal["kaggle", "gz2", "zoobot", "paths"]
 RuleName = Literal["label", "precision", "value"]
+ReleaseFormat = Literal["parquet", "fits", "csv", "hats"]
 
 campaigns = typer.Typer(help="Surveys and their decisions.", no_args_is_help=True)
 catalogues = typer.Typer(help="Galaxies of a campaign.", no_args_is_help=True)
@@ -112,6 +113,28 @@ def import_catalogue(
         )
     for fault in faults[:20]:
         typer.echo(f"  row {fault.row} ({fault.galaxy_id or 'no id'}): {fault.field}: {fault.reason}", err=True)
+
+
+@catalogues.command("release")
+def release_catalogue(
+    campaign: CampaignName,
+    out: Annotated[Path, typer.Option("--out", help="Folder to make; there when it is whole.")],
+    file_format: Annotated[
+        ReleaseFormat, typer.Option("--format", help="fits and hats need the extra astro.")
+    ] = "parquet",
+    replace: Annotated[bool, typer.Option("--replace", help="Let a release that is there give way.")] = False,
+    workdir: Workdir = None,
+) -> None:
+    """Write the newest catalogue for researchers: model, votes and both side by side, with a data dictionary.
+
+    What the champion has not predicted yet is predicted first.
+    """
+    use(workdir)
+    with opened() as factory:
+        release = factory.releases.release(campaign, out, file_format, replace=replace)
+    typer.echo(
+        f"{release.path}: {release.n_galaxies} galaxies, {release.n_predicted} predicted, {release.n_voted} with votes"
+    )
 
 
 cycles = typer.Typer(help="Turns of the loop.", no_args_is_help=True)

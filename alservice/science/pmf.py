@@ -66,8 +66,10 @@ class _Cumulative:
         return below
 
 
-def mixture_quantiles(a: FloatArray, b: FloatArray, levels: Sequence[float]) -> FloatArray:
-    """Return quantiles of the equal-weight mixture of Beta(a_t, b_t).
+def mixture_quantiles(
+    a: FloatArray, b: FloatArray, levels: Sequence[float], *, weights: FloatArray | None = None
+) -> FloatArray:
+    """Return quantiles of a mixture of Beta(a_t, b_t).
 
     Parameters
     ----------
@@ -75,6 +77,8 @@ def mixture_quantiles(a: FloatArray, b: FloatArray, levels: Sequence[float]) -> 
         (R, T) finite positive shapes; one mixture of T components per row.
     levels
         L probabilities within (0, 1).
+    weights
+        (R, T) weight of each component, summing to 1 over them; equal where None.
 
     Returns
     -------
@@ -83,7 +87,7 @@ def mixture_quantiles(a: FloatArray, b: FloatArray, levels: Sequence[float]) -> 
         overlap, within 1e-3 in probability.
     """
     quantiles = np.empty((len(a), len(levels)))
-    for rows, cumulative in _cumulatives(a, b):
+    for rows, cumulative in _cumulatives(a, b, weights):
         for column, level in enumerate(levels):
             quantiles[rows, column] = cumulative.quantile(level)
     return quantiles
@@ -97,11 +101,14 @@ def mixture_cdf(a: FloatArray, b: FloatArray, x: float) -> FloatArray:
     return probability
 
 
-def _cumulatives(a: FloatArray, b: FloatArray) -> Iterator[tuple[IntArray, _Cumulative]]:
+def _cumulatives(
+    a: FloatArray, b: FloatArray, weights: FloatArray | None = None
+) -> Iterator[tuple[IntArray, _Cumulative]]:
     """Yield rows, and their cumulative distribution on as many nodes as their sharpest component needs."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     widening = np.maximum((a + b) / _MAX_PRECISION, 1)
     a, b = a / widening, b / widening
+    share = np.full(a.shape, 1 / a.shape[1]) if weights is None else np.asarray(weights, dtype=np.float64)
     # Rows of similar sharpness share nodes: an octave in precision is a factor 1.4 in nodes.
     octave = np.ceil(np.log2(np.maximum((a + b).max(axis=1), _MIN_PRECISION)))
     end = math.asinh(_LOGIT_END / 2)
@@ -110,10 +117,10 @@ def _cumulatives(a: FloatArray, b: FloatArray) -> Iterator[tuple[IntArray, _Cumu
         w = np.linspace(-end, end, math.ceil(2 * end * _NODES_PER_WIDTH * 2 ** (value / 2)))
         for piece in row_slices(len(members), a.shape[1] * len(w)):
             rows = members[piece]
-            yield rows, _accumulate(a[rows], b[rows], w)
+            yield rows, _accumulate(a[rows], b[rows], share[rows], w)
 
 
-def _accumulate(a: FloatArray, b: FloatArray, w: FloatArray) -> _Cumulative:
+def _accumulate(a: FloatArray, b: FloatArray, share: FloatArray, w: FloatArray) -> _Cumulative:
     step = w[1] - w[0]
     z = 2 * np.sinh(w)
     log_peak = a * np.log(a / (a + b)) + b * np.log(b / (a + b))
@@ -129,7 +136,7 @@ def _accumulate(a: FloatArray, b: FloatArray, w: FloatArray) -> _Cumulative:
     below_nodes = np.exp(-_LOGIT_END * a - log_peak) / a
     above_nodes = np.exp(-_LOGIT_END * b - log_peak) / b
     on_nodes = (density @ trapezoid).reshape(a.shape)
-    weight: FloatArray = 1 / (below_nodes + on_nodes + above_nodes) / a.shape[1]
+    weight: FloatArray = share / (below_nodes + on_nodes + above_nodes)
     mixed = (weight[:, None, :].astype(np.float32) @ density.reshape(*a.shape, -1))[:, 0, :].astype(np.float64)
     padded = np.pad(mixed, ((0, 0), (1, 1)), mode="edge")
     # Cubic through four neighbours, integrated over the middle cell.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle
@@ -17,6 +19,7 @@ from alservice.ids import hash_user
 from alservice.progress import Clock, Progress
 from alservice.science.tree import load_tree
 from alservice.science.votes import inconsistent
+from alservice.shapes import IntArray
 from alservice.subjects.ledger import SqlSubjectLedger
 from alservice.subjects.stops import StoppedSubjects
 from alservice.subjects.subject import TallySource
@@ -77,6 +80,23 @@ class VoteService:
     def reduced(self, campaign: Campaign) -> ReducedFeed:
         """Return a campaign's reductions as tallies."""
         return ReducedFeed(campaign=campaign, reductions=self.reductions, workflows=self.workflows, ledger=self.ledger)
+
+    def votes_of(self, campaign: CampaignRow) -> Callable[[Sequence[str]], IntArray]:
+        """Return what tells the votes (N, A) of named galaxies, 0 where there are none, by a campaign's own feed.
+
+        Reductions are read once, when this is called; classifications as often as votes are asked for.
+        """
+        n_answers = load_tree(campaign.settings.tree).n_answers
+        feed = self.source(campaign.settings)
+        whole = None if feed is self.classifications else feed.tallies(campaign.id, n_answers)
+
+        def votes(ids: Sequence[str]) -> IntArray:
+            tallies = feed.tallies_of(campaign.id, ids, n_answers) if whole is None else whole
+            own = dict(zip(tallies.galaxy_ids, tallies.counts, strict=True))
+            nobody = np.zeros(n_answers, dtype=np.int64)
+            return np.array([own.get(name, nobody) for name in ids]).reshape(-1, n_answers)
+
+        return votes
 
     @cached_property
     def ingest(self) -> Ingest:

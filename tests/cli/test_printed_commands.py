@@ -52,6 +52,7 @@ _REGISTRY = "tests/e2e/test_registry.py"
 _DEPLOYMENTS = "tests/flows/test_deployments.py"
 _SERVER = "tests/support/prefect_server.py"
 _VOTES = ("tests/backfill/test_votes_run.py", '"backfill-votes"')
+_RELEASE = ("tests/e2e/test_canary.py", '"catalogue release"')
 ELSEWHERE = {
     "alservice rehearse": ("tests/support/rehearsals.py", '"rehearse"'),
     _REHEARSE: ("tests/support/rehearsals.py", '"rehearse"'),
@@ -65,6 +66,8 @@ ELSEWHERE = {
         '"campaign", "create", "--config", "deploy/campaigns/gz2.yaml"',
     ),
     "alservice cycle forecast --campaign C [--days D] [--json]": ("tests/app/test_forecasts.py", '"forecast"'),
+    "alservice catalogue release --campaign C --out DIR [--format parquet|fits|csv|hats] [--replace]": _RELEASE,
+    "alservice catalogue release --campaign gz2 --out gz2-release --format parquet": _RELEASE,
     "alservice doctor": ("tests/e2e/test_rehearse.py", '"doctor"'),
     "alservice backfill-votes --out DIR [--data FILE] [--galaxies N] [--seeds N] [--json]": _VOTES,
     "alservice backfill-votes --data galaxies.parquet --confidence 0.95 --max-votes 40 --out votes": _VOTES,

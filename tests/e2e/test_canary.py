@@ -77,6 +77,7 @@ RUNS = {
     "campaign create": Run(arguments="--config deploy/campaigns/gz2.yaml"),
     "campaign webhook": OF_CAMPAIGN,
     "catalogue import": Run(arguments=f"{{folder}}/none.csv {FOLLOWED}", codes=NO_FILE),
+    "catalogue release": Run(arguments=f"{FOLLOWED} --out {{folder}}/release"),
     "cycle list": OF_CAMPAIGN,
     "cycle show": OF_CAMPAIGN,
     "cycle forecast": Run(arguments=f"{FOLLOWED} --days 3", codes=FAILS),
