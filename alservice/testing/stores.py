@@ -109,7 +109,8 @@ class MemoryCatalogues:
         absent = next((galaxy_id for galaxy_id in galaxy_ids if galaxy_id not in found), None)
         if absent is not None:
             raise NotFound(f"catalogue {catalogue_id} has no galaxy {absent!r}", catalogue=catalogue_id, galaxy=absent)
-        return [galaxy for galaxy_id, galaxy in found.items() if galaxy_id in set(galaxy_ids)]
+        wanted = frozenset(galaxy_ids)
+        return [galaxy for galaxy_id, galaxy in found.items() if galaxy_id in wanted]
 
     def faults(self, catalogue_id: int) -> Sequence[CatalogueFault]:
         """Return the rows that could not become galaxies."""
@@ -174,8 +175,8 @@ class MemoryTallies:
 
     def tallies_of(self, campaign_id: int, galaxy_ids: Sequence[str], n_answers: int) -> TallySet:
         """Return the tallies of those of some galaxies that have votes."""
-        tallies = self.tallies(campaign_id, n_answers)
-        return tallies.only([galaxy_id in galaxy_ids for galaxy_id in tallies.galaxy_ids])
+        tallies, wanted = self.tallies(campaign_id, n_answers), frozenset(galaxy_ids)
+        return tallies.only([galaxy_id in wanted for galaxy_id in tallies.galaxy_ids])
 
     def counted(self, campaign_id: int, cycle_id: int | None = None) -> int:
         """Return counted classifications of all cycles; of one they are not kept apart."""
@@ -215,7 +216,8 @@ class MemoryStops:
 
     def of_galaxies(self, campaign_id: int, galaxy_ids: Collection[str]) -> Mapping[str, Stop]:
         """Return what was last decided in the cycle that asks now, by galaxy id."""
-        return {galaxy_id: stop for galaxy_id, stop in self._current(campaign_id).items() if galaxy_id in galaxy_ids}
+        wanted = frozenset(galaxy_ids)
+        return {galaxy_id: stop for galaxy_id, stop in self._current(campaign_id).items() if galaxy_id in wanted}
 
     def of_cycle(self, cycle_id: int) -> Sequence[Stop]:
         """Return the decisions of a cycle, by galaxy id."""

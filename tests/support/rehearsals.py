@@ -85,6 +85,8 @@ CONTENT = {
     "tallies": "SELECT galaxy_id, classifications, votes FROM tallies ORDER BY galaxy_id",
     "counted": "SELECT verdict, count(*) FROM classifications WHERE verdict = 'counted' GROUP BY verdict",
     "models": "SELECT digest, state FROM models ORDER BY cycle_id",
+    "stops": """SELECT s.galaxy_id, c.number, x.state, x.reason, x.votes, x.stopped_votes, x.mark, x.detail
+        FROM stops x JOIN subjects s ON s.id = x.subject_id JOIN cycles c ON c.id = x.cycle_id ORDER BY 1, 2""",
     "decisions": "SELECT document FROM gate_decisions ORDER BY cycle_id",
 }
 """What a rehearsal leaves behind, ids of Zooniverse, times and attempts aside."""
