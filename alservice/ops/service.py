@@ -15,6 +15,7 @@ from alservice.catalogue.galaxies import Galaxy
 from alservice.cycle.report import AnswerBar, answer_bars
 from alservice.cycle.stages import Stages
 from alservice.errors import AlserviceError, BadInput, IllegalTransition
+from alservice.ops.card import GalaxyCard, galaxy_card
 from alservice.ops.figures import ArmFigures, SqlFigures, arm_figures
 from alservice.ops.metrics import metrics_text
 from alservice.ops.tokens import SqlAnswers
@@ -180,6 +181,33 @@ class OpsService:
             name: answer_bars(tree, take(posterior, np.array([row])), _fractions(tree, votes.get(name)))
             for row, name in enumerate(posterior.galaxy_ids)
         }
+
+    def card_of(self, campaign: CampaignRow, catalogue_id: int, galaxy_id: str) -> GalaxyCard:
+        """Return what is known of one galaxy of a catalogue, and whether volunteers are still asked about it.
+
+        Raises
+        ------
+        NotFound
+            The catalogue has no such galaxy.
+        """
+        tree, decisions = load_tree(campaign.settings.tree), campaign.settings
+        galaxies = self.stages.catalogues.by_id(catalogue_id, [galaxy_id])
+        asking = self.stages.stopping.galaxy(decisions.name, galaxy_id)
+        if asking is not None and asking.model_id is not None:
+            model: Model | None = self.stages.models.get(asking.model_id)
+        else:
+            predicted = self.predicted(campaign)
+            model = predicted[0] if predicted is not None and predicted[1] == catalogue_id else None
+        tallies = self.stages.votes.source(decisions).tallies_of(campaign.id, [galaxy_id], tree.n_answers)
+        return galaxy_card(
+            tree,
+            tallies.counts[0] if tallies.galaxy_ids else np.zeros(tree.n_answers, dtype=np.int64),
+            None if model is None else self.posteriors(campaign, model, catalogue_id, galaxies),
+            galaxy_id=galaxy_id,
+            catalogue_id=catalogue_id,
+            asking=asking,
+            model=model,
+        )
 
     def compare_arms(self, campaign: CampaignRow, cycles: Sequence[Cycle]) -> Sequence[ArmFigures]:
         """Return how volunteers split on the first question, by cycle and arm."""

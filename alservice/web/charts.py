@@ -8,6 +8,7 @@ from datetime import datetime
 
 from alservice.cycle.report import AnswerBar, arm_kinds
 from alservice.learning.drift import CycleDrift, DriftFigure
+from alservice.ops.card import AnswerKnown
 from alservice.ops.figures import ArmFigures, CandidateFigures
 from alservice.plots import (
     HEIGHT,
@@ -162,6 +163,26 @@ def posterior(bar: AnswerBar) -> Picture:
     heard = "" if bar.observed is None else f", volunteers {bar.observed:.2f}"
     said = f"mean {bar.mean:.2f}, 90 % between {bar.low:.2f} and {bar.high:.2f}{heard}"
     return Picture(title=bar.answer, said=said, marks=tuple(marks), size=(140, 18), kind="mini")
+
+
+def belief(answer: AnswerKnown) -> Picture:
+    """Return one answer's fraction three ways: by the model alone, by model and votes, and by votes alone."""
+    x = Axis(low=0, high=1, start=2, end=138)
+    marks, said = [line(2, 9, 138, 9, "grid")], []
+    if answer.model is not None and answer.low is not None and answer.high is not None:
+        marks.append(rect(x.at(answer.low), 5, max(x.at(answer.high) - x.at(answer.low), 1), 8, "band"))
+        marks.append(line(x.at(answer.model), 2, x.at(answer.model), 16, "mean"))
+        said.append(f"model {answer.model:.2f}, 90 % between {answer.low:.2f} and {answer.high:.2f}")
+    if answer.fused is not None:
+        low, high = (min(max(answer.fused.mean + side * answer.fused.sd, 0), 1) for side in (-1, 1))
+        marks.append(line(x.at(low), 9, x.at(high), 9, "whisker a"))
+        marks.append(dot(x.at(answer.fused.mean), 9, 4, "dot a"))
+        said.append(f"model and votes {answer.fused.mean:.2f} ± {answer.fused.sd:.2f}")
+    if answer.share is not None:
+        marks.append(dot(x.at(answer.share), 9, 3, "dot b"))
+        said.append(f"volunteers {answer.share:.2f}")
+    what = "; ".join(said) or "nothing is known"
+    return Picture(title=answer.answer, said=what, marks=tuple(marks), size=(140, 18), kind="mini")
 
 
 def stacked(shares: Mapping[str, int]) -> Picture:

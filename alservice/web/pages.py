@@ -12,6 +12,7 @@ from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.campaigns.store import CampaignRow
 from alservice.cycle.table import timeline
 from alservice.errors import NotFound
+from alservice.ids import check_galaxy_id
 from alservice.learning.drift import DriftFigure
 from alservice.ops.figures import CampaignFigures
 from alservice.plots import Picture
@@ -243,6 +244,28 @@ def gallery(request: Request, campaign: CampaignName) -> Response:
         items=shown,
         note=score_note(row.settings.prediction.draws),
         posterior=charts.posterior,
+    )
+
+
+@router.get("/campaigns/{campaign}/galaxies/{galaxy_id:path}")
+def galaxy(request: Request, campaign: CampaignName, galaxy_id: GalaxyId) -> Response:
+    """Show what is known of one galaxy of the newest catalogue, and why volunteers are asked on or not."""
+    service = service_of(request)
+    row = service.factory.campaigns.get(campaign)
+    check_galaxy_id(galaxy_id, where="galaxy_id")
+    catalogue = service.factory.catalogues.newest(row.id)
+    if catalogue is None:
+        raise NotFound(f"campaign {campaign} has no catalogue")
+    card = service.factory.ops.card_of(row, catalogue.id, galaxy_id)
+    return show(
+        service,
+        request,
+        row,
+        "galaxy.html",
+        "gallery",
+        card=card,
+        early=row.settings.zooniverse.rule is not None,
+        belief=charts.belief,
     )
 
 

@@ -1,17 +1,17 @@
-"""What a wrong champion costs where asking stops by model and votes, and whether the alarm of disagreement fires.
+"""What a wrong champion costs where model and votes are fused, and whether the alarm of disagreement fires.
 
 Real predictions of real galaxies (``tests.benchmarks.real_predictions``), made wrong on purpose: sharpened and flattened
 fractions, a precision that is off, answers and galaxies mixed up. Factors are fitted on the votes of half of the
 galaxies, as the loop fits them on the evaluation stream; the other half judges: recorded votes are replayed one by one,
 and the label when asking ends is compared with the recorded one, as is that of all votes alone.
 
-Run: ``python -m tests.benchmarks.wrong_models --population FILE.npz [--galaxies 600]`` (some minutes on a core).
+Run: ``python -m tests.benchmarks.wrong_models --population FILE.npz [--galaxies 800]`` (ten minutes on a core).
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,7 @@ POLICY = StoppingPolicy(
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What stopping by one model costs.
+    """What model and votes together cost against all votes alone.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Cost:
     votes: float
 
 
-def stopping_cost(
+def fused_cost(
     tree: Tree,
     policy: StoppingPolicy,
     concentrations: FloatArray,
@@ -60,25 +60,29 @@ def stopping_cost(
     ids: Sequence[str],
     *,
     temper: FloatArray | None,
-) -> Cost:
-    """Replay the votes of galaxies (N,) by a rule, fused with a model's draws (N, T, A)."""
+) -> Mapping[float, Cost]:
+    """Replay the votes of galaxies (N,) fused with a model's draws (N, T, A).
+
+    Returns
+    -------
+    mapping
+        Certainty at which asking ends to its cost; 1 where all votes are asked, and the label is of model and votes.
+    """
     walks = volunteer_walks(tree, fractions, ids, volunteers=policy.max_votes, seed=SEED)
     replayed = replay_votes(tree, fractions, walks, concentrations, policy=policy, temper=temper, seed=SEED)
-    right, judged = replayed.right[..., -1], replayed.judged.sum(axis=1).astype(np.float64)
-    fixed = _point(replayed, "fixed", policy)
-    stopped = _point(replayed, "sequential+model", policy)
-    columns = np.stack([right[fixed] - right[stopped], judged], axis=1)
-    sums = bootstrap_sums(columns, repeats=1000, rng=np.random.default_rng(SEED))
-    loss = percentile_estimate(float(columns[:, 0].sum() / judged.sum()), sums[:, 0] / sums[:, 1], confidence=0.95)
-    return Cost(loss=loss, votes=float(replayed.votes[stopped, :, -1].mean()))
+    places = {(p.rule, p.confidence): k for k, p in enumerate(replayed.points) if p.max_votes == policy.max_votes}
+    votes_alone = places["fixed", None]
+    found = {c: place for (rule, c), place in places.items() if rule == "sequential+model" and c is not None}
+    return {c: _cost(replayed, votes_alone, place) for c, place in {**found, 1.0: places["fixed+model", None]}.items()}
 
 
-def _point(replayed: Replayed, rule: str, policy: StoppingPolicy) -> int:
-    level = None if rule == "fixed" else policy.confidence
-    return next(
-        place
-        for place, point in enumerate(replayed.points)
-        if (point.rule, point.confidence, point.max_votes) == (rule, level, policy.max_votes)
+def _cost(replayed: Replayed, votes_alone: int, place: int) -> Cost:
+    judged = replayed.judged.sum(axis=1).astype(np.float64)
+    lost = (replayed.right[votes_alone] - replayed.right[place])[:, -1]
+    sums = bootstrap_sums(np.stack([lost, judged], axis=1), repeats=1000, rng=np.random.default_rng(SEED))
+    return Cost(
+        loss=percentile_estimate(float(lost.sum() / judged.sum()), sums[:, 0] / sums[:, 1], confidence=0.95),
+        votes=float(replayed.votes[place, :, -1].mean()),
     )
 
 
@@ -102,28 +106,26 @@ def alarms(
 
 
 def main() -> None:
-    """Print a row per model: what stopping costs without factors and with them, and what the alarm says."""
+    """Print a row per model: what it costs without factors and with them, and what the alarm says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--population", type=Path)
-    parser.add_argument("--galaxies", type=int, default=600)
+    parser.add_argument("--galaxies", type=int, default=800)
     options = parser.parse_args()
     found, n = population(options.population), options.galaxies
     judges, others = slice(0, n // 2), slice(n // 2, n)
     ids, counts = found.galaxy_ids[judges], found.counts
-    nothing = np.full((len(ids), TREE.n_answers), np.nan)
-    fractions = recorded_fractions(TREE, ids, counts[judges], nothing)
-    print(
-        "| model | no factors: loss | votes | fitted factors: loss | votes | excess | alarms |\n|---|---|---|---|---|---|---|"
-    )
+    fractions = recorded_fractions(TREE, ids, counts[judges], np.full((len(ids), TREE.n_answers), np.nan))
+    print("| model | factors | all 40 votes: loss | 95 %: loss | votes | 99 %: loss | votes | excess | alarms |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for name, wrong in WRONG.items():
         draws = wrong(TREE, found.first.concentrations[:n, :DRAWS].astype(np.float64))
-        temper = fit_temper(TREE, draws[others], counts[others])
-        bare, fitted = (
-            stopping_cost(TREE, POLICY, draws[judges], fractions, ids, temper=each) for each in (None, temper)
-        )
-        excess, raised = alarms(TREE, draws[judges], counts[judges], temper=temper)
-        cells = [f"{_points(cost.loss)} | {cost.votes:.1f}" for cost in (bare, fitted)]
-        print(f"| {name} | {' | '.join(cells)} | {excess:+.3f} | {', '.join(raised) or 'none'} |", flush=True)
+        fitted = fit_temper(TREE, draws[others], counts[others])
+        for factors, temper in (("none", None), ("fitted", fitted)):
+            costs = fused_cost(TREE, POLICY, draws[judges], fractions, ids, temper=temper)
+            excess, raised = alarms(TREE, draws[judges], counts[judges], temper=temper)
+            stopped = [f"{_points(costs[level].loss)} | {costs[level].votes:.1f}" for level in (0.95, 0.99)]
+            cells = [name, factors, _points(costs[1.0].loss), *stopped, f"{excess:+.3f}", ", ".join(raised) or "none"]
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def _points(loss: Estimate) -> str:

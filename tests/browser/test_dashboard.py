@@ -16,7 +16,7 @@ from alservice.app import App
 from alservice.campaigns.cycle import CycleState
 from alservice.web.application import create_app
 from tests.browser.conftest import Visit
-from tests.support.dashboards import World, ask_again, fail_cycle, moving_factory
+from tests.support.dashboards import EARLY, World, ask_again, ask_early, fail_cycle, moving_factory
 from tests.support.web_server import served
 from tests.support.worlds import import_rows, make_campaign, make_row
 from tests.web.conftest import secret_of
@@ -137,6 +137,39 @@ def test_what_an_operator_looks_for_is_there(browser: Browser, world: World) -> 
         page.wait_for_function(
             "[...document.querySelectorAll('.galaxy img')].every(i => i.complete && i.naturalWidth > 0)"
         )
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [LAPTOP, PHONE])
+def test_a_galaxys_card_says_what_is_known_and_why_asking_stops(
+    browser: Browser, world: World, width: int, *, dark: bool
+) -> None:
+    """Votes so far, three posteriors per question, the rule and the model; of a galaxy that is known and one that is not."""
+    known, unknown = ask_early(world)
+    with visiting(browser, world.factory, scope=Scope.READ, width=width, dark=dark) as visit:
+        page = visit.page
+        visit.go(f"/campaigns/{EARLY}/gallery")
+        page.get_by_role("link", name=known, exact=True).click()
+        expect(page.get_by_role("heading", name="Why asking stopped")).to_be_visible()
+        expect(page.get_by_text("asking ends after 18 votes: known")).to_be_visible()
+        expect(page.get_by_text("18 of 40")).to_be_visible()
+        expect(page.get_by_text("fused with the votes")).to_be_visible()
+        root = page.get_by_role("region", name="smooth or featured")
+        artifact = root.get_by_role("row", name="artifact").get_by_role("cell")
+        said = artifact.all_inner_texts()
+        assert said[3] == "1.00 (18)"
+        assert float(said[1]) < float(said[2].split(" ")[0]) < 1
+        assert float(said[4]) > 0.95
+        picture = artifact.get_by_role("img").get_attribute("aria-label") or artifact.get_by_role("img").inner_text()
+        assert "volunteers 1.00" in picture
+        assert_accessible(visit)
+        visit.go(f"/campaigns/{EARLY}/galaxies/{unknown}")
+        expect(page.get_by_role("heading", name="Why asking goes on")).to_be_visible()
+        expect(page.get_by_text("asking goes on after 10 votes: not yet known")).to_be_visible()
+        assert_accessible(visit)
+        visit.go(f"{HOME}/galaxies/{known}")
+        expect(page.get_by_text("asks the full number of votes of every galaxy")).to_be_visible()
+        assert_accessible(visit)
 
 
 def decide(visit: Visit, button: str, confirm: str, reason: str) -> None:

@@ -15,10 +15,10 @@ from sqlalchemy import Engine, insert
 from alservice.acquisition.batch import Acquired, AcquisitionBatch, BatchPolicy
 from alservice.acquisition.policies import SelectionOverlap
 from alservice.app import App
-from alservice.campaigns.campaign import Tier, ZooniverseTarget
+from alservice.campaigns.campaign import StoppingRule, Tier, ZooniverseTarget
 from alservice.campaigns.cycle import Cycle, CycleKind, CycleState
 from alservice.campaigns.policies import Arm, GatePolicy
-from alservice.campaigns.store import CampaignRow, CycleRun
+from alservice.campaigns.store import CampaignRow, CycleRun, Event
 from alservice.catalogue.galaxies import CatalogueRow, Shard
 from alservice.documents import document_of
 from alservice.learning.drift import DriftFigure, DriftSample
@@ -34,6 +34,7 @@ from alservice.states import SubjectState
 from alservice.storage import arrays as packs
 from alservice.storage.postgres import transaction
 from alservice.subjects import schema as subjects_schema
+from alservice.subjects.stops import FusedModel
 from alservice.subjects.subject import draft_subject
 from alservice.votes import schema as votes_schema
 from tests.support.worlds import NOON, TREE, import_rows, make_campaign, make_factory
@@ -204,6 +205,49 @@ def ask_again(world: World) -> Cycle:
     return _ask(factory, world.hands, cycle, drawn, champion, np.random.default_rng(8))
 
 
+EARLY = "gz-early"
+"""Campaign that stops asking early."""
+
+
+def ask_early(world: World) -> tuple[str, str]:
+    """Add a campaign whose champion is fused with votes; return a galaxy of which enough is known, and one that is not.
+
+    The champion knows nothing: half of the galaxies have votes of one mind, the others of two.
+    """
+    factory, hands = world.factory, world.hands
+    rng = np.random.default_rng(13)
+    target = ZooniverseTarget(retirement="posterior", stopping=StoppingRule(rule="label", min_votes=3))
+    campaign = import_rows(factory, make_campaign(name=EARLY, zooniverse=target), _rows(rng, ODD))
+    ids = _galaxy_ids(factory, campaign)
+    cycle = factory.cycle.start(EARLY, actor="prefect:keen-kite", kind=CycleKind.RETRAIN)
+    cycle, model = _learn(factory, hands, campaign, cycle, None, rng, ids[12:24])
+    cycle = factory.models.settle(cycle, _decision(0, held=False, rng=rng), actor="prefect:keen-kite")
+    factory.cycles.move(cycle, CycleState.DONE, actor="prefect:keen-kite", detail={})
+    _predict(factory, campaign, cycle.catalogue_id, [model, model], ids, rng)
+    cycle = _ask(factory, hands, factory.cycle.start(EARLY, actor="prefect:keen-kite"), ids[:12], model, rng)
+    factory.stops.save_fused(
+        FusedModel(
+            cycle_id=cycle.id, model_id=model.id, temper={q.name: 0.5 for q in TREE.questions}, n_galaxies=9, n_votes=99
+        ),
+        Event(campaign_id=campaign.id, cycle_id=cycle.id, at=hands(), actor="test", kind="stopping.model", detail={}),
+    )
+    drawn = [a.galaxy_id for a in factory.acquisitions.get(cycle.id) or () if a.arm == Arm.INFORMATIVE]
+    members = {g.galaxy_id for g in factory.catalogues.by_id(cycle.catalogue_id, drawn) if g.evaluation}
+    known, unknown = [galaxy_id for galaxy_id in drawn if galaxy_id not in members][:2]
+    artifact = TREE.column("smooth-or-featured_artifact")
+    tallies = [_tally(campaign, known, {artifact: 18}), _tally(campaign, unknown, {artifact: 5, artifact - 2: 5})]
+    with transaction(factory.engine) as connection:
+        connection.execute(insert(votes_schema.tallies), tallies)
+    factory.stopping.decide(campaign, cycle, actor="prefect:keen-kite")
+    return known, unknown
+
+
+def _tally(campaign: CampaignRow, galaxy_id: str, votes: Mapping[int, int]) -> dict[str, object]:
+    counts = [votes.get(column, 0) for column in range(TREE.n_answers)]
+    n = sum(votes.values())
+    return {"campaign_id": campaign.id, "galaxy_id": galaxy_id, "classifications": n, "votes": counts, "last_id": 1}
+
+
 def _rows(rng: np.random.Generator, odd: Mapping[int, str]) -> list[CatalogueRow]:
     rows = []
     for number, galaxy in enumerate(synthetic_sky(TREE, n=GALAXIES, seed=3, size_px=160), start=1):
@@ -361,8 +405,13 @@ def _learn(
     actor = "prefect:brisk-otter"
     n_answers = TREE.n_answers
     tallies = tally_set({galaxy: np.full(n_answers, 3, dtype=np.int64) for galaxy in voted}, n_answers)
+    kept = packs.encode_counts(tallies.galaxy_ids, tallies.counts, TREE.columns)
     snapshot = factory.snapshots.save(
-        cycle, key=f"snapshots/{cycle.number}", tallies=tallies, reducer="1", n_inconsistent=0
+        cycle,
+        key=factory.objects.put(kept, kind="tallies", suffix=".parquet").key,
+        tallies=tallies,
+        reducer="1",
+        n_inconsistent=0,
     )
     cycle = factory.cycles.move(cycle, CycleState.TRAINING, actor=actor, detail={"new_votes": tallies.n_votes})
     card = _card(tallies, seed=cycle.number)
