@@ -19,6 +19,7 @@ from alservice.campaigns.cycle_store import CycleStore
 from alservice.campaigns.store import CampaignStore, EventLog
 from alservice.catalogue.store import CatalogueStore
 from alservice.cycle.runs import SqlRunLog
+from alservice.engines import LOCAL, engine_of
 from alservice.files import folder_secret, make_folder
 from alservice.ops.metrics import write_calls
 from alservice.progress import Clock, Progress, process_progress, utc_now
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from alservice.learning.service import LearningService
     from alservice.ops.access import AccessService
     from alservice.ops.service import OpsService
+    from alservice.prediction.elsewhere import Elsewhere
     from alservice.prediction.service import PredictionService
     from alservice.registry.service import RegistryService
     from alservice.release.service import ReleaseService
@@ -239,15 +241,26 @@ class App:
         """Posteriors of catalogues."""
         from alservice.prediction.service import PredictionService
 
+        elsewhere = self._elsewhere()
         return PredictionService(
             campaigns=self.campaigns,
             catalogue=self.catalogue,
             catalogues=self.catalogues,
             models=self.models,
             objects=self.objects,
-            devices=self.devices,
+            devices=self.devices if elsewhere is None else (),
+            elsewhere=elsewhere,
             progress=self.progress,
         )
+
+    def _elsewhere(self) -> Elsewhere | None:
+        """Return what predicts in the Ray cluster that the settings name, if they do."""
+        from alservice.prediction.elsewhere import Elsewhere
+
+        engine = engine_of(self.settings)
+        if engine is LOCAL:
+            return None
+        return Elsewhere(engine=engine, objects=self.settings.objects, device=self.settings.device)
 
     @cached_property
     def acquisition(self) -> AcquisitionService:
@@ -393,7 +406,7 @@ def open_app(
         yield App(
             settings=settings,
             engine=engine if fence is None else fenced(engine, fence),
-            objects=MeasuredObjects(open_objects(settings.object_store or str(folder / "objects"))),
+            objects=MeasuredObjects(open_objects(settings.objects)),
             clock=utc_now,
             progress=progress or process_progress(),
             secret=lambda name: folder_secret(folder, name),

@@ -127,6 +127,20 @@ class RankLost(Retriable):
     remedy = "Run the same command again: it goes on from the last checkpoint, with as many ranks as you like."
 
 
+class RayUnavailable(Retriable):
+    """The Ray cluster that the settings name does not answer, or went away."""
+
+    code = "ray-unavailable"
+    remedy = "Start it or correct ALSERVICE_RAY_ADDRESS; unset it to run in one process."
+
+
+class RayWorkersLost(Terminal):
+    """Workers in a Ray cluster died again and again, or none started in time."""
+
+    code = "ray-workers-lost"
+    remedy = "Ask Ray why (`ray status`, `ray logs`; often memory), then run the same again: what is done is kept."
+
+
 class PrefectUnavailable(Retriable):
     """The Prefect server that the environment names does not answer."""
 

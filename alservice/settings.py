@@ -78,6 +78,15 @@ class Settings(BaseSettings):
         "Catalogues are predicted on all of them, networks train on the first.",
     )
 
+    ray_address: str | None = Field(
+        default=None,
+        description="Head of a Ray cluster that predicts shards and trains members and seeds: `host:port` from a "
+        "machine of the cluster, or `ray://host:port`; unset: one process.",
+    )
+    ray_workers: int | None = Field(
+        default=None, ge=1, description="Workers there at most; unset: as many as it has GPUs, or CPUs without any."
+    )
+
     run_start_s: float = Field(
         default=43_200, gt=0, description="Seconds that a step sent to another work pool waits for a worker."
     )
@@ -126,6 +135,12 @@ class Settings(BaseSettings):
     def folder(self) -> Path:
         """The work folder as an absolute path."""
         return self.workdir.expanduser().resolve()
+
+    @property
+    def objects(self) -> str:
+        """Address of the object store; a path is absolute, so that it names the same folder everywhere."""
+        given = self.object_store or str(self.folder / "objects")
+        return given if "://" in given or not given.strip() else str(Path(given).absolute())
 
     @property
     def image_folders(self) -> tuple[Path, ...]:

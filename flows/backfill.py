@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,11 +21,13 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from alservice.backfill.options import BackfillOptions
 from alservice.backfill.plan import Backfill, backfill_of
 from alservice.backfill.report import write_report
-from alservice.backfill.run import begin_worker, open_backfill, run_backfill
+from alservice.backfill.run import backfill_worker, begin_worker, open_backfill, run_backfill
 from alservice.cycle.check_readiness import check_replay
 from alservice.cycle.readiness import require_ready
+from alservice.engines import LOCAL, engine_of
 from alservice.options import option_fields
 from alservice.progress import Progress, process_progress
+from alservice.settings import load_settings
 from flows.tasks import RETRIES, RETRY_DELAYS_S, if_retriable
 
 
@@ -98,9 +101,14 @@ def backfill(parameters: BackfillParameters) -> Path:
     with open_backfill(asked, options.out, progress) as rounds:
         progress.start("backfill rounds", asked.n_rounds)
         seen = 0
-        with temporary_settings({PREFECT_API_URL: _server()}):
-            for futures in _submit(options, asked):
-                seen = _follow(futures, rounds.count, seen, progress)
+        engine = engine_of(load_settings().model_copy(update={"device": asked.device}))
+        for wave in _waves(asked):
+            if engine is LOCAL:
+                seen = _replay_here(options, wave, rounds.count, seen, progress)
+            else:
+                for _ in engine.map(partial(backfill_worker, asked, options.out.absolute()), wave):
+                    progress.advance(rounds.count() - seen)
+                    seen = rounds.count()
         progress.finish()
         table = write_report(asked, options.out, rounds)
     create_markdown_artifact(
@@ -117,11 +125,22 @@ def _server() -> str:
         return str(client.api_url)
 
 
-def _submit(options: BackfillOptions, asked: Backfill) -> Iterator[list[PrefectFuture[int]]]:
-    """Yield the runs in two waves: every policy of a seed goes on from the seed's first round."""
+def _waves(asked: Backfill) -> tuple[list[tuple[str, int]], ...]:
+    """Return policies and seeds in two waves: every policy of a seed goes on from the seed's first round."""
     seeds = range(asked.seeds)
-    yield [replay.submit(options, "initial", seed) for seed in seeds]
-    yield [replay.submit(options, policy, seed) for seed in seeds for policy in asked.policies]
+    return [("initial", seed) for seed in seeds], [(policy, seed) for seed in seeds for policy in asked.policies]
+
+
+def _replay_here(
+    options: BackfillOptions,
+    wave: Sequence[tuple[str, int]],
+    count: Callable[[], int],
+    seen: int,
+    progress: Progress,
+) -> int:
+    """Do a wave as tasks in processes of this machine; return how many rounds are done then."""
+    with temporary_settings({PREFECT_API_URL: _server()}):
+        return _follow([replay.submit(options, policy, seed) for policy, seed in wave], count, seen, progress)
 
 
 def _follow(futures: Sequence[PrefectFuture[int]], count: Callable[[], int], seen: int, progress: Progress) -> int:

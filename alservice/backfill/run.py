@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -117,6 +117,12 @@ def open_backfill(asked: Backfill, out: Path, progress: Progress) -> Iterator[Ro
 def begin_worker() -> None:
     """Prepare a process that runs backfills: logs as everywhere else."""
     configure_logging()
+
+
+def backfill_worker(asked: Backfill, out: Path) -> Callable[[tuple[str, int]], int]:
+    """Return what does the rounds of a policy and a seed, for a worker elsewhere that sees the same folder."""
+    begin_worker()
+    return lambda run: run_backfill(asked, out, *run)
 
 
 def run_backfill(asked: Backfill, out: Path, policy: str, seed: int) -> int:

@@ -55,12 +55,17 @@ def train(
     --standalone --nproc-per-node 4 --no-python` before the command.
     """
     use(None)
+    from alservice.engines import LOCAL, engine_of
     from alservice.network.config import resolve_device
     from alservice.network.ranks import joined_ranks
     from alservice.offline.commands import TrainingOptions, train_ensemble, train_on_file
     from alservice.science.tree import load_tree
     from alservice.settings import load_settings
 
+    settings = load_settings()
+    name = device or settings.device
+    engine = LOCAL if ensemble == 1 else engine_of(settings.model_copy(update={"device": name}))
+    is_here = engine is LOCAL
     asked = TrainingOptions(
         network=network,
         seed=seed,
@@ -70,24 +75,24 @@ def train(
         px=px,
         field=field,
         hold_out=hold_out,
-        threads=threads,
+        threads=threads if is_here else threads or 1,  # that of one CPU, which a worker in a cluster has
         precision=precision,
     )
     known = load_tree(tree)
-    device = resolve_device(device or load_settings().device)
-    asked.config(1, device)  # refuses what is wrong before any file is opened
+    here = resolve_device(name) if is_here else "cpu"
+    asked.config(1, here)  # refuses what is wrong before any file is opened
     options: Any = {
         "tree": known,
-        "config": lambda n_rows: asked.config(n_rows, device),
+        "config": lambda n_rows: asked.config(n_rows, resolve_device(name)),  # asked where it is trained
         "galaxies": galaxies,
-        "device": device,
+        "device": name,
     }
-    with joined_ranks(device) as ranks:
+    with joined_ranks(here) as ranks:
         trained: tuple[TrainedModel, ...]
         if ensemble == 1:
             trained = (train_on_file(data, out, **options),)
         else:
-            trained = train_ensemble(data, out, members=ensemble, **options)
+            trained = train_ensemble(data, out, members=ensemble, engine=engine, **options)
         if ranks.is_first:
             for model in trained:
                 _say_trained(model)

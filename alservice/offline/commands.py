@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from alservice.catalogue.files import CatalogueFile, images_in, open_catalogue
 from alservice.catalogue.galaxies import CatalogueFault, evaluation_fraction
 from alservice.catalogue.tables import Table, open_table
 from alservice.documents import document_of
+from alservice.engines import LOCAL, Engine, LocalEngine
 from alservice.errors import BadConfig, BadInput, BadVotes
 from alservice.ids import digest_of_bytes
 from alservice.learning.training import due_every
@@ -554,37 +556,63 @@ def train_ensemble(
     galaxies: int | None,
     device: str,
     progress: Progress | None = None,
+    engine: Engine = LOCAL,
 ) -> tuple[TrainedModel, ...]:
     """Train networks one after the other, each as `train_on_file` does and in a folder of its own inside `out`.
 
     Member n has the seed of the configuration plus n. All hold out the same galaxies. The folder is complete once it
     has the list of its members. Under `torchrun` all ranks train each member together.
 
+    Parameters
+    ----------
+    engine
+        Where members are trained; on another than this process several at a time, by workers that see both paths.
+
     Raises
     ------
     Conflict
         The folder holds an ensemble of another size, or anything else.
     BadInput, BadVotes, BadConfig, BadTree
-        As `train_on_file`.
+        As `train_on_file`; also for `torchrun` and a cluster at once.
+    RayUnavailable, RayWorkersLost
+        The cluster does not answer, or its workers die.
     """
+    is_here = isinstance(engine, LocalEngine)
+    shown = progress or process_progress()
     asked = {"command": "train ensemble", "members": members}
-    with joined_ranks(resolve_device(device)) as ranks, _claimed(out, asked, ranks) as folder:
-        trained = {}
-        for number in range(members):
-            name = f"member-{number}"
-            trained[name] = train_on_file(
-                data,
-                out / name,
-                tree=tree,
-                config=_reseeded(config, number),
-                galaxies=galaxies,
-                device=device,
-                progress=progress,
+    with joined_ranks(resolve_device(device) if is_here else "cpu") as ranks, _claimed(out, asked, ranks) as folder:
+        if not (is_here or ranks.size == 1):
+            raise BadConfig(
+                "members are trained by torchrun or in a Ray cluster, not both: unset ALSERVICE_RAY_ADDRESS"
             )
-        digests = {name: member.card["weights"] for name, member in trained.items()}
+        train = partial(
+            _train_member,
+            data=data.absolute(),
+            out=out.absolute(),
+            tree=tree,
+            config=config,
+            galaxies=galaxies,
+            device=device,
+            progress=shown if is_here else None,
+        )
+        trained = {}
+        if not is_here:
+            shown.start("train members", members)
+        for number, member in engine.map(lambda: train, range(members)):
+            trained[number] = member
+            if not is_here:
+                shown.advance()
+        models = tuple(trained[number] for number in range(members))
         if ranks.is_first:
+            digests = {model.folder.name: model.card["weights"] for model in models}
             folder.write(ENSEMBLE, json.dumps(digests, indent=1).encode())
-    return tuple(trained.values())
+    return models
+
+
+def _train_member(
+    number: int, *, out: Path, config: Callable[[int], FitConfig], **options: Any
+) -> tuple[int, TrainedModel]:
+    return number, train_on_file(out=out / f"member-{number}", config=_reseeded(config, number), **options)
 
 
 def _reseeded(config: Callable[[int], FitConfig], number: int) -> Callable[[int], FitConfig]:

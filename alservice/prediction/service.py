@@ -13,6 +13,7 @@ from alservice.catalogue.galaxies import Shard
 from alservice.catalogue.service import CatalogueService, pack_name
 from alservice.catalogue.store import CatalogueStore
 from alservice.errors import NotFound
+from alservice.prediction.elsewhere import Elsewhere
 from alservice.prediction.overlap import predict_overlapped
 from alservice.prediction.shard import ShardPredictor, ShardTask
 from alservice.prediction.stored import Predictions
@@ -39,6 +40,8 @@ class PredictionService:
     ----------
     devices
         Where trunks run, side by side; a device named twice has two workers.
+    elsewhere
+        Who predicts in place of this process; what comes back is recorded here all the same.
     """
 
     campaigns: CampaignStore
@@ -48,6 +51,7 @@ class PredictionService:
     objects: ObjectStore
     devices: tuple[str, ...]
     progress: Progress
+    elsewhere: Elsewhere | None = None
 
     def newest(self, name: str) -> tuple[int, int]:
         """Predict every galaxy of the newest catalogue with the champion; return how many were done, and failed.
@@ -73,14 +77,24 @@ class PredictionService:
         if todo:
             self.progress.start(f"predict {scope}", len(packs))
             self.progress.advance(len(finished))
-            predictors = [ShardPredictor.load(self.objects, model, campaign, device) for device in self.devices]
-            tasks = self.tasks(campaign, catalogue_id, model, scope, trunk=predictors[0].recipe.trunk)
-            for shard in predict_overlapped(tasks, predictors):
+            for shard in self._predicted(campaign, catalogue_id, model, scope):
                 self.models.save_posterior_shard(model.id, catalogue_id, scope, shard)
                 finished[shard.index] = shard
                 self.progress.advance()
             self.progress.finish()
         return tuple(finished[pack.index] for pack in packs)
+
+    def _predicted(self, campaign: Campaign, catalogue_id: int, model: Model, scope: Scope) -> Iterator[Shard]:
+        """Yield what is to be recorded, as it comes: from this process, or from workers elsewhere."""
+        if self.elsewhere is None:
+            predictors = [ShardPredictor.load(self.objects, model, campaign, device) for device in self.devices]
+            tasks = self.tasks(campaign, catalogue_id, model, scope, trunk=predictors[0].recipe.trunk)
+            return predict_overlapped(tasks, predictors)
+        # Where there is no other model, there is no trunk that it may share with this one.
+        is_first = len(self.models.list(model.campaign_id)) < 2
+        trunk = None if is_first else self.elsewhere.trunk(model, campaign)
+        tasks = self.tasks(campaign, catalogue_id, model, scope, trunk=trunk)
+        return self.elsewhere.predict(tasks, model, campaign)
 
     def tasks(
         self,
