@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from alservice.acquisition.store import AcquisitionStore
 from alservice.campaigns.cycle_store import CycleStore
 from alservice.campaigns.store import CampaignStore, EventLog
+from alservice.catalogue.import_store import ImportStore
 from alservice.catalogue.store import CatalogueStore
 from alservice.cycle.runs import SqlRunLog
 from alservice.engines import LOCAL, engine_of
@@ -86,6 +87,11 @@ class App:
     def catalogues(self) -> CatalogueStore:
         """Catalogues, galaxies and image shards."""
         return CatalogueStore(self.engine, self.clock)
+
+    @cached_property
+    def imports(self) -> ImportStore:
+        """Imports of catalogues, running and finished."""
+        return ImportStore(self.engine, self.clock)
 
     @cached_property
     def cycles(self) -> CycleStore:
@@ -174,6 +180,7 @@ class App:
         return CatalogueService(
             campaigns=self.campaigns,
             catalogues=self.catalogues,
+            imports=self.imports,
             objects=self.objects,
             progress=self.progress,
             image_folders=self.settings.image_folders,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -213,10 +214,12 @@ class CatalogueFile:
         """Rows of the file."""
         return self.table.n_rows
 
-    def rows(self, galaxies: int | None = None, seed: int = 0) -> Iterator[CatalogueRow | CatalogueFault]:
+    def rows(
+        self, galaxies: int | None = None, seed: int = 0, *, after: int = 0
+    ) -> Iterator[CatalogueRow | CatalogueFault]:
         """Yield every requested row, in order of the file, as a galaxy or as a fault.
 
-        Memory is flat but for the ids, which are kept to find duplicates; the first row of an id counts.
+        Memory is flat but for eight bytes a row, by which duplicates are found; the first row of an id counts.
 
         Parameters
         ----------
@@ -225,6 +228,8 @@ class CatalogueFile:
             share and a larger number adds to a smaller one. No image of another row is read from its file.
         seed
             Which subset.
+        after
+            Begin after this row, the first being 1; no image before it is read.
 
         Raises
         ------
@@ -233,11 +238,16 @@ class CatalogueFile:
             `MAX_FAULTS` have failed.
         """
         wanted = None if galaxies is None else self._subset(galaxies, seed)
-        seen: set[str] = set()
+        seen = _Seen(self._repeated())
         end = failed = 0
         for batch in self.table.batches(self._columns):
             start, end = end, end + len(batch)
             places = [i for i in range(len(batch)) if wanted is None or start + i in wanted]
+            if after > start:
+                early = [i for i in places if start + i < after]
+                for galaxy_id in texts(batch[self.id_column].take(pa.array(early, pa.int64()))):
+                    seen.add(galaxy_id or "")
+                places = places[len(early) :]
             if places:
                 asked = batch if len(places) == len(batch) else batch.take(pa.array(places))
                 for row in self._read(asked, [start + i + 1 for i in places], seen):
@@ -271,6 +281,14 @@ class CatalogueFile:
         images = () if self.images is None or self.images.column is None else (self.images.column,)
         return list(dict.fromkeys([self.id_column, *images, *votes, *optional]))
 
+    def _repeated(self) -> frozenset[int]:
+        """Return the hashes of ids that two rows may have."""
+        hashes = array("q")
+        for batch in self.table.batches([self.id_column]):
+            hashes.extend(map(hash, texts(batch[0])))
+        ordered = np.sort(np.frombuffer(hashes, dtype=np.int64))
+        return frozenset(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+
     def _subset(self, galaxies: int, seed: int) -> Collection[int]:
         """Return the places (0-based) of the rows whose ids hash smallest."""
         ids = (galaxy_id for batch in self.table.batches([self.id_column]) for galaxy_id in texts(batch[0]))
@@ -287,9 +305,7 @@ class CatalogueFile:
             )
         return frozenset(place for _, place in smallest)
 
-    def _read(
-        self, batch: pa.RecordBatch, rows: Sequence[int], seen: set[str]
-    ) -> Iterator[CatalogueRow | CatalogueFault]:
+    def _read(self, batch: pa.RecordBatch, rows: Sequence[int], seen: _Seen) -> Iterator[CatalogueRow | CatalogueFault]:
         faults: Faults = {}
         galaxy_ids = self._galaxy_ids(batch, seen, faults)
         votes = self._votes(batch, faults)
@@ -316,7 +332,7 @@ class CatalogueFile:
                 cumulative=None if votes.cumulative is None else votes.cumulative[i],
             )
 
-    def _galaxy_ids(self, batch: pa.RecordBatch, seen: set[str], faults: Faults) -> list[str | None]:
+    def _galaxy_ids(self, batch: pa.RecordBatch, seen: _Seen, faults: Faults) -> list[str | None]:
         galaxy_ids = texts(batch[self.id_column])
         for i, galaxy_id in enumerate(galaxy_ids):
             try:
@@ -324,9 +340,8 @@ class CatalogueFile:
             except BadInput as error:
                 faults[i] = (self.id_column, error.message)
                 continue
-            if name in seen:
+            if not seen.add(name):
                 faults[i] = (self.id_column, f"galaxy {name!r} was given by an earlier row")
-            seen.add(name)
         return galaxy_ids
 
     def _votes(self, batch: pa.RecordBatch, faults: Faults) -> VoteBlock:
@@ -364,6 +379,28 @@ class CatalogueFile:
         except UnicodeDecodeError as error:
             faults[place] = (self.images.field, f"byte {error.start} is not UTF-8")
         return b""
+
+
+class _Seen:
+    """Ids that were seen, of those that may come again.
+
+    Parameters
+    ----------
+    repeated
+        Hashes of these.
+    """
+
+    def __init__(self, repeated: frozenset[int]) -> None:
+        self._repeated = repeated
+        self._seen: set[str] = set()
+
+    def add(self, galaxy_id: str) -> bool:
+        """Tell whether an id is new, and remember it."""
+        if hash(galaxy_id) not in self._repeated:
+            return True
+        is_new = galaxy_id not in self._seen
+        self._seen.add(galaxy_id)
+        return is_new
 
 
 def _cell(scalar: pa.Scalar) -> bytes | str | None:

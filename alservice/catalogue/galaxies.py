@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from alservice.checks import is_storable, storable
 from alservice.ids import MAX_ID_CHARS, digest_of_lines, stable_fraction
@@ -23,7 +24,8 @@ class Galaxy:
     Parameters
     ----------
     row
-        0-based place in the catalogue, which is in order of galaxy id.
+        0-based place in the catalogue, which is in order of galaxy id, or of place on the sky; what a later version
+        adds comes after all that was there, in order among itself.
     ra_deg, dec_deg
         Position (deg, ICRS); None where the survey does not say.
     image_key
@@ -133,6 +135,40 @@ class Catalogue:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Import:
+    """A file's way into a campaign's catalogue.
+
+    Parameters
+    ----------
+    rows_done
+        Rows of the source that are done, from the first on.
+    catalogue_id
+        The catalogue afterwards, a new version if it added or replaced a galaxy; None while it runs, or where there
+        is none.
+    n_added, n_replaced
+        Galaxies that are new, and those that have other content than before.
+    n_known
+        Rows whose galaxy was there with the same content.
+    n_failed
+        Rows in quarantine, each with its reason.
+    """
+
+    id: int
+    source: str
+    rows_done: int
+    catalogue_id: int | None
+    n_added: int
+    n_replaced: int
+    n_known: int
+    n_failed: int
+
+    @property
+    def n_requested(self) -> int:
+        """Rows of the source: every one is accounted for."""
+        return self.n_added + self.n_replaced + self.n_known + self.n_failed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Shard:
     """A packed run of galaxies: the unit of prediction.
 
@@ -175,8 +211,15 @@ def evaluation_fraction(unbiased_ids: Sequence[str], *, seed: int, otherwise: fl
     return sorted(stable_fraction(seed, galaxy_id) for galaxy_id in unbiased_ids)[EVALUATION_MEMBERS]
 
 
-def catalogue_digest(galaxies: Iterable[Galaxy]) -> str:
-    """Return the digest that names a catalogue's content, galaxies in catalogue order."""
-    return digest_of_lines(
+def catalogue_digest(galaxies: Iterable[Galaxy], *, after: str | None = None) -> str:
+    """Return the digest that names a catalogue's content, galaxies in catalogue order.
+
+    Parameters
+    ----------
+    after
+        Digest of the version before, whose galaxies are not repeated.
+    """
+    lines = (
         f"{g.galaxy_id}\t{g.ra_deg}\t{g.dec_deg}\t{g.image_key}\t{g.unbiased:d}\t{g.evaluation:d}" for g in galaxies
     )
+    return digest_of_lines(lines if after is None else chain([after], lines))

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -17,17 +24,19 @@ from alservice.catalogue.galaxies import (
     CatalogueFault,
     CatalogueRow,
     Galaxy,
+    Import,
     Shard,
-    catalogue_digest,
     is_evaluation_member,
 )
+from alservice.catalogue.import_store import ImportStore, Quarantined, Waiting, other_content, refusal
 from alservice.catalogue.store import CatalogueStore
 from alservice.catalogue.tables import ImageSource
 from alservice.catalogue.vote_columns import Layout
 from alservice.checks import storable
 from alservice.errors import BadImage, BadInput, NotFound
-from alservice.ids import MAX_ID_CHARS, check_galaxy_id
+from alservice.ids import MAX_ID_CHARS, check_galaxy_id, digest_of_lines
 from alservice.progress import Progress
+from alservice.science.healpix import nested_cells
 from alservice.science.image_properties import Properties, measure_images
 from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import TallySet, totals
@@ -48,12 +57,45 @@ class ImageFiles:
     pattern: str
 
 
+class Order(StrEnum):
+    """How the galaxies of an import follow each other, after those that are there."""
+
+    ID = "id"
+    HEALPIX = "healpix"
+
+
+ORDER_OF_CELLS: Final = 18
+"""HEALPix order by which galaxies are sorted: cells of 0.8 arcseconds."""
+
+_NOWHERE: Final = 1 << 62
+"""After all cells: galaxies without a position."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Noted:
+    """Galaxies of which something is to be said: how many, and the first."""
+
+    n: int = 0
+    first: str | None = None
+
+    def add(self, galaxy_id: str) -> None:
+        """Count one more."""
+        self.n += 1
+        self.first = self.first or galaxy_id
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Imported:
     """What a file became.
 
     Parameters
     ----------
+    catalogue
+        The campaign's newest catalogue: a new version unless the file brought nothing new.
+    record
+        What its rows became.
+    faults
+        The first `SHOWN_FAULTS` rows in quarantine.
     inconsistent
         Galaxies whose recorded votes no walks through the tree give; they are in the catalogue.
     stripped
@@ -61,9 +103,25 @@ class Imported:
     """
 
     catalogue: Catalogue
+    record: Import
+    faults: Sequence[CatalogueFault]
     layout: Layout
-    inconsistent: tuple[str, ...]
-    stripped: tuple[str, ...] = ()
+    inconsistent: Noted
+    stripped: Noted
+
+
+SHOWN_FAULTS: Final = 20
+
+FLUSH_ROWS: Final = 2_000
+"""Rows between two commits of an import: what a killed one does again at most."""
+
+_AHEAD: Final = 32
+"""Rows per thread that are read before the oldest of them is done: some megabytes of images."""
+
+
+def usable_cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pack_name(policy: ImagePolicy) -> str:
@@ -89,13 +147,17 @@ class CatalogueService:
     ----------
     image_folders
         Where image paths of a file may lead besides its own folder.
+    threads
+        Threads that check, store and decode images; decoders do not hold each other up.
     """
 
     campaigns: CampaignStore
     catalogues: CatalogueStore
+    imports: ImportStore
     objects: ObjectStore
     progress: Progress
     image_folders: tuple[Path, ...] = ()
+    threads: int = field(default_factory=usable_cores)
 
     def import_file(
         self,
@@ -105,8 +167,12 @@ class CatalogueService:
         galaxies: int | None = None,
         layout: Layout | None = None,
         images: ImageFiles | None = None,
+        order: Order = Order.ID,
+        replace: bool = False,
     ) -> Imported:
-        """Import a file into a campaign's next catalogue.
+        """Import a file: what is new in it is appended to the campaign's catalogue as a new version.
+
+        A killed import goes on where it was when the same file is imported in the same way.
 
         Parameters
         ----------
@@ -114,22 +180,40 @@ class CatalogueService:
             Use a seeded subset of so many.
         layout
             Take the file for this one; None to tell by its columns.
+        order
+            How the new galaxies follow each other.
+        replace
+            Take the file's content for galaxies that are there with other content, instead of refusing their rows.
         """
         row = self.campaigns.get(name)
         files = None if images is None else ImageSource(folder=images.folder, pattern=images.pattern)
         tree = load_tree(row.settings.tree)
         source = open_catalogue(path, tree, layout=layout, images=files, roots=self.image_folders)
-        flagged: list[str] = []
-        stripped: list[str] = []
-        catalogue = self.import_rows(
+        read_as = (source.table.sha256(), galaxies, row.settings.seed, source.layout, str(images), order, replace)
+        inconsistent = Noted()
+
+        def rows(done: int) -> Iterator[CatalogueRow | CatalogueFault]:
+            for each in source.rows(galaxies, row.settings.seed, after=done):
+                if isinstance(each, CatalogueRow) and not each.consistent:
+                    inconsistent.add(each.galaxy_id)
+                yield each
+
+        catalogue, record, stripped = self._import(
             row,
-            _noting(source.rows(galaxies, row.settings.seed), flagged),
+            rows,
             source=storable(path.name, max_chars=MAX_ID_CHARS),
+            key=digest_of_lines(map(str, read_as)),
             total=galaxies or source.n_rows,
-            on_stripped=stripped.append,
+            order=order,
+            replace=replace,
         )
         return Imported(
-            catalogue=catalogue, layout=source.layout, inconsistent=tuple(flagged), stripped=tuple(stripped)
+            catalogue=catalogue,
+            record=record,
+            faults=self.imports.faults(record.id, limit=SHOWN_FAULTS),
+            layout=source.layout,
+            inconsistent=inconsistent,
+            stripped=stripped,
         )
 
     def import_rows(
@@ -139,45 +223,55 @@ class CatalogueService:
         *,
         source: str,
         total: int | None = None,
-        on_stripped: Callable[[str], None] = lambda _galaxy_id: None,
     ) -> Catalogue:
-        """Import every row; a row that fails is recorded with its reason, never dropped.
+        """Append rows to a campaign's catalogue; a row that fails is recorded with its reason, never dropped.
 
         What is stored of an image, uploaded and compared with what Zooniverse gives back, is its pixels alone.
-
-        Parameters
-        ----------
-        on_stripped
-            Told the id of each galaxy whose image file held more than pixels.
 
         Raises
         ------
         BadInput
-            Not one row became a galaxy.
+            Not one row became a galaxy, and the campaign has no catalogue yet.
         """
-        galaxies: list[Galaxy] = []
-        faults: list[CatalogueFault] = []
-        votes: dict[str, FloatArray] = {}
-        self.progress.start("import catalogue", total)
-        for row in rows:
-            outcome = row if isinstance(row, CatalogueFault) else self._store(campaign, row)
-            if isinstance(outcome, CatalogueFault):
-                faults.append(outcome)
-            else:
-                galaxies.append(outcome[0])
-                if outcome[1]:
-                    on_stripped(outcome[0].galaxy_id)
-                if isinstance(row, CatalogueRow) and row.fractions is not None:
-                    votes[row.galaxy_id] = row.fractions
-            self.progress.advance()
-        self.progress.finish()
-        if not galaxies:
-            reason = f"row {faults[0].row}: {faults[0].reason}" if faults else "it has no rows"
-            raise BadInput(f"{source}: the catalogue is empty: {reason}", source=source, failed=len(faults))
-        return self._save(campaign, galaxies, faults, votes, source)
+        return self._import(campaign, lambda _: rows, source=source, total=total)[0]
 
-    def _store(self, campaign: CampaignRow, row: CatalogueRow) -> tuple[Galaxy, bool] | CatalogueFault:
-        """Store a row's image; return the galaxy, and whether the file held more than pixels."""
+    def _import(
+        self,
+        campaign: CampaignRow,
+        rows: Callable[[int], Iterable[CatalogueRow | CatalogueFault]],
+        *,
+        source: str,
+        key: str | None = None,
+        total: int | None = None,
+        order: Order = Order.ID,
+        replace: bool = False,
+    ) -> tuple[Catalogue, Import, Noted]:
+        """Import the rows after those that are done, in flat memory; `rows` takes the number of those."""
+        begun, stripped = self.imports.begin(campaign.id, source=source, key=key), Noted()
+        done = begun.rows_done
+        self.progress.start("import catalogue", total)
+        self.progress.advance(begun.n_known + begun.n_failed)
+        with ThreadPoolExecutor(self.threads) as pool:
+            read = _in_parallel(pool, partial(self._store, campaign), rows(begun.rows_done), self.threads * _AHEAD)
+            for batch in _batches(read, FLUSH_ROWS):
+                for stored in batch:
+                    if isinstance(stored, _Stored) and stored.stripped:
+                        stripped.add(stored.galaxy.galaxy_id)
+                done = done + len(batch) if key is None else max(each.row for each in batch)
+                self._flush(campaign, begun.id, batch, rows_done=done, order=order, replace=replace)
+                self.progress.advance(len(batch))
+        record = self.imports.finish(begun.id, replace=replace, join_votes=self._join_votes)
+        self.progress.finish()
+        if record.catalogue_id is None:
+            faults = self.imports.faults(record.id, limit=1)
+            reason = f"row {faults[0].row}: {faults[0].reason}" if faults else "it has no rows"
+            raise BadInput(f"{source}: the catalogue is empty: {reason}", source=source, failed=record.n_failed)
+        return self.catalogues.get(record.catalogue_id), record, stripped
+
+    def _store(self, campaign: CampaignRow, row: CatalogueRow | CatalogueFault) -> _Stored | CatalogueFault:
+        """Store a row's image, unless it is a fault already."""
+        if isinstance(row, CatalogueFault):
+            return row
         try:
             check_galaxy_id(row.galaxy_id, where="galaxy_id")
             shown = image_files.for_volunteers(row.image)
@@ -202,51 +296,101 @@ class CatalogueService:
                 fraction=decisions.evaluation.fraction,
             ),
         )
-        return galaxy, shown != row.image
+        return _Stored(row=row.row, galaxy=galaxy, fractions=row.fractions, stripped=shown != row.image)
 
-    def _save(
+    def _flush(
         self,
         campaign: CampaignRow,
-        galaxies: list[Galaxy],
-        faults: list[CatalogueFault],
-        votes: dict[str, FloatArray],
-        source: str,
-    ) -> Catalogue:
-        ordered = [replace(g, row=i) for i, g in enumerate(sorted(galaxies, key=lambda g: g.galaxy_id))]
-        votes_key = None
-        if votes:
-            ids = tuple(sorted(votes))
-            columns = load_tree(campaign.settings.tree).columns
-            data = arrays.encode_fractions(ids, np.stack([votes[i] for i in ids]), columns)
-            votes_key = self.objects.put(data, kind="recorded-votes", suffix=".parquet").key
-        return self.catalogues.save(
-            campaign.id,
-            source=source,
-            digest=catalogue_digest(ordered),
-            votes_key=votes_key,
-            galaxies=ordered,
+        import_id: int,
+        batch: Sequence[_Stored | CatalogueFault],
+        *,
+        rows_done: int,
+        order: Order,
+        replace: bool,
+    ) -> None:
+        """Commit what some rows became: known galaxies are counted, those with other content replaced or refused."""
+        stored = [each for each in batch if isinstance(each, _Stored)]
+        faults = [each for each in batch if isinstance(each, CatalogueFault)]
+        newest = self.catalogues.newest(campaign.id)
+        ids = [each.galaxy.galaxy_id for each in stored]
+        there = {} if newest is None else {g.galaxy_id: g for g in self.catalogues.present(newest.id, ids)}
+        new: dict[str, _Stored] = {}
+        n_known = 0
+        for each in stored:
+            galaxy_id = each.galaxy.galaxy_id
+            before = there.get(galaxy_id)
+            differs = None if before is None else other_content(each.galaxy, before)
+            if before is not None and differs is None:
+                n_known += 1
+            elif differs is not None and not replace:
+                faults.append(refusal(row=each.row, galaxy_id=galaxy_id, field=differs))
+            else:
+                new[galaxy_id] = each
+        self.imports.add(
+            import_id,
+            rows_done=rows_done,
+            waiting=_waiting(list(new.values()), order),
             faults=faults,
+            n_known=n_known,
+            votes_key=self._keep_votes(campaign, new),
         )
 
+    def _keep_votes(self, campaign: CampaignRow, stored: Mapping[str, _Stored]) -> str | None:
+        votes = {galaxy_id: each.fractions for galaxy_id, each in sorted(stored.items()) if each.fractions is not None}
+        if not votes:
+            return None
+        columns = load_tree(campaign.settings.tree).columns
+        data = arrays.encode_fractions(tuple(votes), np.stack(list(votes.values())), columns)
+        return self.objects.put(data, kind="recorded-votes", suffix=".parquet").key
+
+    def _join_votes(self, before: str | None, keys: Sequence[str]) -> str | None:
+        """Return the key of all recorded votes: of their one file, or of a list of files."""
+        parts = [*_vote_files(self.objects, before), *keys]
+        if len(parts) < 2:
+            return parts[0] if parts else None
+        data = json.dumps({"files": parts}).encode()
+        return self.objects.put(data, kind="recorded-votes", suffix=".json").key
+
+    def quarantine(self, name: str) -> Iterator[Quarantined]:
+        """Yield the rows of all imported files that became no galaxy of a campaign, oldest import first."""
+        return self.imports.quarantine(self.campaigns.get(name).id)
+
+    def recorded_votes(self, catalogue: Catalogue) -> tuple[tuple[str, ...], FloatArray]:
+        """Return ids and recorded vote fractions (N, A), NaN where not recorded; N is 0 where none are.
+
+        Of a galaxy that was replaced, those that came with it.
+        """
+        found: dict[str, FloatArray] = {}
+        for key in _vote_files(self.objects, catalogue.votes_key):
+            ids, fractions, _ = arrays.decode_fractions(self.objects.get(key))
+            found |= dict(zip(ids, fractions, strict=True))
+        return tuple(found), np.stack(list(found.values())) if found else np.empty((0, 0))
+
     def pack(self, catalogue: Catalogue, policy: ImagePolicy) -> tuple[Shard, ...]:
-        """Return all image shards of a packing, in catalogue order; memory holds one, and finished ones are kept."""
+        """Return all image shards of a packing, in catalogue order; memory holds one.
+
+        Finished ones are kept, and full ones of other versions shared: only what is new is decoded, and the galaxies
+        before it in the same shard.
+        """
         pack = pack_name(policy)
+        self.catalogues.share_image_shards(catalogue, pack, size=policy.shard_galaxies)
         finished = {shard.index: shard for shard in self.catalogues.image_shards(catalogue.id, pack)}
         n_shards = -(-catalogue.n_galaxies // policy.shard_galaxies)
         self.progress.start("pack images", n_shards)
-        for index in range(n_shards):
-            if index not in finished:
-                finished[index] = self._pack(catalogue, policy, index)
-                self.catalogues.save_image_shard(catalogue.id, pack, finished[index])
-            self.progress.advance()
+        with ThreadPoolExecutor(self.threads) as pool:
+            for index in range(n_shards):
+                if index not in finished:
+                    finished[index] = self._pack(catalogue, policy, index, pool)
+                    self.catalogues.save_image_shard(catalogue.id, pack, finished[index])
+                self.progress.advance()
         self.progress.finish()
         return tuple(finished[i] for i in range(n_shards))
 
-    def _pack(self, catalogue: Catalogue, policy: ImagePolicy, index: int) -> Shard:
+    def _pack(self, catalogue: Catalogue, policy: ImagePolicy, index: int, pool: Executor) -> Shard:
         galaxies = self.catalogues.galaxies(
             catalogue.id, first_row=index * policy.shard_galaxies, limit=policy.shard_galaxies
         )
-        images = np.stack([self._decode(galaxy, policy) for galaxy in galaxies])
+        images = np.stack(list(pool.map(lambda galaxy: self._decode(galaxy, policy), galaxies)))
         data = arrays.pack_images(tuple(g.galaxy_id for g in galaxies), images)
         stored = self.objects.put(data, kind="packs", suffix=".safetensors")
         return Shard(index=index, key=stored.key, n_galaxies=len(galaxies), n_failed=0)
@@ -283,11 +427,57 @@ class CatalogueService:
         return measure_images(self.images_of(campaign, catalogue_id, galaxy_ids))
 
 
-def _noting(
-    rows: Iterable[CatalogueRow | CatalogueFault], flagged: list[str]
-) -> Iterator[CatalogueRow | CatalogueFault]:
-    """Yield rows; add the galaxies with inconsistent votes to `flagged` as they pass."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Stored:
+    """A row whose image is stored."""
+
+    row: int
+    galaxy: Galaxy
+    fractions: FloatArray | None
+    stripped: bool
+
+
+def _waiting(stored: Sequence[_Stored], order: Order) -> Sequence[Waiting]:
+    """Return galaxies with the place that each has in an order."""
+    places = np.zeros(len(stored), dtype=np.int64)
+    if order is Order.HEALPIX:
+        positions = [(each.galaxy.ra_deg, each.galaxy.dec_deg) for each in stored]
+        known = np.array([None not in position for position in positions], dtype=np.bool_)
+        places[~known] = _NOWHERE
+        ra_dec = np.array([position for position in positions if None not in position], dtype=np.float64).reshape(-1, 2)
+        places[known] = nested_cells(ra_dec[:, 0], ra_dec[:, 1], order=ORDER_OF_CELLS)
+    return [
+        Waiting(row=each.row, place=place, galaxy=each.galaxy)
+        for each, place in zip(stored, places.tolist(), strict=True)
+    ]
+
+
+def _vote_files(objects: ObjectStore, key: str | None) -> Sequence[str]:
+    """Return the files of recorded votes that a key names: itself, or those that it lists."""
+    if key is None:
+        return ()
+    if not key.endswith(".json"):
+        return (key,)
+    files: list[str] = json.loads(objects.get(key))["files"]
+    return files
+
+
+def _in_parallel(
+    pool: Executor,
+    work: Callable[[CatalogueRow | CatalogueFault], _Stored | CatalogueFault],
+    rows: Iterable[CatalogueRow | CatalogueFault],
+    ahead: int,
+) -> Iterator[_Stored | CatalogueFault]:
+    """Yield what rows become, in their order; no more than so many are in memory."""
+    running: deque[Future[_Stored | CatalogueFault]] = deque()
     for row in rows:
-        if isinstance(row, CatalogueRow) and not row.consistent:
-            flagged.append(row.galaxy_id)
-        yield row
+        running.append(pool.submit(work, row))
+        if len(running) >= ahead:
+            yield running.popleft().result()
+    while running:
+        yield running.popleft().result()
+
+
+def _batches(rows: Iterator[_Stored | CatalogueFault], size: int) -> Iterator[Sequence[_Stored | CatalogueFault]]:
+    while batch := list(islice(rows, size)):
+        yield batch

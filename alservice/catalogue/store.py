@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
-from sqlalchemy import Connection, Engine, Table, func, select
+from sqlalchemy import Connection, Engine, Table, func, literal, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from alservice.catalogue import schema
@@ -15,6 +15,7 @@ from alservice.progress import Clock
 from alservice.storage.postgres import among, columns_of, insert_rows, transaction
 
 _CATALOGUES = select(*columns_of(schema.catalogues, Catalogue))
+
 _GALAXIES = select(*columns_of(schema.galaxies, Galaxy)).order_by(schema.galaxies.c.row)
 
 
@@ -70,17 +71,27 @@ class CatalogueStore:
             )
             if new is not None:
                 insert_rows(connection, schema.galaxies, ({"catalogue_id": new, **asdict(g)} for g in galaxies))
-                insert_rows(connection, schema.catalogue_faults, ({"catalogue_id": new, **asdict(f)} for f in faults))
+                done = schema.imports.insert().values(
+                    campaign_id=campaign_id,
+                    source=source,
+                    rows_done=len(galaxies) + len(faults),
+                    catalogue_id=new,
+                    n_added=len(galaxies),
+                    n_replaced=0,
+                    n_known=0,
+                    n_failed=len(faults),
+                    started_at=self._clock(),
+                    finished_at=self._clock(),
+                )
+                made = connection.execute(done.returning(schema.imports.c.id)).scalar_one()
+                insert_rows(connection, schema.catalogue_faults, ({"import_id": made, **asdict(f)} for f in faults))
             known = table.c.campaign_id == campaign_id, table.c.digest == digest
             return Catalogue(**connection.execute(_CATALOGUES.where(*known)).mappings().one())
 
     def newest(self, campaign_id: int) -> Catalogue | None:
         """Return the newest catalogue of a campaign."""
-        table = schema.catalogues
-        newest = _CATALOGUES.where(table.c.campaign_id == campaign_id).order_by(table.c.id.desc()).limit(1)
         with transaction(self._engine) as connection:
-            row = connection.execute(newest).mappings().one_or_none()
-        return None if row is None else Catalogue(**row)
+            return newest_of(connection, campaign_id)
 
     def get(self, catalogue_id: int) -> Catalogue:
         """Return one; raises `NotFound`."""
@@ -93,8 +104,7 @@ class CatalogueStore:
 
     def n_members(self, catalogue_id: int) -> int:
         """Return how many of a catalogue's galaxies are in the evaluation stream."""
-        table = schema.galaxies
-        wanted = select(func.count()).select_from(table).where(table.c.catalogue_id == catalogue_id, table.c.evaluation)
+        wanted = select(func.count()).where(schema.galaxies_of(catalogue_id), schema.galaxies.c.evaluation)
         with transaction(self._engine) as connection:
             return int(connection.execute(wanted).scalar_one())
 
@@ -103,36 +113,50 @@ class CatalogueStore:
         table = schema.galaxies
         placed = func.count().filter(table.c.ra_deg.is_not(None), table.c.dec_deg.is_not(None))
         longest = func.coalesce(func.max(func.octet_length(table.c.galaxy_id)), 1)
-        wanted = select(placed, longest).where(table.c.catalogue_id == catalogue_id)
+        wanted = select(placed, longest).where(schema.galaxies_of(catalogue_id))
         with transaction(self._engine) as connection:
             n_positions, id_bytes = connection.execute(wanted).one()
         return Extent(n_positions=n_positions, id_bytes=id_bytes)
 
     def galaxies(self, catalogue_id: int, *, first_row: int = 0, limit: int | None = None) -> Sequence[Galaxy]:
         """Return galaxies in catalogue order, from a row on."""
-        table = schema.galaxies
-        wanted = table.c.catalogue_id == catalogue_id, table.c.row >= first_row
+        wanted = _GALAXIES.where(schema.galaxies_of(catalogue_id), schema.galaxies.c.row >= first_row)
         with transaction(self._engine) as connection:
-            return [Galaxy(**row) for row in connection.execute(_GALAXIES.where(*wanted).limit(limit)).mappings()]
+            return [Galaxy(**row) for row in connection.execute(wanted.limit(limit)).mappings()]
 
     def by_id(self, catalogue_id: int, galaxy_ids: Sequence[str]) -> Sequence[Galaxy]:
-        """Return named galaxies in catalogue order; raises `NotFound` naming the first that is absent."""
-        table = schema.galaxies
-        wanted = table.c.catalogue_id == catalogue_id, among(table.c.galaxy_id, galaxy_ids)
-        with transaction(self._engine) as connection:
-            found = [Galaxy(**row) for row in connection.execute(_GALAXIES.where(*wanted)).mappings()]
+        """Return named galaxies in order of their ids; raises `NotFound` naming the first that is absent."""
+        found = self.present(catalogue_id, galaxy_ids)
         present = {galaxy.galaxy_id for galaxy in found}
         absent = next((galaxy_id for galaxy_id in galaxy_ids if galaxy_id not in present), None)
         if absent is not None:
             raise NotFound(f"catalogue {catalogue_id} has no galaxy {absent!r}", catalogue=catalogue_id, galaxy=absent)
         return found
 
-    def faults(self, catalogue_id: int) -> Sequence[CatalogueFault]:
-        """Return the rows that could not become galaxies."""
-        table = schema.catalogue_faults
-        wanted = select(*columns_of(table, CatalogueFault)).where(table.c.catalogue_id == catalogue_id)
+    def present(self, catalogue_id: int, galaxy_ids: Sequence[str]) -> Sequence[Galaxy]:
+        """Return those of some galaxies that are in a catalogue, in order of their ids."""
+        table = schema.galaxies
+        wanted = select(*columns_of(table, Galaxy)).where(
+            schema.galaxies_of(catalogue_id), among(table.c.galaxy_id, galaxy_ids)
+        )
         with transaction(self._engine) as connection:
-            rows = connection.execute(wanted.order_by(table.c.row, table.c.id)).mappings()
+            rows = connection.execute(wanted.order_by(table.c.galaxy_id)).mappings()
+            return [Galaxy(**row) for row in rows]
+
+    def faults(self, catalogue_id: int) -> Sequence[CatalogueFault]:
+        """Return the rows that could not become galaxies of a catalogue, those of the versions before it as well."""
+        table, version = schema.catalogue_faults, schema.catalogues.alias()
+        base = func.coalesce(version.c.base_id, version.c.id)
+        own = select(func.coalesce(schema.catalogues.c.base_id, schema.catalogues.c.id))
+        own = own.where(schema.catalogues.c.id == catalogue_id)
+        made = (
+            select(schema.imports.c.id)
+            .join(version, version.c.id == schema.imports.c.catalogue_id)
+            .where(base == own.scalar_subquery(), version.c.id <= catalogue_id, MADE)
+        )
+        wanted = select(*columns_of(table, CatalogueFault)).where(table.c.import_id.in_(made))
+        with transaction(self._engine) as connection:
+            rows = connection.execute(wanted.order_by(table.c.import_id, table.c.row, table.c.id)).mappings()
             return [CatalogueFault(**row) for row in rows]
 
     def image_shards(self, catalogue_id: int, pack: str) -> Sequence[Shard]:
@@ -140,10 +164,43 @@ class CatalogueStore:
         with transaction(self._engine) as connection:
             return list_shards(connection, schema.image_shards, catalogue_id=catalogue_id, pack=pack)
 
+    def share_image_shards(self, catalogue: Catalogue, pack: str, *, size: int) -> None:
+        """List the full shards of a packing that other versions have made: they hold the same galaxies."""
+        own, version = schema.image_shards, schema.catalogues.alias()
+        there = select(version.c.id).where(
+            func.coalesce(version.c.base_id, version.c.id)
+            == select(func.coalesce(schema.catalogues.c.base_id, schema.catalogues.c.id))
+            .where(schema.catalogues.c.id == catalogue.id)
+            .scalar_subquery()
+        )
+        columns = columns_of(own, Shard)
+        full = (own.c.n_galaxies + own.c.n_failed == size) & ((own.c.index + 1) * size <= catalogue.n_galaxies)
+        shared = (
+            select(literal(catalogue.id), own.c.pack, *columns)
+            .distinct(own.c.index)
+            .where(own.c.catalogue_id.in_(there), own.c.pack == pack, full)
+            .order_by(own.c.index)
+        )
+        names = ["catalogue_id", "pack", *(field.name for field in fields(Shard))]
+        with transaction(self._engine) as connection:
+            connection.execute(upsert(own).from_select(names, shared).on_conflict_do_nothing())
+
     def save_image_shard(self, catalogue_id: int, pack: str, shard: Shard) -> None:
         """List a shard once it is complete; one that is listed stays as it is."""
         with transaction(self._engine) as connection:
             save_shard(connection, schema.image_shards, shard, catalogue_id=catalogue_id, pack=pack)
+
+
+MADE = schema.imports.c.n_added + schema.imports.c.n_replaced > 0
+"""Whether an import made a version."""
+
+
+def newest_of(connection: Connection, campaign_id: int) -> Catalogue | None:
+    """Return the newest catalogue of a campaign."""
+    table = schema.catalogues
+    newest = _CATALOGUES.where(table.c.campaign_id == campaign_id).order_by(table.c.id.desc()).limit(1)
+    row = connection.execute(newest).mappings().one_or_none()
+    return None if row is None else Catalogue(**row)
 
 
 def list_shards(connection: Connection, table: Table, **owner: int | str) -> Sequence[Shard]:

@@ -11,12 +11,15 @@ import typer
 from alservice.cli.shell import AsJson, CampaignName, Workdir, opened, print_json, print_table, use
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from alservice.cycle.table import CycleTable
 
 
 LayoutName = Literal["kaggle", "gz2", "zoobot", "paths"]
 RuleName = Literal["label", "precision", "value"]
 ReleaseFormat = Literal["parquet", "fits", "csv", "hats"]
+OrderName = Literal["id", "healpix"]
 
 campaigns = typer.Typer(help="Surveys and their decisions.", no_args_is_help=True)
 catalogues = typer.Typer(help="Galaxies of a campaign.", no_args_is_help=True)
@@ -81,38 +84,69 @@ def import_catalogue(
     image_name: Annotated[
         str, typer.Option("--image-name", help="File name in that folder, such as '{id:.4}/{id}.png'.")
     ] = "{id}.jpg",
+    order: Annotated[
+        OrderName,
+        typer.Option("--order", help="How new galaxies are ordered: by id, or near ones together."),
+    ] = "id",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the file's content for galaxies that are there with another.")
+    ] = False,
     workdir: Workdir = None,
 ) -> None:
-    """Import galaxies and their images; every row becomes a galaxy or a recorded fault.
+    """Append galaxies and their images to a campaign's catalogue; every row becomes one or a recorded fault.
 
-    Published vote tables are known: Galaxy Zoo 2, DECaLS, the Kaggle challenge, and those of galaxy-datasets.
+    What is there with the same content is counted as known, with other content refused by name. Killed, the same
+    command goes on. Published vote tables are known: Galaxy Zoo 2, DECaLS, the Kaggle challenge, and those of
+    galaxy-datasets.
     """
     use(workdir)
-    from alservice.catalogue.service import ImageFiles
+    from alservice.catalogue.service import ImageFiles, Order
 
     files = None if images is None else ImageFiles(folder=images, pattern=image_name)
     with opened() as factory:
-        imported = factory.catalogue.import_file(campaign, file, galaxies=galaxies, layout=layout, images=files)
-        catalogue = imported.catalogue
-        faults = factory.catalogues.faults(catalogue.id)
+        imported = factory.catalogue.import_file(
+            campaign, file, galaxies=galaxies, layout=layout, images=files, order=Order(order), replace=replace
+        )
+    catalogue, record = imported.catalogue, imported.record
+    replaced = f"{record.n_replaced} replaced, " if record.n_replaced else ""
     typer.echo(
-        f"catalogue {catalogue.id} (layout {imported.layout}): {catalogue.n_galaxies} galaxies, "
-        f"{catalogue.n_failed} rows failed of {catalogue.n_requested}"
+        f"catalogue {catalogue.id} (layout {imported.layout}): {record.n_added} galaxies added, {replaced}"
+        f"{record.n_known} known, {record.n_failed} rows failed of {record.n_requested}; "
+        f"{catalogue.n_galaxies} galaxies in all"
     )
-    if imported.inconsistent:
+    if imported.inconsistent.n:
         typer.echo(
-            f"  {len(imported.inconsistent)} galaxies have more answers to a question than volunteers led to it, "
-            f"the first is {imported.inconsistent[0]}",
+            f"  {imported.inconsistent.n} galaxies have more answers to a question than volunteers led to it, "
+            f"the first is {imported.inconsistent.first}",
             err=True,
         )
-    if imported.stripped:
+    if imported.stripped.n:
         typer.echo(
-            f"  {len(imported.stripped)} image files hold more than pixels, such as metadata or bytes after the end, "
-            f"which is not kept; the first is of {imported.stripped[0]}",
+            f"  {imported.stripped.n} image files hold more than pixels, such as metadata or bytes after the end, "
+            f"which is not kept; the first is of {imported.stripped.first}",
             err=True,
         )
-    for fault in faults[:20]:
+    for fault in imported.faults:
         typer.echo(f"  row {fault.row} ({fault.galaxy_id or 'no id'}): {fault.field}: {fault.reason}", err=True)
+    if record.n_failed > len(imported.faults):
+        typer.echo(f"  all: alservice catalogue faults --campaign {campaign}", err=True)
+
+
+@catalogues.command("faults")
+def list_faults(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
+    """List the rows of imported files that became no galaxy, each with its file and reason."""
+    use(workdir)
+    with opened() as factory:
+        found = factory.catalogue.quarantine(campaign)
+        rows = ({"file": each.source, **asdict(each.fault)} for each in found)
+        if as_json:
+            print_json(rows)
+        else:
+            print_table(map(_shown, rows), head=("file", "row", "galaxy", "field", "reason"), right={1})
+
+
+def _shown(row: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple("no id" if value is None else str(value) for value in row.values())
 
 
 @catalogues.command("release")

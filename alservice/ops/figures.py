@@ -266,7 +266,7 @@ class SqlFigures:
         """Return galaxies by id, after one; only members of the evaluation stream, or only others, when asked."""
         table = catalogue_schema.galaxies
         wanted = select(*columns_of(table, Galaxy)).where(
-            table.c.catalogue_id == catalogue_id, table.c.galaxy_id > after
+            catalogue_schema.galaxies_of(catalogue_id), table.c.galaxy_id > after
         )
         if evaluation is not None:
             wanted = wanted.where(table.c.evaluation.is_(evaluation))

@@ -29,7 +29,6 @@ from alservice.science.stopping import RuleName
 from alservice.science.tree import Tree, load_tree
 from alservice.sky.galaxies import synthetic_rows
 from alservice.states import SubjectState
-from alservice.storage import arrays as packs
 from alservice.subjects.stops import Stop
 from alservice.subjects.subject import Subject
 from alservice.zooniverse import Zooniverse
@@ -158,7 +157,7 @@ def ask_volunteers(stages: Stages, cycle_id: int) -> int:
     catalogue = stages.catalogues.get(cycle.catalogue_id)
     if not campaign.zooniverse.is_standin or catalogue.votes_key is None or cycle.deadline is None:
         return 0
-    ids, fractions, _ = packs.decode_fractions(stages.objects.get(catalogue.votes_key))
+    ids, fractions = stages.catalogue.recorded_votes(catalogue)
     row_of = {galaxy_id: row for row, galaxy_id in enumerate(ids)}
     live = [s for s in stages.ledger.of_cycle(cycle.id, (SubjectState.LIVE,)) if s.galaxy_id in row_of]
     decided = stages.stops.of_galaxies(cycle.campaign_id, [subject.galaxy_id for subject in live])

@@ -75,7 +75,7 @@ def test_pages_join_to_the_whole(kept) -> None:
     assert [g for page in pages for g in page] == kept.catalogues.galaxies(saved.id)
 
 
-def test_named_galaxies_come_in_catalogue_order(stores, catalogue) -> None:
+def test_named_galaxies_come_in_order_of_id(stores, catalogue) -> None:
     """The order asked in does not matter; the first absent name is told."""
     assert [g.row for g in stores.catalogues.by_id(catalogue.id, ["g7", "g2", "g7"])] == [2, 7]
     assert stores.catalogues.by_id(catalogue.id, []) == []
@@ -140,4 +140,4 @@ def test_a_hundred_thousand_galaxies(stores, campaign) -> None:
     galaxies = [make_galaxy(row) for row in range(100_000)]
     saved = save(Kept(stores.catalogues, campaign.id), galaxies)
     found = stores.catalogues.by_id(saved.id, [g.galaxy_id for g in galaxies[::-2]])
-    assert found == galaxies[1::2]
+    assert found == sorted(galaxies[1::2], key=lambda galaxy: galaxy.galaxy_id)

@@ -78,6 +78,7 @@ RUNS = {
     "campaign webhook": OF_CAMPAIGN,
     "catalogue import": Run(arguments=f"{{folder}}/none.csv {FOLLOWED}", codes=NO_FILE),
     "catalogue release": Run(arguments=f"{FOLLOWED} --out {{folder}}/release"),
+    "catalogue faults": OF_CAMPAIGN,
     "cycle list": OF_CAMPAIGN,
     "cycle show": OF_CAMPAIGN,
     "cycle forecast": Run(arguments=f"{FOLLOWED} --days 3", codes=FAILS),
