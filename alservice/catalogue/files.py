@@ -49,6 +49,8 @@ from alservice.shapes import FloatArray
 _IDS: Final = ("galaxy_id", "id_str")
 _SURVEY_IDS: Final = ("dr7objid", "objid", "iauname", "dr8_id", "subject_id")
 """Ids of published tables (GZ2, its Stripe 82 part, DECaLS, DESI, Zooniverse), where there is none of ours."""
+_KAGGLE_ID: Final = "GalaxyID"
+"""In the challenge's own ``training_solutions_rev1.csv``, beside its folder ``images_training_rev1``."""
 _PATHS: Final = ("image_path", "file_loc")
 _IMAGE: Final = "image"
 
@@ -123,13 +125,14 @@ def _where_votes_are(table: Table, tree: Tree, layout: Layout | None) -> VoteCol
 
 def _open_kaggle(table: Table, tree: Tree, images: ImageSource | None, *, with_images: bool) -> CatalogueFile:
     conditional_from_cumulative(tree, np.empty((0, tree.n_answers)), ())  # refuses another tree before any row
-    require(table, KAGGLE_COLUMNS, pa.types.is_floating, "fractions")
+    require(table, KAGGLE_COLUMNS, is_number, "fractions")
+    id_column = next((column for column in (*_IDS, _KAGGLE_ID) if column in table.columns), _IDS[0])
     if with_images and images is None:
         require(table, [_IMAGE], _is_bytes, "image bytes")
         images = ImageSource(folder=table.path.parent, column=_IMAGE)
-    votes = KaggleVotes(tree=tree, id_column="galaxy_id")
+    votes = KaggleVotes(tree=tree, id_column=id_column)
     return CatalogueFile(
-        layout="kaggle", table=table, id_column="galaxy_id", images=images if with_images else None, votes=votes
+        layout="kaggle", table=table, id_column=id_column, images=images if with_images else None, votes=votes
     )
 
 

@@ -1,11 +1,13 @@
-"""Tables of Parquet and CSV files (gzip or not) and of DataFrames, as streams of record batches.
+"""Tables of Parquet and text files (gzip or not), folders of Parquet and DataFrames, as streams of record batches.
 
-Files are read in flat memory, whatever the number of rows.
+Files are read in flat memory, whatever the number of rows. Text is UTF-8, or UTF-16 with its mark, with commas,
+semicolons or tabs between cells, after any number of lines that begin with ``#``; an ECSV file is one of these.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +25,7 @@ import pyarrow.parquet as pq
 from alservice.constants import MAX_IMAGE_BYTES
 from alservice.errors import BadImage, BadInput
 from alservice.files import open_regular, sha256_of_file
-from alservice.ids import ROUNDED_REMEDY, RoundedId
+from alservice.ids import ROUNDED_REMEDY, RoundedId, digest_of_lines
 from alservice.shapes import BoolArray, FloatArray
 from alservice.storage.csv import open_bytes
 from alservice.storage.images import acceptable
@@ -148,8 +150,12 @@ class Table:
             yield from self.stream(columns)
 
 
+ENDINGS: Final = (".parquet", ".pq", ".csv", ".tsv", ".ecsv", ".csv.gz", ".tsv.gz", ".ecsv.gz")
+"""Of files that are read, in any case of letters."""
+
+
 def open_table(path: Path) -> Table:
-    """Return the table in a file.
+    """Return the table in a file, or in all Parquet files of a folder, in order of their names.
 
     Raises
     ------
@@ -157,15 +163,23 @@ def open_table(path: Path) -> Table:
         Naming the file, if it does not exist, has an unknown ending, cannot be read, repeats a column, is empty,
         or is a zipped one far longer than any table.
     """
-    kinds = {".parquet": _open_parquet, ".csv": _open_csv, ".csv.gz": _open_zipped_csv}
-    kind = next((ending for ending in kinds if path.name.endswith(ending)), None)
-    if kind is None:
-        raise BadInput(f"{path.name}: a catalogue ends in {' or '.join(kinds)}", file=str(path))
+    if re.match(r"[a-z0-9]{2,}:/", str(path), re.IGNORECASE):
+        text = f"{path} is an address and no path: fetch it first, and give the file's name"
+        raise BadInput(text, file=str(path))
+    if path.is_dir():
+        with _read_errors(path):
+            return _open_folder(path)
+    ending = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), None)
+    if ending is None:
+        raise BadInput(f"{path.name}: a catalogue ends in {' or '.join(ENDINGS)}", file=str(path))
     if not path.exists():
         raise BadInput(f"{path}: no such file", file=str(path))
     open_regular(path).close()
     with _read_errors(path):
-        table = kinds[kind](path)
+        if ending in {".parquet", ".pq"}:
+            table = _open_parquet(path)
+        else:
+            table = _open_text(path, zipped=ending.endswith(".gz"))
     if table.n_rows == 0:
         raise BadInput(f"{path.name}: the catalogue is empty", file=str(path))
     return table
@@ -253,7 +267,7 @@ def is_name(kind: pa.DataType) -> bool:
 
 def is_number(kind: pa.DataType) -> bool:
     """Return whether a type is a number, or text that may hold one."""
-    return is_name(kind) or bool(pa.types.is_floating(kind))
+    return is_name(kind) or bool(pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def is_flag(kind: pa.DataType) -> bool:
@@ -319,8 +333,37 @@ def _open_parquet(path: Path) -> Table:
         )
 
 
-def _open_zipped_csv(path: Path) -> Table:
-    """Open a CSV table in gzip, which is unzipped as it is read, after a look at how long it is."""
+def _open_folder(path: Path) -> Table:
+    """Open a table whose rows lie in several Parquet files, all with the same columns; other files are passed over."""
+    files = sorted(each for each in path.rglob("*") if each.suffix.lower() in {".parquet", ".pq"} and each.is_file())
+    if not files:
+        raise BadInput(f"{path}: no Parquet file in this folder", file=str(path))
+    tables = [_open_parquet(file) for file in files]
+    for file, table in zip(files, tables, strict=True):
+        if table.columns != tables[0].columns:
+            names = sorted(set(table.columns) ^ set(tables[0].columns))
+            what = f"column {names[0]!r} is in one alone" if names else "a column is of another type, or place"
+            text = f"{path.name}: {file.name} has other columns than {files[0].name}: {what}"
+            raise BadInput(text, file=str(file))
+
+    def stream(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        for table in tables:
+            yield from table.stream(columns)
+
+    n_rows = sum(table.n_rows for table in tables)
+    if n_rows == 0:
+        raise BadInput(f"{path.name}: the catalogue is empty", file=str(path))
+    return Table(
+        path=path,
+        columns=tables[0].columns,
+        n_rows=n_rows,
+        stream=stream,
+        sha256=lambda: digest_of_lines(f"{table.path.name}\t{table.sha256()}" for table in tables),
+    )
+
+
+def _refuse_long(path: Path) -> None:
+    """Refuse a zipped table that is far longer than any, before it is read."""
     most = max(_FREE_BYTES, _MOST_TIMES * path.stat().st_size)
     length = 0
     with pa.input_stream(path, compression="gzip") as unzipped:
@@ -329,33 +372,82 @@ def _open_zipped_csv(path: Path) -> Table:
             if length > most:
                 text = f"{path.name}: more than {_MOST_TIMES} times as long as its file when unzipped; no table is"
                 raise BadInput(text, file=str(path))
-    return _open_csv(path)
 
 
-def _open_csv(path: Path) -> Table:
-    """Open a table whose columns are all text; an empty cell is null. By its ending, pyarrow unzips it."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Writing:
+    """How a text file writes its table.
+
+    Parameters
+    ----------
+    comments
+        Lines before the one that names the columns.
+    """
+
+    encoding: str
+    comments: int
+    delimiter: str
+    header: str
+
+
+_MARKS: Final = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+_DELIMITERS: Final = (",", ";", "\t")
+_ECSV: Final = "# %ECSV"
+
+
+def _writing_of(path: Path) -> _Writing:
+    """Tell how a text file is written by its beginning; where nothing divides the names, they are one column."""
+    with open_bytes(path) as file:
+        start = file.read(_BUFFER_BYTES)
+    encoding = _MARKS.get(start[:2], "utf-8")
+    lines = start.decode(encoding, "replace").removeprefix("\ufeff").splitlines()
+    comments = next((place for place, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    header = lines[comments] if comments < len(lines) else ""
+    if not header.strip() and len(start) == _BUFFER_BYTES:
+        raise BadInput(f"{path.name}: more than {_BUFFER_BYTES} bytes of comments", file=str(path))
+    delimiter = max(_DELIMITERS, key=header.count)
+    if header.count(delimiter) == 0 and lines and lines[0].startswith(_ECSV) and comments:
+        delimiter = " "  # https://github.com/astropy/astropy-APEs/blob/main/APE6.rst: what ECSV writes unless told
+    return _Writing(encoding=encoding, comments=comments, delimiter=delimiter, header=header)
+
+
+def _open_text(path: Path, *, zipped: bool) -> Table:
+    """Open a table whose columns are all text; an empty cell is null."""
+    if zipped:
+        _refuse_long(path)
+    writing = _writing_of(path)
+    n_columns = writing.header.count(writing.delimiter) + 1  # before pyarrow, which takes 9 kB for each column
+    if n_columns > MAX_COLUMNS:
+        raise BadInput(f"{path.name}: has {n_columns:,} columns, more than {MAX_COLUMNS:,}", file=str(path))
+    read = pc.ReadOptions(skip_rows=writing.comments, encoding=writing.encoding)
+    parse = pc.ParseOptions(newlines_in_values=True, delimiter=writing.delimiter)
+
+    @contextmanager
+    def opened(convert: pc.ConvertOptions | None = None) -> Iterator[pc.CSVStreamingReader]:
+        with (
+            pa.input_stream(path, compression="gzip" if zipped else None) as source,
+            pc.open_csv(source, read_options=read, parse_options=parse, convert_options=convert) as reader,
+        ):
+            yield reader
+
+    with opened() as reader:
+        written = reader.schema.names
+    names = [name.removeprefix("\ufeff") for name in written]
+    types = _unique(path, names, [pa.string()] * len(names))
+    as_written = dict(zip(names, written, strict=True))
 
     def stream(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        parse = pc.ParseOptions(newlines_in_values=True)
         convert = pc.ConvertOptions(
-            column_types=dict(types),
-            include_columns=list(columns),
+            column_types=dict.fromkeys(written, pa.string()),
+            include_columns=[as_written[column] for column in columns],
             strings_can_be_null=True,
             null_values=[""],
             check_utf8=False,  # `texts` does, cell by cell
         )
-        with pc.open_csv(path, parse_options=parse, convert_options=convert) as reader:
-            yield from reader
+        with opened(convert) as reader:
+            for batch in reader:
+                yield batch.rename_columns(list(columns))
 
-    with open_bytes(path) as file:
-        header = file.readline(_BUFFER_BYTES)  # before pyarrow, which takes 9 kB for each column
-    if header.count(b",") >= MAX_COLUMNS:
-        raise BadInput(
-            f"{path.name}: has {header.count(b',') + 1:,} columns, more than {MAX_COLUMNS:,}", file=str(path)
-        )
-    with pc.open_csv(path) as reader:
-        names = reader.schema.names
-    types = _unique(path, names, [pa.string()] * len(names))
     # Read to the end: a malformed line is found before any row is used.
     return Table(
         path=path,

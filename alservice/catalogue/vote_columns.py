@@ -200,17 +200,35 @@ def column_votes(table: Table, tree: Tree, where: VoteColumns) -> ColumnVotes | 
         names=where.answers,
         recorded=recorded,
         total_columns=total_columns,
-        counts=where.layout == "gz2" or _are_counts(table, tree, where.answers, recorded),
+        counts=where.layout == "gz2" or _are_counts(table, tree, where, recorded),
     )
 
 
-def _are_counts(table: Table, tree: Tree, names: Mapping[str, str], recorded: Sequence[int]) -> bool:
-    whole, several = True, 0
+MIN_PERCENT_ROWS: Final = 5
+"""Rows from which a sum of 100 in nearly all of them is no chance."""
+
+
+def _are_counts(table: Table, tree: Tree, where: VoteColumns, recorded: Sequence[int]) -> bool:
+    """Tell counts from fractions; refuse what may be percentages: as counts they would be a hundred votes each."""
+    names = where.answers
+    whole, several, voted, hundred = True, 0, 0, 0
+    stated = any(where.totals.get(tree.questions[index].name) in table.columns for index in recorded)
     for batch in table.batches(_answer_columns(tree, names, recorded)):
         values, _ = _answers(batch, tree, names, recorded)
         usable = _usable(values)
         whole = whole and not (usable % 1).any()
-        several += int((totals(tree, usable)[:, recorded[0]] > 1.5).sum())
+        sums = totals(tree, usable)[:, recorded[0]]
+        several += int((sums > 1.5).sum())
+        voted += int((sums > 0).sum())
+        hundred += int((np.abs(sums - 100) <= 100 * SUM_TOLERANCE).sum())
+    if voted >= MIN_PERCENT_ROWS and hundred >= 0.95 * voted and not stated:
+        question = tree.questions[recorded[0]].name
+        raise BadInput(
+            f"{table.path.name}: the answers of {question!r} sum to 100 in {hundred:,} of {voted:,} rows: "
+            f"percentages, or 100 votes each? Divide percentages by 100; beside counts give their sum in a column "
+            f"{where.totals.get(question, f'{question}_{TOTAL}')!r}",
+            file=str(table.path),
+        )
     return whole or 2 * several > table.n_rows
 
 

@@ -18,7 +18,6 @@ which one read an image shows nowhere.
 from __future__ import annotations
 
 import io
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +44,7 @@ _MODES: Final = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})  # 8 bits 
 _MEAN: Final = (1 / 3, 1 / 3, 1 / 3, 0)
 _BROKEN: Final = (OSError, SyntaxError, ValueError, Warning)
 
-_NOT_PLAIN: Final = re.compile(rb"Exif\0|MPF\0")
+_NOT_PLAIN: Final = (b"Exif\0", b"MPF\0")
 """Marks of a JPEG that Pillow may refuse for more than its pixels: EXIF that is broken, several pictures in one."""
 
 _COLOURS: Final = {"YCbCr": "RGB", "Gray": "GRAY"}
@@ -153,7 +152,7 @@ def check_decodable(data: bytes) -> None:
 
 def _plain_jpeg(data: bytes, size_px: int, max_pixels: int) -> Image.Image | None:
     """Return a JPEG of grey or colour, decoded at the scale that Pillow would choose; None for Pillow to judge."""
-    if _NOT_PLAIN.search(data):
+    if any(mark in data for mark in _NOT_PLAIN):
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
