@@ -165,13 +165,14 @@ class AcquireBatch:
             seed=seed_of(campaign.settings.seed, "acquisition", cycle.number),
             target=_target(campaign, survey),
         )
-        rows = self.ledger.of_campaign(campaign.id)
-        excluded = {row.galaxy_id: why for row in rows if (why := exclusion_reason(row)) is not None}
         self.progress.start("score the pool", self.catalogues.get(cycle.catalogue_id).n_galaxies)
         for shard in self.scores.pool(campaign, cycle, survey):
-            reasons = {g.galaxy_id: excluded[g.galaxy_id] for g in shard.galaxies if g.galaxy_id in excluded}
+            ids = [g.galaxy_id for g in shard.galaxies]
+            # Shard by shard: what volunteers know of a survey is no small number after some years.
+            rows = self.ledger.of_galaxies(campaign.id, ids)
+            reasons = {row.galaxy_id: why for row in rows if (why := exclusion_reason(row)) is not None}
             drawer.offer(
-                [g.galaxy_id for g in shard.galaxies],
+                ids,
                 shard.scores,
                 members=np.array([g.evaluation for g in shard.galaxies]),
                 easy=shard.easy,

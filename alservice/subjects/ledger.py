@@ -84,7 +84,7 @@ class SqlSubjectLedger:
         return None if row is None else Subject(**row)
 
     def of_galaxies(self, campaign_id: int, galaxy_ids: Sequence[str]) -> Sequence[Subject]:
-        """Return the rows of named galaxies, of those that have one."""
+        """Return the rows of named galaxies by galaxy id, of those that have one."""
         wanted = _TABLE.c.campaign_id == campaign_id, among(_TABLE.c.galaxy_id, galaxy_ids)
         with transaction(self._engine) as connection:
             return [Subject(**row) for row in connection.execute(_SUBJECTS.where(*wanted)).mappings()]

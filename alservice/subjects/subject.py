@@ -103,6 +103,9 @@ class SubjectLedger(Protocol):
     def of_campaign(self, campaign_id: int) -> Iterator[Subject]:
         """Yield every row of a campaign by galaxy id, streamed."""
 
+    def of_galaxies(self, campaign_id: int, galaxy_ids: Sequence[str]) -> Sequence[Subject]:
+        """Return the rows of named galaxies by galaxy id, of those that have one."""
+
     def of_galaxy(self, campaign_id: int, galaxy_id: str) -> Subject | None:
         """Return the row of a galaxy, if it has one."""
 

@@ -329,6 +329,10 @@ class MemoryLedger:
         rows = [row for row in self.rows.values() if row.campaign_id == campaign_id]
         yield from sorted(rows, key=lambda row: row.galaxy_id)
 
+    def of_galaxies(self, campaign_id: int, galaxy_ids: Sequence[str]) -> Sequence[Subject]:
+        """Return the rows of named galaxies by galaxy id, of those that have one."""
+        return [row for row in self.of_campaign(campaign_id) if row.galaxy_id in {*galaxy_ids}]
+
     def of_galaxy(self, campaign_id: int, galaxy_id: str) -> Subject | None:
         """Return the row of a galaxy, if it has one."""
         return next((row for row in self.of_campaign(campaign_id) if row.galaxy_id == galaxy_id), None)

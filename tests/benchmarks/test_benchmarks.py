@@ -8,9 +8,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from alservice.campaigns.campaign import AcquisitionPolicy
 from alservice.campaigns.policies import PolicyName
 from alservice.offline.training import load_model
+from alservice.progress import NoProgress
+from alservice.release import FORMATS
+from alservice.release.formats import FormatName
 from alservice.science.posterior import Posterior, answer_probabilities
+from alservice.storage.run_folder import claim_folder
 from tests.benchmarks import likelihood, predict
 from tests.benchmarks.acquisition import compare, streamed
 from tests.benchmarks.active_bias import main as active_bias
@@ -23,6 +28,10 @@ from tests.benchmarks.goals import main as goals
 from tests.benchmarks.ingest import main as ingest
 from tests.benchmarks.publish_throughput import main as publish_throughput
 from tests.benchmarks.real_predictions import TREE, Population, load, make, save
+from tests.benchmarks.release import write
+from tests.benchmarks.scale import KeptScores, Sky
+from tests.benchmarks.scale import run as run_week
+from tests.benchmarks.scale_plan import PAGE, page, text
 from tests.benchmarks.wasted_votes import experiment
 from tests.benchmarks.webhook import main as webhook
 from tests.support.posteriors import network_posterior
@@ -128,6 +137,37 @@ def test_a_pool_is_drawn_from_shard_by_shard() -> None:
     seconds, peak_mib = streamed(2_500)
     assert seconds > 0
     assert peak_mib > 0
+
+
+def test_a_week_of_a_survey_is_run_killed_and_gone_on_with(tmp_path: Path, database_url: str) -> None:
+    """Every stage has a line; nothing is scored twice; inclusion probabilities weigh up to the galaxies there are."""
+    size = {"scored": None, "subjects": 40, "batch": 400, "seed": 1, "folder": tmp_path / "week"}
+    week = run_week(4_000, **size, url=database_url)
+    assert week.drawn == 400
+    assert [stage.galaxies for stage in week.stages] == [4_000, 40, 4_000, 400]
+    assert week.population == pytest.approx(week.expected, rel=0.4)
+    scores = (tmp_path / "week" / "scores.f32").read_bytes()
+    assert len(scores) == 4_000 * 4
+    (tmp_path / "week" / "done").write_text("1")  # as a run that was killed after a shard leaves it
+    sky, policy = Sky(4_000, 1), AcquisitionPolicy(policy="power_bald")
+    with claim_folder(
+        tmp_path / "week", {"galaxies": 4_000, "seed": 1, "scored": 4_000, "policy": policy.policy}
+    ) as kept:
+        assert KeptScores(kept, sky, 4_000).fill(policy, NoProgress()) == 2_000
+    assert (tmp_path / "week" / "scores.f32").read_bytes() == scores
+
+
+def test_the_plan_on_paper_is_that_of_the_rates() -> None:
+    """Who changes a rate writes the page again."""
+    document = PAGE.read_text()
+    assert page(document) == document
+    assert text() in document
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_writing_a_release_is_measured(name: FormatName, tmp_path: Path) -> None:
+    """Each format has its line."""
+    assert write(name, 3_000, tmp_path).startswith(f"| {name} | 3,000 |")
 
 
 def test_waste_is_counted_for_every_policy() -> None:

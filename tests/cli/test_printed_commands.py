@@ -114,6 +114,7 @@ NOT_RUN = {
     "alservice session end NUMBER": "needs somebody who is logged in; it ends like the others of its name",
     "deploy/check": "is what runs this test",
     "export 'ALSERVICE_HOME=$PWD' PREFECT_API_URL=http://127.0.0.1:4200/api": "a shell's own, for the lines after it",
+    "python -m tests.benchmarks.scale --galaxies 10000000 --scored 500000": "a quarter of an hour; a benchmark",
     "python -m tests.benchmarks.real_predictions --out predictions.npz": "six minutes; a benchmark",
     _CURVE: "eleven minutes; a benchmark",
     "alservice rehearse --data galaxies.parquet --galaxies 4000 --cycles 3 --workdir real-work": (
