@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import Final
 
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.store import CampaignStore
@@ -23,6 +24,9 @@ from alservice.registry.store import ModelStore
 from alservice.science.posterior import Posterior
 from alservice.science.prediction import Prediction
 from alservice.storage import ObjectStore
+
+_LOOKED_AT: Final = 5
+"""Newest models of a campaign that are asked for embeddings: of older ones a trunk hardly comes back."""
 
 
 class Scope(StrEnum):
@@ -142,7 +146,7 @@ class PredictionService:
 
     def _embedded(self, catalogue_id: int, model: Model, trunk: str) -> dict[int, str]:
         """Return shard to the key of a whole prediction of it by another model with the same trunk, newest first."""
-        for other in reversed(self.models.list(model.campaign_id)):
+        for other in self.models.list(model.campaign_id)[: -_LOOKED_AT - 1 : -1]:
             shards = (
                 self.models.posterior_shards(other.id, catalogue_id, Scope.CATALOGUE) if other.id != model.id else ()
             )

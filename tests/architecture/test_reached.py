@@ -33,6 +33,7 @@ REFERENCES = {
     "binomial_nll": "the paper's likelihood: what the Dirichlet-multinomial one is compared with",
     "diagram": "the diagram in the documents is compared with it",
     "dirichlet_multinomial_mutual_information": "one question alone: what scores of trees are compared with",
+    "encode_posterior": "draws as releases before stored them, which must stay readable",
     "encode_png": "images of tests and of those who make catalogues",
     "cycle_diagram": "the picture of the steps in the documents",
     "decisions_without_posterior": "stopping rules, for whoever asks for votes",

@@ -6,6 +6,7 @@
 * floor: the longer of two times, arithmetic at the rate of a large matrix product and traffic at the rate of a large
   copy, both measured here in the same dtype; traffic is every convolution reading its input and writing its output.
 
+A week of a whole catalogue is `tests.benchmarks.weekly`.
 On a machine with a GPU: `python -m tests.benchmarks.predict --device cuda --image-px 128 --images 65536 --batch 2048`.
 """
 
@@ -125,7 +126,7 @@ def measure(
 
     def ours(draws: int) -> Callable[[], object]:
         return lambda: sample_posterior(
-            network, pictures, draws=draws, seed=0, device=device, views=VIEWS, batch=batch, precision=precision
+            network, pictures, draws=draws, seed=0, device=device, views=VIEWS, precision=precision
         )
 
     flops, values = cost_per_view(network, network.pixels(torch.from_numpy(pictures[:4]).to(device)))

@@ -138,7 +138,7 @@ def test_a_shard_gives_the_same_bytes_and_nearly_the_same_in_other_batches(train
     again, _ = sample_posterior(network, images, draws=6, seed=4, device="cpu")
     assert whole.tobytes() == again.tobytes()
     parts = [
-        sample_posterior(network, images[rows], draws=6, seed=4, device="cpu", batch=5)
+        sample_posterior(network, images[rows], draws=6, seed=4, device="cpu")
         for rows in ([*range(20)], [*range(20, 37)])
     ]
     np.testing.assert_allclose(np.concatenate([p[0] for p in parts]), whole, rtol=1e-4)
