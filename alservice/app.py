@@ -317,6 +317,7 @@ class App:
             models=self.models,
             snapshots=self.snapshots,
             acquisitions=self.acquisitions,
+            classifications=self.classifications,
             events=self.events,
             stops=self.stops,
             objects=self.objects,

@@ -34,6 +34,7 @@ from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import TallySet
 from alservice.shapes import FloatArray
 from alservice.storage import ObjectStore, arrays
+from alservice.votes.store import ClassificationStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +113,13 @@ class EstimateSelected:
     snapshots: SnapshotStore
     prediction: PredictionService
     frozen: FrozenTallies
+    classifications: ClassificationStore
 
     def run(self, campaign: CampaignRow, cycle: Cycle) -> dict[str, Any] | None:
         """Return and record NLL per vote (nats): plain over the arm, and weighted to its pool with an interval.
+
+        Where asking may stop early only as many first votes count as every galaxy gets: how many came after them, and
+        so which, depends on what the champion said.
 
         None without a champion, or when too few galaxies of the arm have votes.
         """
@@ -124,6 +129,9 @@ class EstimateSelected:
         tree = load_tree(campaign.settings.tree)
         tallies = self.frozen.read(cycle, tree)
         voted = tallies.only([galaxy_id in drawn for galaxy_id in tallies.galaxy_ids])
+        rule = campaign.settings.zooniverse.rule
+        if rule is not None:
+            voted = self.classifications.first_votes(campaign.id, voted.galaxy_ids, tree.n_answers, most=rule.min_votes)
         if len(voted.galaxy_ids) < MIN_GALAXIES:
             return None
         champion = self.models.get(cycle.champion_id)

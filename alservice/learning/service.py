@@ -32,6 +32,7 @@ from alservice.storage import ObjectStore
 from alservice.subjects.stops import StopStore
 from alservice.subjects.subject import TallySource
 from alservice.telemetry import code_revision
+from alservice.votes.store import ClassificationStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,7 @@ class LearningService:
     models: ModelStore
     snapshots: SnapshotStore
     acquisitions: AcquisitionStore
+    classifications: ClassificationStore
     events: EventLog
     stops: StopStore
     objects: ObjectStore
@@ -115,6 +117,7 @@ class LearningService:
             snapshots=self.snapshots,
             prediction=self.prediction,
             frozen=self.frozen,
+            classifications=self.classifications,
         ).run(campaign, cycle)
 
     def watch_drift(self, campaign: CampaignRow, cycle: Cycle, *, actor: str) -> tuple[DriftFigure, ...]:

@@ -103,6 +103,25 @@ class ClassificationStore:
             counts = {galaxy: _dense(galaxy, votes, n_answers) for galaxy, votes in rows}
         return tally_set(counts, n_answers)
 
+    def first_votes(self, campaign_id: int, galaxy_ids: Sequence[str], n_answers: int, *, most: int) -> TallySet:
+        """Return the votes of the first counted classifications of some galaxies, `most` of each, by classification id.
+
+        Whether asking stopped early after them does not change them, as the number of all votes does.
+        """
+        table = schema.classifications
+        place = func.row_number().over(partition_by=table.c.galaxy_id, order_by=table.c.classification_id)
+        mine = table.c.campaign_id == campaign_id, among(table.c.galaxy_id, galaxy_ids)
+        ranked = select(table.c.galaxy_id, table.c.answers, place.label("place"))
+        first = ranked.where(*mine, table.c.verdict == Verdict.COUNTED).subquery()
+        counts: dict[str, IntArray] = {}
+        with transaction(self._engine) as connection:
+            for galaxy, answers in connection.execute(
+                select(first.c.galaxy_id, first.c.answers).where(first.c.place <= most)
+            ):
+                own = counts.setdefault(galaxy, np.zeros(n_answers, dtype=np.int64))
+                own += np.bincount(answers, minlength=n_answers)
+        return tally_set(counts, n_answers)
+
     def counted(self, campaign_id: int, cycle_id: int | None = None) -> int:
         """Return counted classifications, of all cycles or of the subjects of one."""
         totals, subjects = schema.tallies, subjects_schema.subjects

@@ -228,6 +228,8 @@ def test_a_wrong_champion_is_an_alarm_within_its_cycle(
     fused = loop.factory.stops.fused(loop.factory.cycles.list(loop.campaign.id)[1].id)
     assert fused is not None
     assert fused.why is None
+    selected = statistics(loop)[1, "selected"]
+    assert 5 <= selected["voted"] <= selected["drawn"]
     figures = {f["name"]: f for f in statistics(loop)[1, "drift"]["figures"]}
     root = figures["disagreement smooth-or-featured"]
     assert root["alarm"] == (root["value"] > root["threshold"]) == wrong
