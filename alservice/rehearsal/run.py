@@ -28,7 +28,7 @@ from alservice.rehearsal.volunteers import Assignment, Volunteers
 from alservice.science.stopping import RuleName
 from alservice.science.tree import Tree, load_tree
 from alservice.sky.galaxies import synthetic_rows
-from alservice.states import SubjectState
+from alservice.states import AskingState, SubjectState
 from alservice.subjects.stops import Stop
 from alservice.subjects.subject import Subject
 from alservice.zooniverse import Zooniverse
@@ -201,6 +201,8 @@ def _volunteers(campaign: Campaign, cycle: Cycle, subject: Subject, decided: Sto
     if rule is None or cycle.champion_id is None:
         return subject.n_votes
     seen = 0 if decided is None else decided.votes
+    if decided is not None and decided.state is AskingState.STOPPED:
+        return seen  # the site may not know yet
     wave = max(WAVE_VOTES * (1 + seen // WAVE_VOTES), rule.policy(subject.n_votes).min_votes)
     return min(wave, subject.n_votes)
 
