@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -12,6 +12,7 @@ from alservice.backfill.options import BackfillOptions, VotesOptions
 from alservice.cli.shell import AsJson, print_json, print_table, use, with_options
 
 if TYPE_CHECKING:
+    from alservice.network.architectures import HeadName
     from alservice.offline.commands import TrainedModel
 
 
@@ -47,6 +48,12 @@ def train(
     precision: Annotated[
         str, typer.Option("--precision", help="Of the trunk's products: float32, bfloat16, auto (the faster one).")
     ] = "auto",
+    encoder: Annotated[
+        Path | None, typer.Option("--encoder", help="Model whose trunk stays as it is; new heads are fitted on it.")
+    ] = None,
+    head: Annotated[
+        str, typer.Option("--head", help="dropout, or laplace: in closed form on the embeddings of --encoder.")
+    ] = "dropout",
 ) -> None:
     """Train on every galaxy outside the evaluation stream, and judge the model on the stream.
 
@@ -58,7 +65,7 @@ def train(
     from alservice.engines import LOCAL, engine_of
     from alservice.network.config import resolve_device
     from alservice.network.ranks import joined_ranks
-    from alservice.offline.commands import TrainingOptions, train_ensemble, train_on_file
+    from alservice.offline.commands import TrainingOptions, encoder_of, train_ensemble, train_on_file
     from alservice.science.tree import load_tree
     from alservice.settings import load_settings
 
@@ -77,10 +84,12 @@ def train(
         hold_out=hold_out,
         threads=threads if is_here else threads or 1,  # that of one CPU, which a worker in a cluster has
         precision=precision,
+        head=cast("HeadName", head),
     )
     known = load_tree(tree)
     here = resolve_device(name) if is_here else "cpu"
     asked.config(1, here)  # refuses what is wrong before any file is opened
+    on = encoder_of(encoder, asked.head, device=here, members=ensemble)
     options: Any = {
         "tree": known,
         "config": lambda n_rows: asked.config(n_rows, resolve_device(name)),  # asked where it is trained
@@ -90,7 +99,9 @@ def train(
     with joined_ranks(here) as ranks:
         trained: tuple[TrainedModel, ...]
         if ensemble == 1:
-            trained = (train_on_file(data, out, **options),)
+            if on is not None:
+                options["config"] = lambda _: asked.config_on(on.network.config, here)
+            trained = (train_on_file(data, out, encoder=on, **options),)
         else:
             trained = train_ensemble(data, out, members=ensemble, engine=engine, **options)
         if ranks.is_first:

@@ -427,6 +427,7 @@ MAX_HEADS: Final = 1000
 """Bounds of what a model's card may ask for: a head for each draw is the most that can be told apart."""
 
 Optimiser: TypeAlias = Literal["adamw", "muon"]
+HeadName: TypeAlias = Literal["dropout", "laplace"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -445,6 +446,9 @@ class NetworkConfig:
         K, the heads that the posterior draws are spread over.
     dropout
         Probability that an input of a head's layer is dropped.
+    head
+        ``dropout``: heads as the network's authors made them, whose draws drop inputs. ``laplace``: each head is
+        linear and one draw of a posterior in closed form (`alservice.network.laplace`).
     """
 
     name: str = "compact"
@@ -453,6 +457,7 @@ class NetworkConfig:
     field: float = 1.0
     heads: int = 5
     dropout: float = 0.3
+    head: HeadName = "dropout"
 
     def __post_init__(self) -> None:
         """Refuse what no network can be built from; the message names the field."""
@@ -464,6 +469,9 @@ class NetworkConfig:
             raise BadConfig(f"network: needs 1 to {MAX_CHANNELS} channels and image_px of 16 to {MAX_IMAGE_PX}")
         if not 0 < self.field <= 1 or not 1 <= self.heads <= MAX_HEADS or not 0 <= self.dropout < 1:
             raise BadConfig(f"network: needs 0 < field <= 1, 1 to {MAX_HEADS} heads and 0 <= dropout < 1")
+
+        if self.head not in {"dropout", "laplace"} or (self.head == "laplace" and self.dropout != 0):
+            raise BadConfig("network: head is dropout, or laplace without dropout", head=self.head)
 
     @classmethod
     def of(cls, name: str, *, channels: int, image_px: int, field: float) -> NetworkConfig:
@@ -548,12 +556,13 @@ class Network(nn.Module):
     def __init__(self, config: NetworkConfig, tree: Tree) -> None:
         super().__init__()
         architecture = _architecture(config.name)
+        is_linear = config.head == "laplace"
         self.config = config
-        self.is_point_estimate = architecture.is_point_estimate
+        self.is_point_estimate = architecture.is_point_estimate and not is_linear
         self.tree = tree
         self.trunk = architecture.trunk(config)
         self.heads = Heads(
-            widths=(cast("int", self.trunk.embedding), *architecture.hidden, self._n_outputs),
+            widths=(cast("int", self.trunk.embedding), *(() if is_linear else architecture.hidden), self._n_outputs),
             members=config.heads,
             dropout=config.dropout,
             pieces=architecture.pieces,

@@ -50,12 +50,14 @@ class HeadSampler:
     Raises
     ------
     BadConfig
-        There is no draw to make.
+        There is no draw to make, or a Laplace head has fewer.
     """
 
     def __init__(self, network: Network, *, draws: int, seed: int) -> None:
         if draws < 1:
             raise BadConfig(f"a posterior needs draws >= 1: {draws}")
+        if network.config.head == "laplace" and draws > network.config.heads:
+            raise BadConfig(f"a Laplace head of {network.config.heads} draws has no {draws}", draws=draws)
         self.tree = network.tree
         self.n_draws = draws
         self.embedding = int(network.heads.weights[0].shape[1])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from alservice.campaigns.campaign import EvaluationPolicy
 from alservice.catalogue.files import CatalogueFile, images_in, open_catalogue
@@ -22,9 +22,10 @@ from alservice.engines import LOCAL, Engine, LocalEngine
 from alservice.errors import BadConfig, BadInput, BadVotes
 from alservice.ids import digest_of_bytes
 from alservice.learning.training import due_every
-from alservice.network.architectures import NetworkConfig, optimiser_of
+from alservice.network.architectures import HeadName, Network, NetworkConfig, optimiser_of
 from alservice.network.config import FitConfig, decay_of, precision_name, resolve_device
 from alservice.network.files import ModelCard
+from alservice.network.laplace import LAPLACE_DRAWS
 from alservice.network.ranks import Ranks, joined_ranks
 from alservice.offline.evaluation import EvaluatedPredictions, evaluate_predictions
 from alservice.offline.galaxies import ReadGalaxies, VotedGalaxies, ignore_fault
@@ -37,7 +38,16 @@ from alservice.offline.prediction import (
     read_predictions,
     tree_of_predictions,
 )
-from alservice.offline.training import ENSEMBLE, MODEL, TrainNetwork, evaluate_network, load_models, restored_model
+from alservice.offline.training import (
+    ENSEMBLE,
+    MODEL,
+    FitLaplace,
+    TrainNetwork,
+    evaluate_network,
+    load_model,
+    load_models,
+    restored_model,
+)
 from alservice.plots import Files
 from alservice.progress import NoProgress, Progress, process_progress, utc_now
 from alservice.science.evaluation import Evaluation
@@ -88,6 +98,9 @@ class TrainingOptions:
         CPU threads; None is all cores.
     precision
         Of the trunk's products: ``float32``, ``bfloat16`` or ``auto``, the faster one on the device.
+    head
+        ``dropout``: a network is trained whole. ``laplace``: only its heads, in closed form, on a frozen encoder; the
+        encoder then says network, px and field, and steps, epochs and batch do nothing.
 
     Raises
     ------
@@ -105,11 +118,14 @@ class TrainingOptions:
     hold_out: float = 0.1
     threads: int | None = None
     precision: str = "auto"
+    head: HeadName = "dropout"
 
     def __post_init__(self) -> None:
         """Refuse an option that is out of range."""
         if self.steps is not None and self.epochs is not None:
             raise BadConfig("give steps or epochs, not both")
+        if self.head not in {"dropout", "laplace"}:
+            raise BadConfig(f"head must be dropout or laplace, not {self.head!r}", option="head")
         bounds: dict[str, tuple[float, float]] = {
             "seed": (0, math.inf),
             "steps": (1, math.inf),
@@ -125,6 +141,17 @@ class TrainingOptions:
             if value is not None and not low <= value <= high:
                 text = f"{name} must be {f'{low:g} or more' if high == math.inf else f'{low:g} to {high:g}'}"
                 raise BadConfig(f"{text}, not {value!r}", option=name)
+
+    def config_on(self, encoder: NetworkConfig, device: str) -> FitConfig:
+        """Return the configuration of a Laplace head on an encoder; raises `BadConfig` for an unknown precision."""
+        return FitConfig(
+            network=replace(encoder, head="laplace", heads=LAPLACE_DRAWS, dropout=0.0),
+            steps=1,
+            hold_out=self.hold_out,
+            threads=self.threads or os.cpu_count() or 1,
+            precision=precision_name(self.precision, device),
+            seed=self.seed,
+        )
 
     def config(self, n_rows: int, device: str) -> FitConfig:
         """Return the training configuration for a number of rows, on a device that is there.
@@ -193,6 +220,7 @@ def train_on_file(
     progress: Progress | None = None,
     image_folder: Path | None = None,
     on_fault: Callable[[CatalogueFault], None] = ignore_fault,
+    encoder: Encoder | None = None,
 ) -> TrainedModel:
     """Train on every voted galaxy of a file outside its evaluation stream, and evaluate the model on the stream.
 
@@ -212,6 +240,8 @@ def train_on_file(
         Where the images are; None where a column holds them, or paths beside the file. See `images_in`.
     on_fault
         Told of every row that fails; may raise to end the call.
+    encoder
+        A Laplace head is fitted on its trunk, and `config` is of that; None trains a whole network.
 
     Raises
     ------
@@ -233,6 +263,7 @@ def train_on_file(
             progress=(progress or process_progress()) if ranks.is_first else NoProgress(),
             image_folder=image_folder,
             on_fault=on_fault,
+            encoder=encoder,
         )
 
 
@@ -247,7 +278,10 @@ def _train_on_file(
     progress: Progress,
     image_folder: Path | None,
     on_fault: Callable[[CatalogueFault], None],
+    encoder: Encoder | None,
 ) -> TrainedModel:
+    if encoder is not None and ranks.size > 1:
+        raise BadConfig("a head in closed form is fitted by one process: start it without torchrun")
     source = _with_votes(_open(data, tree, image_folder), tree)
     n_rows = source.n_rows if galaxies is None else galaxies
     fit_config = config(n_rows)
@@ -258,6 +292,8 @@ def _train_on_file(
         "tree": tree.hash,
         "training": document_of(fit_config),
     } | _images_asked(image_folder)
+    if encoder is not None:
+        asked["encoder"] = encoder.digest
     with _claimed(out, asked, ranks) as folder:
         finished = ranks.share(folder.read(_CARD))
         if finished is not None:
@@ -269,7 +305,7 @@ def _train_on_file(
         voted, faults = read.run(source.rows(galaxies, EVALUATION_SEED), total=n_rows)
         if ranks.is_first:
             folder.write(_FAULTS, fault_sheet((f.row, f.galaxy_id, f.field, f.reason) for f in faults))
-        card = _train(folder, voted, tree, fit_config, ranks, progress)
+        card = _train(folder, voted, tree, fit_config, ranks, progress, encoder)
         return TrainedModel(folder=out, card=card, faults=faults, was_there=False)
 
 
@@ -473,11 +509,43 @@ def _with_votes(source: CatalogueFile, tree: Tree) -> CatalogueFile:
 
 
 def _train(
-    folder: RunFolder, voted: VotedGalaxies, tree: Tree, config: FitConfig, ranks: Ranks, progress: Progress
+    folder: RunFolder,
+    voted: VotedGalaxies,
+    tree: Tree,
+    config: FitConfig,
+    ranks: Ranks,
+    progress: Progress,
+    encoder: Encoder | None,
 ) -> dict[str, Any]:
     learn = voted.only(~voted.evaluation)
     if len(learn.galaxy_ids) < 2:
         raise BadVotes(f"{len(learn.galaxy_ids)} galaxies are left to train on: all others are the evaluation stream")
+    card, data = _fitted(folder, learn, tree, config, ranks, progress, encoder)
+    # The others wait here for what the first one makes of the model, and so for its folder to be whole.
+    members = voted.only(voted.evaluation)
+    return ranks.share(_finish(folder, members, tree, card, data, ranks.device) if ranks.is_first else {})
+
+
+def _fitted(
+    folder: RunFolder,
+    learn: VotedGalaxies,
+    tree: Tree,
+    config: FitConfig,
+    ranks: Ranks,
+    progress: Progress,
+    encoder: Encoder | None,
+) -> tuple[ModelCard, bytes]:
+    """Return card and model: heads in closed form on an encoder, or a whole network by its gradient."""
+    if encoder is not None:
+        head = FitLaplace(
+            tree=tree,
+            device=ranks.device,
+            code_revision=code_revision(),
+            encoder=encoder.network,
+            digest=encoder.digest,
+            progress=progress,
+        )
+        return head.run(learn, config)
     train = TrainNetwork(
         tree=tree,
         device=ranks.device,
@@ -486,16 +554,37 @@ def _train(
         as_surveyed=True,
         ranks=ranks,
     )
-    card, data = train.run(
+    return train.run(
         learn,
         config,
         checkpoint=folder.read(_CHECKPOINT) if ranks.is_first else None,
         on_checkpoint=lambda state: folder.write(_CHECKPOINT, state),
         is_due=due_every(_CHECKPOINT_EVERY, utc_now),
     )
-    # The others wait here for what the first one makes of the model, and so for its folder to be whole.
-    members = voted.only(voted.evaluation)
-    return ranks.share(_finish(folder, members, tree, card, data, ranks.device) if ranks.is_first else {})
+
+
+class Encoder(NamedTuple):
+    """A network on its device, whose trunk heads are fitted on, and the digest of its bytes."""
+
+    network: Network
+    digest: str
+
+
+def encoder_of(path: Path | None, head: HeadName, *, device: str, members: int = 1) -> Encoder | None:
+    """Return the network that heads are fitted on; None where whole networks are trained.
+
+    Raises
+    ------
+    BadConfig
+        An encoder without ``laplace``, or the other way around, or for an ensemble of several members.
+    NotFound, BadInput, BadTree, DigestMismatch
+        As `load_model`.
+    """
+    if (path is None) != (head == "dropout"):
+        raise BadConfig("an encoder and head 'laplace' go together: give both or neither", option="encoder")
+    if path is not None and members > 1:
+        raise BadConfig("heads in closed form are draws of one posterior: leave the ensemble away", option="ensemble")
+    return None if path is None else Encoder(*load_model(path, device=device))
 
 
 def _finish(

@@ -20,11 +20,13 @@ from alservice.campaigns.policies import PolicyName
 from alservice.catalogue.galaxies import CatalogueFault
 from alservice.catalogue.tables import Table, frame_table, open_table, require_ids, texts
 from alservice.errors import BadConfig, BadImage, BadInput, BadVotes
+from alservice.network.architectures import HeadName
 from alservice.network.config import resolve_device
 from alservice.offline.commands import (
     DRAWS,
     TrainedModel,
     TrainingOptions,
+    encoder_of,
     evaluate_file,
     posterior_of_file,
     predict_file,
@@ -79,6 +81,8 @@ def train(
     device: str | None = None,
     threads: int | None = None,
     precision: str = "auto",
+    encoder: Model | None = None,
+    head: HeadName = "dropout",
     faults: Faults = "raise",
     progress: Progress | None = None,
 ) -> TrainedModel:
@@ -123,6 +127,11 @@ def train(
         CPU threads; all cores where None.
     precision
         Of the trunk's products: ``float32``, ``bfloat16``, or ``auto``, the faster one.
+    encoder
+        With ``head="laplace"``, a model of any tree whose trunk stays as it is: network, px and field are its own.
+    head
+        ``dropout`` trains a network whole; ``laplace`` fits only heads, on an encoder, in closed form: seconds beyond
+        embedding, and up to 200 posterior draws.
     faults
         ``raise`` ends the call at the first row that cannot be used; ``skip`` goes on, and lists such rows in
         ``model.faults`` and in ``faults.csv``.
@@ -166,20 +175,23 @@ def train(
         hold_out=hold_out,
         threads=threads,
         precision=precision,
+        head=head,
     )
     known, table = load_tree(tree), _table(data)
     resolved = resolve_device(device or load_settings().device)
     asked.config(1, resolved)  # refuses what is wrong before any folder is made
+    on = encoder_of(None if encoder is None else _models(encoder, 1)[0], head, device=resolved)
     return train_on_file(
         table,
         Path(out),
         tree=known,
-        config=lambda n_rows: asked.config(n_rows, resolved),
+        config=lambda n: asked.config(n, resolved) if on is None else asked.config_on(on.network.config, resolved),
         galaxies=galaxies,
         device=resolved,
         progress=progress,
         image_folder=None if images is None else Path(images),
         on_fault=_on_fault(faults, table, known),
+        encoder=on,
     )
 
 

@@ -16,9 +16,10 @@ from alservice.catalogue.vote_columns import cumulative_from_conditional
 from alservice.errors import BadConfig, BadInput, DigestMismatch, NotFound
 from alservice.files import read_regular
 from alservice.ids import digest_of_bytes, digest_of_document, seed_of
-from alservice.network.architectures import Network, restored_network
+from alservice.network.architectures import Network, check_images, restored_network
 from alservice.network.config import FitConfig, FitResult, resolve_device
 from alservice.network.files import ModelCard, from_bytes, tensors_from_bytes, to_bytes
+from alservice.network.laplace import embedded, fit_laplace
 from alservice.network.ranks import ALONE, Ranks
 from alservice.network.recalibration import recalibrated
 from alservice.network.sampling import sample_posterior
@@ -184,6 +185,63 @@ class RefitHeads:
         except KeyError as error:
             raise NotFound(f"galaxy {error.args[0]} has no embedding") from error
         return torch.from_numpy(rows).to(self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitLaplace:
+    """A Laplace head fitted on the frozen trunk of an encoder: seconds beyond the embedding.
+
+    Parameters
+    ----------
+    tree
+        Questions of the head; the encoder may be of other ones.
+    encoder, digest
+        A network on its device, and the digest of its bytes.
+    """
+
+    tree: Tree
+    device: str
+    code_revision: str
+    encoder: Network
+    digest: str
+    progress: Progress
+
+    def run(self, galaxies: VotedGalaxies, config: FitConfig) -> tuple[ModelCard, bytes]:
+        """Return the card and the model as bytes; of the configuration hold-out, precision and seed matter.
+
+        Raises
+        ------
+        BadImage, BadInput, BadVotes, NumericalFault
+            As `embedded` and `fit_laplace`.
+        """
+        check_images(galaxies.images, self.encoder.config)
+        self.progress.start(f"embed {len(galaxies.galaxy_ids)} galaxies", len(galaxies.galaxy_ids))
+        chunks = []
+        for start in range(0, len(galaxies.images), _CHUNK):
+            images = galaxies.images[start : start + _CHUNK]
+            chunks.append(embedded(self.encoder, images, precision=config.precision, device=self.device))
+            self.progress.advance(len(images))
+        self.progress.finish()
+        fitted = fit_laplace(
+            self.encoder,
+            self.tree,
+            np.concatenate(chunks),
+            galaxies.counts,
+            galaxies.galaxy_ids,
+            hold_out=config.hold_out,
+            seed=config.seed,
+            draws=config.network.heads,
+        )
+        card = ModelCard.of(
+            galaxies.tallies,
+            config,
+            self.tree,
+            network=fitted.network.config,
+            code_revision=self.code_revision,
+            history=({"step": float(config.steps), "train": fitted.train, "hold_out": fitted.hold_out},),
+            parent=self.digest,
+        )
+        return card, to_bytes(fitted.network.state_dict(), card)
 
 
 DRAWS_SEED = 0

@@ -1,7 +1,7 @@
 """Which policy needs fewest labels: the loop's own choice of galaxies, a Bayesian head in closed form, frozen embeddings.
 
 ``python -m tests.benchmarks.embeddings --cache DIR`` first; then
-``python -m tests.benchmarks.policies run --cache DIR --seeds 30`` and ``... policies table --cache DIR``. Runs lie in
+``python -m tests.benchmarks.policies run --cache DIR --seeds 0 30`` and ``... policies table --cache DIR``. Runs lie in
 ``DIR/runs``, one file per question, pool, policy and seed: a killed command goes on where it was.
 
 A run begins with 32 galaxies at random and adds 32 twelve times. Of every galaxy chosen, forty volunteers are simulated
@@ -53,6 +53,9 @@ OFFERED: Final = 1000
 """Galaxies of the pool that are scored in a round, a fresh draw each time; the others wait."""
 
 COMPONENTS, DRAWS, SURVEY = 64, 20, 100
+HALVES: Final = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}
+"""Test galaxies: a policy is chosen on one half and its figure stated on the other."""
+
 CHOICE_EVERY: Final = 4
 """Rounds between choices of the prior."""
 
@@ -348,6 +351,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--alone", action="store_true", help="each question as a tree of its own")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 30], help="how many, or first and beyond the last")
     parser.add_argument("--policies", nargs="+", default=["random", "bald", "power_bald"])
+    parser.add_argument("--galaxies", default="all", choices=list(HALVES), help="which test galaxies the table counts")
     asked = parser.parse_args(argv)
     seeds = range(*asked.seeds) if len(asked.seeds) == 2 else range(asked.seeds[0])
     use_threads(1)
@@ -356,7 +360,7 @@ def main(argv: list[str] | None = None) -> None:
     if asked.command == "run":
         run_all(asked.cache, tasks, asked.policies, seeds)
     else:
-        print(table(asked.cache, tasks, asked.policies, seeds))
+        print(table(asked.cache, tasks, asked.policies, seeds, HALVES[asked.galaxies]))
 
 
 def run_all(cache: Path, tasks: list[Task], policies: list[str], seeds: range) -> None:
@@ -407,13 +411,13 @@ def saving(cache: Path, task: Task, policy: str, seeds: range, galaxies: slice =
     return savings(random, own, metric="RMSE", rng=np.random.default_rng(0), repeats=400)
 
 
-def table(cache: Path, tasks: list[Task], policies: list[str], seeds: range) -> str:
+def table(cache: Path, tasks: list[Task], policies: list[str], seeds: range, galaxies: slice = slice(None)) -> str:
     """Return labels saved at equal error by policy and question."""
     lines = ["| policy | " + " | ".join(task.question for task in tasks) + " | mean |", "|---" * (len(tasks) + 2) + "|"]
     for policy in policies:
         if policy == "random":
             continue
-        found = [saving(cache, task, policy, seeds) for task in tasks]
+        found = [saving(cache, task, policy, seeds, galaxies) for task in tasks]
         cells = [
             f"{100 * s.new_labels.value:+.0f} [{100 * s.new_labels.low:+.0f}, {100 * s.new_labels.high:+.0f}]"
             for s in found
