@@ -211,9 +211,9 @@ class _Objective:
             gradient = self.gradient(mode)
             step = np.linalg.solve(self.hessian(mode), gradient.T.ravel())
             gain = float(gradient.T.ravel() @ step)
-            if gain < _CONVERGED_NATS:
-                return mode
             direction, length = step.reshape(mode.shape[::-1]).T, 1.0
+            if gain < _CONVERGED_NATS:
+                return mode - direction  # so near, a whole step doubles the digits
             while (new := self.value(mode - length * direction)) > value - 0.25 * length * gain and length > 1e-8:
                 length /= 2
             mode, value = mode - length * direction, new

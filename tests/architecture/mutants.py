@@ -1,4 +1,4 @@
-"""Forty faults of one line each in the maths and the rules, and whether the fast tests of their modules find them.
+"""Faults of one line each in the maths and the rules, and whether the fast tests of their modules find them.
 
 ``python -m tests.architecture.mutants`` copies the sources, puts one fault in at a time, runs the tests named beside it
 and writes ``mutants.md``. ``--only NAME`` tries the faults whose file has that in its path, and writes nothing.
@@ -60,6 +60,13 @@ def _of(path: str, *tests: str, faults: dict[str, str]) -> list[Mutant]:
 
 MUTANTS = (
     *_of(
+        "science/batches.py",
+        "science/test_batches.py",
+        faults={
+            "np.eye(own.shape[1]) + own.T": "np.eye(own.shape[1]) - own.T",
+        },
+    ),
+    *_of(
         "science/bootstrap.py",
         "science/test_bootstrap.py",
         faults={
@@ -77,6 +84,13 @@ MUTANTS = (
         },
     ),
     *_of(
+        "science/disagreement.py",
+        "science/test_disagreement.py",
+        faults={
+            "level / 3 + math.sqrt": "level / 3 - math.sqrt",
+        },
+    ),
+    *_of(
         "science/evaluation.py",
         "science/test_evaluation.py",
         "science/test_slices.py",
@@ -90,6 +104,13 @@ MUTANTS = (
         "science/fusion.py",
         "science/test_fusion.py",
         faults={"np.sqrt(np.maximum(variance, 0))": "np.maximum(variance, 0)"},
+    ),
+    *_of(
+        "science/healpix.py",
+        "science/test_healpix.py",
+        faults={
+            "n_side * 0.75 * z": "n_side * 0.7 * z",
+        },
     ),
     *_of(
         "science/image_properties.py",
@@ -111,6 +132,13 @@ MUTANTS = (
         },
     ),
     *_of(
+        "science/laplace.py",
+        "science/test_laplace.py",
+        faults={
+            "/ math.sqrt(self.prior.temper)": "/ self.prior.temper",
+        },
+    ),
+    *_of(
         "science/pmf.py",
         "science/test_pmf.py",
         "science/test_beta_mixture.py",
@@ -127,6 +155,13 @@ MUTANTS = (
             ".argsort(axis=1).argsort(axis=1)": ".argsort(axis=1)",
             "counts > MOST_VOTES": "counts >= MOST_VOTES",
             "explained / (within + between)": "explained / within",
+        },
+    ),
+    *_of(
+        "science/prediction.py",
+        "science/test_prediction.py",
+        faults={
+            "(totals + 1)).mean(axis=1) +": "(totals + 1)).mean(axis=1) -",
         },
     ),
     *_of(

@@ -60,9 +60,9 @@ def test_an_unknown_package_is_refused_with_those_there_are(tmp_path: Path) -> N
     assert not said.stdout
 
 
-def test_forty_faults_are_listed_for_sources_as_they_are() -> None:
+def test_faults_are_listed_for_sources_as_they_are() -> None:
     """Each line of the list is found once in its module, in every module of the maths and of the rules."""
-    assert len(MUTANTS) == 40
+    assert len(MUTANTS) >= 40
     for mutant in MUTANTS:
         assert mutant.source(ROOT)
         assert all((ROOT / "tests" / name).is_file() for name in mutant.tests)

@@ -40,7 +40,6 @@ REFERENCES = {
     "load_encoder": "weights that Zoobot publishes, as the trunk of a network",
     "lure": "what estimates by inclusion probabilities are compared with, for pools drawn one by one",
     "simulated_joint_information": "joint information by its definition: what the closed form is compared with",
-    "stop_decisions": "stopping rules, for whoever asks for votes",
     "to_frame": "an evaluation as a table, for users of `alservice.evaluate`",
     "step_probabilities": "chances of each step, for `lure`",
 }
