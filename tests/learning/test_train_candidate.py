@@ -88,3 +88,27 @@ def test_a_checkpoint_of_other_votes_is_not_gone_on_from(loop):
     fresh = KeepCheckpoints(objects=loop.factory.objects, run="fresh")
     expected = service._fit(loop.campaign, cycle, TREE, tallies, snapshot, fresh)
     assert service._fit(loop.campaign, cycle, TREE, tallies, snapshot, checkpoints) == expected
+
+
+def test_a_galaxy_weighs_as_many_votes_as_it_has(loop, monkeypatch):
+    """What a network is fitted to are whole votes of the tally, all of them, of every galaxy that no stream keeps."""
+    cycle = loop.run(loop.start(), until=CycleState.TRAINING)
+    seen = []
+
+    def only_look(images, counts, tree, config, **_):
+        seen.append(counts)
+        raise DiedError
+
+    monkeypatch.setattr("alservice.learning.training.fit", only_look)
+    with pytest.raises(DiedError):
+        loop.factory.learning.training.run(loop.campaign, cycle)
+    tallies = loop.factory.votes.source(loop.campaign.settings).tallies(loop.campaign.id, TREE.n_answers)
+    members = {
+        g.galaxy_id for g in loop.factory.catalogues.by_id(cycle.catalogue_id, tallies.galaxy_ids) if g.evaluation
+    }
+    kept = [galaxy_id not in members for galaxy_id in tallies.galaxy_ids]
+    (counts,) = seen
+    assert members
+    assert counts.dtype.kind == "i"
+    assert len({*counts.sum(axis=1).tolist()}) > 1, "galaxies with more and fewer votes"
+    assert counts.tolist() == tallies.counts[kept].tolist()
