@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 
 from alservice.acquisition.batch import BatchPolicy, Rule, SurveySample, draw_batch, survey_distance
-from alservice.acquisition.policies import RULES, policy_scores
+from alservice.acquisition.policies import RULES, SURVEYED, policy_scores
 from alservice.campaigns.policies import PolicyName
 from alservice.catalogue.files import open_catalogue
 from alservice.catalogue.galaxies import CatalogueRow
@@ -31,6 +31,7 @@ from alservice.network.architectures import NetworkConfig, build_network
 from alservice.network.config import FitConfig
 from alservice.network.sampling import sample_posterior
 from alservice.network.training import fit
+from alservice.science.batches import survey_covariance, vote_deviations
 from alservice.science.posterior import Posterior
 from alservice.science.tree import load_tree
 from alservice.science.votes import count_walks, walk
@@ -73,6 +74,16 @@ class Waste:
     def total(self) -> float:
         """Share that teaches nothing new about galaxies."""
         return sum(self.artefacts.values()) + self.copies
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """What a policy draws by: its rule, scores (N,), and of batches chosen together deviations and their target."""
+
+    rule: Rule
+    scores: FloatArray
+    deviations: FloatArray | None = None
+    target: FloatArray | None = None
 
 
 def artefact(kind: str, rng: np.random.Generator) -> UInt8Array:
@@ -129,41 +140,42 @@ def predicted(pool: Pool, learnt: UInt8Array, counts: npt.NDArray[np.int64], *, 
     )
 
 
-def scores_of(posterior: Posterior, survey: Posterior) -> dict[str, tuple[Rule, FloatArray]]:
+def scores_of(posterior: Posterior, survey: Posterior) -> dict[str, Scored]:
     """Return every policy's rule and scores from 30 draws, EPIG's from 240 too; `random` scores all alike."""
 
-    def score(policy: PolicyName, draws: int) -> FloatArray:
-        return policy_scores(
-            policy,
-            TREE,
-            posterior.concentrations[:, :draws],
-            votes=40,
-            weights=WEIGHTS,
-            answer=FEATURED,
-            target=survey.concentrations[:, :draws],
+    def score(policy: PolicyName, draws: int = FEW, rule: Rule | None = None) -> Scored:
+        drawn, target = posterior.concentrations[:, :draws], survey.concentrations[:, :draws]
+        joint = RULES[policy] == "joint"
+        return Scored(
+            rule=rule or RULES[policy],
+            scores=policy_scores(policy, TREE, drawn, votes=40, weights=WEIGHTS, answer=FEATURED, target=target),
+            deviations=vote_deviations(TREE, drawn, 40, WEIGHTS) if joint else None,
+            target=survey_covariance(TREE, target, WEIGHTS) if joint and policy in SURVEYED else None,
         )
 
-    bald, many, few = score("bald", FEW), score("epig", MANY), score("epig", FEW)
     return {
-        "bald": ("top", bald),
-        "power_bald": (RULES["power_bald"], bald),
-        "softmax_bald": (RULES["softmax_bald"], bald),
-        "epig": (RULES["epig"], many),
-        "epig, best scores": ("top", many),
-        "epig, 30 draws": (RULES["epig"], few),
-        "epig, 30 draws, best scores": ("top", few),
-        "entropy": (RULES["entropy"], score("entropy", FEW)),
-        "threshold": (RULES["threshold"], score("threshold", FEW)),
-        "random": ("power", np.ones(len(bald))),
+        "bald": score("bald"),
+        "power_bald": score("power_bald"),
+        "softmax_bald": score("softmax_bald"),
+        "epig": score("epig", MANY),
+        "epig, best scores": score("epig", MANY, "top"),
+        "epig, 30 draws": score("epig"),
+        "epig, 30 draws, best scores": score("epig", FEW, "top"),
+        "batch_bald": score("batch_bald"),
+        "batch_epig": score("batch_epig"),
+        "entropy": score("entropy"),
+        "threshold": score("threshold"),
+        "random": Scored(rule="power", scores=np.ones(len(posterior.galaxy_ids))),
     }
 
 
-def wasted(pool: Pool, posterior: Posterior, scores: FloatArray, arms: BatchPolicy, draws: int) -> Waste:
+def wasted(pool: Pool, posterior: Posterior, scored: Scored, arms: BatchPolicy, draws: int) -> Waste:
     """Return the mean waste of some batches."""
     what_of = dict(zip(pool.ids, pool.what, strict=True))
+    vectors = posterior.embeddings if scored.deviations is None else scored.deviations
     found = []
     for seed in range(draws):
-        batch = draw_batch(pool.ids, scores, policy=arms, seed=seed, vectors=posterior.embeddings)
+        batch = draw_batch(pool.ids, scored.scores, policy=arms, seed=seed, vectors=vectors, target=scored.target)
         names = [what_of[galaxy.galaxy_id] for galaxy in batch.galaxies]
         galaxies = [name for name in names if name not in KINDS]
         found.append([*(names.count(kind) for kind in KINDS), len(galaxies) - len(set(galaxies)), len(names)])
@@ -187,10 +199,10 @@ def experiment(
         sample.offer(posterior, np.ones(len(mixed.what), dtype=bool))
         survey = sample.draw()
         near = survey_distance(survey.embeddings, share)
-        for policy, (rule, scores) in scores_of(posterior, survey).items():
-            for apart in (False, True):
-                arms = BatchPolicy(rule=rule, informative=batch, random=0, min_distance=near if apart else None)
-                found.setdefault((policy, apart), []).append(wasted(mixed, posterior, scores, arms, draws))
+        for policy, scored in scores_of(posterior, survey).items():
+            for apart in (False,) if scored.rule == "joint" else (False, True):
+                arms = BatchPolicy(rule=scored.rule, informative=batch, random=0, min_distance=near if apart else None)
+                found.setdefault((policy, apart), []).append(wasted(mixed, posterior, scored, arms, draws))
     return found, mixed, (time.perf_counter() - start) / models
 
 
