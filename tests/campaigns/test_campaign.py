@@ -63,7 +63,7 @@ def test_every_decision_changes_the_digest() -> None:
         ({"evaluation": {"answer": "smooth"}}, "evaluation.answer"),
         (
             {"acquisition": {"policy": "badge"}},
-            r"acquisition\.policy: .*'bald', 'epig', 'power_bald', 'softmax_bald', 'random'",
+            r"acquisition\.policy: .*'bald', 'epig', 'power_bald', 'softmax_bald', 'batch_bald', 'batch_epig', 'random'",
         ),
         ({"acquisition": {"random_share": 0.6, "easy_share": 0.5}}, "easy_share"),
         ({"acquisition": {"policy": "threshold", "threshold_answer": "fuzzy"}}, "threshold_answer.*fuzzy"),

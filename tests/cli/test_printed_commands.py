@@ -89,6 +89,10 @@ ELSEWHERE = {
     "prefect server start": (_SERVER, '"server", "start"'),
     "prefect worker start --pool cpu": (_SERVER, '"worker", "start"'),
     "prefect worker start --pool gpu": (_SERVER, '"worker", "start"'),
+    "torchrun --standalone --nproc-per-node 4 --no-python alservice train --data galaxies.parquet --tree gz2 --out model": (
+        "tests/network/test_ranks.py",
+        '"--no-python"',
+    ),
     "deploy/register": (_SERVER, '"deploy", "--prefect-file", "deploy/prefect.yaml", "--all"'),
 }
 """Commands that take minutes, a server or a real rehearsal: the file that runs them at its own size, and its words."""
@@ -108,12 +112,23 @@ _RULE = (
 _CURVE = (
     "python -m tests.benchmarks.gate_curve --predictions predictions.npz --plot deploy/docs/gate-operating-curve.svg"
 )
+_TWO_MACHINES = "torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint head:29400 --no-python alservice train ..."
+_RAY_SETTINGS = (
+    "export ALSERVICE_RAY_ADDRESS=HEAD:6379 ALSERVICE_OBJECT_STORE=s3://survey/objects ALSERVICE_DATABASE_URL=..."
+)
 _EXAMPLE = "is run as the example in its own section"
 _LIVE = "asks Zooniverse; tests/e2e/test_rehearse.py and tests/flows go through the same steps with a stand-in"
 NOT_RUN = {
     "alservice session end NUMBER": "needs somebody who is logged in; it ends like the others of its name",
     "deploy/check": "is what runs this test",
     "export 'ALSERVICE_HOME=$PWD' PREFECT_API_URL=http://127.0.0.1:4200/api": "a shell's own, for the lines after it",
+    _TWO_MACHINES: "needs a second machine; tests/network/test_ranks.py runs two ranks on one",
+    _RAY_SETTINGS: "a shell's own, for the lines after it; tests/prediction/test_elsewhere.py sets them",
+    "pip install 'alservice[ray]'": "installs from a registry; deploy/with-venv installs it for the tests",
+    "ray start --head --port 6379": "serves until it is stopped; tests/prediction/test_elsewhere.py starts two nodes",
+    "alservice train --data galaxies.parquet --tree gz2 --out ensemble --ensemble 5": (
+        "minutes; tests/cli/test_offline.py makes one of two small members"
+    ),
     "python -m tests.benchmarks.scale --galaxies 10000000 --scored 500000": "a quarter of an hour; a benchmark",
     "python -m tests.benchmarks.real_predictions --out predictions.npz": "six minutes; a benchmark",
     _CURVE: "eleven minutes; a benchmark",
