@@ -23,6 +23,10 @@ DATABASE: Final = frozenset({"database", "schema"})
 _ABROAD: Final = frozenset({Need.LOGIN, Need.RIGHTS, Need.WORKFLOW})
 
 
+_ANSWER_S: Final = 60.0
+"""For an answer of Prefect's server: busy with the runs of a shared core, one that works has taken over 30."""
+
+
 def check_campaigns(stages: Stages) -> Iterator[Finding]:
     """Yield what is found of each campaign's Zooniverse; a paused one is not tried."""
     rows = stages.campaigns.list()
@@ -46,7 +50,7 @@ def check_prefect() -> str:
         return "no server is named (PREFECT_API_URL): runs use one of their own"
     try:
         with Session(url) as session:
-            session.get(f"{url.rstrip('/')}/health", timeout=5).raise_for_status()
+            session.get(f"{url.rstrip('/')}/health", timeout=_ANSWER_S).raise_for_status()
     except requests.RequestException as error:
         raise PrefectUnavailable(f"{url} does not answer: {error}") from error
     return f"{url} answers"
