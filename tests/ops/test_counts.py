@@ -92,7 +92,7 @@ def test_a_ledger_that_many_move_is_counted_right(engine: Engine, stores: Stores
 def test_the_ledger_keeps_its_rows(engine: Engine, stores: Stores, cycle) -> None:
     """A row that is gone could be asked for twice."""
     stores.subjects.plan(cycle, make_drafts(cycle, 2), n_votes=40)
-    for statement in (delete(subjects_schema.subjects), text("TRUNCATE subjects")):
+    for statement in (delete(subjects_schema.subjects), text("TRUNCATE subjects CASCADE")):
         with pytest.raises(Conflict, match="the upload ledger keeps its rows"), transaction(engine) as connection:
             connection.execute(statement)
 
