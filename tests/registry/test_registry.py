@@ -236,7 +236,7 @@ def test_a_prediction_is_traced_to_votes_seed_and_code(loop: Loop) -> None:
     assert document["models"][1]["model_id"] == first.id
     assert first.digest in traced.text()
     predicted = loop.factory.learning.trace("test", model_id=first.id, galaxy_id="g01").galaxy
-    assert predicted.posterior_key.startswith("posteriors/")
+    assert predicted.posterior_key.startswith("predictions/")
 
 
 def test_lineage_that_does_not_add_up_is_refused(loop: Loop) -> None:
