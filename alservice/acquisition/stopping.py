@@ -477,8 +477,7 @@ class StoppingService:
         if n_voted == 0:
             return None
         found = concat(parts)
-        by_chance = sorted(range(n_voted), key=lambda row: stable_fraction(0, found.galaxy_ids[row]))
-        found = take(found, np.array(sorted(by_chance[:TEMPER_GALAXIES]), dtype=np.int64))
+        found = take(found, temper_members(found.galaxy_ids))
         return found, tallies.counts[[place[name] for name in found.galaxy_ids]]
 
     @cached_property
@@ -763,6 +762,12 @@ class _Fuse:
             )
 
         return [tuple(described(row, place) for place in range(tree.n_questions)) for row in range(len(seen))]
+
+
+def temper_members(galaxy_ids: Sequence[str]) -> IntArray:
+    """Return the rows, in order, of the up to `TEMPER_GALAXIES` members that factors are fitted on, drawn by id."""
+    chances = [stable_fraction(0, galaxy_id) for galaxy_id in galaxy_ids]
+    return np.sort(np.argsort(chances, kind="stable")[:TEMPER_GALAXIES])
 
 
 def _ends_anyway(decision: StopDecision, seen: _Seen) -> bool:

@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alservice.acquisition.stopping import TEMPER_GALAXIES
+from alservice.acquisition.stopping import temper_members
 from alservice.campaigns.store import CampaignRow, CampaignStore
 from alservice.catalogue.galaxies import Catalogue, Galaxy, Shard
 from alservice.catalogue.store import CatalogueStore, Extent
 from alservice.errors import BadInput, NotFound
-from alservice.ids import digest_of_lines, stable_fraction
+from alservice.ids import digest_of_lines
 from alservice.prediction.service import PredictionService, Scope
 from alservice.progress import Progress
 from alservice.registry.records import Model
@@ -26,8 +26,9 @@ from alservice.release.columns import Column, dictionary_document, dictionary_te
 from alservice.release.folder import PROVENANCE, release_folder, write_document
 from alservice.release.formats import FormatName, Layout, check_format, write_rows
 from alservice.release.rows import Asking, Evidence, Rows, release_rows
-from alservice.science.fusion import fit_temper, fraction_moments
-from alservice.science.posterior import Posterior, concat, take, update
+from alservice.science.fusion import fit_temper
+from alservice.science.posterior import Posterior, concat, take
+from alservice.science.prediction import moments
 from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import inconsistent
 from alservice.shapes import BoolArray, FloatArray, IntArray
@@ -245,10 +246,7 @@ class _Contents:
         place = {name: row for row, name in enumerate(ids)}
         rows = [place[name] for name in found.galaxy_ids]
         if isinstance(found, Posterior):
-            alpha = found.concentrations
-            mean[rows], sd[rows] = fraction_moments(
-                self.tree, update(self.tree, alpha, np.zeros((len(rows), n_answers)))
-            )
+            mean[rows], sd[rows] = moments(self.tree, found.concentrations)
         else:
             mean[rows], sd[rows] = found.mean, found.sd
         wanted = voted & set(found.galaxy_ids)
@@ -278,8 +276,7 @@ class _Contents:
         if not found:
             return np.ones(self.tree.n_questions), 0
         members, votes = concat(found), np.concatenate(counts)
-        chances = [stable_fraction(0, name) for name in members.galaxy_ids]
-        some = np.sort(np.argsort(chances, kind="stable")[:TEMPER_GALAXIES])
+        some = temper_members(members.galaxy_ids)
         return fit_temper(self.tree, members.concentrations[some], votes[some]), len(some)
 
     def _training_ids(self) -> pa.Array:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from alservice.errors import BadInput, NumericalFault
+from alservice.science.fusion import fraction_moments
 from alservice.science.information import joint_information
-from alservice.science.posterior import Posterior, answer_probabilities, check_tree, question_totals
+from alservice.science.posterior import Mixture, Posterior, check_tree
 from alservice.science.tree import Tree
 from alservice.shapes import FloatArray
 
@@ -123,8 +124,7 @@ class Prediction:
 def moments(tree: Tree, concentrations: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return mean and standard deviation of every answer's fraction: float32 (N, A) each.
 
-    Of the mixture of a galaxy's T draws: m is the mean over draws of a draw's m_t, the variance that of the m_t and the
-    mean of m_t (1 - m_t) / (s_t + 1), s_t a question's total.
+    Of the mixture of a galaxy's T draws, each as likely as the others (`fraction_moments`).
 
     Parameters
     ----------
@@ -132,11 +132,9 @@ def moments(tree: Tree, concentrations: FloatArray) -> tuple[FloatArray, FloatAr
         (N, T, A) posterior draws.
     """
     alpha = np.asarray(concentrations, dtype=np.float64)
-    share = answer_probabilities(tree, alpha)
-    totals = question_totals(tree, alpha)[..., tree.question_of_answer]
-    variance = (share * (1 - share) / (totals + 1)).mean(axis=1) + share.var(axis=1)
-    mean: FloatArray = share.mean(axis=1).astype(np.float32)
-    return mean, np.sqrt(np.maximum(variance, 0)).astype(np.float32)
+    n_galaxies, n_draws, _ = alpha.shape
+    mean, sd = fraction_moments(tree, Mixture(np.full((n_galaxies, n_draws), 1 / n_draws), alpha))
+    return mean.astype(np.float32), sd.astype(np.float32)
 
 
 def prediction_of(tree: Tree, posterior: Posterior, *, votes: float, worth: FloatArray) -> Prediction:

@@ -161,7 +161,7 @@ MUTANTS = (
         "science/prediction.py",
         "science/test_prediction.py",
         faults={
-            "(totals + 1)).mean(axis=1) +": "(totals + 1)).mean(axis=1) -",
+            "self.recipe.votes == votes and": "self.recipe.votes == votes or",
         },
     ),
     *_of(
