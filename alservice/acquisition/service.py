@@ -194,8 +194,8 @@ class AcquireBatch:
         policy = campaign.settings.acquisition
         chosen = [galaxy.galaxy_id for galaxy in batch.galaxies if galaxy.arm == Arm.INFORMATIVE]
         if policy.allocated is None or not chosen:
-            return policy.votes_per_galaxy
-        others = {g.galaxy_id: policy.votes_per_galaxy for g in batch.galaxies if g.arm != Arm.INFORMATIVE}
+            return {galaxy.galaxy_id: policy.votes_of(galaxy.arm) for galaxy in batch.galaxies}
+        others = {g.galaxy_id: policy.votes_of(g.arm) for g in batch.galaxies if g.arm != Arm.INFORMATIVE}
         budget = policy.allocated.budget or self._forecast(campaign, cycle)
         tiers = policy.allocated.tiers
         information = self.scores.information(campaign, cycle, chosen, tiers)
@@ -210,7 +210,7 @@ class AcquireBatch:
         horizon = timedelta(hours=campaign.settings.collecting.deadline_hours) / timedelta(days=1)
         forecast = self.forecast.run(campaign.id, at=cycle.created_at, horizon_days=horizon)
         policy = campaign.settings.acquisition
-        return policy.batch_galaxies * policy.votes_per_galaxy if forecast is None else int(forecast.low)
+        return policy.fixed_votes if forecast is None else int(forecast.low)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -412,7 +412,7 @@ class AcquisitionService:
             raise NotFound(f"campaign {name} has {len(daily)} whole days of votes, a forecast needs {MIN_DAYS}")
         horizon = timedelta(hours=row.settings.collecting.deadline_hours) / timedelta(days=1) if days is None else days
         forecast = forecast_votes(daily, horizon)
-        asked = policy.batch_galaxies * policy.votes_per_galaxy
+        asked = policy.fixed_votes
         if policy.allocated is not None and policy.allocated.budget is not None:
             asked = policy.allocated.budget
         return BudgetProposal(

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from alservice.campaigns.policies import (
     IGNORE,
+    Arm,
     CountingPolicy,
     DriftPolicy,
     GatePolicy,
@@ -115,7 +116,7 @@ MAX_VOTES = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AllocatedVotes:
-    """Votes per galaxy by what they would teach, for the informative arm; the other arms get `votes_per_galaxy`.
+    """Votes per galaxy by what they would teach, for the informative arm; the other arms get their fixed numbers.
 
     Parameters
     ----------
@@ -156,6 +157,8 @@ class AcquisitionPolicy:
         Share of the batch drawn among galaxies that volunteers should find easy: a floor beside the random share.
     votes_per_galaxy
         Volunteers asked per galaxy.
+    reference_votes
+        Volunteers asked per galaxy of the random and the evaluation arm, which judge; None for `votes_per_galaxy`.
     allocated
         Votes by information instead, in the informative arm.
     policy
@@ -179,6 +182,7 @@ class AcquisitionPolicy:
     random_share: float = 0.15
     easy_share: float = 0.05
     votes_per_galaxy: int = 40
+    reference_votes: int | None = None
     allocated: AllocatedVotes | None = None
     policy: PolicyName = "power_bald"
     beta: float = 1.0
@@ -195,7 +199,8 @@ class AcquisitionPolicy:
             share = getattr(self, name)
             require(0 <= share <= 1, f"acquisition.{name} must lie in [0, 1], not {share}")
         require(self.random_share + self.easy_share <= 1, "acquisition.random_share and easy_share exceed the batch")
-        require(1 <= self.votes_per_galaxy <= MAX_VOTES, f"acquisition.votes_per_galaxy must be 1 to {MAX_VOTES}")
+        for name, votes in (("votes_per_galaxy", self.votes_per_galaxy), ("reference_votes", self.judging_votes)):
+            require(1 <= votes <= MAX_VOTES, f"acquisition.{name} must be 1 to {MAX_VOTES}, not {votes}")
         require(0 < self.beta < float("inf"), "acquisition.beta must be positive and finite")
         require(self.survey_galaxies >= 2, "acquisition.survey_galaxies must be at least 2")
         require(0 <= self.diversity_share < 1, "acquisition.diversity_share must lie in [0, 1)")
@@ -206,7 +211,7 @@ class AcquisitionPolicy:
         bad = sorted(q for q, w in self.question_weights.items() if not 0 <= w < float("inf"))
         require(not bad, f"acquisition.question_weights of {', '.join(bad)} must be finite and not negative")
         if self.allocated is not None and self.allocated.budget is not None:
-            least = self.other_galaxies * self.votes_per_galaxy + self.informative_galaxies * self.allocated.tiers[0]
+            least = self.other_votes + self.informative_galaxies * self.allocated.tiers[0]
             require(
                 self.allocated.budget >= least,
                 f"acquisition.allocated.budget is below the {least} votes of the first tier",
@@ -224,14 +229,28 @@ class AcquisitionPolicy:
         return min(wanted, self.batch_galaxies - self.random_galaxies)
 
     @property
-    def other_galaxies(self) -> int:
-        """Galaxies of the arms that look at no score."""
-        return self.random_galaxies + self.easy_galaxies
-
-    @property
     def informative_galaxies(self) -> int:
         """Size of the informative arm."""
-        return self.batch_galaxies - self.other_galaxies
+        return self.batch_galaxies - self.random_galaxies - self.easy_galaxies
+
+    @property
+    def judging_votes(self) -> int:
+        """Votes per galaxy of the random and the evaluation arm."""
+        return self.votes_per_galaxy if self.reference_votes is None else self.reference_votes
+
+    @property
+    def other_votes(self) -> int:
+        """Votes that a batch asks of the arms that look at no score."""
+        return self.random_galaxies * self.judging_votes + self.easy_galaxies * self.votes_per_galaxy
+
+    @property
+    def fixed_votes(self) -> int:
+        """Votes that a batch asks where none are allocated."""
+        return self.other_votes + self.informative_galaxies * self.votes_per_galaxy
+
+    def votes_of(self, arm: Arm) -> int:
+        """Return the votes that a galaxy of an arm is asked where none are allocated."""
+        return self.judging_votes if arm in {Arm.RANDOM, Arm.EVALUATION} else self.votes_per_galaxy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -659,13 +678,14 @@ class Campaign:
         require(0 <= self.hold_hours <= MAX_HOURS, f"hold_hours must be 0 to {MAX_HOURS:.0f}, not {self.hold_hours}")
         votes = {tier.votes for tier in self.zooniverse.tiers}
         allocated = self.acquisition.allocated
-        asked = {self.acquisition.votes_per_galaxy, *(() if allocated is None else allocated.tiers)}
+        fixed = {self.acquisition.votes_per_galaxy, self.acquisition.judging_votes}
+        asked = fixed | set(() if allocated is None else allocated.tiers)
         missing = sorted(asked - votes)
         require(not votes or not missing, f"zooniverse.tiers have no {missing} votes, as acquisition asks")
         require(
-            allocated is None or bool(votes) or self.zooniverse.retires,
-            "acquisition.allocated needs zooniverse.retirement 'own' or 'posterior', or zooniverse.tiers: a workflow's "
-            "rule counts alike for all",
+            len(asked) == 1 or bool(votes) or self.zooniverse.retires,
+            f"acquisition.{'reference_votes' if allocated is None else 'allocated'} needs zooniverse.retirement 'own' "
+            "or 'posterior', or zooniverse.tiers: a workflow's rule counts alike for all",
         )
         rule = self.zooniverse.rule
         if rule is not None:
@@ -694,7 +714,9 @@ class Campaign:
     def _of(self, tier: Tier) -> Campaign:
         return dataclasses.replace(
             self,
-            acquisition=dataclasses.replace(self.acquisition, votes_per_galaxy=tier.votes, allocated=None),
+            acquisition=dataclasses.replace(
+                self.acquisition, votes_per_galaxy=tier.votes, reference_votes=None, allocated=None
+            ),
             zooniverse=dataclasses.replace(
                 self.zooniverse, tiers=(), subject_set=tier.subject_set, workflow_id=tier.workflow_id
             ),

@@ -189,7 +189,8 @@ class CheckReadiness:
             if Need.RIGHTS in needs:
                 yield seen(Need.RIGHTS, partial(_rights, site, account))
             if Need.WORKFLOW in needs:
-                yield seen(Need.WORKFLOW, partial(_workflow, tier, site))
+                asking = asking_text(tier, has_champion=self._model(row, cycle) is not None)
+                yield seen(Need.WORKFLOW, partial(_workflow, tier, site, asking))
 
     def _allowance(self, row: CampaignRow, cycle: Cycle | None, account: Account) -> str:
         due, own = self._due(row, cycle), self.sites.connection(row.settings).publish.allowance
@@ -228,11 +229,32 @@ def _rights(site: Zooniverse, account: Account) -> str:
     return f"{', '.join(sorted(rights.roles))} of project {rights.project_id}, whose workflow {rights.workflow_id} is"
 
 
-def _workflow(campaign: Campaign, site: Zooniverse) -> str:
+def _workflow(campaign: Campaign, site: Zooniverse, asking: str) -> str:
     found = ValidateCampaign(zooniverse=site).look(campaign, load_tree(campaign.tree))
     if found is None:
-        return f"workflow {campaign.zooniverse.workflow_id} is empty: publishing gives it the tree's questions"
-    return f"version {found.version} asks the tree's {len(found.columns)} questions"
+        return (
+            f"workflow {campaign.zooniverse.workflow_id} is empty: publishing gives it the tree's questions; {asking}"
+        )
+    return f"version {found.version} asks the tree's {len(found.columns)} questions; {asking}"
+
+
+def asking_text(campaign: Campaign, *, has_champion: bool) -> str:
+    """Return in a few words when a campaign stops asking about a galaxy."""
+    policy, rule = campaign.acquisition, campaign.zooniverse.rule
+    full = f"{policy.votes_per_galaxy} votes"
+    if policy.judging_votes != policy.votes_per_galaxy:
+        full = f"{full} ({policy.judging_votes} where models are judged)"
+    if not campaign.zooniverse.retires:
+        return f"a galaxy gets {full}, by the workflow's rule"
+    if policy.allocated is not None:
+        full = f"{full}, or {', '.join(map(str, policy.allocated.tiers))} by information"
+    if rule is None:
+        return f"a galaxy gets {full}, counted here"
+    stops = rule.policy(policy.votes_per_galaxy)
+    asking = (
+        f"a galaxy gets {full}, fewer where rule {stops.rule!r} is met at {stops.target:g}, {stops.min_votes} at least"
+    )
+    return asking if has_champion else f"{asking}; never fewer before there is a champion"
 
 
 def machine_parts(settings: Settings) -> Mapping[str, Part]:

@@ -266,7 +266,7 @@ class WatchDrift:
             rng=np.random.default_rng(seed_of(campaign.settings.seed, "disagreement", cycle.number)),
             temper=np.array([fused.temper.get(question.name, 1.0) for question in tree.questions]),
             first_votes=0,
-            min_votes=max(1, campaign.settings.acquisition.votes_per_galaxy // 2),
+            min_votes=max(1, campaign.settings.acquisition.judging_votes // 2),
             false_alarms=FALSE_ALARMS,
         )
         return disagreement_figures(campaign.settings.drift, found)

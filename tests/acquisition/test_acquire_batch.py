@@ -8,7 +8,7 @@ import pytest
 
 from alservice.acquisition.service import ForecastVotes, exclusion_reason
 from alservice.campaigns.campaign import AllocatedVotes
-from alservice.campaigns.policies import PolicyName
+from alservice.campaigns.policies import Arm, PolicyName
 from alservice.errors import BadConfig, NotFound
 from alservice.science.information import joint_information
 from alservice.testing import MemoryApp, memory_campaign
@@ -80,6 +80,15 @@ def test_votes_follow_information_within_the_budget():
     first_climb = np.subtract(curves[1], curves[0])
     asked = np.array([votes[name] for name in informative])
     assert first_climb[asked > 5].mean() > first_climb[asked == 5].mean()
+
+
+@pytest.mark.parametrize("allocated", [None, AllocatedVotes(tiers=(2, 5), budget=400)])
+def test_who_judges_has_votes_of_its_own(allocated):
+    """Random galaxies get the reference's number, easy and informative ones that of the batch or their tier."""
+    batch, votes = world(votes_per_galaxy=5, reference_votes=30, random_share=0.3, allocated=allocated).acquire()
+    asked = {arm: {votes[g.galaxy_id] for g in batch.galaxies if g.arm == arm} for arm in Arm}
+    assert (asked[Arm.RANDOM], asked[Arm.EASY]) == ({30}, {5})
+    assert asked[Arm.INFORMATIVE] == {5}
 
 
 def test_without_a_budget_the_forecast_is_spent():

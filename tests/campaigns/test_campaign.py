@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from alservice.campaigns.campaign import Campaign, StoppingRule, load_campaign_file, parse_campaign
+from alservice.campaigns.campaign import (
+    AcquisitionPolicy,
+    Campaign,
+    StoppingRule,
+    Tier,
+    ZooniverseTarget,
+    load_campaign_file,
+    parse_campaign,
+)
+from alservice.campaigns.policies import Arm
 from alservice.documents import document_of
 from alservice.errors import BadConfig, BadTree
 from tests.support.shared import ROOT
@@ -47,6 +56,23 @@ def test_a_stopping_rule_has_defaults_and_keeps_within_the_votes_asked_for() -> 
     assert parse_campaign(document_of(again), source="row") == again
 
 
+def test_who_judges_may_be_asked_more():
+    """The random and the evaluation arm have a number of their own; a tier has one for all."""
+    policy = AcquisitionPolicy(
+        batch_galaxies=100, random_share=0.2, easy_share=0.1, votes_per_galaxy=5, reference_votes=40
+    )
+    assert {arm: policy.votes_of(arm) for arm in Arm} == {
+        Arm.EVALUATION: 40,
+        Arm.RANDOM: 40,
+        Arm.EASY: 5,
+        Arm.INFORMATIVE: 5,
+    }
+    assert (policy.other_votes, policy.fixed_votes) == (20 * 40 + 10 * 5, 20 * 40 + 80 * 5)
+    tiers = tuple(Tier(votes=votes, subject_set=str(votes), workflow_id=votes) for votes in (5, 40))
+    campaign = Campaign(**GOOD, acquisition=policy, zooniverse=ZooniverseTarget(tiers=tiers))
+    assert {votes: tier.acquisition.judging_votes for votes, tier in campaign.by_tier().items()} == {5: 5, 40: 40}
+
+
 def test_every_decision_changes_the_digest() -> None:
     """A cycle can tell which decisions it ran under."""
     assert Campaign(**GOOD).digest != Campaign(**GOOD, hold_hours=1).digest
@@ -69,7 +95,10 @@ def test_every_decision_changes_the_digest() -> None:
         ({"acquisition": {"policy": "threshold", "threshold_answer": "fuzzy"}}, "threshold_answer.*fuzzy"),
         ({"acquisition": {"allocated": {"tiers": [10, 5]}}, **OWN}, "tiers"),
         ({"acquisition": {"allocated": {"budget": 100}}, **OWN}, "budget is below the 1515 votes"),
-        ({"acquisition": {"allocated": {}}}, "retirement"),
+        ({"acquisition": {"allocated": {}}}, r"acquisition\.allocated needs .*retirement"),
+        ({"acquisition": {"reference_votes": 20}}, r"acquisition\.reference_votes needs .*retirement"),
+        ({"acquisition": {"reference_votes": 0}, **OWN}, r"acquisition\.reference_votes must be 1 to 1000, not 0"),
+        ({**stopping(min_votes=8), "acquisition": {"votes_per_galaxy": 5, "reference_votes": 40}}, "asks for 5 votes"),
         ({"images": {"channels": 2}}, "images.channels"),
         ({"zooniverse": {"endpoint": "ftp://x"}}, "zooniverse"),
         ({"zooniverse": {"endpoint": "http://x/"}}, "zooniverse"),

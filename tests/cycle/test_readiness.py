@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from alservice.campaigns.campaign import AcquisitionPolicy, AllocatedVotes, StoppingRule, ZooniverseTarget
 from alservice.campaigns.cycle import CYCLES, WORKING, Cycle, CycleKind, CycleState
+from alservice.cycle.check_readiness import asking_text
 from alservice.cycle.readiness import NEEDS, Finding, Flight, NotReady, NotReadyYet, require_ready
 from alservice.cycle.steps import Need, path_of
 from alservice.zooniverse.accounts import Account, Rights
-from tests.support.worlds import NOON
+from tests.support.worlds import NOON, make_campaign
 
 ASKING = (CycleState.PLANNED, CycleState.PREDICTING, CycleState.ACQUIRING, CycleState.PUBLISHING)
 TICK = Flight(name="ingest", legs=((CycleState.COLLECTING,), (CycleState.HELD, CycleState.PROMOTED, CycleState.KEPT)))
@@ -111,3 +113,36 @@ def test_an_allowance_never_goes_below_nothing() -> None:
     account = Account(user_id=1, login="ann", uploaded=12, allowance=10)
     assert account.left == 0
     assert replace(account, allowance=None).left is None
+
+
+POSTERIOR = ZooniverseTarget(retirement="posterior", stopping=StoppingRule(rule="label", confidence=0.9, min_votes=2))
+
+
+@pytest.mark.parametrize(
+    ("acquisition", "target", "has_champion", "said"),
+    [
+        ({}, ZooniverseTarget(), True, "a galaxy gets 40 votes, by the workflow's rule"),
+        ({}, ZooniverseTarget(retirement="own"), True, "a galaxy gets 40 votes, counted here"),
+        (
+            {"votes_per_galaxy": 5, "reference_votes": 40},
+            POSTERIOR,
+            True,
+            "a galaxy gets 5 votes (40 where models are judged), fewer where rule 'label' is met at 0.9, 2 at least",
+        ),
+        (
+            {"allocated": AllocatedVotes(tiers=(5, 20))},
+            POSTERIOR,
+            False,
+            (
+                "a galaxy gets 40 votes, or 5, 20 by information, fewer where rule 'label' is met at 0.9, 2 at least; "
+                "never fewer before there is a champion"
+            ),
+        ),
+    ],
+)
+def test_a_check_says_when_asking_stops(
+    acquisition: dict[str, Any], target: ZooniverseTarget, has_champion: bool, said: str
+) -> None:
+    """Who looks before a week begins sees how many votes it asks, and that a rule may ask fewer."""
+    campaign = make_campaign(acquisition=AcquisitionPolicy(**acquisition), zooniverse=target)
+    assert asking_text(campaign, has_champion=has_champion) == said
