@@ -6,6 +6,7 @@ import itertools
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -99,8 +100,14 @@ def command_of(words: Sequence[str], *, part: bool = False) -> TyperCommand | Ty
     return command
 
 
+@cache
+def _program() -> TyperCommand | TyperGroup:
+    """Return the whole program, which takes a tenth of a second to put together."""
+    return typer.main.get_command(app)
+
+
 def _reached(words: Sequence[str]) -> tuple[TyperCommand | TyperGroup, list[str]]:
-    command: TyperCommand | TyperGroup = typer.main.get_command(app)
+    command = _program()
     rest = list(words)
     while isinstance(command, TyperGroup) and rest and rest[0] in command.commands:
         command = command.commands[rest.pop(0)]
