@@ -1,5 +1,7 @@
 """What is measured of a cycle beside its models: drift, the loss on what was selected, a shadow's choice."""
 
+from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
 
 from alservice.campaigns.campaign import AcquisitionPolicy, StoppingRule, TrainingPolicy, ZooniverseTarget
 from alservice.campaigns.cycle import CycleState
@@ -22,7 +25,9 @@ from alservice.science.image_properties import MEASURED
 from alservice.science.posterior import Posterior
 from alservice.science.tree import Tree
 from alservice.shapes import IntArray
+from alservice.storage.postgres import make_engine
 from tests.cycle.test_cycle import Loop
+from tests.support.postgres import scratch_database
 from tests.support.worlds import TREE
 
 ASKING = AcquisitionPolicy(initial_galaxies=6, initial_evaluation_galaxies=4, batch_galaxies=9, votes_per_galaxy=3)
@@ -55,8 +60,9 @@ def assessed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return digests
 
 
-def test_every_model_is_assessed_once_in_a_cycle(assessed: list[str], loop: Loop) -> None:
+def test_every_model_is_assessed_once_in_a_cycle(assessed: list[str], engine: Engine, tmp_path: Path) -> None:
     """The gate reads what the evaluation kept; a step that runs again does too. A later champion is assessed then."""
+    loop = run_two_cycles(engine, tmp_path)
     first, second = loop.factory.models.list(loop.campaign.id)
     assert assessed == [first.digest, second.digest, first.digest]
     cycle = loop.factory.cycles.list(loop.campaign.id)[-1]
@@ -69,13 +75,37 @@ def test_every_model_is_assessed_once_in_a_cycle(assessed: list[str], loop: Loop
     assert assessed[3:] == [second.digest]
 
 
-@pytest.fixture
-def loop(engine: Engine, tmp_path: Path) -> Loop:
-    """Two cycles done."""
-    loop = make_loop(engine, tmp_path)
+def run_two_cycles(engine: Engine, folder: Path) -> Loop:
+    """Return a campaign with two cycles done."""
+    loop = make_loop(engine, folder)
     loop.run(loop.start())
     loop.run(loop.start())
     return loop
+
+
+@pytest.fixture(scope="module")
+def observed(
+    postgres_url: str, postgres_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Loop]]:
+    """Two cycles done, and the name of their database, for copies."""
+    databases = scratch_database(postgres_url, postgres_template)
+    engine = make_engine(url := next(databases))
+    loop = run_two_cycles(engine, tmp_path_factory.mktemp("observed"))
+    engine.dispose()
+    yield make_url(url).database or "", loop
+    next(databases, None)
+
+
+@pytest.fixture
+def loop(postgres_url: str, observed: tuple[str, Loop]) -> Iterator[Loop]:
+    """The two cycles in a database of this test's own; objects never change and are shared."""
+    template, made = observed
+    for url in scratch_database(postgres_url, template):
+        engine = make_engine(url)
+        loop = copy(made)
+        loop.factory = replace(made.factory, engine=engine)
+        yield loop
+        engine.dispose()
 
 
 def test_a_cycle_is_measured_once(loop: Loop) -> None:
