@@ -5,12 +5,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alservice.errors import BadInput
-from alservice.ids import RoundedId, check_galaxy_id, digest_of_document, seed_of, stable_fraction, subject_key
+from alservice.ids import (
+    RoundedId,
+    check_galaxy_id,
+    digest_of_document,
+    seed_of,
+    stable_fraction,
+    stable_words,
+    subject_key,
+)
 
 
 def test_stable_fraction_is_the_recorded_number() -> None:
     """The hash is part of every stored membership: it may never change."""
     assert stable_fraction(7, "J000000.00+000000.0") == 0.4223537514278513
+
+
+def test_many_ids_have_the_numbers_of_each() -> None:
+    """Eight bytes an id, of any length and script."""
+    names = ["J000000.00+000000.0", "", "Ω" * 200]
+    words = stable_words(7, names)
+    found = [int.from_bytes(words[place : place + 8], "big") / 2**64 for place in range(0, len(words), 8)]
+    assert found == [stable_fraction(7, name) for name in names]
 
 
 @given(st.integers(), st.text(max_size=30))

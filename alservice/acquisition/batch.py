@@ -26,7 +26,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -34,7 +34,7 @@ import numpy as np
 
 from alservice.campaigns.policies import Arm
 from alservice.errors import BadConfig, BadInput, NotFound, NumericalFault
-from alservice.ids import stable_fraction
+from alservice.ids import stable_words
 from alservice.science.batches import greedy_batch
 from alservice.science.posterior import Posterior, concat, take
 from alservice.shapes import BoolArray, FloatArray, IntArray
@@ -243,9 +243,7 @@ class BatchDrawer:
         shapes = {scores.shape, is_member.shape, is_easy.shape, shape if vectors is None else vectors.shape[:1]}
         if shapes != {shape}:
             raise BadInput(f"{shape[0]} galaxies came with scores, flags or vectors of {sorted(shapes)}")
-        reasons = excluded or {}
-        self._excluded.update(reasons[galaxy_id] for galaxy_id in galaxy_ids if galaxy_id in reasons)
-        eligible = np.array([galaxy_id not in reasons for galaxy_id in galaxy_ids], dtype=bool)
+        eligible = self._exclude(galaxy_ids, excluded or {})
         is_easy = is_easy & ~is_member
         self._eligible += int(eligible.sum())
         self._eligible_members += int((eligible & is_member).sum())
@@ -338,13 +336,22 @@ class BatchDrawer:
             keys[drawable] = self._policy.log_weights(scores[drawable]) - np.log(-np.log(noise[drawable]))
         return keys
 
+    def _exclude(self, galaxy_ids: Sequence[str], reasons: Mapping[str, str]) -> BoolArray:
+        """Count who must not be drawn, by reason; return who may be (n,)."""
+        out = [place for place, galaxy_id in enumerate(galaxy_ids) if galaxy_id in reasons] if reasons else []
+        self._excluded.update(reasons[galaxy_ids[place]] for place in out)
+        eligible = np.ones(len(galaxy_ids), dtype=bool)
+        eligible[out] = False
+        return eligible
+
     def _noise(self, arm: Arm, galaxy_ids: Sequence[str], eligible: BoolArray) -> FloatArray:
         """Return uniform noise strictly inside (0, 1) for eligible galaxies, -inf for the rest."""
         noise = np.full(len(galaxy_ids), -np.inf)
-        for i in np.flatnonzero(eligible).tolist():
-            # The middle of one of 2^52 cells: 0 and 1, whose Gumbel noise is infinite, cannot occur.
-            cell = math.floor(stable_fraction(f"{self._seed}:{arm}", galaxy_ids[i]) * (2**52 - 1))
-            noise[i] = (cell + 0.5) / 2**52
+        rows = np.flatnonzero(eligible)
+        drawable = galaxy_ids if len(rows) == len(galaxy_ids) else [galaxy_ids[row] for row in rows.tolist()]
+        # The middle of one of 2^52 cells: 0 and 1, whose Gumbel noise is infinite, cannot occur.
+        cells = np.floor(stable_fractions(f"{self._seed}:{arm}", drawable) * (2**52 - 1))
+        noise[rows] = (cells + 0.5) / 2**52
         return noise
 
     def _chances(self, scores: FloatArray, kappas: FloatArray) -> FloatArray:
@@ -373,6 +380,12 @@ def draw_batch(
     drawer = BatchDrawer(policy, seed=seed, target=target)
     drawer.offer(galaxy_ids, scores_nats, members=members, easy=easy, vectors=vectors, excluded=excluded)
     return drawer.draw()
+
+
+def stable_fractions(seed: int | str, galaxy_ids: Iterable[str]) -> FloatArray:
+    """Return the `alservice.ids.stable_fraction` (n,) of ids."""
+    fractions: FloatArray = np.frombuffer(stable_words(seed, galaxy_ids), dtype=">u8").astype(np.float64) / 2.0**64
+    return fractions
 
 
 def _share(drawn: int, eligible: int) -> float:
@@ -572,5 +585,10 @@ class SurveySample:
         return self._kept
 
     def _best(self, posterior: Posterior) -> Posterior:
-        keys = [stable_fraction(f"{self._seed}:survey", galaxy_id) for galaxy_id in posterior.galaxy_ids]
+        keys = survey_keys(posterior.galaxy_ids, seed=self._seed)
         return take(posterior, np.argsort(keys, kind="stable")[: self._size])
+
+
+def survey_keys(galaxy_ids: Iterable[str], *, seed: int) -> FloatArray:
+    """Return what galaxies (n,) compete with to be in a sample of the survey: the smallest are."""
+    return stable_fractions(f"{seed}:survey", galaxy_ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from operator import itemgetter
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from alservice.acquisition.batch import (
     BatchPolicy,
     SurveySample,
     survey_distance,
+    survey_keys,
 )
 from alservice.acquisition.policies import BALD, RULES, SURVEYED, easy_galaxies, policy_scores
 from alservice.acquisition.votes import (
@@ -31,7 +33,7 @@ from alservice.campaigns.campaign import AcquisitionPolicy, Campaign
 from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.policies import Arm
 from alservice.campaigns.store import CampaignRow
-from alservice.catalogue.galaxies import Catalogue, Galaxy, Shard
+from alservice.catalogue.galaxies import Catalogue, Roll, Shard
 from alservice.errors import NotFound
 from alservice.ids import seed_of
 from alservice.prediction.service import Scope
@@ -61,8 +63,8 @@ class Catalogues(Protocol):
     def get(self, catalogue_id: int, /) -> Catalogue:
         """Return one; raises `NotFound`."""
 
-    def galaxies(self, catalogue_id: int, /, *, first_row: int = 0, limit: int | None = None) -> Sequence[Galaxy]:
-        """Return galaxies in catalogue order, from a row on."""
+    def roll(self, catalogue_id: int, /, *, first_row: int, limit: int) -> Roll:
+        """Return some galaxies in catalogue order, from a row on."""
 
 
 class PosteriorShards(Protocol):
@@ -122,6 +124,31 @@ def exclusion_reason(row: Subject) -> str | None:
             return "in flight"
 
 
+class AskedGalaxies:
+    """Which galaxies of a campaign have a row in the ledger, in 8 bytes each: most shards of a survey have few.
+
+    Parameters
+    ----------
+    ledger
+        Read once for the ids of all its rows, then for the rows of those that come by.
+    """
+
+    def __init__(self, ledger: SubjectLedger, campaign_id: int) -> None:
+        self._ledger, self._campaign_id = ledger, campaign_id
+        self._hashes = np.sort(np.fromiter(map(hash, ledger.galaxy_ids(campaign_id)), dtype=np.int64))
+
+    def reasons(self, galaxy_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return why some of these galaxies may not be drawn, by id."""
+        if not len(self._hashes):
+            return {}
+        hashes = np.fromiter(map(hash, galaxy_ids), dtype=np.int64, count=len(galaxy_ids))
+        places = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
+        # Two ids may share a hash: the ledger itself says which has a row.
+        likely = [galaxy_ids[place] for place in np.flatnonzero(self._hashes[places] == hashes).tolist()]
+        rows = self._ledger.of_galaxies(self._campaign_id, likely) if likely else ()
+        return {row.galaxy_id: why for row in rows if (why := exclusion_reason(row)) is not None}
+
+
 def _distance(policy: AcquisitionPolicy, survey: Posterior | None) -> float | None:
     if survey is None or policy.diversity_share == 0:
         return None
@@ -166,20 +193,18 @@ class AcquireBatch:
             target=_target(campaign, survey),
         )
         self.progress.start("score the pool", self.catalogues.get(cycle.catalogue_id).n_galaxies)
+        asked = AskedGalaxies(self.ledger, campaign.id)
         for shard in self.scores.pool(campaign, cycle, survey):
-            ids = [g.galaxy_id for g in shard.galaxies]
-            # Shard by shard: what volunteers know of a survey is no small number after some years.
-            rows = self.ledger.of_galaxies(campaign.id, ids)
-            reasons = {row.galaxy_id: why for row in rows if (why := exclusion_reason(row)) is not None}
+            ids = shard.roll.galaxy_ids
             drawer.offer(
                 ids,
                 shard.scores,
-                members=np.array([g.evaluation for g in shard.galaxies]),
+                members=shard.roll.members,
                 easy=shard.easy,
                 vectors=shard.vectors,
-                excluded=dict.fromkeys(shard.failed, FAILED_IMAGE) | reasons,
+                excluded=dict.fromkeys(shard.failed, FAILED_IMAGE) | asked.reasons(ids),
             )
-            self.progress.advance(len(shard.galaxies))
+            self.progress.advance(len(ids))
         self.progress.finish()
         return drawer.draw()
 
@@ -250,6 +275,8 @@ class PoolShard:
 
     Parameters
     ----------
+    roll
+        Their ids and streams.
     scores
         (n,) by the campaign's policy, NaN without a posterior or with policy ``random``; None before there is a
         champion.
@@ -262,7 +289,7 @@ class PoolShard:
         Galaxies without a posterior.
     """
 
-    galaxies: Sequence[Galaxy]
+    roll: Roll
     scores: FloatArray | None
     easy: BoolArray
     vectors: FloatArray | None
@@ -282,36 +309,60 @@ class ScorePool:
         if cycle.champion_id is None:
             n_galaxies = self.catalogues.get(cycle.catalogue_id).n_galaxies
             for first_row in range(0, n_galaxies, PAGE):
-                galaxies = self.catalogues.galaxies(cycle.catalogue_id, first_row=first_row, limit=PAGE)
-                none = np.zeros(len(galaxies), dtype=bool)
-                yield PoolShard(galaxies=galaxies, scores=None, easy=none, vectors=None, failed=frozenset())
+                roll = self.catalogues.roll(cycle.catalogue_id, first_row=first_row, limit=PAGE)
+                none = np.zeros(len(roll.galaxy_ids), dtype=bool)
+                yield PoolShard(roll=roll, scores=None, easy=none, vectors=None, failed=frozenset())
             return
         tree = load_tree(campaign.settings.tree)
-        for galaxies, shard in self._shards(campaign, cycle):
-            row_of = {galaxy.galaxy_id: row for row, galaxy in enumerate(galaxies)}
-            easy = np.zeros(len(galaxies), dtype=bool)
-            scores = np.full(len(galaxies), np.nan)
-            vectors = np.zeros((len(galaxies), 0), dtype=np.float16)
+        for roll, shard in self._shards(campaign, cycle):
+            n = len(roll.galaxy_ids)
+            row_of = {galaxy_id: row for row, galaxy_id in enumerate(roll.galaxy_ids)}
+            easy = np.zeros(n, dtype=bool)
+            scores = np.full(n, np.nan)
+            vectors = np.zeros((n, 0), dtype=np.float16)
             failed = frozenset(row_of)
             for found in self.stored.predictions(campaign.settings, [shard]):
                 rows = [row_of[galaxy_id] for galaxy_id in found.galaxy_ids]
                 easy[rows] = easy_galaxies(tree, found.mean)
                 scores[rows], of_found = self._scored(campaign.settings, tree, shard, found, survey)
-                vectors = np.zeros((len(galaxies), *of_found.shape[1:]), dtype=of_found.dtype)
+                vectors = np.zeros((n, *of_found.shape[1:]), dtype=of_found.dtype)
                 vectors[rows] = of_found
                 failed -= set(found.galaxy_ids)
-            yield PoolShard(galaxies=galaxies, scores=scores, easy=easy, vectors=vectors, failed=failed)
+            yield PoolShard(roll=roll, scores=scores, easy=easy, vectors=vectors, failed=failed)
 
     def survey(self, campaign: CampaignRow, cycle: Cycle) -> Posterior:
-        """Return the posterior of a uniform sample of the survey."""
-        sample = SurveySample(
-            campaign.settings.acquisition.survey_galaxies, seed=seed_of(campaign.settings.seed, "survey")
-        )
-        for galaxies, shard in self._shards(campaign, cycle):
-            unbiased = {g.galaxy_id for g in galaxies if g.unbiased}
-            for posterior in self.stored.draws(campaign.settings, [shard]):
-                sample.offer(posterior, np.array([name in unbiased for name in posterior.galaxy_ids], dtype=bool))
-        return sample.draw()
+        """Return the posterior of a uniform sample of the survey; of the other galaxies no draws are made."""
+        size = campaign.settings.acquisition.survey_galaxies
+        seed = seed_of(campaign.settings.seed, "survey")
+        # Some have no posterior: more names than are wanted, and more still where that was not enough.
+        n_names = 2 * size
+        while True:
+            sample = SurveySample(size, seed=seed)
+            shards = self._smallest(campaign, cycle, n_names, seed=seed)
+            n_found = 0
+            for shard, names in shards:
+                for posterior in self.stored.draws(campaign.settings, [shard], names):
+                    sample.offer(posterior, np.ones(len(posterior.galaxy_ids), dtype=bool))
+                    n_found += len(posterior.galaxy_ids)
+            if n_found >= size or sum(len(names) for _, names in shards) < n_names:
+                return sample.draw()
+            n_names *= 4
+
+    def _smallest(
+        self, campaign: CampaignRow, cycle: Cycle, n: int, *, seed: int
+    ) -> Sequence[tuple[Shard, frozenset[str]]]:
+        """Return the n unbiased galaxies that come first in a sample of the survey, shard by shard."""
+        best: list[tuple[float, str, Shard]] = []
+        for roll, shard in self._shards(campaign, cycle):
+            keys = np.where(roll.unbiased, survey_keys(roll.galaxy_ids, seed=seed), np.inf)
+            rows = np.flatnonzero(keys < (best[-1][0] if len(best) == n else np.inf)).tolist()
+            if rows:
+                best += [(float(keys[row]), roll.galaxy_ids[row], shard) for row in rows]
+                best = sorted(best, key=itemgetter(0))[:n]
+        by_shard: dict[int, tuple[Shard, list[str]]] = {}
+        for _, galaxy_id, shard in best:
+            by_shard.setdefault(shard.index, (shard, []))[1].append(galaxy_id)
+        return [(shard, frozenset(names)) for _, (shard, names) in sorted(by_shard.items())]
 
     def information(
         self, campaign: CampaignRow, cycle: Cycle, galaxy_ids: Sequence[str], tiers: Sequence[int]
@@ -353,7 +404,7 @@ class ScorePool:
             return scores, found.embeddings
         return scores, vote_deviations(tree, posterior.concentrations, policy.votes_per_galaxy, weights)
 
-    def _shards(self, campaign: CampaignRow, cycle: Cycle) -> Iterator[tuple[Sequence[Galaxy], Shard]]:
+    def _shards(self, campaign: CampaignRow, cycle: Cycle) -> Iterator[tuple[Roll, Shard]]:
         """Yield the galaxies of each shard, and what was recorded of its prediction."""
         if cycle.champion_id is None:
             raise NotFound(f"cycle {cycle.number} has no champion to score with", cycle=cycle.number)
@@ -363,8 +414,7 @@ class ScorePool:
         if sum(s.n_galaxies + s.n_failed for s in shards) != n_galaxies:
             raise NotFound(f"cycle {cycle.number} has not predicted its whole catalogue", cycle=cycle.number)
         for shard in shards:
-            galaxies = self.catalogues.galaxies(cycle.catalogue_id, first_row=shard.index * size, limit=size)
-            yield galaxies, shard
+            yield self.catalogues.roll(cycle.catalogue_id, first_row=shard.index * size, limit=size), shard
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from itertools import chain
 
 from alservice.checks import is_storable, storable
 from alservice.ids import MAX_ID_CHARS, digest_of_lines, stable_fraction
-from alservice.shapes import FloatArray, IntArray
+from alservice.shapes import BoolArray, FloatArray, IntArray
 
 EVALUATION_MEMBERS = 1500
 """Members of the evaluation stream in a whole file of real galaxies."""
@@ -43,6 +43,23 @@ class Galaxy:
     image_key: str
     unbiased: bool
     evaluation: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Roll:
+    """Galaxies in catalogue order by id, and the streams they are in: what drawing reads of a whole survey.
+
+    Parameters
+    ----------
+    galaxy_ids
+        n ids.
+    unbiased, members
+        (n,) `Galaxy.unbiased` and `Galaxy.evaluation`.
+    """
+
+    galaxy_ids: Sequence[str]
+    unbiased: BoolArray
+    members: BoolArray
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 
+import numpy as np
+
 from alservice.acquisition.batch import Acquired, AcquisitionBatch
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.store import CampaignRow, Event
-from alservice.catalogue.galaxies import Catalogue, CatalogueFault, Galaxy, Shard
+from alservice.catalogue.galaxies import Catalogue, CatalogueFault, Galaxy, Roll, Shard
 from alservice.errors import Conflict, NotFound
 from alservice.ids import StoredObject, digest_of_key
 from alservice.registry.records import Model
@@ -102,6 +104,15 @@ class MemoryCatalogues:
         """Return galaxies in catalogue order, from a row on; none of a catalogue that is not there."""
         _, galaxies, _ = self.rows.get(catalogue_id, (None, (), ()))
         return [galaxy for galaxy in galaxies if galaxy.row >= first_row][:limit]
+
+    def roll(self, catalogue_id: int, *, first_row: int, limit: int) -> Roll:
+        """Return some galaxies in catalogue order by id."""
+        some = self.galaxies(catalogue_id, first_row=first_row, limit=limit)
+        return Roll(
+            galaxy_ids=[galaxy.galaxy_id for galaxy in some],
+            unbiased=np.array([galaxy.unbiased for galaxy in some], dtype=bool),
+            members=np.array([galaxy.evaluation for galaxy in some], dtype=bool),
+        )
 
     def by_id(self, catalogue_id: int, galaxy_ids: Sequence[str]) -> Sequence[Galaxy]:
         """Return named galaxies in catalogue order; raises `NotFound` naming the first that is absent."""
@@ -328,6 +339,10 @@ class MemoryLedger:
         """Yield a campaign's rows by galaxy id."""
         rows = [row for row in self.rows.values() if row.campaign_id == campaign_id]
         yield from sorted(rows, key=lambda row: row.galaxy_id)
+
+    def galaxy_ids(self, campaign_id: int) -> Iterator[str]:
+        """Yield the ids of a campaign's rows."""
+        yield from (row.galaxy_id for row in self.of_campaign(campaign_id))
 
     def of_galaxies(self, campaign_id: int, galaxy_ids: Sequence[str]) -> Sequence[Subject]:
         """Return the rows of named galaxies by galaxy id, of those that have one."""

@@ -6,12 +6,16 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from alservice.acquisition.service import ForecastVotes, exclusion_reason
+from alservice.acquisition.batch import SurveySample
+from alservice.acquisition.service import ForecastVotes, ScorePool, exclusion_reason
 from alservice.campaigns.campaign import AllocatedVotes
 from alservice.campaigns.policies import Arm, PolicyName
 from alservice.errors import BadConfig, NotFound
+from alservice.ids import seed_of
+from alservice.prediction.stored import Predictions
 from alservice.science.information import joint_information
 from alservice.testing import MemoryApp, memory_campaign
+from alservice.testing.memory import CHAMPION
 from tests.support.worlds import NOON, TREE
 
 N, FAILED = 48, "g05"
@@ -128,6 +132,23 @@ def test_history_is_whole_days_with_gaps_as_zero():
     assert (forecast.history_days, forecast.mean) == (11, pytest.approx(30 / 11))
     memory.daily_votes.per_day = {date(2026, 3, 30): 4}
     assert service.run(1, at=at, horizon_days=5) is None
+
+
+def test_the_survey_is_sampled_without_the_draws_of_all(monkeypatch):
+    """The same galaxies as of a sample that is offered everything, failed ones passed over, draws made of few."""
+    memory = world(survey_galaxies=5)
+    stored, cycle, settings = memory.acquisition.stored, memory.cycle, memory.row.settings
+    unbiased = {galaxy.galaxy_id for galaxy in memory.galaxies if galaxy.unbiased}
+    whole = SurveySample(5, seed=seed_of(settings.seed, "survey"))
+    for posterior in stored.draws(settings, memory.models.posterior_shards(CHAMPION, cycle.catalogue_id, "catalogue")):
+        whole.offer(posterior, np.array([name in unbiased for name in posterior.galaxy_ids]))
+    made, drawn = [], Predictions.drawn
+    monkeypatch.setattr(Predictions, "drawn", lambda *given: made.append(drawn(*given)) or made[-1])
+    scores = ScorePool(catalogues=memory.catalogues, models=memory.models, stored=stored)
+    sample = scores.survey(memory.row, cycle)
+    assert sample.galaxy_ids == whole.draw().galaxy_ids
+    np.testing.assert_array_equal(sample.concentrations, whole.draw().concentrations)
+    assert sum(len(posterior.galaxy_ids) for posterior in made) <= 10
 
 
 def test_a_catalogue_that_is_not_predicted_whole_is_refused():

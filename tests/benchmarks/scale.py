@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Engine, text
 
-from alservice.acquisition.batch import Acquired
+from alservice.acquisition.batch import Acquired, stable_fractions
 from alservice.acquisition.policies import easy_galaxies, policy_scores
 from alservice.acquisition.service import AcquireBatch, ForecastVotes, PoolShard
 from alservice.acquisition.store import AcquisitionStore
@@ -33,7 +33,7 @@ from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.cycle_store import CycleStore
 from alservice.campaigns.policies import Arm
 from alservice.campaigns.store import CampaignRow, CampaignStore
-from alservice.catalogue.galaxies import Catalogue, Galaxy, is_evaluation_member
+from alservice.catalogue.galaxies import Catalogue, Galaxy, Roll, is_evaluation_member
 from alservice.catalogue.store import CatalogueStore
 from alservice.prediction.shard import question_weights
 from alservice.progress import Progress, process_progress, utc_now
@@ -132,7 +132,7 @@ class Sky:
         """Return a shard as drawing takes it."""
         n, place = self.rows(shard), shard % len(self._bank)
         return PoolShard(
-            galaxies=[self.galaxy(shard * SHARD + row) for row in range(n)],
+            roll=self.roll(shard * SHARD, n),
             scores=scores,
             easy=self._easy[place][:n],
             vectors=self._embeddings[place][:n],
@@ -151,6 +151,12 @@ class Sky:
             unbiased=True,
             evaluation=is_evaluation_member(name, unbiased=True, seed=self.seed, fraction=MEMBERS),
         )
+
+    def roll(self, first: int, n: int) -> Roll:
+        """Return galaxies from one on, by id."""
+        names = [f"s{number:010}" for number in range(first, first + n)]
+        members = stable_fractions(self.seed, names) < MEMBERS
+        return Roll(galaxy_ids=names, unbiased=np.ones(n, dtype=bool), members=members)
 
     def survey(self) -> Posterior:
         """Return a sample of the sky."""
@@ -227,10 +233,9 @@ class Books:
         """Return the catalogue that the sky would be."""
         return replace(self._catalogue, n_galaxies=self.sky.n_galaxies)
 
-    def galaxies(self, catalogue_id: int, *, first_row: int = 0, limit: int | None = None) -> Sequence[Galaxy]:
-        """Return some galaxies."""
-        last = min(self.sky.n_galaxies, first_row + (limit or SHARD))
-        return [self.sky.galaxy(number) for number in range(first_row, last)]
+    def roll(self, catalogue_id: int, *, first_row: int, limit: int) -> Roll:
+        """Return some galaxies by id."""
+        return self.sky.roll(first_row, min(limit, self.sky.n_galaxies - first_row))
 
     def ask_before(self, n_subjects: int, progress: Progress) -> None:
         """Record subjects of earlier weeks, evenly over the sky: those are not drawn again."""
@@ -296,8 +301,7 @@ def run(n_galaxies: int, *, scored: int | None, subjects: int, batch: int, seed:
         began = now()
         books.record(drawn)
         measured("intents of the batch", len(drawn), began)
-    members = sum(books.sky.galaxy(n).evaluation for n in range(min(n_galaxies, 1_000_000)))
-    share = members / min(n_galaxies, 1_000_000)
+    share = float(sky.roll(0, min(n_galaxies, 1_000_000)).members.mean())
     informative = [g.inclusion_probability for g in drawn if g.arm is Arm.INFORMATIVE]
     week = Week(
         stages=tuple(stages),

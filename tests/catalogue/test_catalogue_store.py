@@ -52,6 +52,16 @@ def test_what_is_saved_comes_back(kept) -> None:
     assert kept.catalogues.faults(saved.id) == sorted(FAULTS, key=lambda f: f.row)
 
 
+def test_a_roll_has_ids_and_streams_of_a_run(kept) -> None:
+    """In catalogue order from a row on, and none after the last."""
+    galaxies = [replace(make_galaxy(row), unbiased=row > 1, evaluation=row == 3) for row in range(5)]
+    saved = save(kept, galaxies)
+    roll = kept.catalogues.roll(saved.id, first_row=1, limit=3)
+    assert list(roll.galaxy_ids) == [galaxy.galaxy_id for galaxy in galaxies[1:4]]
+    assert (roll.unbiased.tolist(), roll.members.tolist()) == ([False, True, True], [False, False, True])
+    assert len(kept.catalogues.roll(saved.id, first_row=5, limit=3).galaxy_ids) == 0
+
+
 def test_same_digest_is_the_same_catalogue(kept) -> None:
     """An import that runs twice leaves one catalogue with one set of galaxies."""
     first = save(kept, [make_galaxy(0)], faults=FAULTS)
