@@ -273,6 +273,7 @@ class App:
     def acquisition(self) -> AcquisitionService:
         """Batches by expected information, and budgets."""
         from alservice.acquisition.service import AcquisitionService
+        from alservice.prediction.stored import Predictions
 
         return AcquisitionService(
             campaigns=self.campaigns,
@@ -281,7 +282,7 @@ class App:
             acquisitions=self.acquisitions,
             ledger=self.ledger,
             classifications=self.classifications,
-            stored=self.prediction.stored,
+            stored=Predictions(objects=self.objects),
             clock=self.clock,
             progress=self.progress,
         )

@@ -36,8 +36,7 @@ from alservice.campaigns.store import CampaignRow
 from alservice.catalogue.galaxies import Catalogue, Roll, Shard
 from alservice.errors import NotFound
 from alservice.ids import seed_of
-from alservice.prediction.service import Scope
-from alservice.prediction.shard import question_weights
+from alservice.prediction.scope import Scope, question_weights
 from alservice.prediction.stored import Predictions
 from alservice.progress import Clock, Progress
 from alservice.science.batches import survey_covariance, vote_deviations

@@ -31,8 +31,7 @@ from alservice.catalogue.galaxies import Galaxy, Shard
 from alservice.documents import document_of
 from alservice.errors import BadInput, DigestMismatch, NotFound, NumericalFault
 from alservice.ids import digest_of_document, seed_of, stable_fraction
-from alservice.prediction.service import Scope
-from alservice.prediction.shard import question_weights
+from alservice.prediction.scope import Scope, question_weights
 from alservice.prediction.stored import Predictions
 from alservice.progress import Clock
 from alservice.registry.records import Model, TrainingSnapshot

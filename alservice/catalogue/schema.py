@@ -11,6 +11,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    Select,
     Table,
     Text,
     UniqueConstraint,
@@ -64,6 +65,13 @@ def galaxies_of(catalogue_id: int) -> ColumnElement[bool]:
     version = version.where(catalogues.c.id == catalogue_id)
     base, n_galaxies = (version.with_only_columns(column).scalar_subquery() for column in version.selected_columns)
     return (galaxies.c.catalogue_id == base) & (galaxies.c.row < n_galaxies)
+
+
+def versions_of(catalogue_id: int) -> Select[tuple[int]]:
+    """Return the ids of all versions of a catalogue, itself included: those that share its galaxies."""
+    version = catalogues.alias()
+    own = select(func.coalesce(catalogues.c.base_id, catalogues.c.id)).where(catalogues.c.id == catalogue_id)
+    return select(version.c.id).where(func.coalesce(version.c.base_id, version.c.id) == own.scalar_subquery())
 
 
 imports = Table(

@@ -176,13 +176,7 @@ class CatalogueStore:
 
     def share_image_shards(self, catalogue: Catalogue, pack: str, *, size: int) -> None:
         """List the full shards of a packing that other versions have made: they hold the same galaxies."""
-        own, version = schema.image_shards, schema.catalogues.alias()
-        there = select(version.c.id).where(
-            func.coalesce(version.c.base_id, version.c.id)
-            == select(func.coalesce(schema.catalogues.c.base_id, schema.catalogues.c.id))
-            .where(schema.catalogues.c.id == catalogue.id)
-            .scalar_subquery()
-        )
+        own, there = schema.image_shards, schema.versions_of(catalogue.id)
         columns = columns_of(own, Shard)
         full = (own.c.n_galaxies + own.c.n_failed == size) & ((own.c.index + 1) * size <= catalogue.n_galaxies)
         shared = (

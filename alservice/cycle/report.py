@@ -34,7 +34,8 @@ from alservice.plots import (
     whiskers,
     x_ticks,
 )
-from alservice.prediction.service import PredictionService, Scope
+from alservice.prediction.scope import Scope
+from alservice.prediction.service import PredictionService
 from alservice.progress import Clock
 from alservice.registry.records import GateDecision, Model
 from alservice.registry.store import ModelStore

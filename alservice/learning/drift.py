@@ -22,8 +22,8 @@ from alservice.errors import NotFound
 from alservice.ids import seed_of, stable_fraction
 from alservice.learning.evaluation import JudgeModel
 from alservice.learning.training import FrozenTallies
-from alservice.prediction.service import PredictionService, Scope
-from alservice.prediction.shard import question_weights
+from alservice.prediction.scope import Scope, question_weights
+from alservice.prediction.service import PredictionService
 from alservice.progress import Clock
 from alservice.registry.records import CycleStatistics
 from alservice.registry.store import ModelStore, SnapshotStore

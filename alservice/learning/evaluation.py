@@ -20,8 +20,8 @@ from alservice.catalogue.store import CatalogueStore
 from alservice.errors import BadInput, BadVotes, NotFound
 from alservice.ids import seed_of
 from alservice.learning.training import FrozenTallies
-from alservice.prediction.service import PredictionService, Scope
-from alservice.prediction.shard import question_weights
+from alservice.prediction.scope import Scope, question_weights
+from alservice.prediction.service import PredictionService
 from alservice.progress import Clock
 from alservice.registry.records import CycleStatistics, Model, ModelEvaluation
 from alservice.registry.store import ModelStore, SnapshotStore

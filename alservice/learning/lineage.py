@@ -16,7 +16,8 @@ from alservice.errors import DigestMismatch, NotFound
 from alservice.ids import check_galaxy_id
 from alservice.learning.training import FrozenTallies
 from alservice.network.files import ModelCard
-from alservice.prediction.service import PredictionService, Scope
+from alservice.prediction.scope import Scope
+from alservice.prediction.service import PredictionService
 from alservice.registry.records import GateDecision, Model, Promotion
 from alservice.registry.service import load_model
 from alservice.registry.store import ModelStore, SnapshotStore

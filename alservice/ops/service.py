@@ -19,7 +19,7 @@ from alservice.ops.card import GalaxyCard, galaxy_card
 from alservice.ops.figures import ArmFigures, SqlFigures, arm_figures
 from alservice.ops.metrics import metrics_text
 from alservice.ops.tokens import SqlAnswers
-from alservice.prediction.service import Scope
+from alservice.prediction.scope import Scope
 from alservice.registry.records import Model
 from alservice.science.posterior import Posterior, concat, take
 from alservice.science.tree import Tree, load_tree

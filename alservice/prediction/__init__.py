@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from alservice.lazy import lazily
 
 if TYPE_CHECKING:
-    from alservice.prediction.service import PredictionService, Scope
+    from alservice.prediction.scope import Scope
+    from alservice.prediction.service import PredictionService
     from alservice.prediction.shard import ShardPredictor, ShardTask
     from alservice.prediction.stored import Predictions
     from alservice.science.prediction import Prediction
@@ -18,7 +19,7 @@ else:
             "Prediction": "alservice.science.prediction",
             "PredictionService": "alservice.prediction.service",
             "Predictions": "alservice.prediction.stored",
-            "Scope": "alservice.prediction.service",
+            "Scope": "alservice.prediction.scope",
             "ShardPredictor": "alservice.prediction.shard",
             "ShardTask": "alservice.prediction.shard",
         },

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from typing import Final
 
@@ -16,6 +15,7 @@ from alservice.catalogue.store import CatalogueStore
 from alservice.errors import NotFound
 from alservice.prediction.elsewhere import Elsewhere
 from alservice.prediction.overlap import predict_overlapped
+from alservice.prediction.scope import Scope
 from alservice.prediction.shard import ShardPredictor, ShardTask
 from alservice.prediction.stored import Predictions
 from alservice.progress import Progress
@@ -27,13 +27,6 @@ from alservice.storage import ObjectStore
 
 _LOOKED_AT: Final = 5
 """Newest models of a campaign that are asked for embeddings: of older ones a trunk hardly comes back."""
-
-
-class Scope(StrEnum):
-    """Which galaxies a posterior covers."""
-
-    CATALOGUE = "catalogue"
-    EVALUATION = "evaluation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +67,13 @@ class PredictionService:
     def predict(
         self, campaign: Campaign, catalogue_id: int, model: Model, scope: Scope = Scope.CATALOGUE
     ) -> tuple[Shard, ...]:
-        """Return all prediction shards of a model, in catalogue order; those that exist are not computed again."""
-        packs = self.catalogues.image_shards(catalogue_id, pack_name(campaign.images))
+        """Return all prediction shards of a model, in catalogue order; those that exist are not computed again.
+
+        So are those of image shards that another version of the catalogue has as well.
+        """
+        pack = pack_name(campaign.images)
+        self.models.share_posterior_shards(model.id, catalogue_id, scope, pack)
+        packs = self.catalogues.image_shards(catalogue_id, pack)
         finished = {s.index: s for s in self.models.posterior_shards(model.id, catalogue_id, scope)}
         todo = [pack for pack in packs if pack.index not in finished]
         if todo:

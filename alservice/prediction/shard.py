@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from alservice.campaigns.campaign import AcquisitionPolicy, Campaign
+from alservice.campaigns.campaign import Campaign
 from alservice.catalogue.galaxies import Shard
 from alservice.errors import BadInput, DigestMismatch
 from alservice.ids import seed_of
@@ -16,22 +16,17 @@ from alservice.network.architectures import Network
 from alservice.network.config import precision_name, resolve_precision
 from alservice.network.draws import HeadSampler
 from alservice.network.sampling import Embedder, trunk_digest
+from alservice.prediction.scope import question_weights
 from alservice.registry.records import Model
 from alservice.registry.service import load_model
 from alservice.science.information import joint_information
 from alservice.science.prediction import Prediction, Recipe
-from alservice.science.tree import Tree, load_tree
+from alservice.science.tree import load_tree
 from alservice.shapes import FloatArray, UInt8Array
 from alservice.storage import ObjectStore, arrays
 
 VIEWS: Final = 8
 """Flips and quarter turns that an embedding is averaged over: it does not change with them."""
-
-
-def question_weights(policy: AcquisitionPolicy, tree: Tree) -> FloatArray:
-    """Return the science weight (Q,) of every question; nobody is asked a superseded one, so it weighs nothing."""
-    weights = policy.question_weights
-    return np.array([0.0 if q.superseded else weights.get(q.name, 1.0) for q in tree.questions])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

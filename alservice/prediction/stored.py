@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from alservice.campaigns.campaign import Campaign
 from alservice.catalogue.galaxies import Shard
 from alservice.errors import BadInput
-from alservice.network.architectures import restored_network
-from alservice.network.draws import HeadSampler
-from alservice.network.files import from_bytes
-from alservice.prediction.shard import question_weights
+from alservice.prediction.scope import question_weights
 from alservice.science.posterior import Posterior, take
 from alservice.science.prediction import Prediction, Recipe, prediction_of
 from alservice.science.tree import Tree, load_tree
 from alservice.storage import ObjectStore, arrays
+
+if TYPE_CHECKING:
+    from alservice.network.draws import HeadSampler
 
 _KEPT: Final = 4
 """Samplers kept: champion and candidate, and those of another campaign. Each is some megabytes."""
@@ -96,6 +96,11 @@ class Predictions:
 
     def _sampler(self, tree: Tree, recipe: Recipe) -> HeadSampler:
         """Return the heads that a recipe names, loaded once."""
+        # Summaries are read without a network: who reads no draws loads none.
+        from alservice.network.architectures import restored_network
+        from alservice.network.draws import HeadSampler
+        from alservice.network.files import from_bytes
+
         key = (recipe.model_key, recipe.draws, recipe.seed)
         with self._lock:
             if key not in self._samplers:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Final, cast, get_args
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from alservice.campaigns import schema as campaigns_schema
 from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.campaigns.cycle_store import lock_cycle, move_cycle
 from alservice.campaigns.store import Event, append, write_event
+from alservice.catalogue import schema as catalogue_schema
 from alservice.catalogue.galaxies import Shard
 from alservice.catalogue.store import list_shards, save_shard
 from alservice.documents import document_of, record_of
@@ -278,6 +279,33 @@ class ModelStore:
             return list_shards(
                 connection, schema.posterior_shards, model_id=model_id, catalogue_id=catalogue_id, scope=scope
             )
+
+    def share_posterior_shards(self, model_id: int, catalogue_id: int, scope: str, pack: str) -> None:
+        """List what a model has predicted of the same image shards in other versions of a catalogue.
+
+        Parameters
+        ----------
+        pack
+            Packing of the images; a shard is the same where its object is, and as many of its images failed.
+        """
+        own, images = schema.posterior_shards, catalogue_schema.image_shards
+        here, there = images.alias("here"), images.alias("there")
+        same = there.c.key == here.c.key, there.c.n_galaxies == here.c.n_galaxies, there.c.n_failed == here.c.n_failed
+        packed = (here.c.index == there.c.index) & (here.c.pack == pack) & (there.c.pack == pack) & and_(*same)
+        done = (own.c.catalogue_id == there.c.catalogue_id) & (own.c.index == there.c.index)
+        columns = columns_of(own, Shard)
+        shared = (
+            select(literal(model_id), literal(catalogue_id), literal(scope), *columns)
+            .distinct(own.c.index)
+            .join(there, done)
+            .join(here, packed)
+            .where(own.c.model_id == model_id, own.c.scope == scope, here.c.catalogue_id == catalogue_id)
+            .where(there.c.catalogue_id.in_(catalogue_schema.versions_of(catalogue_id)))
+            .order_by(own.c.index, own.c.catalogue_id)
+        )
+        names = ["model_id", "catalogue_id", "scope", *(field.name for field in fields(Shard))]
+        with transaction(self._engine) as connection:
+            connection.execute(upsert(own).from_select(names, shared).on_conflict_do_nothing())
 
     def save_posterior_shard(self, model_id: int, catalogue_id: int, scope: str, shard: Shard) -> None:
         """List a posterior shard once it is complete; one that is listed stays as it is."""

@@ -18,7 +18,8 @@ from alservice.catalogue.galaxies import Catalogue, Galaxy, Shard
 from alservice.catalogue.store import CatalogueStore, Extent
 from alservice.errors import BadInput, NotFound
 from alservice.ids import digest_of_lines
-from alservice.prediction.service import PredictionService, Scope
+from alservice.prediction.scope import Scope
+from alservice.prediction.service import PredictionService
 from alservice.progress import Progress
 from alservice.registry.records import Model
 from alservice.registry.store import ModelStore, SnapshotStore

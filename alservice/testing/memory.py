@@ -17,7 +17,7 @@ from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.campaigns.store import CampaignRow
 from alservice.catalogue.galaxies import Galaxy, Shard, catalogue_digest
 from alservice.errors import BadInput
-from alservice.prediction.service import Scope
+from alservice.prediction.scope import Scope
 from alservice.prediction.stored import Predictions
 from alservice.progress import NoProgress
 from alservice.science.posterior import Posterior, take

@@ -12,7 +12,7 @@ from alservice.campaigns.policies import Arm
 from alservice.catalogue.galaxies import Shard
 from alservice.errors import ObjectStoreUnavailable
 from alservice.ids import seed_of
-from alservice.prediction.service import Scope
+from alservice.prediction.scope import Scope
 from alservice.science.fusion import fit_temper
 from alservice.science.posterior import take, update
 from alservice.science.stopping import stop_decisions

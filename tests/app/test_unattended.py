@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from alservice.campaigns.cycle import CycleKind, CycleState
 from alservice.errors import Conflict, NotFound, ZooniverseUnavailable
-from alservice.prediction.service import Scope
+from alservice.prediction.scope import Scope
 from tests.cycle.test_cycle import N_GALAXIES, Loop
 
 

@@ -70,3 +70,11 @@ def test_commands_that_read_votes_load_no_model(commands: tuple[str, ...], unwan
 def test_the_reading_process_loads_no_database_either() -> None:
     """It begins with what the command line's main module imports, and then reads."""
     assert not loaded(IN_THE_READING_PROCESS) & (MODELS | NETWORK | DATABASE)
+
+
+def test_a_tick_that_decides_on_votes_loads_no_network() -> None:
+    """Drawing and stopping read summaries: torch is there only where draws are made again."""
+    assert (
+        not loaded("import sys, alservice.acquisition.service, alservice.acquisition.stopping; print(*sys.modules)")
+        & MODELS
+    )

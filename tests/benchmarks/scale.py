@@ -35,7 +35,7 @@ from alservice.campaigns.policies import Arm
 from alservice.campaigns.store import CampaignRow, CampaignStore
 from alservice.catalogue.galaxies import Catalogue, Galaxy, Roll, is_evaluation_member
 from alservice.catalogue.store import CatalogueStore
-from alservice.prediction.shard import question_weights
+from alservice.prediction.scope import question_weights
 from alservice.progress import Progress, process_progress, utc_now
 from alservice.science.posterior import Posterior, answer_probabilities
 from alservice.science.tree import load_tree

@@ -22,7 +22,7 @@ from alservice.acquisition.stopping import StoppingService, StopReport
 from alservice.campaigns.campaign import Campaign, StoppingRule, ZooniverseTarget
 from alservice.campaigns.policies import Arm
 from alservice.catalogue.galaxies import Galaxy, Shard, catalogue_digest
-from alservice.prediction.service import Scope
+from alservice.prediction.scope import Scope
 from alservice.science.posterior import Posterior
 from alservice.science.votes import walked_counts
 from alservice.states import SubjectState

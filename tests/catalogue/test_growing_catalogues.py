@@ -19,6 +19,7 @@ from alservice.catalogue.service import CatalogueService, Order, pack_name
 from alservice.errors import BadInput
 from alservice.storage.images import encode_png
 from alservice.storage.postgres import transaction
+from tests.support.stores import Stores
 from tests.support.worlds import import_rows, make_campaign, make_factory, make_row
 
 POLICY = ImagePolicy(size_px=16, shard_galaxies=4)
@@ -80,6 +81,28 @@ class Decoding(CatalogueService):
     def _decode(self, galaxy, policy):
         self.decoded.append(galaxy.galaxy_id)
         return super()._decode(galaxy, policy)
+
+
+def test_what_is_predicted_of_shared_shards_is_not_predicted_again(factory: App) -> None:
+    """A grown catalogue lists the model's predictions of full shards; the last one, and other models', are left to do."""
+    row = import_rows(factory, campaign(), [make_row(i) for i in range(6)])
+    first = factory.catalogues.newest(row.id)
+    packed = factory.catalogue.pack(first, POLICY)
+    stores = Stores(factory.engine)
+    model, models = stores.candidate(stores.start(row, first)).id, factory.models
+    made = [replace(shard, key=f"predictions/{shard.index}") for shard in packed]
+    for shard in made:
+        models.save_posterior_shard(model, first.id, "catalogue", shard)
+    import_rows(factory, campaign(), [make_row(i) for i in range(5, 9)])
+    second = factory.catalogues.newest(row.id)
+    factory.catalogue.pack(second, POLICY)
+    for other, scope in ((model, "evaluation"), (model + 1, "catalogue")):
+        models.share_posterior_shards(other, second.id, scope, pack_name(POLICY))
+        assert models.posterior_shards(other, second.id, scope) == []
+    for _ in range(2):
+        models.share_posterior_shards(model, second.id, "catalogue", pack_name(POLICY))
+        assert models.posterior_shards(model, second.id, "catalogue") == made[:1]
+    assert models.posterior_shards(model, first.id, "catalogue") == made
 
 
 def test_an_older_version_stays_as_it_was(factory: App) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 
 from alservice.campaigns.campaign import ImagePolicy
 from alservice.catalogue.service import pack_name
-from alservice.prediction.service import Scope
+from alservice.prediction.scope import Scope
 from tests.cycle.test_cycle import N_GALAXIES, Loop
 from tests.support.ray_nodes import Nodes, make_folder, names, ray_nodes, start_python
 from tests.test_engines import wait_until

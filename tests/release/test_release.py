@@ -21,7 +21,7 @@ from sqlalchemy import Engine, select, update
 
 from alservice.catalogue import schema
 from alservice.errors import BadConfig, BadInput, Conflict, NotFound
-from alservice.prediction.service import Scope
+from alservice.prediction.scope import Scope
 from alservice.release import FORMATS, folder, formats, release_columns
 from alservice.science.fusion import fit_temper, fraction_moments
 from alservice.science.posterior import concat

@@ -15,7 +15,7 @@ from alservice.campaigns.policies import Arm
 from alservice.campaigns.store import Event
 from alservice.catalogue.galaxies import Shard
 from alservice.errors import ObjectStoreUnavailable
-from alservice.prediction.service import Scope
+from alservice.prediction.scope import Scope
 from alservice.registry.records import Model, TrainingSnapshot
 from alservice.science.posterior import Posterior, fraction_draws, take
 from alservice.science.votes import walked_counts
