@@ -136,7 +136,7 @@ class AskedGalaxies:
         self._ledger, self._campaign_id = ledger, campaign_id
         self._hashes = np.sort(np.fromiter(map(hash, ledger.galaxy_ids(campaign_id)), dtype=np.int64))
 
-    def reasons(self, galaxy_ids: Sequence[str]) -> Mapping[str, str]:
+    def reasons(self, galaxy_ids: Sequence[str]) -> dict[str, str]:
         """Return why some of these galaxies may not be drawn, by id."""
         if not len(self._hashes):
             return {}
