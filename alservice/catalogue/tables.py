@@ -1,7 +1,7 @@
-"""Tables of Parquet and text files (gzip or not), folders of Parquet and DataFrames, as streams of record batches.
+"""Tables of files, folders and DataFrames as streams of record batches: one list of formats for every door.
 
-Files are read in flat memory, whatever the number of rows. Text is UTF-8, or UTF-16 with its mark, with commas,
-semicolons or tabs between cells, after any number of lines that begin with ``#``; an ECSV file is one of these.
+Files are read in flat memory, whatever the number of rows, or refused. Text is UTF-8, or UTF-16 with its mark, with
+commas, semicolons or tabs between cells, after any number of lines that begin with ``#``; an ECSV file is one of these.
 """
 
 from __future__ import annotations
@@ -22,11 +22,21 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
+from alservice.catalogue.astronomy import (
+    FITS_ENDINGS,
+    VOTABLE_ENDINGS,
+    Opened,
+    hats_files,
+    is_hats,
+    open_fits,
+    open_votable,
+)
 from alservice.constants import MAX_IMAGE_BYTES
 from alservice.errors import BadImage, BadInput
 from alservice.files import open_regular, sha256_of_file
 from alservice.ids import ROUNDED_REMEDY, RoundedId, digest_of_lines
 from alservice.shapes import BoolArray, FloatArray
+from alservice.storage.arrow_messages import FEATHER_1, MAGIC, count_rows
 from alservice.storage.csv import open_bytes
 from alservice.storage.images import acceptable
 from alservice.storage.parquet_pages import batch_rows, refuse_many_rows
@@ -136,6 +146,8 @@ class Table:
         Yields the rows in order with some of the columns.
     sha256
         Returns the digest of the whole content.
+    note
+        Which of several tables of a file it is; empty where there is but one.
     """
 
     path: Path
@@ -143,6 +155,7 @@ class Table:
     n_rows: int
     stream: Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
     sha256: Callable[[], str]
+    note: str = ""
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield the rows in order, in batches of any size, with these columns."""
@@ -150,18 +163,23 @@ class Table:
             yield from self.stream(columns)
 
 
-ENDINGS: Final = (".parquet", ".pq", ".csv", ".tsv", ".ecsv", ".csv.gz", ".tsv.gz", ".ecsv.gz")
+_PARQUET: Final = (".parquet", ".pq")
+_ARROW: Final = (".feather", ".arrow", ".ipc")
+_TEXT: Final = (".csv", ".tsv", ".ecsv", ".csv.gz", ".tsv.gz", ".ecsv.gz")
+ENDINGS: Final = (*_PARQUET, *_TEXT, *_ARROW, *FITS_ENDINGS, *VOTABLE_ENDINGS)
 """Of files that are read, in any case of letters."""
 
 
 def open_table(path: Path) -> Table:
-    """Return the table in a file, or in all Parquet files of a folder, in order of their names.
+    """Return the table in a file, in a HATS folder, or in all Parquet files of a folder, in order of their names.
 
     Raises
     ------
     BadInput
         Naming the file, if it does not exist, has an unknown ending, cannot be read, repeats a column, is empty,
-        or is a zipped one far longer than any table.
+        or becomes far more than memory should hold.
+    BadConfig
+        The format needs a package that is not installed.
     """
     if re.match(r"[a-z0-9]{2,}:/", str(path), re.IGNORECASE):
         text = f"{path} is an address and no path: fetch it first, and give the file's name"
@@ -176,13 +194,15 @@ def open_table(path: Path) -> Table:
         raise BadInput(f"{path}: no such file", file=str(path))
     open_regular(path).close()
     with _read_errors(path):
-        if ending in {".parquet", ".pq"}:
-            table = _open_parquet(path)
-        else:
-            table = _open_text(path, zipped=ending.endswith(".gz"))
+        table = _OPENERS[ending](path)
     if table.n_rows == 0:
         raise BadInput(f"{path.name}: the catalogue is empty", file=str(path))
     return table
+
+
+def digest_of_table(path: Path) -> str:
+    """Return the digest of a file, or of a folder's table."""
+    return open_table(path).sha256() if path.is_dir() else sha256_of_file(path)
 
 
 FRAME: Final = "DataFrame"
@@ -335,7 +355,10 @@ def _open_parquet(path: Path) -> Table:
 
 def _open_folder(path: Path) -> Table:
     """Open a table whose rows lie in several Parquet files, all with the same columns; other files are passed over."""
-    files = sorted(each for each in path.rglob("*") if each.suffix.lower() in {".parquet", ".pq"} and each.is_file())
+    if is_hats(path):
+        files = list(hats_files(path))
+    else:
+        files = sorted(each for each in path.rglob("*") if each.suffix.lower() in _PARQUET and each.is_file())
     if not files:
         raise BadInput(f"{path}: no Parquet file in this folder", file=str(path))
     tables = [_open_parquet(file) for file in files]
@@ -411,8 +434,9 @@ def _writing_of(path: Path) -> _Writing:
     return _Writing(encoding=encoding, comments=comments, delimiter=delimiter, header=header)
 
 
-def _open_text(path: Path, *, zipped: bool) -> Table:
+def _open_text(path: Path) -> Table:
     """Open a table whose columns are all text; an empty cell is null."""
+    zipped = path.name.lower().endswith(".gz")
     if zipped:
         _refuse_long(path)
     writing = _writing_of(path)
@@ -456,6 +480,56 @@ def _open_text(path: Path, *, zipped: bool) -> Table:
         stream=stream,
         sha256=partial(sha256_of_file, path),
     )
+
+
+def _open_arrow(path: Path) -> Table:
+    """Open an Arrow IPC file or stream, mapped; what its batches claim is checked, as pyarrow would not."""
+    with open_regular(path) as file:
+        start = file.read(_BUFFER_BYTES)
+    if start.startswith(FEATHER_1):
+        text = f"{path.name}: Feather of version 1, which is no Arrow: write it anew with a pyarrow of today"
+        raise BadInput(text, file=str(path))
+    is_file = start.startswith(MAGIC)
+
+    @contextmanager
+    def opened() -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
+        with pa.memory_map(str(path)) as source:
+            reader = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
+            places = range(reader.num_record_batches) if is_file else ()
+            yield reader.schema, (reader.get_batch(place) for place in places) if is_file else iter(reader)
+
+    with opened() as (schema, _):
+        types = _unique(path, schema.names, schema.types)
+    n_rows = count_rows(path)
+
+    def stream(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        with opened() as (_, batches):
+            for batch in batches:
+                asked = batch.select(list(columns))
+                asked.validate(full=True)
+                yield from (asked.slice(start, BATCH_ROWS) for start in range(0, len(asked), BATCH_ROWS))
+
+    return Table(path=path, columns=types, n_rows=n_rows, stream=stream, sha256=partial(sha256_of_file, path))
+
+
+def _table_of(path: Path, opened: Opened) -> Table:
+    return Table(
+        path=path,
+        columns=_unique(path, [name for name, _ in opened.columns], [kind for _, kind in opened.columns]),
+        n_rows=opened.n_rows,
+        stream=opened.stream,
+        sha256=partial(sha256_of_file, path),
+        note=opened.note,
+    )
+
+
+_OPENERS: Final[Mapping[str, Callable[[Path], Table]]] = {
+    **dict.fromkeys(_PARQUET, _open_parquet),
+    **dict.fromkeys(_TEXT, _open_text),
+    **dict.fromkeys(_ARROW, _open_arrow),
+    **dict.fromkeys(FITS_ENDINGS, lambda path: _table_of(path, open_fits(path))),
+    **dict.fromkeys(VOTABLE_ENDINGS, lambda path: _table_of(path, open_votable(path))),
+}
 
 
 def _unique(path: Path, names: Sequence[str], types: Sequence[pa.DataType]) -> Mapping[str, pa.DataType]:

@@ -461,7 +461,6 @@ def test_answers_of_an_older_tree_are_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "content", "named"),
     [
-        ("g.fits", b"SIMPLE", "ends in .parquet or .pq or .csv or"),
         ("g", b"", "ends in .parquet or .pq or .csv or"),
         ("g.gz", gzip.compress(b"galaxy_id,image_path\na,b\n", mtime=0), "ends in .parquet or .pq or .csv or"),
         ("g.parquet", b"PAR1 but not really PAR1", "g.parquet cannot be read"),
