@@ -81,16 +81,17 @@ def open_fits(path: Path) -> Opened:
         It is zipped, and unfolds to more than memory should hold.
     """
     with _first_table(path) as (hdu, _, note):
-        columns = [_fits_type(hdu, name) for name in hdu.columns.names]
+        columns = [(column.name, _fits_type(column, hdu.columns.dtype[column.name])) for column in hdu.columns]
         n_rows = int(hdu.header["NAXIS2"])
 
     def stream(asked: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        kinds = dict(columns)
+        step = _IMAGE_ROWS if any(pa.types.is_binary(kinds[name]) for name in asked) else _FITS_ROWS
         with _first_table(path) as (hdu, source, _):
-            heap = _Heap.of(path, source, hdu)
-            size = _IMAGE_ROWS if any(pa.types.is_binary(kind) for name, kind in columns if name in asked) else None
-            for start in range(0, n_rows, size or _FITS_ROWS):
-                part = hdu.data[start : start + (size or _FITS_ROWS)]
-                arrays = [_fits_cells(part, hdu.columns[name], heap, start) for name in asked]
+            rows, heap = _raw_rows(path, source, hdu), _Heap.of(path, source, hdu)
+            for start in range(0, n_rows, step):
+                part = rows[start : start + step]
+                arrays = [_fits_cells(part[name], hdu.columns[name], heap, start) for name in asked]
                 yield pa.record_batch(arrays, names=list(asked))
 
     return Opened(columns, n_rows, stream, note)
@@ -152,17 +153,29 @@ def _refuse_cut(path: Path, hdu: Any, length: int) -> None:
         raise Unfolds(f"{path.name}: says to hold {n_rows:,} rows in {length:,} bytes", file=str(path))
 
 
-def _fits_type(hdu: Any, name: str) -> tuple[str, pa.DataType]:
-    form = str(hdu.columns[name].format)
-    raw = hdu.data.dtype[name]
-    if re.match(r"\d*[PQ]B", form):
-        return name, pa.binary()
-    if raw.kind == "S" and not raw.shape:
-        return name, pa.string()
-    if raw.shape or re.match(r"\d*[PQ]", form):
-        return name, pa.list_(pa.float64())
-    kind = np.asarray(hdu.data[:0].field(name)).dtype
-    return name, pa.bool_() if kind.kind == "b" else pa.from_numpy_dtype(kind.newbyteorder("="))
+def _raw_rows(path: Path, source: IO[bytes], hdu: Any) -> Any:
+    """Return the rows as they are written, mapped: astropy's own copies all columns when it is done."""
+    start, n_rows, dtype = hdu.fileinfo()["datLoc"], int(hdu.header["NAXIS2"]), hdu.columns.dtype.newbyteorder(">")
+    if isinstance(source, io.BytesIO):
+        return np.frombuffer(source.getvalue(), dtype, count=n_rows, offset=start)
+    return np.memmap(path, dtype, mode="r", offset=start, shape=(n_rows,))
+
+
+_BYTES_APART: Final = re.compile(r"\d*[PQ]B")
+_APART: Final = re.compile(r"\d*[PQ]")
+_LIST: Final = pa.list_(pa.float64())
+"""The type of cells that this package does not know: no vote, no id and no image is one."""
+
+
+def _fits_type(column: Any, raw: Any) -> pa.DataType:
+    form = str(column.format)
+    if _BYTES_APART.match(form):
+        return pa.binary()
+    if raw.shape or _APART.match(form) or raw.kind not in "Siuf":
+        return _LIST
+    if raw.kind == "S":
+        return pa.string()
+    return _numbers(np.zeros(0, raw), column).type
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,22 +204,33 @@ class _Heap:
         return data or None
 
 
-def _fits_cells(part: Any, column: Any, heap: _Heap, start: int) -> pa.Array:
+def _fits_cells(raw: Any, column: Any, heap: _Heap, start: int) -> pa.Array:
     """Return some rows of a column; null where FITS has its null, no logical value, or an empty text."""
-    raw = part.view(np.ndarray)[column.name]
-    if re.match(r"\d*[PQ]B", str(column.format)):
+    if _BYTES_APART.match(str(column.format)):
         places = raw.astype(np.int64).reshape(len(raw), 2).tolist()
         cells = [heap.cell(start + i + 1, column.name, *place) for i, place in enumerate(places)]
         return pa.array(cells, pa.binary())
-    if raw.dtype.kind == "S":
-        return _texts(raw)
-    values = np.asarray(part.field(column.name))
-    missing = None
-    if values.dtype.kind == "b":
-        missing = raw == 0
-    elif column.null is not None and raw.dtype.kind in "iu":
-        missing = raw == int(column.null)
-    return pa.array(values.astype(values.dtype.newbyteorder("=")), mask=missing)
+    return _texts(raw) if raw.dtype.kind == "S" else _numbers(raw, column)
+
+
+_SIGN: Final = {16: 1 << 15, 32: 1 << 31, 64: 1 << 63}
+
+
+def _numbers(raw: Any, column: Any) -> pa.Array:
+    """Return numbers and logicals as FITS means them: scaled, unsigned, or null."""
+    plain = raw.astype(raw.dtype.newbyteorder("="))
+    if str(column.format).endswith("L"):
+        return pa.array(plain == ord("T"), mask=plain == 0)
+    missing = plain == int(column.null) if column.null not in {None, ""} and plain.dtype.kind in "iu" else None
+    scale, zero = (
+        default if given in {None, ""} else given for given, default in ((column.bscale, 1), (column.bzero, 0))
+    )
+    bits = plain.dtype.itemsize * 8
+    if plain.dtype.kind == "i" and scale == 1 and zero == _SIGN.get(bits):
+        plain = plain.view(f"u{bits // 8}") ^ np.array(_SIGN[bits], f"u{bits // 8}")
+    elif (scale, zero) != (1, 0):
+        plain = plain * float(scale) + float(zero)
+    return pa.array(plain, mask=missing)
 
 
 def _texts(raw: Any) -> pa.Array:
@@ -368,7 +392,7 @@ def _votable_cells(column: Any) -> pa.Array:
     values = np.ma.getdata(column)
     missing = np.ma.getmaskarray(column) if np.ma.isMaskedArray(column) else np.zeros(values.shape, dtype=np.bool_)
     if values.ndim > 1 or (values.dtype.kind == "O" and not _all_texts(values)):
-        return pa.nulls(len(values), pa.list_(pa.float64()))
+        return pa.nulls(len(values), _LIST)
     if values.dtype.kind in "OUS":
         cells = [cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell) for cell in values.tolist()]
         shown = zip(cells, missing.tolist(), strict=True)
