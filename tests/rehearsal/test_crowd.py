@@ -11,7 +11,8 @@ from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import count_walks
 
 TREE = load_tree("gz2")
-SMOOTH = TREE.column("smooth-or-featured_smooth")
+ONE = load_tree("gz-rings")
+"""One question of two answers, where many volunteers are needed."""
 
 
 def probabilities(smooth: float = 0.5) -> np.ndarray:
@@ -26,10 +27,10 @@ def crowd(*, precision: float | None = None, bias: float = 0.0, seed: int = 1, t
     return Crowd(tree, seed=seed, precision=precision, bias=bias)
 
 
-def smooth_counts(of: Crowd, galaxies: int, n: int, smooth: float) -> np.ndarray:
-    """Return how many of `n` volunteers say smooth, for many galaxies that are alike."""
-    counts = [count_walks(TREE, of.answers(f"g{i}", probabilities(smooth), n, 1)) for i in range(galaxies)]
-    return np.array(counts)[:, SMOOTH]
+def yes_counts(of: Crowd, galaxies: int, n: int, yes: float) -> np.ndarray:
+    """Return how many of `n` volunteers say yes to the one question, for many galaxies that are alike."""
+    given = np.array([yes, 1 - yes])
+    return np.array([count_walks(ONE, of.answers(f"g{i}", given, n, 1)) for i in range(galaxies)])[:, 0]
 
 
 @pytest.mark.parametrize(("precision", "bias"), [(None, 0.0), (20.0, 0.0), (None, 0.4), (20.0, 0.4)])
@@ -58,15 +59,15 @@ def test_answers_depend_on_galaxy_cycle_and_seed_and_on_nothing_else():
 @pytest.mark.parametrize(("precision", "inflation"), [(None, 1.0), (10.0, 1 + 39 / 11), (40.0, 1 + 39 / 41)])
 def test_votes_are_over_dispersed_by_the_stated_precision(precision, inflation):
     """The variance of a count is the Dirichlet-multinomial's, or the binomial's in a replay; the mean stays."""
-    n, smooth = 40, 0.3
-    counts = smooth_counts(crowd(precision=precision), galaxies=2500, n=n, smooth=smooth)
-    assert counts.mean() / n == pytest.approx(smooth, abs=0.01)
-    assert counts.var() / (n * smooth * (1 - smooth)) == pytest.approx(inflation, rel=0.12)
+    n, yes = 40, 0.3
+    counts = yes_counts(crowd(precision=precision, tree=ONE), galaxies=2500, n=n, yes=yes)
+    assert counts.mean() / n == pytest.approx(yes, abs=0.01)
+    assert counts.var() / (n * yes * (1 - yes)) == pytest.approx(inflation, rel=0.12)
 
 
 def test_leanings_pull_averages_towards_the_middle_by_the_stated_amount():
     """The documented side effect of personal leanings is the measured one."""
-    counts = smooth_counts(crowd(bias=0.5), galaxies=10, n=1500, smooth=0.1)
+    counts = yes_counts(crowd(bias=0.5, tree=ONE), galaxies=10, n=1500, yes=0.1)
     assert counts.mean() / 1500 - 0.1 == pytest.approx(0.5**2 * 0.1 * 0.9 * 0.8, abs=0.006)
 
 
