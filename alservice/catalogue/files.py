@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +35,7 @@ from alservice.catalogue.vote_columns import (
     UnknownLayout,
     VoteBlock,
     VoteColumns,
+    VotesAre,
     add_faults,
     column_votes,
     conditional_from_cumulative,
@@ -54,12 +55,73 @@ _KAGGLE_ID: Final = "GalaxyID"
 _PATHS: Final = ("image_path", "file_loc")
 _IMAGE: Final = "image"
 
+ROLES: Final = ("id", "image", "ra", "dec")
+"""What a column may be named for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadAs:
+    """What a person says of a table where its columns do not say it.
+
+    Parameters
+    ----------
+    columns
+        Role (of `ROLES`) to the column that has it, whatever it is called.
+    votes
+        Whether votes are counts or fractions; None to tell by the numbers.
+
+    Raises
+    ------
+    BadInput
+        A role is none.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    votes: VotesAre | None = None
+
+    def __post_init__(self) -> None:
+        wrong = next((role for role in self.columns if role not in ROLES), None)
+        if wrong is not None:
+            raise BadInput(f"a column is {', '.join(ROLES)}, not {wrong!r}", role=wrong)
+        if self.votes not in {None, "counts", "fractions"}:
+            raise BadInput(f"votes are counts or fractions, not {self.votes!r}", votes=self.votes)
+
+    @classmethod
+    def of(cls, columns: Sequence[str], votes: VotesAre | None = None) -> ReadAs:
+        """Return what was typed, each column as ``role=name``; raises `BadInput`."""
+        pairs = [each.partition("=") for each in columns]
+        wrong = next((role for role, _, name in pairs if not name), None)
+        if wrong is not None:
+            raise BadInput(f"a column is given as role=name, such as image=png_loc, not {wrong!r}", column=wrong)
+        return cls(columns={role: name for role, _, name in pairs}, votes=votes)
+
+    def document(self) -> dict[str, object]:
+        """Return what was said, which decides what is read; empty where nothing was."""
+        said = {"columns": dict(sorted(self.columns.items())), "votes": self.votes}
+        return {key: value for key, value in said.items() if value}
+
+    def check(self, table: Table) -> None:
+        """Refuse a column that the table does not have."""
+        wrong = next((name for name in self.columns.values() if name not in table.columns), None)
+        if wrong is not None:
+            text = f"{table.path.name}: no column {wrong!r}; it has {_some(list(table.columns))}"
+            raise BadInput(text, file=str(table.path), column=wrong)
+
+
+AS_TOLD: Final = ReadAs()
+"""By the table's own columns."""
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
 
 def open_catalogue(
     source: Path | Table,
     tree: Tree,
     *,
     layout: Layout | None = None,
+    read_as: ReadAs = AS_TOLD,
     images: ImageSource | None = None,
     roots: tuple[Path, ...] = (),
     with_images: bool = True,
@@ -75,6 +137,8 @@ def open_catalogue(
         The tree whose answers its vote columns name.
     layout
         Take the file for this one; None to tell by its columns.
+    read_as
+        What its columns do not say.
     images
         Where the images are, if not in a column.
     roots
@@ -92,14 +156,17 @@ def open_catalogue(
     """
     table = source if isinstance(source, Table) else open_table(source)
     images = None if images is None else replace(images, roots=roots)
+    read_as.check(table)
+    if with_images and (images is None or "image" in read_as.columns):
+        images = _named_images(table, read_as, images, roots)
     where = _where_votes_are(table, tree, layout) if with_votes else None
     if where is not None and where.layout == "kaggle":
-        catalogue = _open_kaggle(table, tree, images, with_images=with_images)
+        catalogue = _open_kaggle(table, tree, read_as, images, with_images=with_images)
     else:
-        catalogue = _open_columns(table, tree, where, images, roots, with_images=with_images)
+        catalogue = _open_columns(table, tree, where, read_as, images, roots, with_images=with_images)
     require_ids(table, catalogue.id_column)
-    if "ra" in table.columns or "dec" in table.columns:
-        require(table, ["ra", "dec"], is_number, "degrees")
+    if not {catalogue.ra_column, catalogue.dec_column}.isdisjoint(table.columns):
+        require(table, [catalogue.ra_column, catalogue.dec_column], is_number, "degrees")
     if UNBIASED in table.columns:
         require(table, [UNBIASED], is_flag, "true or false")
     return catalogue
@@ -123,16 +190,37 @@ def _where_votes_are(table: Table, tree: Tree, layout: Layout | None) -> VoteCol
         raise type(error)(f"{name}: {error.message}", file=str(table.path), **error.evidence) from error
 
 
-def _open_kaggle(table: Table, tree: Tree, images: ImageSource | None, *, with_images: bool) -> CatalogueFile:
+def _named_images(
+    table: Table, read_as: ReadAs, images: ImageSource | None, roots: tuple[Path, ...]
+) -> ImageSource | None:
+    """Return the images in the column that a person named: bytes, or paths in the folder of images or of the table."""
+    column = read_as.columns.get("image")
+    if column is None:
+        return images
+    require(table, [column], lambda kind: is_text(kind) or _is_bytes(kind), "image bytes or paths")
+    folder = table.path.parent if images is None else images.folder
+    return ImageSource(folder=folder, column=column, roots=roots)
+
+
+def _open_kaggle(
+    table: Table, tree: Tree, read_as: ReadAs, images: ImageSource | None, *, with_images: bool
+) -> CatalogueFile:
     conditional_from_cumulative(tree, np.empty((0, tree.n_answers)), ())  # refuses another tree before any row
     require(table, KAGGLE_COLUMNS, is_number, "fractions")
-    id_column = next((column for column in (*_IDS, _KAGGLE_ID) if column in table.columns), _IDS[0])
+    ids = (column for column in (*_IDS, _KAGGLE_ID) if column in table.columns)
+    id_column = read_as.columns.get("id") or next(ids, _IDS[0])
     if with_images and images is None:
         require(table, [_IMAGE], _is_bytes, "image bytes")
         images = ImageSource(folder=table.path.parent, column=_IMAGE)
-    votes = KaggleVotes(tree=tree, id_column=id_column)
     return CatalogueFile(
-        layout="kaggle", table=table, id_column=id_column, images=images if with_images else None, votes=votes
+        layout="kaggle",
+        tree=tree,
+        table=table,
+        id_column=id_column,
+        images=images if with_images else None,
+        votes=KaggleVotes(tree=tree, id_column=id_column),
+        ra_column=read_as.columns.get("ra", "ra"),
+        dec_column=read_as.columns.get("dec", "dec"),
     )
 
 
@@ -140,27 +228,43 @@ def _open_columns(
     table: Table,
     tree: Tree,
     where: VoteColumns | None,
+    read_as: ReadAs,
     images: ImageSource | None,
     roots: tuple[Path, ...],
     *,
     with_images: bool,
 ) -> CatalogueFile:
-    own_id = next((column for column in _IDS if column in table.columns), None)
-    path_column = next((column for column in _PATHS if column in table.columns), None)
-    ids = (column for column in _SURVEY_IDS if column in table.columns)
-    id_column = own_id or next(ids, path_column)
-    if id_column is None:
-        text = f"{table.path.name}: no column of ids: {', '.join((*_IDS, *_SURVEY_IDS))}"
-        raise BadInput(text, file=str(table.path))
+    own_id = read_as.columns.get("id") or next((column for column in _IDS if column in table.columns), None)
+    id_column = own_id or _other_id(table, read_as)
     if with_images and images is None:
         images = _images_in(table, roots, named=own_id is not None)
     return CatalogueFile(
         layout="paths" if where is None else where.layout,
+        tree=tree,
         table=table,
         id_column=id_column,
         images=images if with_images else None,
-        votes=None if where is None else column_votes(table, tree, where),
+        votes=None if where is None else column_votes(table, tree, where, read_as.votes),
+        ra_column=read_as.columns.get("ra", "ra"),
+        dec_column=read_as.columns.get("dec", "dec"),
+        votes_asked=where is not None,
     )
+
+
+def _other_id(table: Table, read_as: ReadAs) -> str:
+    """Return the column of a survey's ids, else of image paths, which name galaxies as well."""
+    image = read_as.columns.get("image", "")
+    paths = (*_PATHS, *([image] if image and is_text(table.columns[image]) else ()))
+    found = next((column for column in (*_SURVEY_IDS, *paths) if column in table.columns), None)
+    if found is None:
+        text = (
+            f"{table.path.name}: no column of ids: {', '.join((*_IDS, *_SURVEY_IDS))}, nor one named (--column id=NAME)"
+        )
+        raise BadInput(text, file=str(table.path))
+    return str(found)
+
+
+_MAYBE_IMAGES: Final = ("png", "jpg", "jpeg", "image", "cutout", "filename", "file", "loc", "path", "url")
 
 
 def _images_in(table: Table, roots: tuple[Path, ...], *, named: bool) -> ImageSource:
@@ -171,16 +275,32 @@ def _images_in(table: Table, roots: tuple[Path, ...], *, named: bool) -> ImageSo
             return ImageSource(folder=table.path.parent, column=column, roots=roots)
     if named and _IMAGE in table.columns:
         require(table, [_IMAGE], _is_bytes, "image bytes")
-        return ImageSource(folder=table.path.parent, column=_IMAGE)
+        return ImageSource(folder=table.path.parent, column=_IMAGE, roots=roots)
+    likely = next(
+        (
+            name
+            for name, kind in table.columns.items()
+            if (is_text(kind) or _is_bytes(kind)) and any(part in name.lower() for part in _MAYBE_IMAGES)
+        ),
+        None,
+    )
     raise BadInput(
         f"{table.path.name}: no column of images: neither image bytes in {_IMAGE!r} beside an id, nor image paths in "
-        f"{' or '.join(map(repr, _PATHS))}, nor a folder of images (--images)",
+        f"{' or '.join(map(repr, _PATHS))}, nor one named (--column image={likely or 'NAME'}), nor a folder of images "
+        "(--images)",
         file=str(table.path),
     )
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
+    """Return whether a type holds images: bytes, or the bytes beside a path that Hugging Face's `datasets` writes."""
+    if pa.types.is_struct(kind):
+        place = kind.get_field_index(_BYTES)
+        return place >= 0 and _is_bytes(kind.field(place).type)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+_BYTES: Final = "bytes"
 
 
 UNBIASED: Final = "random_block"
@@ -204,13 +324,21 @@ class CatalogueFile:
         Where its images are; None where none are asked for.
     votes
         How it records votes, None where it records none or none are asked for.
+    ra_column, dec_column
+        Of positions (deg); the table need not have them.
+    votes_asked
+        Whether votes were looked for.
     """
 
     layout: Layout
+    tree: Tree
     table: Table
     id_column: str
     images: ImageSource | None
     votes: RecordedVotes | None
+    ra_column: str = "ra"
+    dec_column: str = "dec"
+    votes_asked: bool = True
 
     @property
     def n_rows(self) -> int:
@@ -243,7 +371,7 @@ class CatalogueFile:
         wanted = None if galaxies is None else self._subset(galaxies, seed)
         seen = _Seen(self._repeated())
         end = failed = 0
-        for batch in self.table.batches(self._columns):
+        for batch in self.table.batches(self.columns):
             start, end = end, end + len(batch)
             places = [i for i in range(len(batch)) if wanted is None or start + i in wanted]
             if after > start:
@@ -278,8 +406,9 @@ class CatalogueFile:
         )
 
     @property
-    def _columns(self) -> list[str]:
-        optional = [name for name in ("ra", "dec", UNBIASED) if name in self.table.columns]
+    def columns(self) -> list[str]:
+        """The columns that `rows` reads."""
+        optional = [name for name in (self.ra_column, self.dec_column, UNBIASED) if name in self.table.columns]
         votes = () if self.votes is None else self.votes.columns
         images = () if self.images is None or self.images.column is None else (self.images.column,)
         return list(dict.fromkeys([self.id_column, *images, *votes, *optional]))
@@ -355,12 +484,13 @@ class CatalogueFile:
         return self.votes.read(batch, faults)
 
     def _position(self, batch: pa.RecordBatch, faults: Faults) -> tuple[FloatArray, FloatArray]:
-        if "ra" not in self.table.columns:
+        names = self.ra_column, self.dec_column
+        if names[0] not in self.table.columns:
             return np.full(len(batch), np.nan), np.full(len(batch), np.nan)
-        (ra, bad_ra), (dec, bad_dec) = numbers(batch["ra"]), numbers(batch["dec"])
-        add_faults(faults, bad_ra | (ra < 0) | (ra >= 360), "ra", "not within [0, 360) degrees")
-        add_faults(faults, bad_dec | (np.abs(dec) > 90), "dec", "not within [-90, 90] degrees")
-        add_faults(faults, np.isnan(ra) != np.isnan(dec), "ra", "only one of ra and dec is given")
+        (ra, bad_ra), (dec, bad_dec) = (numbers(batch[name]) for name in names)
+        add_faults(faults, bad_ra | (ra < 0) | (ra >= 360), names[0], "not within [0, 360) degrees")
+        add_faults(faults, bad_dec | (np.abs(dec) > 90), names[1], "not within [-90, 90] degrees")
+        add_faults(faults, np.isnan(ra) != np.isnan(dec), names[0], "only one of ra and dec is given")
         return ra, dec
 
     def _unbiased(self, batch: pa.RecordBatch, faults: Faults) -> list[bool]:
@@ -407,7 +537,12 @@ class _Seen:
 
 
 def _cell(scalar: pa.Scalar) -> bytes | str | None:
-    """Return what a cell holds: of bytes no more than one beyond the largest image."""
+    """Return what a cell holds: of bytes no more than one beyond the largest image, a path where there are none."""
+    if isinstance(scalar, pa.StructScalar):
+        if not scalar.is_valid:
+            return None
+        inside = _cell(scalar[_BYTES])
+        return inside if inside is not None or "path" not in scalar else _cell(scalar["path"])
     held = scalar.as_buffer() if isinstance(scalar, pa.BinaryScalar | pa.LargeBinaryScalar) else None
     if held is not None and held.size > MAX_IMAGE_BYTES:
         beginning: bytes = held[: MAX_IMAGE_BYTES + 1].to_pybytes()

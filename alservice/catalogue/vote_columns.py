@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Final, Literal, Protocol, TypeAlias
 
@@ -13,7 +15,7 @@ import pyarrow as pa
 from alservice.catalogue.tables import Table, is_number, numbers, require, texts
 from alservice.checks import MAX_COUNT
 from alservice.errors import BadInput, BadTree, BadVotes
-from alservice.science.tree import Tree
+from alservice.science.tree import Tree, load_tree, tree_names
 from alservice.science.votes import any_answer, conditional_fractions, inconsistent, totals
 from alservice.shapes import BoolArray, FloatArray, IntArray
 
@@ -107,6 +109,8 @@ class ColumnVotes:
         Column of the votes for a question as a whole, by index of those that have one.
     counts
         Whether answers are counted in whole votes rather than given as fractions.
+    zeros
+        Whether fractions that are all 0 say that nobody was asked.
     """
 
     tree: Tree
@@ -114,6 +118,7 @@ class ColumnVotes:
     recorded: tuple[int, ...]
     total_columns: Mapping[int, str]
     counts: bool
+    zeros: bool = False
 
     @property
     def columns(self) -> Sequence[str]:
@@ -126,6 +131,8 @@ class ColumnVotes:
         usable = _usable(values)
         sums, missing = totals(self.tree, usable), np.isnan(values)
         empty = ~any_answer(self.tree, ~missing)
+        if self.zeros:
+            empty |= ~any_answer(self.tree, values != 0)
         self._refuse(faults, any_answer(self.tree, unreadable), "a vote is not a number")
         self._refuse(faults, any_answer(self.tree, missing) & ~empty, "some of its answers are NaN, others not")
         self._refuse(faults, any_answer(self.tree, values < 0), "a vote is negative")
@@ -145,6 +152,19 @@ class ColumnVotes:
             inconsistent=self._is_inconsistent(usable),
             counts=usable.astype(np.int64) if self.counts else None,
         )
+
+    @property
+    def first_columns(self) -> Sequence[str]:
+        """The columns that `first_asked` needs."""
+        stated = self.total_columns.get(self.recorded[0])
+        return _answer_columns(self.tree, self.names, self.recorded[:1]) if stated is None else (stated,)
+
+    def first_asked(self, batch: pa.RecordBatch) -> FloatArray:
+        """Return the votes (N,) on the first recorded question, NaN where the file does not say."""
+        columns = [numbers(batch[name])[0] for name in self.first_columns]
+        known = self.counts or self.recorded[0] in self.total_columns
+        summed: FloatArray = np.sum(columns, axis=0)
+        return summed if known else np.full(len(batch), np.nan)
 
     def _is_inconsistent(self, counts: FloatArray) -> BoolArray:
         """Tell of which rows (N,) more volunteers answered a question than were led to it, as far as is recorded."""
@@ -175,11 +195,16 @@ class ColumnVotes:
         return stated
 
 
-def column_votes(table: Table, tree: Tree, where: VoteColumns) -> ColumnVotes | None:
+def column_votes(table: Table, tree: Tree, where: VoteColumns, votes_are: VotesAre | None = None) -> ColumnVotes | None:
     """Return how a table records votes for a tree, None where it has no answer column of it.
 
     Answers are counts if every one is a whole number, or if most rows have more than one vote for the first
     recorded question; else they are fractions. So one bad cell does not decide for the whole file.
+
+    Parameters
+    ----------
+    votes_are
+        What a person says that they are; None to tell.
 
     Raises
     ------
@@ -200,7 +225,8 @@ def column_votes(table: Table, tree: Tree, where: VoteColumns) -> ColumnVotes | 
         names=where.answers,
         recorded=recorded,
         total_columns=total_columns,
-        counts=where.layout == "gz2" or _are_counts(table, tree, where, recorded),
+        counts=(where.votes_are or votes_are or _told(table, tree, where, recorded)) == "counts",
+        zeros=where.layout == "gz2",
     )
 
 
@@ -208,7 +234,7 @@ MIN_PERCENT_ROWS: Final = 5
 """Rows from which a sum of 100 in nearly all of them is no chance."""
 
 
-def _are_counts(table: Table, tree: Tree, where: VoteColumns, recorded: Sequence[int]) -> bool:
+def _told(table: Table, tree: Tree, where: VoteColumns, recorded: Sequence[int]) -> VotesAre:
     """Tell counts from fractions; refuse what may be percentages: as counts they would be a hundred votes each."""
     names = where.answers
     whole, several, voted, hundred = True, 0, 0, 0
@@ -225,29 +251,29 @@ def _are_counts(table: Table, tree: Tree, where: VoteColumns, recorded: Sequence
         question = tree.questions[recorded[0]].name
         raise BadInput(
             f"{table.path.name}: the answers of {question!r} sum to 100 in {hundred:,} of {voted:,} rows: "
-            f"percentages, or 100 votes each? Divide percentages by 100; beside counts give their sum in a column "
-            f"{where.totals.get(question, f'{question}_{TOTAL}')!r}",
+            f"percentages, or 100 votes each? Divide percentages by 100; of counts say `--votes-are counts`, or give "
+            f"their sum in a column {where.totals.get(question, f'{question}_{TOTAL}')!r}",
             file=str(table.path),
         )
-    return whole or 2 * several > table.n_rows
+    return "counts" if whole or 2 * several > table.n_rows else "fractions"
 
 
 def _refuse_unknown_answers(table: Table, tree: Tree, where: VoteColumns) -> None:
-    """Refuse an answer column of a known question that would silently be left out of its sums."""
+    """Refuse an answer of another tree or version, which would silently be left out of a question's sums."""
     if where.layout == "gz2":
         return  # its columns are known one by one
-    answers: dict[str, set[str]] = {}
-    for name in where.answers.values():
-        question, _, answer = name.partition("_")
-        answers.setdefault(question, {TOTAL}).add(answer)
-    for column in table.columns:
-        question, _, answer = column.partition("_")
-        if question in answers and "_" not in answer and answer not in answers[question]:
-            raise BadInput(
-                f"{table.path.name}: column {column!r} is no answer of {question!r} in tree {tree.name!r}",
-                file=str(table.path),
-                column=column,
-            )
+    own = {name.partition("_")[0]: column.partition("_")[0] for column, name in where.answers.items()}
+    as_here = {f"{own[q]}_{a}": column for column in table.columns for q, _, a in [column.partition("_")] if q in own}
+    ours = {f"{own[name.partition('_')[0]]}_{name.partition('_')[2]}" for name in where.answers.values()}
+    foreign = [each for each in _foreign(tree, as_here) if each not in ours]
+    if foreign:
+        column, question = as_here[foreign[0]], foreign[0].partition("_")[0]
+        raise UnknownLayout(
+            f"{table.path.name}: column {column!r} is no answer of {question!r} in tree {tree.name!r}"
+            f"{_use([name for name in trees_of(table.columns) if name != tree.name])}",
+            file=str(table.path),
+            column=column,
+        )
 
 
 def _answer_columns(tree: Tree, names: Mapping[str, str], recorded: Sequence[int]) -> tuple[str, ...]:
@@ -432,6 +458,7 @@ def _misplaced_nan(tree: Tree, cumulative: FloatArray) -> BoolArray:
 
 
 Layout: TypeAlias = Literal["kaggle", "gz2", "zoobot", "paths"]
+VotesAre: TypeAlias = Literal["counts", "fractions"]
 
 TOTAL = "total-votes"
 """In place of an answer: the votes for a question as a whole."""
@@ -479,20 +506,21 @@ GZ2_COLUMNS: Mapping[str, str] = MappingProxyType(
 )
 """Answer column of the `gz2` tree to the stem of its columns in the GZ2 tables."""
 
-CAMPAIGNS: Mapping[str, str] = MappingProxyType(
+CAMPAIGNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "gz2": "gz2",
-        "gz-hubble": "hubble",
-        "gz-candels": "candels",
-        "gz-decals-dr12": "dr12",
-        "gz-decals-dr5": "dr5",
-        "gz-decals-dr8": "dr8",
-        "gz-cosmic-dawn": "cd",
-        "gz-euclid": "euclid",
-        "gz-jwst": "jwst",
+        "gz2": ("gz2", "ukidss"),
+        "gz-hubble": ("hubble",),
+        "gz-candels": ("candels",),
+        "gz-decals-dr12": ("dr12",),
+        "gz-decals-dr5": ("dr5",),
+        "gz-decals-dr8": ("dr8",),
+        "gz-desi": ("desi", "dr8", "dr5"),
+        "gz-cosmic-dawn": ("cd", "h2o"),
+        "gz-euclid": ("euclid",),
+        "gz-jwst": ("jwst",),
     }
 )
-"""Tree to the suffix that galaxy-datasets gives the questions of its campaign."""
+"""Tree to the suffixes that galaxy-datasets gives questions of campaigns: its own, then others that asked the same."""
 
 RENAMED: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -506,6 +534,12 @@ RENAMED: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )
 """By tree: answer column to the one that galaxy-datasets calls it, before the suffix, where they differ."""
+
+CLASSIFICATIONS: Final = "total_classifications"
+"""Column of the GZ2 tables: volunteers who classified a galaxy."""
+
+_RECORDED: Final = ("_fraction", "_weighted_fraction")
+"""Fractions of the GZ2 tables that volunteers gave, plain ones first; beside `CLASSIFICATIONS` they are votes."""
 
 _DERIVED = ("_fraction", "_weighted_fraction", "_debiased")
 
@@ -534,11 +568,14 @@ class VoteColumns:
         Answer column of the tree to column of the table, for all answers; the table need not have them all.
     totals
         Question name to the column of its votes as a whole, where the layout has such columns.
+    votes_are
+        Counts or fractions, where the layout says so; None to tell by the numbers.
     """
 
     layout: Layout
     answers: Mapping[str, str]
     totals: Mapping[str, str]
+    votes_are: VotesAre | None = None
 
     def questions_in(self, tree: Tree, columns: Collection[str]) -> tuple[int, ...]:
         """Return the questions, by index, that have a column for one of their answers at least."""
@@ -567,7 +604,8 @@ def vote_columns(columns: Collection[str], tree: Tree, layout: Layout | None = N
     Raises
     ------
     UnknownLayout
-        The table has no column of the layout that was asked for, or votes of other campaigns only.
+        The table has no column of the layout that was asked for, or votes of other campaigns only; the tree to use is
+        named.
     NotVotes
         The table has fractions that nobody voted for, and no counts.
     BadTree
@@ -594,21 +632,37 @@ def _layout_of(columns: Collection[str]) -> Layout:
     return "zoobot" if _campaigns_in(columns) else "paths"
 
 
-def _gz2(tree: Tree, _columns: Collection[str]) -> VoteColumns:
+def _gz2(tree: Tree, columns: Collection[str]) -> VoteColumns:
     if tree.columns != tuple(KAGGLE_COLUMNS.values()):
         raise BadTree(f"the GZ2 tables have answers of the tree 'gz2', not of {tree.name!r}", tree=tree.name)
-    return VoteColumns(layout="gz2", answers={k: f"{stem}_count" for k, stem in GZ2_COLUMNS.items()}, totals={})
+    ending = "_count"
+    if not any(f"{stem}{ending}" in columns for stem in GZ2_COLUMNS.values()) and CLASSIFICATIONS in columns:
+        whole = (each for each in _RECORDED if all(f"{stem}{each}" in columns for stem in GZ2_COLUMNS.values()))
+        ending = next(whole, ending)
+    return VoteColumns(
+        layout="gz2",
+        answers={k: f"{stem}{ending}" for k, stem in GZ2_COLUMNS.items()},
+        totals={} if ending == "_count" else {tree.questions[0].name: CLASSIFICATIONS},
+        votes_are="counts" if ending == "_count" else "fractions",
+    )
 
 
 def _zoobot(tree: Tree, columns: Collection[str]) -> VoteColumns:
-    campaign, there = CAMPAIGNS.get(tree.name), _campaigns_in(columns)
-    if campaign is None or (there and campaign not in there):
+    ours, there = CAMPAIGNS.get(tree.name, ()), _campaigns_in(columns)
+    found = [campaign for campaign in ours if campaign in there] or ([] if there else list(ours))
+    if not found:
         raise UnknownLayout(
             f"the table has votes of the campaigns {', '.join(there) or 'none'}; the tree {tree.name!r} is that of "
-            f"{campaign or 'no campaign of galaxy-datasets'}",
+            f"{ours[0] if ours else 'no campaign of galaxy-datasets'}{_use(trees_of(columns))}",
             campaigns=list(there),
         )
-    names = RENAMED.get(tree.name, {})
+    if found[0] != ours[0] and len(found) > 1:
+        raise UnknownLayout(
+            f"the table has votes of {' and '.join(found)}, which the tree {tree.name!r} could both be asked of"
+            f"{_use(trees_of(columns))}",
+            campaigns=list(there),
+        )
+    campaign, names = found[0], RENAMED.get(tree.name, {})
 
     def named(column: str) -> str:
         question, _, answer = names.get(column, column).partition("_")
@@ -631,12 +685,58 @@ def _paths(tree: Tree, _columns: Collection[str]) -> VoteColumns:
 
 def _campaigns_in(columns: Collection[str]) -> tuple[str, ...]:
     """Return the campaigns of galaxy-datasets whose first question has a column."""
-    first = ("smooth-or-featured",)
-    return tuple(
-        campaign
-        for campaign in CAMPAIGNS.values()
-        if any(column.startswith(f"{question}-{campaign}_") for question in first for column in columns)
-    )
+    known = dict.fromkeys(campaign for campaigns in CAMPAIGNS.values() for campaign in campaigns)
+    return tuple(each for each in known if any(column.startswith(f"smooth-or-featured-{each}_") for column in columns))
+
+
+def trees_of(columns: Collection[str]) -> tuple[str, ...]:
+    """Return the packaged trees whose votes a table has: of each layout those with the most answers in it.
+
+    A tree of which a question lacks an answer, or that does not know one that another tree gives the question, does not
+    fit.
+    """
+    campaigns = _campaigns_in(columns)
+    if campaigns:
+        return tuple(tree for tree, ours in CAMPAIGNS.items() if ours[0] in campaigns)
+    layout = _layout_of(columns)
+    if layout in {"kaggle", "gz2"}:
+        return ("gz2",)
+    trees = [load_tree(name) for name in tree_names()]
+    fits = {tree.name: _answers_in(tree, columns) for tree in trees if not _foreign(tree, columns)}
+    most = max(fits.values(), default=0)
+    return tuple(name for name, n in fits.items() if n == most > 0)
+
+
+def _answers_in(tree: Tree, columns: Collection[str]) -> int:
+    """Return how many answers of a tree are columns; 0 if a question has some of its answers only."""
+    asked = [[column in columns for column in question.columns] for question in tree.questions]
+    return sum(sum(each) for each in asked) if all(all(each) or not any(each) for each in asked) else 0
+
+
+def _foreign(tree: Tree, columns: Collection[str]) -> list[str]:
+    """Return columns that other packaged trees, in any version, know as answers of a question that this tree asks."""
+    ours = {question.name: {c.partition("_")[2] for c in question.columns} for question in tree.questions}
+    return [
+        column
+        for column in columns
+        for question, _, answer in [column.partition("_")]
+        if question in ours
+        and answer not in ours[question]
+        and f"{question}_{_VERSION.sub('', answer)}" in packaged_answers()
+    ]
+
+
+_VERSION: Final = re.compile(r"-v\d+$")
+
+
+@cache
+def packaged_answers() -> frozenset[str]:
+    """Return the answer columns of all packaged trees."""
+    return frozenset(column for name in tree_names() for column in load_tree(name).columns)
+
+
+def _use(trees: Collection[str]) -> str:
+    return f"; its columns are those of --tree {' or '.join(trees)}" if trees else ""
 
 
 def _refuse_derived(known: VoteColumns, columns: Collection[str]) -> None:

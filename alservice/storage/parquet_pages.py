@@ -67,8 +67,8 @@ def batch_rows(path: Path, metadata: pq.FileMetaData, columns: Collection[str], 
         for group in range(metadata.num_row_groups):
             for place in range(metadata.num_columns):
                 chunk = metadata.row_group(group).column(place)
-                name = chunk.path_in_schema
-                if name in columns:
+                name = _column_of(chunk.path_in_schema, columns)
+                if name is not None:
                     held, repeated = _sizes(path, file, chunk)
                     pages[name], cells[name] = max(pages.get(name, 0), held), max(cells.get(name, 0), repeated)
     for sizes, limit, what in ((pages, MAX_UNFOLDED_BYTES, "pages"), (cells, MAX_BATCH_BYTES, "cells")):
@@ -81,6 +81,11 @@ def batch_rows(path: Path, metadata: pq.FileMetaData, columns: Collection[str], 
                 column=worst,
             )
     return min(most, MAX_BATCH_BYTES // max(1, sum(cells.values())))
+
+
+def _column_of(place: str, columns: Collection[str]) -> str | None:
+    """Return the column that holds a leaf of the schema, if it is asked for; a column's own name may have dots."""
+    return next((name for name in columns if place == name or place.startswith(f"{name}.")), None)
 
 
 def _sizes(path: Path, file: IO[bytes], chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:

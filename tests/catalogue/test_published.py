@@ -83,8 +83,29 @@ def test_votes_of_another_campaign_are_refused():
         vote_columns(["smooth-or-featured-dr12_smooth", "smooth-or-featured-dr8_smooth"], DR5)
     both = vote_columns(["smooth-or-featured-dr12_smooth", "smooth-or-featured-dr5_smooth"], DR5)
     assert both.answers["bar_weak"] == "bar-dr5_weak"
-    with pytest.raises(UnknownLayout, match="no campaign of galaxy-datasets"):
-        vote_columns(["smooth-or-featured-dr5_smooth"], load_tree("gz-desi"))
+    with pytest.raises(UnknownLayout, match=r"no campaign of galaxy-datasets; .* those of --tree gz-decals-dr5"):
+        vote_columns(["smooth-or-featured-dr5_smooth"], load_tree("gz-rings"))
+
+
+@pytest.mark.parametrize(
+    ("campaigns", "tree", "taken"),
+    [
+        (["dr5"], "gz-desi", "dr5"),
+        (["dr8", "dr12"], "gz-desi", "dr8"),
+        (["dr8", "dr5", "desi"], "gz-desi", "desi"),
+        (["ukidss"], "gz2", "ukidss"),
+        (["gz2", "ukidss"], "gz2", "gz2"),
+        (["h2o"], "gz-cosmic-dawn", "h2o"),
+    ],
+)
+def test_a_tree_takes_campaigns_that_asked_its_questions(campaigns, tree, taken):
+    """Its own first; where two others are there, neither is taken, and their trees are named."""
+    columns = [f"smooth-or-featured-{campaign}_smooth" for campaign in campaigns]
+    found = vote_columns(columns, load_tree(tree))
+    assert found.answers["smooth-or-featured_smooth"] == f"smooth-or-featured-{taken}_smooth"
+    both = ["smooth-or-featured-dr8_smooth", "smooth-or-featured-dr5_smooth"]
+    with pytest.raises(UnknownLayout, match=r"dr8 and dr5, which .* both .* --tree gz-decals-dr5 or gz-decals-dr8"):
+        vote_columns(both, load_tree("gz-desi"))
 
 
 def test_a_layout_that_is_asked_for_must_be_there():

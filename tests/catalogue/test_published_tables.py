@@ -1,16 +1,19 @@
 """Published vote tables as catalogues: hand-made ones of each layout, and the real ones at hand."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from alservice.catalogue.files import open_catalogue
+from alservice.catalogue.files import ReadAs, open_catalogue
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow
 from alservice.catalogue.tables import ImageSource
-from alservice.catalogue.vote_columns import GZ2_COLUMNS, NotVotes
+from alservice.catalogue.understood import understand
+from alservice.catalogue.vote_columns import GZ2_COLUMNS, NotVotes, trees_of
 from alservice.errors import BadInput
 from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import conditional_fractions, inconsistent
@@ -104,7 +107,7 @@ def test_decals_counts_totals_and_image_names(tmp_path: Path):
 
 
 def test_zoobot_columns_of_two_campaigns(tmp_path: Path):
-    """Only the campaign of the tree is read; an unknown answer of one of its questions is refused by name."""
+    """Only the campaign of the tree is read; what is no answer of any tree is left aside, another tree's refused."""
     ours = {
         column.replace("_", "-dr5_"): [galaxy[i] for galaxy in GALAXIES[DR5]] for i, column in enumerate(DR5.columns)
     }
@@ -113,9 +116,20 @@ def test_zoobot_columns_of_two_campaigns(tmp_path: Path):
     rows, faults = read(path, DR5)
     assert (faults, [row.galaxy_id for row in rows]) == ([], ["a", "b"])
     check(rows, DR5)
-    strange = table(tmp_path, ours | {"bar-dr5_maybe": [1, 1]}, {"id_str": ["a", "b"]}, image_column="file_loc")
-    with pytest.raises(BadInput, match="'bar-dr5_maybe' is no answer"):
+    beside = {"bar-dr5_maybe": [1, 1], "bar_length": [2.5, 0.1], "smooth-or-featured-dr5_prob": [0.1, 0.2]}
+    check(read(table(tmp_path, ours | beside, {"id_str": ["a", "b"]}, image_column="file_loc"), DR5)[0], DR5)
+    strange = table(tmp_path, ours | {"bar-dr5_yes": [1, 1]}, {"id_str": ["a", "b"]}, image_column="file_loc")
+    with pytest.raises(BadInput, match="'bar-dr5_yes' is no answer of 'bar' in tree 'gz-decals-dr5'"):
         read(strange, DR5)
+
+
+def test_a_table_of_another_tree_says_which(tmp_path: Path):
+    """Answers that only another packaged tree has are refused, and that tree is named."""
+    columns = {name: [1, 1] for name in DR12.columns}
+    with pytest.raises(BadInput, match=r"'bar_yes' is no answer .*; its columns are those of --tree gz-decals-dr12"):
+        read(table(tmp_path, columns, {"id_str": ["a", "b"]}, image_column="file_loc"), load_tree("gz-desi"))
+    assert trees_of(columns) == ("gz-decals-dr12",)
+    assert trees_of(["bar_length", "ra"]) == ()
 
 
 def test_predictions_name_their_file(tmp_path: Path):
@@ -181,7 +195,84 @@ def test_the_real_decals_tables(tmp_path: Path):
         open_catalogue(shared_data() / "gz_decals_dr5_tree_counts.parquet", DR5, images=ImageSource(folder=tmp_path))
 
 
-def test_the_real_hart_subset_has_no_counts(tmp_path: Path):
-    """It kept fractions only, which are refused rather than rounded into votes."""
-    with pytest.raises(NotVotes, match="gz2_hart16_600_424"):
-        open_catalogue(shared_data() / "gz2_hart16_600_424.parquet", GZ2, images=ImageSource(folder=tmp_path))
+def test_the_real_hart_subset_records_fractions():
+    """It kept weighted fractions and how many classified: recorded fractions, NaN where nobody was asked."""
+    path = shared_data() / "gz2_hart16_600_424.parquet"
+    file = open_catalogue(path, GZ2, read_as=ReadAs.of(["image=jpeg"]))
+    rows = list(file.rows(galaxies=40))
+    published = pq.read_table(path).to_pandas().set_index("dr7objid")
+    assert {type(row) for row in rows} == {CatalogueRow}
+    for row in rows:
+        of_file = published.loc[int(row.galaxy_id)]
+        shares = of_file[[f"{stem}_weighted_fraction" for stem in GZ2_COLUMNS.values()]].to_numpy(float)
+        np.testing.assert_allclose(np.nan_to_num(row.fractions), shares, atol=0.01)
+        assert (row.n_votes, row.counts) == (of_file["total_classifications"], None)
+        assert row.image == of_file["jpeg"]
+    told = understand(file)
+    assert (told.votes, told.n_questions, told.most_votes, told.id_column) == ("fractions", 11, 73, "dr7objid")
+
+
+def test_weights_without_a_total_are_no_votes(tmp_path: Path):
+    """Fractions that say not of how many are refused as before; so are debiased ones beside a total."""
+    for ending, more in (("weighted_fraction", {}), ("debiased", {"total_classifications": [40, 40]})):
+        columns = {f"{stem}_{ending}": [0.5, 0.5] for stem in GZ2_COLUMNS.values()} | more
+        with pytest.raises(NotVotes, match=ending):
+            read(table(tmp_path, columns, {"dr7objid": [1, 2]}), GZ2, images=ImageSource(folder=tmp_path))
+
+
+def test_columns_are_what_a_person_says_they_are(tmp_path: Path):
+    """Ids, images and positions of any name; a fault names the column as the table has it."""
+    votes = {column: [3, 4] for column in ("ring_yes", "ring_no")}
+    ids = {"name": ["a", "b"], "RAJ2000": [1.5, 400], "DEJ2000": [0, 1]}
+    path = table(tmp_path, votes, ids, image_column="png_loc")
+    rings = load_tree("gz-rings")
+    with pytest.raises(BadInput, match=r"no column of ids.*--column id=NAME"):
+        read(path, rings)
+    said = ["id=name", "ra=RAJ2000", "dec=DEJ2000"]
+    with pytest.raises(BadInput, match="--column image=png_loc"):
+        read(path, rings, read_as=ReadAs.of(said))
+    rows, faults = read(path, rings, read_as=ReadAs.of([*said, "image=png_loc"]))
+    assert [(row.galaxy_id, row.ra_deg, len(row.image) > 0) for row in rows] == [("a", 1.5, True)]
+    assert [(fault.row, fault.field) for fault in faults] == [(2, "RAJ2000")]
+    rows, _ = read(path, rings, read_as=ReadAs.of(["image=png_loc"]))
+    assert [row.galaxy_id for row in rows] == ["a.png", "b.png"]  # paths name galaxies where nothing else does
+    with pytest.raises(BadInput, match="no column 'nothing'; it has name, "):
+        read(path, rings, read_as=ReadAs.of(["image=nothing"]))
+    for wrong, text in (("png_loc", "role=name"), ("picture=a", "id, image, ra, dec, not 'picture'")):
+        with pytest.raises(BadInput, match=text):
+            ReadAs.of([wrong])
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_images_beside_their_path_are_read(tmp_path: Path, inside: bool):
+    """The export of Hugging Face's `datasets`: a struct of bytes and path, of which the bytes may be null."""
+    image = encode_png(np.zeros((1, 4, 4), dtype=np.uint8))
+    (tmp_path / "a.png").write_bytes(image)
+    cells = [{"bytes": image if inside else None, "path": "a.png"}, None]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    columns = {"id_str": ["a", "b"], "image": pa.array(cells, kind), "ring_yes": [3, 1], "ring_no": [1, 1]}
+    pq.write_table(pa.table(columns), tmp_path / "g.parquet")
+    rows, faults = read(tmp_path / "g.parquet", load_tree("gz-rings"))
+    assert [row.image for row in rows] == [image]
+    assert [(fault.galaxy_id, fault.field) for fault in faults] == [("b", "image")]
+
+
+def test_what_was_understood_is_told(tmp_path: Path):
+    """Rows, ids, votes and their kind, images, what is left aside, and where another reading is possible."""
+    columns = {"ring_yes": [1, 0], "ring_no": [0, 1], "bar_length": [2.5, 1]}
+    path = table(tmp_path, columns, {"galaxy_id": ["a", "b"]}, image_column="image_path")
+    rings = load_tree("gz-rings")
+    told = understand(open_catalogue(path, rings))
+    assert told.lines() == [
+        "table.csv: 2 rows, layout paths, ids in 'galaxy_id' such as 'a'",
+        "  votes: counts on 1 questions of tree gz-rings; 1 votes a galaxy (median), 1 at most",
+        "  images: column 'image_path' (string)",
+        "  left aside: 1 columns: bar_length",
+        "  note: every galaxy has one vote: if these are shares of many, say --votes-are fractions",
+    ]
+    assert json.loads(json.dumps(told.document()))["left_aside"] == ["bar_length"]
+    shares = open_catalogue(path, rings, read_as=ReadAs(votes="fractions"))
+    assert "votes per galaxy not given: 44 volunteers" in understand(shares).lines()[1]
+    assert [row.counts for row in shares.rows()] == [None, None]
+    other = understand(open_catalogue(path, DR5))
+    assert other.notes == ("no votes of tree 'gz-decals-dr5'; the columns are those of --tree gz-rings",)
