@@ -21,8 +21,8 @@ from alservice.lazy import lazily
 
 if TYPE_CHECKING:
     from alservice.app import open_app
+    from alservice.campaigns.trees import load_tree
     from alservice.offline.frames import evaluate, posterior, predict, score, train
-    from alservice.offline.trees import load_tree
 
 __all__ = ["__version__", "evaluate", "load_tree", "open_app", "posterior", "predict", "score", "train"]
 
@@ -30,7 +30,7 @@ __version__ = VERSION
 
 _HOMES: Final = {
     "evaluate": "alservice.offline.frames",
-    "load_tree": "alservice.offline.trees",
+    "load_tree": "alservice.campaigns.trees",
     "open_app": "alservice.app",
     "posterior": "alservice.offline.frames",
     "predict": "alservice.offline.frames",

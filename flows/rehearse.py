@@ -44,6 +44,7 @@ class RehearsalParameters(BaseModel):
         default=None,
         description="Rule by which asking stops once enough is known; empty: all votes for all galaxies.",
     )
+    tree: str = Field(default="gz2", description="Question tree: a name, or a file where the flow runs.")
 
 
 @task(
@@ -61,6 +62,7 @@ def prepare(parameters: RehearsalParameters) -> None:
             galaxies=parameters.galaxies,
             seed=parameters.seed,
             stopping=parameters.stopping,
+            tree=parameters.tree,
         )
 
 

@@ -70,7 +70,13 @@ class BackfillOptions:
             form="Choose from the unbiased part of the catalogue only.",
         ),
     ] = False
-    tree: Annotated[str, Option(help="Question tree.", form="Question tree of the votes.")] = "gz2"
+    tree: Annotated[
+        str,
+        Option(
+            help="Question tree by name, or its file (.yaml, .json).",
+            form="Question tree of the votes: a name, or a file where the flow runs.",
+        ),
+    ] = "gz2"
     encoder: Annotated[
         Path | None,
         Option(
@@ -146,7 +152,7 @@ class VotesOptions:
     out: Annotated[Path, Option(help="Folder of table, plot and summary; the same replay there goes on.")]
     data: Annotated[Path | None, Option(help="Catalogue with recorded votes; without it the synthetic sky.")] = None
     galaxies: Annotated[int | None, Option(help="Galaxies to use [all].", ge=2)] = None
-    tree: Annotated[str, Option(help="Question tree.")] = "gz2"
+    tree: Annotated[str, Option(help="Question tree by name, or its file (.yaml, .json).")] = "gz2"
     questions: Annotated[
         tuple[str, ...], Option(help="Questions that must be known, with commas; all without any.")
     ] = ()

@@ -18,13 +18,14 @@ import numpy as np
 from alservice.acquisition.policies import RULES
 from alservice.backfill.options import BackfillOptions
 from alservice.campaigns.policies import PolicyName
+from alservice.campaigns.trees import load_tree
 from alservice.documents import document_of
 from alservice.errors import BadConfig
 from alservice.files import sha256_of_file
 from alservice.network.architectures import NetworkConfig
 from alservice.network.config import FitConfig, precision_name, resolve_device
 from alservice.offline.training import load_model
-from alservice.science.tree import Tree, load_tree
+from alservice.science.tree import Tree
 from alservice.science.votes import totals
 from alservice.shapes import BoolArray, FloatArray, IntArray
 
@@ -271,7 +272,7 @@ class Backfill:
     """
 
     data: Path | None
-    tree: str
+    tree: Tree
     policies: tuple[str, ...]
     seeds: int
     plan: BackfillPlan
@@ -299,7 +300,7 @@ class Backfill:
         return {
             "command": "backfill",
             "data": "synthetic sky" if self.data is None else sha256_of_file(self.data),
-            "tree": load_tree(self.tree).hash,
+            "tree": self.tree.hash,
             "galaxies": self.galaxies,
             "unbiased_pool": self.unbiased_pool,
             "encoder": None if self.encoder is None else load_model(self.encoder, device="cpu")[1],
@@ -315,6 +316,8 @@ def backfill_of(options: BackfillOptions) -> Backfill:
     ------
     BadConfig
         An encoder is given as well as the size of its images, which is its own.
+    BadTree, BadInput
+        As `alservice.load_tree`.
     """
     sizes = SIZES.get(options.question, SIZES[ALL])
     structure = NetworkConfig(name=options.network, image_px=options.px or sizes.px, field=options.field or sizes.field)
@@ -324,7 +327,7 @@ def backfill_of(options: BackfillOptions) -> Backfill:
         structure = load_model(options.encoder, device="cpu")[0].config
     return Backfill(
         data=options.data,
-        tree=options.tree,
+        tree=load_tree(options.tree),
         policies=options.policies,
         seeds=options.seeds,
         plan=BackfillPlan(

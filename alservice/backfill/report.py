@@ -54,7 +54,6 @@ from alservice.plots import (
     x_ticks,
 )
 from alservice.science.scorecard import TextTable
-from alservice.science.tree import load_tree
 from alservice.shapes import FloatArray, UInt8Array
 from alservice.storage.csv import csv_lines
 from alservice.storage.run_folder import write_whole
@@ -244,7 +243,7 @@ def write_report(asked: Backfill, out: Path, folder: RoundFolder) -> str:
     BadConfig
         A round is not done.
     """
-    target = target_of(load_tree(asked.tree), asked.plan.question)
+    target = target_of(asked.tree, asked.plan.question)
     policies = rounds_of(asked, folder)
     replay = open_replay(asked, out)
     found = _savings(target, policies)

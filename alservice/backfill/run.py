@@ -27,7 +27,7 @@ from alservice.offline.commands import EVALUATION_SEED
 from alservice.offline.galaxies import ReadGalaxies, VotedGalaxies
 from alservice.offline.training import RefitHeads, TrainNetwork, load_model
 from alservice.progress import NoProgress, Progress
-from alservice.science.tree import Tree, load_tree
+from alservice.science.tree import Tree
 from alservice.settings import load_settings
 from alservice.shapes import BoolArray, FloatArray
 from alservice.sky.galaxies import synthetic_rows
@@ -137,7 +137,7 @@ def run_backfill(asked: Backfill, out: Path, policy: str, seed: int) -> int:
 
 def open_replay(asked: Backfill, out: Path) -> Replay:
     """Return the runs of a backfill whose folder has its galaxies; processes share the images in memory."""
-    target = target_of(load_tree(asked.tree), asked.plan.question)
+    target = target_of(asked.tree, asked.plan.question)
     galaxies, tests = read_galaxies(out, target)
     return Replay(
         target=target,
@@ -250,7 +250,7 @@ def _read(asked: Backfill, progress: Progress) -> tuple[VotedGalaxies, Sequence[
     The test galaxies are the evaluation stream. Replayed singly, a question that not everyone is asked is judged on all
     eligible galaxies of the unbiased part, which the pool then leaves out.
     """
-    tree = load_tree(asked.tree)
+    tree = asked.tree
     target = target_of(tree, asked.plan.question)
     rows, total, unbiased = recorded_rows(asked.data, asked.galaxies, tree)
     network = asked.training.network

@@ -29,6 +29,7 @@ from alservice.backfill.votes import (
     votes_result,
 )
 from alservice.campaigns.campaign import EvaluationPolicy
+from alservice.campaigns.trees import load_tree
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow, evaluation_fraction, is_evaluation_member
 from alservice.documents import document_of
 from alservice.errors import BadConfig, BadInput, BadVotes
@@ -47,7 +48,7 @@ from alservice.science.bootstrap import Estimate
 from alservice.science.fusion import fit_temper
 from alservice.science.scorecard import TextTable
 from alservice.science.stopping import StoppingPolicy
-from alservice.science.tree import Tree, load_tree
+from alservice.science.tree import Tree
 from alservice.shapes import BoolArray, FloatArray, IntArray
 from alservice.storage import images
 from alservice.storage.csv import csv_lines

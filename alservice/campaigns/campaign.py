@@ -14,9 +14,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from alservice.campaigns.files import NotYaml, read_text, yaml_of
 from alservice.campaigns.policies import (
     IGNORE,
     Arm,
@@ -27,31 +27,37 @@ from alservice.campaigns.policies import (
     PolicyName,
     version_key,
 )
-from alservice.checks import MAX_DEPTH, MAX_HOURS, STRICT, require, require_recordable
+from alservice.campaigns.trees import load_tree
+from alservice.checks import MAX_HOURS, STRICT, require, require_recordable
 from alservice.documents import document_of
 from alservice.errors import BadConfig, BadInput
-from alservice.files import read_regular
 from alservice.ids import CAMPAIGN_NAME, digest_of_document
 from alservice.science.stopping import RuleName, StoppingPolicy
-from alservice.science.tree import load_tree
+from alservice.science.tree import Tree, tree_names
 from alservice.settings import explain
 from alservice.zooniverse.endpoint import check_endpoint, is_loopback
 
-MAX_FILE_BYTES: Final = 1 << 20
-MAX_EVENTS: Final = 20_000
-"""Bounds of a campaign's file: a hundred times of what the longest needs."""
 
-
-def parse_campaign(document: Mapping[str, Any], *, source: str) -> Campaign:
+def parse_campaign(document: Mapping[str, Any], *, source: str, folder: Path | None = None) -> Campaign:
     """Return a legal campaign, or say which field of which source is wrong.
+
+    Parameters
+    ----------
+    folder
+        What the path of a tree file is relative to; the current folder if None.
 
     Raises
     ------
     BadConfig
         A field is missing, unknown or out of range, or names a question or answer that the tree lacks.
     BadTree
-        The tree is not a packaged one.
+        The tree is no packaged one, or its file holds none.
+    BadInput
+        The file of the tree cannot be read.
     """
+    tree = document.get("tree")
+    if isinstance(tree, str) and tree not in tree_names():
+        document = {**document, "tree": load_tree(tree, folder=folder)}
     try:
         campaign = TypeAdapter(Campaign).validate_python(document)
     except ValidationError as error:
@@ -65,29 +71,16 @@ def load_campaign_file(path: Path) -> Campaign:
     if not path.exists():
         raise BadConfig(f"{path}: no such file", path=str(path))
     try:
-        text = read_regular(path, max_bytes=MAX_FILE_BYTES).decode("utf-8")
-        _refuse_bombs(text)
-        document = yaml.safe_load(text)
+        document = yaml_of(read_text(path))
+    except NotYaml as error:
+        raise BadConfig(f"{path}: not YAML: {error}", path=str(path)) from error
     except BadInput as error:
         raise BadConfig(f"{path}: cannot be read: {error.message.removeprefix(f'{path}: ')}", path=str(path)) from error
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
-        raise BadConfig(f"{path}: not YAML: {' '.join(str(error).split())}", path=str(path)) from error
     if not isinstance(document, dict):
         raise BadConfig(f"{path}: a campaign is a mapping of fields", path=str(path))
-    return parse_campaign(document, source=str(path))
-
-
-def _refuse_bombs(text: str) -> None:
-    """Raise `BadInput` for YAML that takes more to read than it says; nothing is built yet, and nothing is nested."""
-    depth = 0
-    for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise BadInput(f"it is nested more than {MAX_DEPTH} deep")
-        if number > MAX_EVENTS:
-            raise BadInput(f"it holds more than {MAX_EVENTS:,} values")
-        if isinstance(event, yaml.AliasEvent):
-            raise BadInput("it has an alias; write out what that stands for")
+    if isinstance(document.get("tree"), dict):
+        raise BadConfig(f"{path}: tree: write the tree to a file of its own, and its path here", path=str(path))
+    return parse_campaign(document, source=str(path), folder=path.parent)
 
 
 def _check_names(campaign: Campaign, source: str) -> None:
@@ -616,7 +609,8 @@ class Campaign:
     name
         Lower-case letters, digits and hyphens, 100 at most.
     tree
-        Name of a packaged question tree.
+        Name of a packaged question tree, or path of a tree file (``.yaml``, ``.json``) relative to this file. The tree
+        is kept whole with the campaign's version, and its file is not read again.
     seed
         Root of every random draw of the campaign.
     hold_hours
@@ -652,7 +646,7 @@ class Campaign:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     name: str
-    tree: str
+    tree: str | Tree
     seed: int = 0
     hold_hours: float = 48.0
     images: ImagePolicy = field(default_factory=ImagePolicy)
@@ -701,6 +695,11 @@ class Campaign:
             "counting.after_retirement must be 'counted' with zooniverse.retirement 'posterior': votes that come after "
             "asking stopped say whether that was right",
         )
+
+    @property
+    def tree_name(self) -> str:
+        """Name of the question tree."""
+        return self.tree if isinstance(self.tree, str) else self.tree.name
 
     def by_tier(self) -> Mapping[int, Campaign]:
         """Return the campaign as each tier sees it, by votes per galaxy: one workflow and set, without tiers.

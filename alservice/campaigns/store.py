@@ -17,8 +17,9 @@ from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle, Pause
 from alservice.campaigns.schema import campaign_versions, campaigns
 from alservice.documents import document_of
-from alservice.errors import BadConfig, Conflict, NotFound
+from alservice.errors import BadConfig, Conflict, DigestMismatch, NotFound
 from alservice.progress import Clock
+from alservice.science.tree import Tree
 from alservice.storage.postgres import columns_of, transaction
 
 _NEWEST = (
@@ -53,7 +54,7 @@ class CampaignStore:
                     campaign_id=campaign_id,
                     version=version,
                     digest=campaign.digest,
-                    document=document_of(campaign),
+                    document=_stored(campaign),
                     created_at=self._clock(),
                 )
             )
@@ -87,13 +88,29 @@ def _validator() -> TypeAdapter[Campaign]:
     return TypeAdapter(Campaign)
 
 
+def _stored(campaign: Campaign) -> dict[str, Any]:
+    """Return the document of a version: a tree that is not packaged stands in it whole, with its hash."""
+    document = document_of(campaign)
+    if isinstance(campaign.tree, Tree):
+        document["tree"]["hash"] = campaign.tree.hash
+    return document
+
+
 def _campaign_row(row: Row[Any]) -> CampaignRow:
+    document, digest = dict(row.document), None
+    if isinstance(document.get("tree"), dict):
+        document["tree"] = dict(document["tree"])
+        digest = document["tree"].pop("hash", None)
     try:
-        campaign = _validator().validate_python(row.document)
+        campaign = _validator().validate_python(document)
     except ValidationError as error:
         names = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors(include_input=False))
         stored = f"campaign {row.name} version {row.version} as stored"
         raise BadConfig(f"{stored} is not one this release understands: {names}") from error
+    if isinstance(campaign.tree, Tree) and campaign.tree.hash != digest:
+        raise DigestMismatch(
+            f"the tree of campaign {row.name} version {row.version} is not the one that was stored", campaign=row.name
+        )
     return CampaignRow(id=row.id, version=row.version, settings=campaign)
 
 

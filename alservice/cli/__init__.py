@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-from alservice.cli import campaigns, models, offline, ops, votes
+from alservice.cli import campaigns, models, offline, ops, trees, votes
 from alservice.cli.shell import OneLineErrors
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ app.add_typer(offline.releases, name="data")
 app.command()(ops.metrics)
 app.add_typer(ops.database, name="db")
 app.add_typer(ops.prefect, name="prefect")
+app.add_typer(trees.trees, name="tree")
 app.add_typer(campaigns.campaigns, name="campaign")
 app.add_typer(campaigns.catalogues, name="catalogue")
 app.add_typer(campaigns.cycles, name="cycle")

@@ -47,7 +47,7 @@ def validate_campaign(campaign: CampaignName, workdir: Workdir = None) -> None:
     with opened() as factory, factory.sites.opened(campaign):
         answer_maps = factory.subjects.validate(factory.campaigns.get(campaign).settings)
     for answer_map in answer_maps:
-        typer.echo(f"workflow version {answer_map.version} asks the tree's {len(answer_map.columns)} questions")
+        typer.echo(f"workflow version {answer_map.version} asks the tree's {answer_map.n_questions} questions")
 
 
 @campaigns.command("webhook")
@@ -269,6 +269,7 @@ def rehearse(
         RuleName | None,
         typer.Option("--stopping", help="Stop asking by this rule once enough is known; else all get all votes."),
     ] = None,
+    tree: Annotated[str, typer.Option("--tree", help="Question tree by name, or its file (.yaml, .json).")] = "gz2",
     workdir: Workdir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -281,7 +282,10 @@ def rehearse(
     from flows.rehearse import RehearsalParameters
     from flows.rehearse import rehearse as run
 
-    report = run(RehearsalParameters(data=data, galaxies=galaxies, cycles=cycle_count, seed=seed, stopping=stopping))
+    asked = RehearsalParameters(
+        data=data, galaxies=galaxies, cycles=cycle_count, seed=seed, stopping=stopping, tree=tree
+    )
+    report = run(asked)
     with opened() as factory:
         table = factory.cycle.table(REHEARSAL)
     if as_json:

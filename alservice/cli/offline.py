@@ -27,7 +27,7 @@ def train(
     data: Annotated[
         Path, typer.Option("--data", help="Galaxies with images and votes (Parquet, or CSV, gzip or not).")
     ],
-    tree: Annotated[str, typer.Option("--tree", help="Question tree, such as gz2.")],
+    tree: Annotated[str, typer.Option("--tree", help="Question tree: a name such as gz2, or a file (.yaml, .json).")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the model; an interrupted run there goes on.")],
     network: Annotated[str, typer.Option("--network", help="Network by name.")] = "compact",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Root of every random draw.")] = 0,
@@ -62,11 +62,11 @@ def train(
     --standalone --nproc-per-node 4 --no-python` before the command.
     """
     use(None)
+    from alservice.campaigns.trees import load_tree
     from alservice.engines import LOCAL, engine_of
     from alservice.network.config import resolve_device
     from alservice.network.ranks import joined_ranks
     from alservice.offline.commands import TrainingOptions, encoder_of, train_ensemble, train_on_file
-    from alservice.science.tree import load_tree
     from alservice.settings import load_settings
 
     settings = load_settings()
@@ -166,7 +166,9 @@ def evaluate(
     predictions: Annotated[Path, typer.Option("--predictions", help="Table that `predict` wrote.")],
     votes: Annotated[Path, typer.Option("--votes", help="Votes of the same galaxies (Parquet, or CSV, gzip or not).")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for figures and plots.")] = None,
-    tree: Annotated[str | None, typer.Option("--tree", help="Question tree [the one whose columns fit].")] = None,
+    tree: Annotated[
+        str | None, typer.Option("--tree", help="Question tree, by name or file [the one whose columns fit].")
+    ] = None,
     members: Annotated[
         bool, typer.Option("--evaluation-stream", help="Judge only the galaxies that `train` holds out.")
     ] = False,
@@ -175,9 +177,9 @@ def evaluate(
 ) -> None:
     """Compare predictions with votes: likelihood, errors, calibration and classification, with intervals."""
     use(None)
+    from alservice.campaigns.trees import load_tree
     from alservice.offline.commands import evaluate_file
     from alservice.science.scorecard import evaluation_tables
-    from alservice.science.tree import load_tree
 
     known = None if tree is None else load_tree(tree)
     judged = evaluate_file(predictions, votes, tree=known, members_only=members, seed=seed, out=out)

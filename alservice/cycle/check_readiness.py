@@ -28,7 +28,7 @@ from alservice.network.config import resolve_device, resolve_devices
 from alservice.registry.records import Model
 from alservice.registry.service import load_model
 from alservice.registry.store import ModelStore
-from alservice.science.tree import load_tree
+from alservice.science.tree import Tree, load_tree
 from alservice.settings import Settings, load_settings
 from alservice.storage import ObjectStore
 from alservice.storage.embedded_postgres import database_url
@@ -273,7 +273,9 @@ def check_ground(settings: Settings | None = None) -> Sequence[Finding]:
     return within(CHECK_S, {"database": partial(_database, settings), **groups})
 
 
-def check_replay(*, out: Path, tree: str, data: Path | None, encoder: Path | None, device: str) -> Sequence[Finding]:
+def check_replay(
+    *, out: Path, tree: str | Tree, data: Path | None, encoder: Path | None, device: str
+) -> Sequence[Finding]:
     """Return what is found of all that a backfill needs: no database, no Zooniverse."""
     parts: dict[str, Part] = {
         "folder": lambda: _writable(out),

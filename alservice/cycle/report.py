@@ -110,10 +110,9 @@ def learning(table: CycleTable) -> Picture:
 
 def _errors(data: ReportData) -> Picture:
     lines = data.table.lines
-    series = (
-        ("a", "Smooth", [(float(line.cycle), line.rmse_smooth) for line in lines if line.rmse_smooth is not None]),
-        ("b", "Bar", [(float(line.cycle), line.rmse_bar) for line in lines if line.rmse_bar is not None]),
-    )
+    smooth = [(float(line.cycle), line.rmse_smooth) for line in lines if line.rmse_smooth is not None]
+    bar = [(float(line.cycle), line.rmse_bar) for line in lines if line.rmse_bar is not None]
+    series = [("a", data.table.short_answer, smooth), *([("b", "Bar", bar)] if data.table.has_bar else [])]
     x = horizontal([float(line.cycle) for line in lines])
     y = vertical([0.0, *(value for _, _, points in series for _, value in points)])
     marks = [*frame(y, "RMSE of the vote fraction"), *x_ticks(x, "cycle", whole=True)]
@@ -342,7 +341,7 @@ class GatherReport:
 
     def _facts(self, campaign: CampaignRow, records: CampaignRecords) -> dict[str, str]:
         catalogue = self.catalogues.newest(campaign.id)
-        facts = {"question tree": campaign.settings.tree, "seed": str(campaign.settings.seed)}
+        facts = {"question tree": campaign.settings.tree_name, "seed": str(campaign.settings.seed)}
         if catalogue is not None:
             facts["catalogue"] = catalogue.source
             facts["galaxies"] = f"{catalogue.n_galaxies:,} imported, {catalogue.n_failed:,} rows failed"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from alservice.acquisition.policies import SelectionOverlap
+from alservice.campaigns.campaign import EvaluationPolicy
 from alservice.campaigns.cycle import WORKING, Cycle, CycleKind, CycleState
 from alservice.campaigns.cycle_store import CycleStore
 from alservice.campaigns.store import CampaignRow, Event, EventLog
@@ -123,15 +124,22 @@ _COLUMNS: tuple[tuple[str, Callable[[CycleLine], str]], ...] = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CycleTable:
-    """All cycles of a campaign, oldest first."""
+    """All cycles of a campaign, oldest first.
+
+    Parameters
+    ----------
+    answer
+        Answer column whose errors are tabled.
+    """
 
     campaign: str
     lines: tuple[CycleLine, ...]
     change: Change | None
+    answer: str = EvaluationPolicy().answer
 
     def newest(self) -> CycleTable:
         """Return the table with its last line only."""
-        return CycleTable(campaign=self.campaign, lines=self.lines[-1:], change=None)
+        return replace(self, lines=self.lines[-1:], change=None)
 
     def documents(self) -> Iterator[dict[str, Any]]:
         """Yield one JSON document per cycle."""
@@ -140,8 +148,22 @@ class CycleTable:
 
     def rows(self) -> tuple[tuple[str, ...], Sequence[tuple[str, ...]]]:
         """Return headings and cells as text."""
-        cells = [tuple(show(line) for _, show in _COLUMNS) for line in self.lines]
-        return tuple(name for name, _ in _COLUMNS), cells
+        shown = [(self._heading(name), show) for name, show in _COLUMNS if name != "RMSE Bar" or self.has_bar]
+        cells = [tuple(show(line) for _, show in shown) for line in self.lines]
+        return tuple(name for name, _ in shown), cells
+
+    @property
+    def short_answer(self) -> str:
+        """What the answer is called over its column."""
+        return "Smooth" if self.answer == EvaluationPolicy().answer else self.answer
+
+    @property
+    def has_bar(self) -> bool:
+        """Whether the bar has a column: always beside Smooth, and where another tree asks for it."""
+        return self.short_answer == "Smooth" or any(line.rmse_bar is not None for line in self.lines)
+
+    def _heading(self, name: str) -> str:
+        return f"RMSE {self.short_answer}" if name == "RMSE Smooth" else name
 
     def text(self) -> str:
         """Return the table for a terminal, columns aligned."""
@@ -166,6 +188,7 @@ class CycleView:
     decision: GateDecision | None
     events: tuple[Event, ...]
     statistics: tuple[CycleStatistics, ...] = ()
+    answer: str = EvaluationPolicy().answer
 
     def document(self) -> dict[str, Any]:
         """Return the view as one JSON document."""
@@ -181,11 +204,14 @@ class CycleView:
 
     def text(self) -> str:
         """Return the view for a terminal."""
-        lines = [CycleTable(campaign=self.campaign, lines=(self.line,), change=None).text(), ""]
+        lines = [self._table().text(), ""]
         lines += check_lines(self.decision) if self.decision else ()
         lines += self._statistics()
         lines += [f"  {e.at:%Y-%m-%d %H:%M:%S} UTC  {e.actor:<28} {e.kind}  {_detail(e)}" for e in self.events]
         return "\n".join(lines)
+
+    def _table(self) -> CycleTable:
+        return CycleTable(campaign=self.campaign, lines=(self.line,), change=None, answer=self.answer)
 
     def _measured(self) -> dict[str, Any]:
         """Return what was measured beside the models, without the samples behind it."""
@@ -378,6 +404,7 @@ class SummariseCampaign:
             campaign=campaign.settings.name,
             lines=tuple(cycle_line(campaign, records, cycle) for cycle in records.cycles),
             change=self._change(campaign, records),
+            answer=campaign.settings.evaluation.answer,
         )
 
     def _change(self, campaign: CampaignRow, records: CampaignRecords) -> Change | None:
@@ -488,4 +515,5 @@ class ViewCycle:
             decision=records.decisions.get(cycle.id),
             statistics=tuple(s for s in self.summarise.snapshots.statistics(campaign.id) if s.cycle_id == cycle.id),
             events=tuple(e for e in reversed(self.events.list(campaign.id, limit=10_000)) if e.cycle_id == cycle.id),
+            answer=campaign.settings.evaluation.answer,
         )

@@ -14,7 +14,6 @@ from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.store import CampaignRow
 from alservice.catalogue.service import CatalogueService
 from alservice.catalogue.store import CatalogueStore
-from alservice.documents import document_of
 from alservice.errors import BadVotes, NotFound
 from alservice.ids import seed_of
 from alservice.network.architectures import NetworkConfig
@@ -176,7 +175,7 @@ class TrainCandidate:
         card, data = self._fit(campaign, cycle, tree, tallies, snapshot, checkpoints)
         stored = self.objects.put(data, kind="models", suffix=".safetensors")
         model = self.models.save(
-            cycle, key=stored.key, digest=stored.digest, snapshot_id=snapshot.id, card=document_of(card)
+            cycle, key=stored.key, digest=stored.digest, snapshot_id=snapshot.id, card=card.document()
         )
         checkpoints.forget()
         return model

@@ -19,7 +19,7 @@ from alservice.errors import BadConfig, BadInput, DigestMismatch
 from alservice.ids import digest_of_document
 from alservice.network.architectures import NetworkConfig
 from alservice.network.config import FitConfig
-from alservice.science.tree import Tree
+from alservice.science.tree import Question, Tree, is_packaged, load_tree
 from alservice.science.votes import TallySet
 
 _NUMBERS: Final = ("n_galaxies", "n_votes", "seed", "n_inconsistent")
@@ -49,6 +49,8 @@ class ModelCard:
         Galaxies of the snapshot whose votes no walks through the tree give.
     parent
         Digest of the model that training started from; None for a cold start.
+    questions
+        Of a tree that is not packaged, all of it: the file that it came from is not needed again.
     """
 
     network: NetworkConfig
@@ -64,6 +66,14 @@ class ModelCard:
     reducer: str = ""
     n_inconsistent: int = 0
     parent: str | None = None
+    questions: tuple[Question, ...] | None = None
+
+    @property
+    def own_tree(self) -> Tree:
+        """The tree that the model follows; `BadTree` if it is neither here nor packaged."""
+        if self.questions is None:
+            return load_tree(self.tree)
+        return Tree(name=self.tree, questions=self.questions, source="a model's card")
 
     @classmethod
     def of(
@@ -94,7 +104,15 @@ class ModelCard:
             reducer=reducer,
             n_inconsistent=n_inconsistent,
             parent=parent,
+            questions=None if is_packaged(tree) else tree.questions,
         )
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document; that of a packaged tree is what it always was, letter by letter."""
+        document = document_of(self)
+        if self.questions is None:
+            del document["questions"]
+        return document
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> ModelCard:
@@ -111,7 +129,7 @@ class ModelCard:
 
 def to_bytes(state: Mapping[str, Tensor], card: ModelCard) -> bytes:
     """Return weights and card as safetensors; equal weights and cards give equal bytes."""
-    return tensors_to_bytes(state, document_of(card))
+    return tensors_to_bytes(state, card.document())
 
 
 def from_bytes(data: bytes, *, tree: Tree) -> tuple[dict[str, Tensor], ModelCard]:

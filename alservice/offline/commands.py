@@ -591,7 +591,7 @@ def _finish(
     folder: RunFolder, members: VotedGalaxies, tree: Tree, card: ModelCard, data: bytes, device: str
 ) -> dict[str, Any]:
     """Evaluate a trained model, write all that a folder has, and return its card."""
-    document = document_of(card) | {"weights": digest_of_bytes(data), "metrics": None}
+    document = card.document() | {"weights": digest_of_bytes(data), "metrics": None}
     plots = training_curve(card.history)
     if len(members.galaxy_ids):
         network, _, digest = restored_model(data, tree, device=device)

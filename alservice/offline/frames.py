@@ -17,6 +17,7 @@ import pandas as pd
 from alservice.acquisition.policies import policy_scores
 from alservice.campaigns.campaign import AcquisitionPolicy
 from alservice.campaigns.policies import PolicyName
+from alservice.campaigns.trees import load_tree
 from alservice.catalogue.galaxies import CatalogueFault
 from alservice.catalogue.tables import Table, frame_table, open_table, require_ids, texts
 from alservice.errors import BadConfig, BadImage, BadInput, BadVotes
@@ -36,7 +37,6 @@ from alservice.offline.evaluation import EvaluatedPredictions
 from alservice.offline.galaxies import ignore_fault
 from alservice.offline.prediction import DRAWS as DRAWS_SUFFIX
 from alservice.offline.prediction import faults_path, tree_of_predictions
-from alservice.offline.trees import load_tree
 from alservice.progress import Progress
 from alservice.science.posterior import Posterior, check_tree, question_totals
 from alservice.science.tree import Tree

@@ -35,7 +35,7 @@ from alservice.offline.galaxies import ignore_fault
 from alservice.offline.training import DRAWS_SEED
 from alservice.progress import Progress
 from alservice.science.posterior import Posterior, PredictionTable, predictions
-from alservice.science.tree import Tree, load_tree, tree_names
+from alservice.science.tree import Tree, is_packaged, load_tree, parse_tree, tree_document, tree_names
 from alservice.shapes import FloatArray, UInt8Array
 from alservice.storage import ImageCodec
 from alservice.storage.csv import plain_cell, safe_cell
@@ -72,7 +72,8 @@ class PredictionShards:
         rows = [[fault.row, fault.galaxy_id, fault.field, fault.reason] for fault in faults]
         self.folder.write(f"{index:06}.faults.json", json.dumps(rows).encode())
         sink = pa.BufferOutputStream()
-        about = json.dumps({"content": "predictions", "tree": self.tree.name, **self.asked}, sort_keys=True)
+        own = {} if is_packaged(self.tree) else {"questions": tree_document(self.tree)}
+        about = json.dumps({"content": "predictions", "tree": self.tree.name, **own, **self.asked}, sort_keys=True)
         rows_of = _arrow(self.tree, table).replace_schema_metadata({b"alservice": about.encode()})
         parquet.write_table(rows_of, sink, compression="zstd")
         self.folder.write(self._table(index).name, bytes(sink.getvalue()))
@@ -181,7 +182,10 @@ def read_predictions(source: Path | Table, tree: Tree) -> PredictionTable:
 
 
 def tree_of_predictions(source: Path | Table) -> Tree:
-    """Return the packaged tree whose answers a file or table of predictions has: of several the largest.
+    """Return the tree that a file or table of predictions is of.
+
+    A Parquet file of another tree than a packaged one carries it. Else it is the packaged tree whose answers are there:
+    of several the largest.
 
     Raises
     ------
@@ -190,6 +194,9 @@ def tree_of_predictions(source: Path | Table) -> Tree:
     """
     table = source if isinstance(source, Table) else open_table(source)
     columns = table.columns
+    own = _carried(table.path)
+    if own is not None and all(f"{c}_{MEAN}" in columns for c in own.columns):
+        return own
     trees = sorted((load_tree(name) for name in tree_names()), key=lambda tree: -tree.n_answers)
     lacking = {tree.name: [c for c in tree.columns if f"{c}_{MEAN}" not in columns] for tree in trees}
     for tree in trees:
@@ -198,9 +205,21 @@ def tree_of_predictions(source: Path | Table) -> Tree:
     nearest = min(trees, key=lambda tree: len(lacking[tree.name]) / tree.n_answers)
     raise BadInput(
         f"{table.path.name}: no predictions of a known tree: of {nearest.name!r}, column "
-        f"'{lacking[nearest.name][0]}_{MEAN}' is missing",
+        f"'{lacking[nearest.name][0]}_{MEAN}' is missing; a tree of your own is given with --tree",
         file=str(table.path),
     )
+
+
+def _carried(path: Path) -> Tree | None:
+    """Return the tree in the schema of a Parquet file of ours; `BadTree` if what is there is none."""
+    if path.suffix != ".parquet" or not path.is_file():
+        return None
+    about = (parquet.read_schema(path).metadata or {}).get(b"alservice")
+    try:
+        document = json.loads(about or b"{}").get("questions")
+    except (ValueError, AttributeError, RecursionError):
+        return None  # another program's, under the same name
+    return parse_tree(document, source=path.name) if isinstance(document, dict) else None
 
 
 def _check(table: Table, ids: Sequence[str], values: Mapping[str, FloatArray]) -> None:

@@ -29,7 +29,7 @@ from alservice.progress import Progress
 from alservice.science.evaluation import Evaluation, evaluate
 from alservice.science.posterior import Posterior, answer_probabilities
 from alservice.science.reweighting import survey_weights
-from alservice.science.tree import Tree, load_tree
+from alservice.science.tree import Tree
 from alservice.shapes import FloatArray
 
 MODEL: Final = "model.safetensors"
@@ -50,7 +50,7 @@ def load_model(model: Path, *, device: str, tree: Tree | None = None) -> tuple[N
     Parameters
     ----------
     tree
-        The tree that it follows; None for the packaged one that it names.
+        The tree that it follows; None for its own, which it carries or, of a packaged one, names.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def load_model(model: Path, *, device: str, tree: Tree | None = None) -> tuple[N
         raise NotFound(f"{model}: there is no model here ({MODEL} or {ENSEMBLE})", path=str(path))
     data = read_regular(path, max_bytes=MAX_MODEL_BYTES)
     document = tensors_from_bytes(data, what="a model")[1]
-    tree = load_tree(str(document.get("tree"))) if tree is None else tree
+    tree = ModelCard.from_document(document).own_tree if tree is None else tree
     network, _, digest = restored_model(data, tree, device=resolve_device(device))
     return network, digest
 

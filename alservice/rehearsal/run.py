@@ -18,6 +18,7 @@ from alservice.campaigns.campaign import (
     ZooniverseTarget,
 )
 from alservice.campaigns.cycle import Cycle, CycleState
+from alservice.campaigns.trees import load_tree
 from alservice.catalogue.files import CatalogueFile, open_catalogue
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow, evaluation_fraction
 from alservice.constants import API
@@ -26,7 +27,7 @@ from alservice.errors import Conflict, NotFound
 from alservice.files import sha256_of_file
 from alservice.rehearsal.volunteers import Assignment, Volunteers
 from alservice.science.stopping import RuleName
-from alservice.science.tree import Tree, load_tree
+from alservice.science.tree import Tree, is_packaged
 from alservice.sky.galaxies import synthetic_rows
 from alservice.states import AskingState, SubjectState
 from alservice.subjects.stops import Stop
@@ -55,28 +56,35 @@ galaxies the error of the Smooth fraction fell from 0.213 to 0.183, in 60 % of t
 
 
 def prepare_rehearsal(
-    stages: Stages, *, data: Path | None, galaxies: int | None, seed: int, stopping: RuleName | None = None
+    stages: Stages,
+    *,
+    data: Path | None,
+    galaxies: int | None,
+    seed: int,
+    stopping: RuleName | None = None,
+    tree: str = "gz2",
 ) -> None:
     """Make the rehearsal's campaign and catalogue, unless the work folder has them already.
 
-    With a rule, asking stops once enough is known of a galaxy; without one, every galaxy gets its full number of votes.
+    The tree is a packaged one by name, or of a file. With a rule, asking stops once enough is known of a galaxy;
+    without one, every galaxy gets its full number of votes.
 
     Raises
     ------
     Conflict
         The folder holds another rehearsal; its name and what it was made from are in the message.
     BadInput
-        The file cannot be a catalogue.
+        The file cannot be a catalogue, or that of the tree not a tree.
     """
-    tree = load_tree("gz2")
-    file = None if data is None else open_catalogue(data, tree, roots=stages.settings.image_folders)
+    asked = load_tree(tree)
+    file = None if data is None else open_catalogue(data, asked, roots=stages.settings.image_folders)
     n = min(galaxies or file.n_rows, file.n_rows) if file is not None else galaxies or SYNTHETIC_GALAXIES
-    source = _source(data, n, seed)
-    campaign = _campaign(tree, file, n, seed, stopping)
+    source = _source(data, n, seed) + ("" if tree == "gz2" else f", tree {asked.name} ({asked.hash[:12]})")
+    campaign = _campaign(asked, file, n, seed, stopping)
     _refuse_another(stages, campaign, source)
     row = stages.campaigns.save(campaign)
     if stages.catalogues.newest(row.id) is None:
-        rows = synthetic_rows(tree, n, seed) if file is None else _voted(file.rows(n, seed))
+        rows = synthetic_rows(asked, n, seed) if file is None else _voted(file.rows(n, seed))
         stages.catalogue.import_rows(row, rows, source=source, total=n)
 
 
@@ -105,13 +113,16 @@ def _source(data: Path | None, n: int, seed: int) -> str:
 def _campaign(tree: Tree, file: CatalogueFile | None, n: int, seed: int, stopping: RuleName | None) -> Campaign:
     """Return decisions that suit the number of galaxies: a tenth to learn from first, a twentieth a cycle."""
     batch = max(8, min(256, n // 16))
+    usual = EvaluationPolicy().answer
     return Campaign(
         name=REHEARSAL,
-        tree=tree.name,
+        tree=tree.name if is_packaged(tree) else tree,
         seed=seed,
         hold_hours=0.0,  # nobody is asked in a rehearsal: a held gate keeps the champion
         images=ImagePolicy(field=1.0 if not _unbiased(file) else KAGGLE_FIELD),
-        evaluation=EvaluationPolicy(fraction=_evaluation_fraction(file, seed)),
+        evaluation=EvaluationPolicy(
+            fraction=_evaluation_fraction(file, seed), answer=usual if usual in tree.columns else tree.columns[0]
+        ),
         acquisition=AcquisitionPolicy(
             initial_galaxies=2 * batch,
             initial_evaluation_galaxies=n,

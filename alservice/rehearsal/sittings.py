@@ -19,7 +19,7 @@ from alservice.errors import BadInput
 from alservice.ids import seed_of
 from alservice.science.tree import Tree
 from alservice.science.votes import NOT_ASKED
-from alservice.zooniverse.workflow import Workflow, map_answers
+from alservice.zooniverse.workflow import Boxes, Workflow, map_answers
 
 SITTING_S = (5.0, 30.0)
 """Shortest and longest sitting (s)."""
@@ -134,8 +134,14 @@ class Sittings:
         self._n_users = n_users
         self._links = {"project": str(project_id), "workflow": str(workflow.workflow_id)}
         self._version = workflow.version
-        columns = map_answers(tree, workflow).columns
+        answers = map_answers(tree, workflow)
+        columns, boxes = answers.columns, answers.boxes
         self._tasks = [question.task for question in tree.questions]
+        # Of a question that is a box: its place in the task.
+        self._boxes = [
+            boxes[question.task].yes.index(part.start) if part.start in _ticked(boxes.get(question.task)) else None
+            for question, part in zip(tree.questions, tree.slices, strict=True)
+        ]
         # None: a superseded question that this workflow does not ask.
         self._values = [
             [columns[question.task].index(column) for column in range(part.start, part.stop)]
@@ -180,11 +186,20 @@ class Sittings:
                 yield Sending(session=session, classification=body, user=user, extra=True)
 
     def _annotations(self, row: npt.NDArray[np.int8], draw: Mapping[str, float]) -> list[dict[str, Any]]:
-        annotations = [
-            {"task": self._tasks[question], "taskType": "single", "value": values[answer]}
-            for question, answer in enumerate(row.tolist())
-            if answer != NOT_ASKED and (values := self._values[question]) is not None
-        ]
+        annotations: list[dict[str, Any]] = []
+        ticked: dict[str, list[int]] = {}
+        for question, answer in enumerate(row.tolist()):
+            task, box, values = self._tasks[question], self._boxes[question], self._values[question]
+            if answer == NOT_ASKED:
+                continue
+            if box is not None:
+                if task not in ticked:
+                    ticked[task] = []
+                    annotations.append({"task": task, "taskType": "multiple", "value": ticked[task]})
+                if answer == 0:  # yes, the first answer of every box
+                    ticked[task].append(box)
+            elif values is not None:
+                annotations.append({"task": task, "taskType": "single", "value": values[answer]})
         if draw["null"] < self._manners.null_share:
             last = int(draw["null_at"] * len(annotations))
             return [*annotations[:last], {**annotations[last], "value": None}]
@@ -218,6 +233,11 @@ class Sittings:
             "links": {**self._links, "subjects": [str(subject_id)]},
             "metadata": metadata,
         }
+
+
+def _ticked(boxes: Boxes | None) -> tuple[int, ...]:
+    """Return the columns of a task's boxes; none where it has no boxes, or is not asked."""
+    return () if boxes is None else boxes.yes
 
 
 def _browser_metadata(draw: Mapping[str, float], *, selected_at: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from alservice.release.rows import Asking, Evidence, Rows, release_rows
 from alservice.science.fusion import fit_temper
 from alservice.science.posterior import Posterior, concat, take
 from alservice.science.prediction import moments
-from alservice.science.tree import Tree, load_tree
+from alservice.science.tree import Tree, is_packaged, load_tree, tree_document
 from alservice.science.votes import inconsistent
 from alservice.shapes import BoolArray, FloatArray, IntArray
 from alservice.states import AskingState, SubjectState
@@ -180,7 +180,7 @@ class _Contents:
                 "galaxies": catalogue.n_galaxies,
                 "failed": catalogue.n_failed,
             },
-            "tree": {"name": tree.name, "hash": tree.hash},
+            "tree": {"name": tree.name, "hash": tree.hash, **({} if is_packaged(tree) else tree_document(tree))},
             "model": {
                 "id": champion.id,
                 "cycle": champion.cycle_number,

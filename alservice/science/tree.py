@@ -1,9 +1,10 @@
 """Question trees: which question is asked after which answer, as validated data.
 
-A tree is packaged as ``core/trees/<name>.json`` and becomes a `Tree` only if parents exist, come before their
-children and form no cycle, and if the parents of one question are mutually exclusive or nested: then nobody
-is asked twice, and P(asked) is a plain sum. Questions with several parents are common: "anything odd?"
-follows *smooth* and *featured*, never *artifact*.
+A tree is packaged as ``science/trees/<name>.json``, or read from a file of anybody's (`alservice.campaigns.trees`). It
+becomes a `Tree` only if parents exist, come before their children and form no cycle, and if the parents of one
+question are mutually exclusive or nested: then nobody is asked twice, and P(asked) is a plain sum. Questions with
+several parents are common: "anything odd?" follows *smooth* and *featured*, never *artifact*. A task in which
+volunteers tick any number of boxes is a question of yes and no for each box.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from graphlib import CycleError, TopologicalSorter
 from importlib import resources
@@ -30,6 +31,10 @@ _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _TASK = re.compile(r"init|T[0-9]+")
 _QUESTION_FIELDS = frozenset({"name", "text", "task", "parents", "answers", "task_answers"})
 _ANSWER_FIELDS = frozenset({"name", "label"})
+_OPTIONAL_FIELDS = frozenset({"superseded", "choice"})
+
+YES_NO = ("yes", "no")
+"""Answers of a question that is one box of a task with several answers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +60,9 @@ class Question:
     superseded
         Earlier workflow versions asked this, in the place of another question or beside it: its votes are counted,
         and nobody need be asked any more.
+    choice
+        Label of a box of a task that takes several answers: whoever ticks it says yes, whoever is asked the task and
+        does not says no. None where the task takes one answer.
     """
 
     name: str
@@ -65,6 +73,7 @@ class Question:
     task: str
     task_answers: tuple[str, ...]
     superseded: bool = False
+    choice: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse ill-formed or repeated names and a Panoptes order that is not a permutation."""
@@ -85,6 +94,8 @@ class Question:
             )
         if not _TASK.fullmatch(self.task):
             raise BadTree(f"{where}: Panoptes task {self.task!r} is not like 'T0'")
+        if self.choice is not None and self.answers != YES_NO:
+            raise BadTree(f"{where} is a box to tick: its answers are yes and no, not {list(self.answers)}")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -110,7 +121,9 @@ def parse_question(item: Mapping[str, object], *, where: str) -> Question:
     superseded = item.get("superseded", False)
     if not isinstance(superseded, bool):
         raise BadTree(f"{where} superseded must be true or false, not {superseded!r}")
-    check_fields({name: value for name, value in item.items() if name != "superseded"}, _QUESTION_FIELDS, where)
+    choice = item.get("choice")
+    given = {name: value for name, value in item.items() if name not in _OPTIONAL_FIELDS}
+    check_fields(given, _QUESTION_FIELDS, where)
     answers = parse_objects(item["answers"], f"{where} answers")
     for answer in answers:
         check_fields(answer, _ANSWER_FIELDS, f"{where} answer")
@@ -123,6 +136,7 @@ def parse_question(item: Mapping[str, object], *, where: str) -> Question:
         task=parse_string(item["task"], f"{where} task"),
         task_answers=parse_strings(item["task_answers"], f"{where} task_answers"),
         superseded=superseded,
+        choice=None if choice is None else parse_string(choice, f"{where} choice"),
     )
 
 
@@ -167,10 +181,13 @@ class Tree:
         The name `load_tree` knows it by.
     questions
         Q questions, parents before children.
+    source
+        Where it comes from, for people; two trees that differ in it alone are equal.
     """
 
     name: str
     questions: tuple[Question, ...]
+    source: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         """Refuse a tree that is empty, orphaned, cyclic, out of order or ambiguous."""
@@ -178,7 +195,7 @@ class Tree:
         if not self.questions:
             raise BadTree(f"tree {self.name!r} is empty: it has no questions")
         check_unique([question.name for question in self.questions], "question")
-        check_unique([question.task for question in self.questions if not question.superseded], "Panoptes task")
+        self._check_tasks()
         self._check_order()
         self._check_unambiguous()
         self._check_superseded()
@@ -303,12 +320,33 @@ class Tree:
             raise NotFound(f"tree {self.name!r} has no {kind} {name!r}", tree=self.name, name=name)
         return indices[name]
 
+    def _check_tasks(self) -> None:
+        """Refuse a task that asks two things, and boxes of one task that are not asked together."""
+        asked = [question for question in self.questions if not question.superseded]
+        boxes: dict[str, Question] = {}
+        for question in asked:
+            first = boxes.setdefault(question.task, question)
+            if question.choice is not None and set(question.parents) != set(first.parents):
+                raise BadTree(
+                    f"questions {first.name!r} and {question.name!r} are boxes of one task, {question.task}: they need "
+                    "the same parents"
+                )
+        ticked = [(question.task, (question.choice or "").casefold()) for question in asked if question.choice]
+        check_unique([f"{choice} of task {task}" for task, choice in ticked], "choice")
+        alone = [question.task for question in asked if question.choice is None]
+        check_unique([*alone, *{task for task, _ in ticked}], "Panoptes task")
+
     def _check_order(self) -> None:
         owner = {column: question.name for question in self.questions for column in question.columns}
         for question in self.questions:
             for parent in question.parents:
                 if parent not in owner:
                     raise BadTree(f"question {question.name!r} is orphaned: there is no answer {parent!r}")
+                if self.question(owner[parent]).choice is not None:
+                    raise BadTree(
+                        f"question {question.name!r} is asked after {parent!r}, a box of a task that takes several "
+                        "answers: what follows such a task follows for everyone"
+                    )
         graph = {question.name: [owner[parent] for parent in question.parents] for question in self.questions}
         try:
             TopologicalSorter(graph).prepare()
@@ -337,23 +375,37 @@ class Tree:
                 raise BadTree(f"question {question.name!r} is asked after superseded questions only")
         for a, b in itertools.combinations(self.questions, 2):
             words = frozenset(map(str.casefold, a.labels)), frozenset(map(str.casefold, b.labels))
-            if a.task == b.task and (words[0] <= words[1] or words[1] <= words[0]):
+            if a.task == b.task and None in {a.choice, b.choice} and (words[0] <= words[1] or words[1] <= words[0]):
                 raise BadTree(f"ambiguous: questions {a.name!r} and {b.name!r} of task {a.task} have the same labels")
+
+    @cached_property
+    def _excluding(self) -> dict[tuple[int, int], bool]:
+        return {}
+
+    @cached_property
+    def _implying(self) -> dict[tuple[int, int], bool]:
+        return {}
+
+    # Both are remembered: questions that each have two parents are reached in twice as many ways one after the other.
 
     def _excludes(self, a: int, b: int) -> bool:
         """Tell whether no walk chooses both columns; only the later one's ancestors can decide it."""
         if self.question_of_answer[a] == self.question_of_answer[b]:
             return a != b
-        earlier, later = sorted((a, b))
-        parents = self._written_parents[self.question_of_answer[later]]
-        return bool(parents) and all(self._excludes(parent, earlier) for parent in parents)
+        earlier, later = pair = min(a, b), max(a, b)
+        if pair not in self._excluding:
+            parents = self._written_parents[self.question_of_answer[later]]
+            self._excluding[pair] = bool(parents) and all(self._excludes(parent, earlier) for parent in parents)
+        return self._excluding[pair]
 
     def _implies(self, a: int, b: int) -> bool:
         """Tell whether every walk that chooses column `a` also chooses `b`."""
         if a <= b:
             return a == b
-        parents = self._written_parents[self.question_of_answer[a]]
-        return bool(parents) and all(self._implies(parent, b) for parent in parents)
+        if (a, b) not in self._implying:
+            parents = self._written_parents[self.question_of_answer[a]]
+            self._implying[a, b] = bool(parents) and all(self._implies(parent, b) for parent in parents)
+        return self._implying[a, b]
 
 
 def tree_names() -> tuple[str, ...]:
@@ -362,15 +414,24 @@ def tree_names() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".json") for name in names if name.endswith(".json")))
 
 
-@cache
-def load_tree(name: str) -> Tree:
-    """Return a packaged tree.
+def load_tree(tree: str | Tree) -> Tree:
+    """Return a packaged tree by its name; a tree is returned as it is.
 
     Raises
     ------
     BadTree
         If no tree has this name (the message lists those that do), or its file is invalid.
     """
+    return tree if isinstance(tree, Tree) else _packaged(tree)
+
+
+def is_packaged(tree: Tree) -> bool:
+    """Tell whether a tree is the packaged one of its name, to the last label."""
+    return tree.name in tree_names() and tree == load_tree(tree.name)
+
+
+@cache
+def _packaged(name: str) -> Tree:
     if name not in tree_names():
         raise BadTree(f"unknown tree {name!r}; known trees: {', '.join(tree_names())}", tree=name)
     text = _folder().joinpath(f"{name}.json").read_text(encoding="utf-8")
@@ -389,7 +450,7 @@ def parse_tree(document: Mapping[str, object], *, source: str) -> Tree:
     document
         The JSON object of a tree file: ``name``, ``source`` and ``notes`` (for people), and ``questions``,
         each with ``name``, ``text``, ``task``, ``parents``, ``answers`` (objects with ``name`` and ``label``)
-        and ``task_answers``.
+        and ``task_answers``; also ``superseded`` and ``choice`` where they are meant.
     source
         What to call the document in errors, such as its file name.
 
@@ -400,7 +461,7 @@ def parse_tree(document: Mapping[str, object], *, source: str) -> Tree:
     """
     try:
         check_fields(document, _FIELDS, "tree")
-        parse_string(document["source"], "source")
+        origin = parse_string(document["source"], "source")
         parse_strings(document["notes"], "notes")
         questions = parse_objects(document["questions"], "questions")
         return Tree(
@@ -408,6 +469,33 @@ def parse_tree(document: Mapping[str, object], *, source: str) -> Tree:
             questions=tuple(
                 parse_question(item, where=f"question {position}") for position, item in enumerate(questions)
             ),
+            source=origin,
         )
     except BadTree as error:
         raise BadTree(f"{source}: {error.message}", source=source, **error.evidence) from error
+
+
+def tree_document(tree: Tree) -> dict[str, object]:
+    """Return the document that `parse_tree` makes the tree of; its notes are nobody's any more."""
+    return {
+        "name": tree.name,
+        "source": tree.source or "not said",
+        "notes": [],
+        "questions": [_question_document(question) for question in tree.questions],
+    }
+
+
+def _question_document(question: Question) -> dict[str, object]:
+    document: dict[str, object] = {
+        "name": question.name,
+        "text": question.text,
+        "task": question.task,
+        "parents": list(question.parents),
+        "answers": [{"name": n, "label": label} for n, label in zip(question.answers, question.labels, strict=True)],
+        "task_answers": list(question.task_answers),
+    }
+    if question.choice is not None:
+        document["choice"] = question.choice
+    if question.superseded:
+        document["superseded"] = True
+    return document

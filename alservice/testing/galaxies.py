@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from alservice.campaigns.trees import load_tree
 from alservice.errors import BadInput
-from alservice.offline.trees import load_tree
 from alservice.science.tree import Tree
 from alservice.science.votes import walked_counts
 from alservice.sky.galaxies import SMALLEST_PX, synthetic_sky

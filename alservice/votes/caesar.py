@@ -404,6 +404,8 @@ class ReductionReader:
             return {}
         found: dict[str, int] = {}
         for answer_map in self.maps:
+            if task in answer_map.boxes:
+                return f"task {task} takes several answers: reductions do not say how many left a box empty"
             if task not in answer_map.columns:
                 return answer_map.unread.get(task, f"task {task} is not read in version {answer_map.version}")
             numbered = {str(place): column for place, column in enumerate(answer_map.columns[task])}
@@ -499,7 +501,7 @@ class ReducedFeed:
         """Return the tallies of all galaxies with votes; `BadVotes` if they are not of a tree of so many answers."""
         tallies = self.read(campaign_id).tallies
         if tallies.counts.shape[1] != n_answers:
-            raise BadVotes(f"tree {self.campaign.tree} has {tallies.counts.shape[1]} answers, not {n_answers}")
+            raise BadVotes(f"tree {self.campaign.tree_name} has {tallies.counts.shape[1]} answers, not {n_answers}")
         return tallies
 
     def tallies_of(self, campaign_id: int, galaxy_ids: Sequence[str], n_answers: int) -> TallySet:

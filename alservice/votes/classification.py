@@ -98,31 +98,59 @@ def read_answers(annotations: Sequence[Mapping[str, Any]], answer_map: AnswerMap
         task = str(annotation.get("task"))
         if task in answer_map.ignored:
             continue
-        if task not in answer_map.columns:
+        if task not in answer_map.columns and task not in answer_map.boxes:
             return Reading(fault=answer_map.unread.get(task, f"task {task!r} is not in the workflow"))
         if task in tasks:
             return Reading(fault=f"task {task} is answered twice")
         tasks.add(task)
         value = annotation.get("value")
-        column = None if value is None else _column(task, value, answer_map)
-        if isinstance(column, str):
-            return Reading(fault=column)
-        if column is None:
+        if value is None:
             abstentions += 1
-        elif column != IGNORED:
-            answers.append(column)
+            continue
+        found = _ticked(task, value, answer_map) if task in answer_map.boxes else _column(task, value, answer_map)
+        if isinstance(found, str):
+            return Reading(fault=found)
+        answers.extend(column for column in found if column != IGNORED)
     return Reading(answers=tuple(sorted(set(answers))), abstentions=abstentions)
 
 
-def _column(task: str, value: object, answer_map: AnswerMap) -> int | str:
+def _column(task: str, value: object, answer_map: AnswerMap) -> tuple[int] | str:
     """Return the column of an index or a label, or what is wrong with it."""
     columns = answer_map.columns[task]
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(columns):
-        return columns[value]
-    labels = answer_map.labels.get(task, {})
+    place = _place(task, value, len(columns))
+    if isinstance(place, int):
+        return (columns[place],)
+    column = answer_map.labels.get(task, {}).get(plain_label(value)) if isinstance(value, str) else None
+    return place if column is None else (column,)
+
+
+def _ticked(task: str, value: object, answer_map: AnswerMap) -> tuple[int, ...] | str:
+    """Return a column per box of a list of indexes or labels, yes or no each, or what is wrong with it.
+
+    An empty list is what the front ends send of whoever ticks nothing and goes on: no to every box.
+    """
+    boxes = answer_map.boxes[task]
+    if not isinstance(value, list | tuple):
+        return f"task {task}: answer {str(value)[:80]!r} is no list of boxes"
+    places = set()
+    for each in value:
+        label = boxes.labels.get(plain_label(each)) if isinstance(each, str) else None
+        place = _place(task, each, len(boxes.yes)) if label is None else label
+        if isinstance(place, str):
+            return place
+        places.add(place)
+    return tuple(
+        yes if place in places else no for place, (yes, no) in enumerate(zip(boxes.yes, boxes.no, strict=True))
+    )
+
+
+def _place(task: str, value: object, n_answers: int) -> int | str:
+    """Return an index of a task, or what is wrong with it."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < n_answers:
+        return value
     if isinstance(value, str):
-        return labels.get(plain_label(value), f"task {task}: answer {plain_label(value)[:80]!r} is not one of its own")
-    return f"task {task}: answer {str(value)[:80]!r} is not one of {len(columns)}"
+        return f"task {task}: answer {plain_label(value)[:80]!r} is not one of its own"
+    return f"task {task}: answer {str(value)[:80]!r} is not one of {n_answers}"
 
 
 def judge(

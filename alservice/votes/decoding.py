@@ -13,11 +13,11 @@ from alservice.campaigns.policies import IGNORE, LabelRule, version_key
 from alservice.checks import MAX_ID, is_shallow
 from alservice.errors import BadInput
 from alservice.ids import ROUNDED_REMEDY, rounded
-from alservice.science.tree import Question, Tree
+from alservice.science.tree import YES_NO, Question, Tree
 from alservice.storage.csv import BOM, UNREADABLE, cells, open_bytes, records
 from alservice.votes.classification import Classification, Reading, decode
 from alservice.zooniverse.records import RawClassification
-from alservice.zooniverse.workflow import IGNORED, AnswerMap, Workflow, plain_label
+from alservice.zooniverse.workflow import IGNORED, AnswerMap, Boxes, Workflow, boxes_of, plain_label
 
 _COLUMNS: Final = ("workflow_id", "version", "minor_version", "tasks", "strings")
 _WRAPPERS: Final = ("workflow_versions", "workflows")
@@ -33,7 +33,35 @@ _ITEMS: Final = (b",", b"[", b"{")
 
 
 def read_workflows(path: Path) -> Sequence[Workflow]:
-    """Return every version in a file, CSV or JSON by its first byte, gzip or not.
+    """Return what every version in a file asks, without decoration; raises what `read_definitions` does."""
+    return tuple(workflow.plain() for workflow in read_definitions(path))
+
+
+def choose_workflow(
+    found: Sequence[Workflow], workflow_id: int | None, version: str | None, *, where: str
+) -> Sequence[Workflow]:
+    """Return the versions of one workflow, that which is asked for first and the others from the newest on.
+
+    Raises
+    ------
+    BadInput
+        The workflow or version is not there, or there are several workflows and none is named.
+    """
+    ids = sorted({workflow.workflow_id for workflow in found})
+    if workflow_id is None and len(ids) > 1:
+        raise BadInput(f"{where}: holds the workflows {', '.join(map(str, ids[:20]))}: name one with --workflow")
+    own = [workflow for workflow in found if workflow_id in {None, workflow.workflow_id}]
+    own.sort(key=lambda workflow: version_key(workflow.version) or (0, 0), reverse=True)
+    first = next((workflow for workflow in own if version in {None, workflow.version}), None)
+    if first is None:
+        there = ", ".join(map(str, ids[:20])) if not own else ", ".join(workflow.version for workflow in own[:20])
+        what = f"workflow {workflow_id}" if not own else f"version {version}"
+        raise BadInput(f"{where}: has no {what}; it has {there}")
+    return [first, *(workflow for workflow in own if workflow is not first)]
+
+
+def read_definitions(path: Path) -> Sequence[Workflow]:
+    """Return every version in a file as served, CSV or JSON by its first byte, gzip or not.
 
     Raises
     ------
@@ -76,7 +104,7 @@ def _entry(entry: Any, where: str) -> Workflow:
             version = f"{_whole(entry['major_number'])}.{_whole(entry['minor_number'])}"
         else:
             workflow_id, version = entry["id"], entry["version"]
-        return _workflow(workflow_id, version, entry["tasks"], entry.get("strings") or {})
+        return _workflow(workflow_id, version, entry["tasks"], entry.get("strings") or {}, entry.get("first_task"))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise BadInput(f"{where}: is not a workflow version: {error!r}", where=where) from None
 
@@ -121,7 +149,7 @@ def _row(header: Sequence[str], row: Sequence[str]) -> Workflow:
     given = dict(zip(header, row, strict=True))
     version = f"{_whole(given['version'])}.{_whole(given['minor_version'])}"
     tasks, strings = json.loads(given["tasks"]), json.loads(given["strings"] or "{}")
-    return _workflow(given["workflow_id"], version, tasks, strings)
+    return _workflow(given["workflow_id"], version, tasks, strings, given.get("first_task"))
 
 
 def _whole(value: Any) -> int:
@@ -131,7 +159,9 @@ def _whole(value: Any) -> int:
     return int(value)
 
 
-def _workflow(workflow_id: Any, version: Any, tasks: Mapping[str, Any], strings: Mapping[str, str]) -> Workflow:
+def _workflow(
+    workflow_id: Any, version: Any, tasks: Mapping[str, Any], strings: Mapping[str, str], first_task: Any
+) -> Workflow:
     if not isinstance(version, str):
         raise TypeError(f"version {version!r} is not text: 28.30 is not 28.3")
     if not 0 < len(version) <= MAX_VERSION_CHARS or not version.isprintable():
@@ -139,7 +169,10 @@ def _workflow(workflow_id: Any, version: Any, tasks: Mapping[str, Any], strings:
     if not 0 < _whole(workflow_id) <= MAX_ID or not is_shallow(tasks):
         raise ValueError("its id is none, or its tasks are nested too deep")
     worded = {str(key): _worded(task, strings) for key, task in tasks.items()}
-    return Workflow(workflow_id=_whole(workflow_id), version=version, tasks=worded).plain()
+    first = str(first_task) if first_task else None
+    workflow = Workflow(workflow_id=_whole(workflow_id), version=version, tasks=worded, first_task=first)
+    workflow.plain()  # refuses what is no task before anybody reads it
+    return workflow
 
 
 def _worded(node: Any, strings: Mapping[str, str]) -> Any:
@@ -211,6 +244,7 @@ def read_version(tree: Tree, workflow: Workflow, rules: Sequence[LabelRule] = ()
         questions[question.task].append(question)
     columns: dict[str, tuple[int, ...]] = {}
     labels: dict[str, dict[str, int]] = {}
+    boxes: dict[str, Boxes] = {}
     ignored: set[str] = set()
     unread: dict[str, str] = {}
     for key, task in workflow.tasks.items():
@@ -219,6 +253,13 @@ def read_version(tree: Tree, workflow: Workflow, rules: Sequence[LabelRule] = ()
             ignored.add(key)
             continue
         texts = [plain_label(str(answer.get("label"))) for answer in task.get("answers") or ()]
+        if task.get("type") == "multiple" and any(q.choice is not None for q in questions.get(key, [])):
+            found = _boxes(tree, questions[key], applying, texts)
+            if isinstance(found, Boxes):
+                boxes[key] = found
+            else:
+                unread[key] = f"task {key} of version {workflow.version} {found}"
+            continue
         meanings, problem = _understood(tree, questions.get(key, []), applying, task, texts)
         if problem is not None:
             unread[key] = f"task {key} of version {workflow.version} {problem}"
@@ -233,7 +274,27 @@ def read_version(tree: Tree, workflow: Workflow, rules: Sequence[LabelRule] = ()
         labels=labels,
         ignored=frozenset(ignored),
         unread=unread,
+        boxes=boxes,
     )
+
+
+def _boxes(tree: Tree, questions: Sequence[Question], rules: Sequence[LabelRule], texts: Sequence[str]) -> Boxes | str:
+    """Return what the boxes of a task mean, or what is wrong; a box that this version lacks was not asked."""
+    meanings: dict[str, Question | None] = {plain_label(q.choice): q for q in questions if q.choice is not None}
+    by_yes = {q.columns[0]: q for q in tree.questions if q.answers == YES_NO}
+    for rule in rules:
+        for label, column in rule.labels.items():
+            if column != IGNORE and column not in by_yes:
+                return f"has a box {label!r} that the campaign calls {column}, which is no yes"
+            meanings[plain_label(label)] = None if column == IGNORE else by_yes[column]
+    unknown = [text for text in texts if text not in meanings]
+    if unknown:
+        return f"has the box {unknown[0]!r}, which is not in the tree"
+    found = [meanings[text] for text in texts]
+    meant = [question.name for question in found if question is not None]
+    if len(set(texts)) != len(texts) or len(set(meant)) != len(meant):
+        return "has two boxes that mean the same"
+    return boxes_of(tree, found, texts)
 
 
 def _understood(
@@ -260,7 +321,7 @@ def _understood(
 
 def _meanings(tree: Tree, question: Question | None, rules: Sequence[LabelRule]) -> dict[str, int]:
     meanings: dict[str, int] = {}
-    if question is not None:
+    if question is not None and question.choice is None:
         by_name = dict(zip(question.answers, question.columns, strict=True))
         by_label = {plain_label(label): by_name[name] for name, label in zip(by_name, question.labels, strict=True)}
         meanings = {text: tree.column(column) for text, column in (by_name | by_label).items()}

@@ -183,7 +183,7 @@ def _campaign(row: CampaignRow, figures: CampaignFigures) -> CampaignOut:
     return CampaignOut(
         name=row.settings.name,
         version=row.version,
-        tree=row.settings.tree,
+        tree=row.settings.tree_name,
         decisions=document_of(row.settings),
         newest_cycle=newest.number if newest else None,
         state=newest.state if newest else None,

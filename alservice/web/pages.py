@@ -299,7 +299,7 @@ def _card(row: CampaignRow, figures: CampaignFigures) -> dict[str, Any]:
     subjects = figures.subjects
     return {
         "name": row.settings.name,
-        "tree": row.settings.tree,
+        "tree": row.settings.tree_name,
         "figures": figures,
         "cycle": figures.cycle,
         "pause": figures.pause,

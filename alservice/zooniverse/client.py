@@ -112,7 +112,9 @@ def retirement_document(rule: RetirementRule) -> Document:
 
 def questions_of(tasks: Mapping[str, Any]) -> dict[str, object]:
     """Return what tasks ask and where answers lead, without the decoration the server may add."""
-    return {key: (task.get("type"), task.get("question"), _steps(task)) for key, task in tasks.items()}
+    return {
+        key: (task.get("type"), task.get("question"), task.get("next"), _steps(task)) for key, task in tasks.items()
+    }
 
 
 def _steps(task: Mapping[str, Any]) -> list[tuple[object, object]]:

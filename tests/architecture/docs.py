@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 from alservice.campaigns.campaign import Campaign
 from alservice.cli import app
 from alservice.cycle.steps import cycle_diagram
+from alservice.science.tree import Tree
 from alservice.settings import Settings
 from tests.support.shared import ROOT
 
@@ -94,7 +95,7 @@ def sections(record: type, path: str) -> Iterator[tuple[str, type]]:
     hints = get_type_hints(record)
     for each in dataclasses.fields(record):
         for part in _parts(hints[each.name]):
-            if dataclasses.is_dataclass(part):
+            if dataclasses.is_dataclass(part) and part is not Tree:  # which has a file of its own
                 yield from sections(part, f"{path}.{each.name}".strip("."))
 
 
@@ -130,7 +131,7 @@ def documented(record: type) -> tuple[str, dict[str, str]]:
 
 def _leads_to(path: str, name: str, hint: Any) -> list[str]:
     """Return the link of a field that is a section of its own, or a list of such; none for another."""
-    if not any(dataclasses.is_dataclass(part) for part in _parts(hint)):
+    if not any(dataclasses.is_dataclass(part) and part is not Tree for part in _parts(hint)):
         return []
     full = f"{path}.{name}".strip(".")
     return [f"[More](#{full.replace('.', '')})"]
@@ -139,6 +140,8 @@ def _leads_to(path: str, name: str, hint: Any) -> list[str]:
 def _type(hint: Any) -> str:
     """Return what may stand in a file for a type."""
     origin, inner = get_origin(hint), get_args(hint)
+    if Tree in inner:
+        return "text"
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in inner)
     if origin in {Union, types.UnionType}:

@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from alservice.campaigns.campaign import AcquisitionPolicy, Campaign, ZooniverseTarget
-from alservice.errors import BadConfig, NotFound
+from alservice.errors import BadConfig, DigestMismatch, NotFound
+from alservice.science.tree import load_tree
 from alservice.storage.postgres import transaction
 
 CAMPAIGN = Campaign(
@@ -25,6 +26,22 @@ def test_what_is_saved_comes_back(stores) -> None:
     assert saved.settings == CAMPAIGN
     assert stores.campaigns.get("survey") == saved
     assert stores.campaigns.get("survey").settings.digest == CAMPAIGN.digest
+
+
+def test_a_tree_of_its_own_is_kept_whole_with_its_hash(stores, engine: Engine) -> None:
+    """No file is needed again; a tree that was changed where it is kept is found out."""
+    tree = replace(load_tree("gz2"), name="own")
+    saved = stores.campaigns.save(replace(CAMPAIGN, tree=tree))
+    assert stores.campaigns.get("survey") == saved
+    assert (saved.settings.tree, saved.settings.digest == CAMPAIGN.digest) == (tree, False)
+    assert stores.campaigns.save(saved.settings) == saved
+    change = "UPDATE campaign_versions SET document = jsonb_set(document, '{tree,questions,0,name}', '\"other\"')"
+    with transaction(engine) as connection:
+        stored = connection.execute(text("SELECT document->'tree'->>'hash' FROM campaign_versions")).scalar_one()
+        connection.execute(text(change))
+    assert stored == tree.hash
+    with pytest.raises((DigestMismatch, BadConfig), match="campaign survey version 1"):
+        stores.campaigns.get("survey")
 
 
 def test_unchanged_campaign_adds_no_version(stores) -> None:

@@ -95,6 +95,23 @@ ELSEWHERE = {
     ),
     "deploy/register": (_SERVER, '"deploy", "--prefect-file", "deploy/prefect.yaml", "--all"'),
 }
+_RINGS = "tests/e2e/test_rings.py"
+ELSEWHERE |= {
+    printed: (_RINGS, f'"{begins}"')
+    for begins in (
+        "alservice tree validate",
+        "alservice tree show",
+        "alservice train --data rings.parquet",
+        "alservice predict --model ring-model",
+        "alservice evaluate --predictions ring-predictions.parquet",
+        "alservice backfill --data rings.parquet",
+        "alservice rehearse --data rings.parquet",
+        "alservice campaign create --config deploy/campaigns/decals-rings.yaml",
+        "alservice catalogue import rings.parquet",
+    )
+    for printed in block_commands(DOCUMENTS["deploy/docs/rings.md"])
+    if printed.startswith(begins)
+}
 """Commands that take minutes, a server or a real rehearsal: the file that runs them at its own size, and its words."""
 
 _BACKFILL = (

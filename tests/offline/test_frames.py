@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import alservice
 from alservice.acquisition.policies import policy_scores
 from alservice.app import open_app
+from alservice.campaigns import trees
 from alservice.cli import app
 from alservice.errors import (
     AlserviceError,
@@ -25,7 +26,7 @@ from alservice.errors import (
     NotFound,
     NumericalFault,
 )
-from alservice.offline import frames, trees
+from alservice.offline import frames
 from alservice.progress import NoProgress
 from alservice.testing import galaxies as synthetic
 from alservice.testing import synthetic_galaxies
@@ -331,8 +332,9 @@ def test_a_tree_may_be_a_file(galaxies: pd.DataFrame, tmp_path: Path) -> None:
     path.write_text(json.dumps(document))
     own = galaxies[["galaxy_id", "image"]].assign(ring_no=range(24), ring_yes=5)
     model = alservice.train(own, tree=path, out=tmp_path / "m", progress=NoProgress(), **TINY)
-    with pytest.raises(BadTree, match="unknown tree 'rings'"):
-        alservice.predict(model, own)
+    path.rename(tmp_path / "kept.json")  # the model carries its tree
+    assert list(alservice.predict(model, own, draws=2).columns)[1] == "ring_no_mean"
+    (tmp_path / "kept.json").rename(path)
     predictions = alservice.predict(model, own, tree=path, draws=2)
     assert list(predictions.columns)[:2] == ["galaxy_id", "ring_no_mean"]
     assert alservice.evaluate(predictions, own, path).n_matched == 24

@@ -418,7 +418,7 @@ def _learn(
     weights = to_bytes(build_network(card.network, TREE, seed=card.seed).state_dict(), card)
     stored = factory.objects.put(weights, kind="models", suffix=".safetensors")
     digest = stored.digest
-    model = factory.models.save(cycle, key=stored.key, digest=digest, snapshot_id=snapshot.id, card=document_of(card))
+    model = factory.models.save(cycle, key=stored.key, digest=digest, snapshot_id=snapshot.id, card=card.document())
     cycle = factory.cycles.get(cycle.id)
     hands.forward(minutes=38)
     cycle = factory.cycles.move(cycle, CycleState.EVALUATING, actor=actor, detail={"model": digest})
