@@ -47,7 +47,9 @@ from tests.support.shared import ROOT
 DOCUMENTS = documents()
 PRINTED = sorted({c for text in DOCUMENTS.values() for c in (*block_commands(text), *table_commands(text))})
 
-_REHEARSE = "alservice rehearse [--data FILE] [--galaxies N] [--cycles N] [--seed N] [--workdir DIR] [--json]"
+_REHEARSE = (
+    "alservice rehearse [--data FILE] [--galaxies N] [--cycles N] [--seed N] [--tree TREE] [--workdir DIR] [--json]"
+)
 _REGISTRY = "tests/e2e/test_registry.py"
 _DEPLOYMENTS = "tests/flows/test_deployments.py"
 _SERVER = "tests/support/prefect_server.py"
@@ -95,7 +97,13 @@ ELSEWHERE = {
     ),
     "deploy/register": (_SERVER, '"deploy", "--prefect-file", "deploy/prefect.yaml", "--all"'),
 }
+_TREES = ("tests/cli/test_trees.py", '"from-workflow"')
 _RINGS = "tests/e2e/test_rings.py"
+ELSEWHERE |= {
+    "alservice tree show TREE [--json]": ("tests/cli/test_trees.py", '"show"'),
+    "alservice tree validate FILE": ("tests/cli/test_trees.py", '"validate"'),
+    "alservice tree from-workflow FILE --out FILE [--name NAME] [--workflow N]": _TREES,
+}
 ELSEWHERE |= {
     printed: (_RINGS, f'"{begins}"')
     for begins in (

@@ -176,7 +176,7 @@ def test_any_tree_is_answered(name):
         np.testing.assert_allclose(shares[:, part].sum(axis=1), 1)
     if name == "gz-rings":
         assert 0.3 < shares[:, 0].mean() < 0.7
-        assert (np.abs(shares[:, 0] - 0.5) > 0.4).mean() > 0.5
+        assert shares[:, 0].std() > 0.2
 
 
 @pytest.mark.parametrize(
