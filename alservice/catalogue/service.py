@@ -41,7 +41,7 @@ from alservice.science.image_properties import Properties, measure_images
 from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import TallySet, totals
 from alservice.shapes import FloatArray, UInt8Array
-from alservice.storage import ObjectStore, arrays
+from alservice.storage import ObjectGroup, ObjectStore, arrays
 from alservice.storage import images as image_files
 
 _SUFFIXES: Final = {"image/jpeg": ".jpg", "image/png": ".png", "image/gif": ".gif"}
@@ -251,13 +251,15 @@ class CatalogueService:
         done = begun.rows_done
         self.progress.start("import catalogue", total)
         self.progress.advance(begun.n_known + begun.n_failed)
-        with ThreadPoolExecutor(self.threads) as pool:
-            read = _in_parallel(pool, partial(self._store, campaign), rows(begun.rows_done), self.threads * _AHEAD)
+        with self.objects.group() as images, ThreadPoolExecutor(self.threads) as pool:
+            store = partial(self._store, campaign, images)
+            read = _in_parallel(pool, store, rows(begun.rows_done), self.threads * _AHEAD)
             for batch in _batches(read, FLUSH_ROWS):
                 for stored in batch:
                     if isinstance(stored, _Stored) and stored.stripped:
                         stripped.add(stored.galaxy.galaxy_id)
                 done = done + len(batch) if key is None else max(each.row for each in batch)
+                images.sync()  # before a row says where its image is
                 self._flush(campaign, begun.id, batch, rows_done=done, order=order, replace=replace)
                 self.progress.advance(len(batch))
         record = self.imports.finish(begun.id, replace=replace, join_votes=self._join_votes)
@@ -268,7 +270,9 @@ class CatalogueService:
             raise BadInput(f"{source}: the catalogue is empty: {reason}", source=source, failed=record.n_failed)
         return self.catalogues.get(record.catalogue_id), record, stripped
 
-    def _store(self, campaign: CampaignRow, row: CatalogueRow | CatalogueFault) -> _Stored | CatalogueFault:
+    def _store(
+        self, campaign: CampaignRow, images: ObjectGroup, row: CatalogueRow | CatalogueFault
+    ) -> _Stored | CatalogueFault:
         """Store a row's image, unless it is a fault already."""
         if isinstance(row, CatalogueFault):
             return row
@@ -280,7 +284,7 @@ class CatalogueService:
             return CatalogueFault(row=row.row, galaxy_id=row.galaxy_id, field="image", reason=error.message)
         except BadInput as error:
             return CatalogueFault(row=row.row, galaxy_id=row.galaxy_id, field="galaxy_id", reason=error.message)
-        stored = self.objects.put(shown, kind="images", suffix=_SUFFIXES[image_files.sniff(shown)])
+        stored = images.put(shown, kind="images", suffix=_SUFFIXES[image_files.sniff(shown)])
         decisions = campaign.settings
         galaxy = Galaxy(
             galaxy_id=row.galaxy_id,

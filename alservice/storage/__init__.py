@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -16,8 +17,22 @@ from alservice.shapes import FloatArray, IntArray, UInt8Array
 __all__ = [
     "ArrayCodec",
     "ImageCodec",
+    "ObjectGroup",
     "ObjectStore",
 ]
+
+
+class ObjectGroup(Protocol):
+    """Objects that need not survive a power cut one by one: all do once they are synced.
+
+    Safe to share between threads. What is put after `sync` began may still be on its way when it returns.
+    """
+
+    def put(self, data: bytes, *, kind: str, suffix: str) -> StoredObject:
+        """Store bytes as `ObjectStore.put` does; they may be published by the next `sync` only."""
+
+    def sync(self) -> None:
+        """Return once all that was put before is published and durable; raises as `ObjectStore.put`."""
 
 
 class ObjectStore(Protocol):
@@ -32,6 +47,9 @@ class ObjectStore(Protocol):
 
     def put_file(self, path: Path, *, kind: str, suffix: str) -> StoredObject:
         """Store a file in flat memory."""
+
+    def group(self) -> AbstractContextManager[ObjectGroup]:
+        """Open a group to put many small objects into; what is not synced when it closes may be lost."""
 
     def get(self, key: str) -> bytes:
         """Return the bytes; raises `NotFound`, or `DigestMismatch` when they are not what the key says."""

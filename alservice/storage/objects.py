@@ -7,9 +7,11 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from uuid import uuid4
@@ -24,7 +26,7 @@ from alservice.errors import (
 )
 from alservice.ids import StoredObject, digest_of_bytes, digest_of_key, is_object_key, object_key
 from alservice.meters import measured
-from alservice.storage import ObjectStore
+from alservice.storage import ObjectGroup, ObjectStore
 
 
 class MeasuredObjects:
@@ -42,6 +44,12 @@ class MeasuredObjects:
         """Store a file."""
         with measured("objects", "put"):
             return self._objects.put_file(path, kind=kind, suffix=suffix)
+
+    @contextmanager
+    def group(self) -> Iterator[ObjectGroup]:
+        """Open a group; a write of it is counted, and its sync as one."""
+        with self._objects.group() as group:
+            yield MeasuredGroup(group)
 
     def get(self, key: str) -> bytes:
         """Return the bytes."""
@@ -66,6 +74,37 @@ class MeasuredObjects:
         """Write, read back and delete a probe."""
         with measured("objects", "check"):
             self._objects.check()
+
+
+class MeasuredGroup:
+    """A group of objects whose writes are counted."""
+
+    def __init__(self, group: ObjectGroup) -> None:
+        self._group = group
+
+    def put(self, data: bytes, *, kind: str, suffix: str) -> StoredObject:
+        """Store bytes."""
+        with measured("objects", "put"):
+            return self._group.put(data, kind=kind, suffix=suffix)
+
+    def sync(self) -> None:
+        """Publish all."""
+        with measured("objects", "sync"):
+            self._group.sync()
+
+
+class SingleObjects:
+    """A group of a store in which every object is durable once it is put."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+
+    def put(self, data: bytes, *, kind: str, suffix: str) -> StoredObject:
+        """Store bytes."""
+        return self._objects.put(data, kind=kind, suffix=suffix)
+
+    def sync(self) -> None:
+        """Do nothing: nothing is on its way."""
 
 
 _S3_OPTIONS: Final = frozenset({"endpoint_url", "region"})
@@ -177,6 +216,9 @@ def check_store(store: ObjectStore) -> None:
     store.delete(probe.key)
 
 
+_FEW: Final = 8
+"""Files of which each is synced by itself: syncing all of the machine waits for what others write, too."""
+
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REFUSED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR})
 
@@ -200,10 +242,19 @@ class LocalObjects:
         with path.open("rb") as source:
             return self._store(source, kind=kind, suffix=suffix)
 
+    @contextmanager
+    def group(self) -> Iterator[ObjectGroup]:
+        """Open a group whose objects are synced together, which waits for the disk twice and not twice for each."""
+        group = LocalGroup(self)
+        try:
+            yield group
+        finally:
+            group.discard()
+
     def get(self, key: str) -> bytes:
         """Return checked bytes; see `ObjectStore.get`."""
-        path = self._path(key)
-        with self._faults(key):
+        path = self.path(key)
+        with self.faults(key):
             try:
                 data = path.read_bytes()
             except FileNotFoundError as error:
@@ -212,19 +263,19 @@ class LocalObjects:
 
     def exists(self, key: str) -> bool:
         """Return whether a key is published."""
-        path = self._path(key)
-        with self._faults(key):
+        path = self.path(key)
+        with self.faults(key):
             return path.is_file()
 
     def delete(self, key: str) -> None:
         """Remove a key; an absent one is fine."""
-        path = self._path(key)
-        with self._faults(key):
+        path = self.path(key)
+        with self.faults(key):
             path.unlink(missing_ok=True)
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Yield the published keys that start with a prefix, sorted."""
-        with self._faults(f"{prefix}*"):
+        with self.faults(f"{prefix}*"):
             # Sorting "kind/" rather than "kind" puts a-b/ before a/, as keys do.
             for kind in sorted(f"{folder.name}/" for folder in _folders(self._root)):
                 if kind.startswith(prefix) or prefix.startswith(kind):
@@ -238,16 +289,19 @@ class LocalObjects:
 
     def _store(self, source: BinaryIO, *, kind: str, suffix: str) -> StoredObject:
         stored = describe(source, kind=kind, suffix=suffix)
-        target = self._path(stored.key)
-        with self._faults(stored.key):
-            if not target.is_file() or target.stat().st_size != stored.size_bytes:
+        with self.faults(stored.key):
+            if not self.is_whole(stored):
                 source.seek(0)
-                self._publish(source, target)
+                self._publish(source, self.path(stored.key))
         return stored
 
+    def is_whole(self, stored: StoredObject) -> bool:
+        """Return whether an object is published in its length."""
+        target = self.path(stored.key)
+        return target.is_file() and target.stat().st_size == stored.size_bytes
+
     def _publish(self, source: BinaryIO, target: Path) -> None:
-        temporary = self._root / TEMPORARY / uuid4().hex
-        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.temporary()
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as sink:
@@ -257,14 +311,21 @@ class LocalObjects:
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(target.parent)
+        _sync_path(target.parent)
 
-    def _path(self, key: str) -> Path:
+    def temporary(self) -> Path:
+        """Return a name for an object that is not published yet."""
+        temporary = self._root / TEMPORARY / uuid4().hex
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        return temporary
+
+    def path(self, key: str) -> Path:
+        """Return where a key's file is; refuses whatever is not a key."""
         digest_of_key(key)  # refuses whatever is not a key, so no name can leave the root
         return self._root / key
 
     @contextmanager
-    def _faults(self, key: str) -> Iterator[None]:
+    def faults(self, key: str) -> Iterator[None]:
         """Turn what the file system says into typed errors that name the key."""
         try:
             yield
@@ -277,13 +338,86 @@ class LocalObjects:
             raise ObjectStoreUnavailable(where, key=key) from error
 
 
+class LocalGroup:
+    """Objects under temporary names, which get their own all at once: synced before, as those put alone are.
+
+    Parameters
+    ----------
+    objects
+        The store that they are of.
+    """
+
+    def __init__(self, objects: LocalObjects) -> None:
+        self._objects = objects
+        self._written: dict[str, Path] = {}
+        self._lock = Lock()
+
+    def put(self, data: bytes, *, kind: str, suffix: str) -> StoredObject:
+        """Write bytes under a temporary name, unless they are there or on their way."""
+        stored = describe(io.BytesIO(data), kind=kind, suffix=suffix)
+        with self._objects.faults(stored.key):
+            with self._lock:
+                known = stored.key in self._written
+            if not known and not self._objects.is_whole(stored):
+                temporary = self._objects.temporary()
+                try:
+                    temporary.write_bytes(data)
+                except OSError:
+                    temporary.unlink(missing_ok=True)
+                    raise
+                with self._lock:
+                    self._written.setdefault(stored.key, temporary)
+                    spare = self._written[stored.key] is not temporary
+                if spare:
+                    temporary.unlink()
+        return stored
+
+    def sync(self) -> None:
+        """Make what was written durable, then its names."""
+        with self._lock:
+            written = dict(self._written)
+        if not written:
+            return
+        with self._objects.faults(next(iter(written))):
+            _sync(written.values())
+            folders = set()
+            for key, temporary in written.items():
+                target = self._objects.path(key)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                temporary.replace(target)
+                folders.add(target.parent)
+            _sync(folders)
+        with self._lock:
+            for key in written:
+                del self._written[key]
+
+    def discard(self) -> None:
+        """Remove what was written and not synced."""
+        with self._lock:
+            for temporary in self._written.values():
+                temporary.unlink(missing_ok=True)
+            self._written.clear()
+
+
+def _sync(paths: Collection[Path]) -> None:
+    """Make files, or the names in folders, survive a power cut: by one call for all where there are many.
+
+    Linux waits in it until everything is written; other systems may return before.
+    """
+    if len(paths) > _FEW and sys.platform == "linux":
+        os.sync()
+        return
+    for path in paths:
+        _sync_path(path)
+
+
 def _folders(path: Path) -> list[Path]:
     return [entry for entry in path.iterdir() if entry.is_dir()] if path.is_dir() else []
 
 
-def _sync_folder(path: Path) -> None:
-    """Make the new name itself survive a power cut."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def _sync_path(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a power cut."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

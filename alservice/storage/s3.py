@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 from uuid import uuid4
@@ -17,7 +17,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from alservice.errors import AlserviceError, NotFound, ObjectStoreRefused, ObjectStoreUnavailable, StorageFull
 from alservice.ids import StoredObject, digest_of_key, is_object_key
-from alservice.storage.objects import TEMPORARY, check_store, checked, describe
+from alservice.storage import ObjectGroup
+from alservice.storage.objects import TEMPORARY, SingleObjects, check_store, checked, describe
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -92,6 +93,10 @@ class S3Objects:
         """Store a file's content in flat memory, in parts when it is large; see `ObjectStore.put_file`."""
         with path.open("rb") as source:
             return self._store(source, kind=kind, suffix=suffix)
+
+    def group(self) -> AbstractContextManager[ObjectGroup]:
+        """Open a group, of which every object is durable at once; see `ObjectStore.group`."""
+        return nullcontext(SingleObjects(self))
 
     def get(self, key: str) -> bytes:
         """Return checked bytes; see `ObjectStore.get`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -23,7 +24,8 @@ from alservice.science.tree import load_tree
 from alservice.science.votes import TallySet, tally_set
 from alservice.shapes import IntArray
 from alservice.states import SUBJECTS, AskingState, SubjectState
-from alservice.storage.objects import check_store, checked, describe
+from alservice.storage import ObjectGroup
+from alservice.storage.objects import SingleObjects, check_store, checked, describe
 from alservice.subjects.stops import FusedModel, Stop
 from alservice.subjects.subject import Subject, VotesAsked, votes_of
 from alservice.zooniverse.records import SubjectDraft
@@ -282,6 +284,10 @@ class MemoryObjects:
     def put_file(self, path: Path, *, kind: str, suffix: str) -> StoredObject:
         """Store a file."""
         return self.put(path.read_bytes(), kind=kind, suffix=suffix)
+
+    def group(self) -> AbstractContextManager[ObjectGroup]:
+        """Open a group, of which every object is there at once."""
+        return nullcontext(SingleObjects(self))
 
     def get(self, key: str) -> bytes:
         """Return the bytes; raises `NotFound`, or `DigestMismatch` when they are not what the key says."""

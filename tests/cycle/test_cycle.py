@@ -68,15 +68,20 @@ class FakedApp(App):
         )
 
 
+def faked(engine: Engine, folder: Path, fake: FakeZooniverse) -> FakedApp:
+    """Return an application on a test's own database and folder."""
+    made = make_factory(engine, folder)
+    return FakedApp(**{name: getattr(made, name) for name in made.__dataclass_fields__}, fake=fake)
+
+
 class Loop:
     """A campaign, its Zooniverse and its volunteers."""
 
+    first_vote = 500_000_001
+
     def __init__(self, engine: Engine, folder: Path, **changes: object) -> None:
-        made = make_factory(engine, folder)
         self.zooniverse = FakeZooniverse()
-        self.factory = FakedApp(
-            **{name: getattr(made, name) for name in made.__dataclass_fields__}, fake=self.zooniverse
-        )
+        self.factory = faked(engine, folder, self.zooniverse)
         decisions: dict[str, object] = {
             "hold_hours": 0.0,
             "zooniverse": ZooniverseTarget(endpoint="http://127.0.0.1:9"),
@@ -106,7 +111,7 @@ class Loop:
                     if answer >= 0
                 )
                 row = raw(
-                    500_000_001 + len(self.zooniverse.rows),
+                    self.first_vote + len(self.zooniverse.rows),
                     workflow_version=self.zooniverse.workflow().version,
                     zooniverse_subject_id=subject.zooniverse_id,
                     annotations=annotations,

@@ -114,3 +114,34 @@ def test_a_writer_killed_halfway_publishes_nothing(tmp_path: Path):
     assert list(objects.keys()) == []
     assert objects.get(objects.put(DATA, kind="images", suffix="").key) == DATA
     assert len(list(objects.keys())) == 1
+
+
+def test_a_group_publishes_nothing_before_it_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Every byte is synced before a name appears, and the names after; what was not synced leaves nothing."""
+    objects, seen = LocalObjects(tmp_path), []
+    for name in ("sync", "fsync"):
+        monkeypatch.setattr(os, name, lambda *_: seen.append(len(list(objects.keys()))))
+    with objects.group() as group:
+        keys = [group.put(f"{i}".encode(), kind="images", suffix="").key for i in range(40)]
+        assert not any(objects.exists(key) for key in keys)
+        group.sync()
+        assert (seen[0], seen[-1]) == (0, 40)
+        group.put(b"late", kind="images", suffix="")
+    assert [*objects.keys()] == sorted(keys)
+    assert len(files(tmp_path)) == 40
+
+
+def test_a_disk_that_fills_up_under_a_group_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """At the write or at the sync, and no temporary file stays."""
+    objects = LocalObjects(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for broken in ((Path, "write_bytes"), (os, "fsync")):
+        with monkeypatch.context() as patch, objects.group() as group:
+            patch.setattr(*broken, full)
+            with pytest.raises(StorageFull, match="images/"):  # noqa: PT012 - either may say it
+                group.put(DATA, kind="images", suffix="")
+                group.sync()
+    assert not files(tmp_path)

@@ -110,3 +110,19 @@ def test_a_check_leaves_nothing_behind(objects: ObjectStore):
     """The probe of a healthy store is gone afterwards."""
     objects.check()
     assert list(objects.keys()) == []
+
+
+def test_a_group_is_published_by_its_sync(objects: ObjectStore):
+    """Many at a time, from several threads, the same bytes once; each comes back."""
+    data = [f"galaxy {i % 30}".encode() for i in range(60)]
+    with objects.group() as group:
+        with ThreadPoolExecutor(4) as pool:
+            stored = list(pool.map(lambda each: group.put(each, kind="images", suffix=".jpeg"), data))
+        group.sync()
+        keys = {each.key for each in stored}
+        assert len(keys) == 30
+        assert {*objects.keys()} == keys
+        assert [objects.get(each.key) for each in stored] == data
+        assert group.put(data[0], kind="images", suffix=".jpeg") == stored[0]
+        group.sync()
+    assert {*objects.keys()} == keys
