@@ -48,15 +48,15 @@ def stable_fraction(seed: int | str, galaxy_id: str) -> float:
     return int(hashlib.sha256(f"{seed}:{galaxy_id}".encode()).hexdigest()[:16], 16) / 2**64
 
 
-def stable_words(seed: int | str, galaxy_ids: Iterable[str]) -> bytes:
-    """Return 8 bytes per id, big end first: 2^64 times its `stable_fraction`, in half the time where ids are many."""
+def stable_digests(seed: int | str, galaxy_ids: Iterable[str]) -> bytes:
+    """Return 32 bytes per id: four numbers of 8 bytes, big end first, the first being 2^64 times `stable_fraction`."""
     start = hashlib.sha256(f"{seed}:".encode())
-    words = []
+    digests = []
     for galaxy_id in galaxy_ids:
         digest = start.copy()
         digest.update(galaxy_id.encode())
-        words.append(digest.digest()[:8])
-    return b"".join(words)
+        digests.append(digest.digest())
+    return b"".join(digests)
 
 
 def seed_of(*parts: int | str) -> int:

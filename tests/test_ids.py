@@ -10,8 +10,8 @@ from alservice.ids import (
     check_galaxy_id,
     digest_of_document,
     seed_of,
+    stable_digests,
     stable_fraction,
-    stable_words,
     subject_key,
 )
 
@@ -22,10 +22,10 @@ def test_stable_fraction_is_the_recorded_number() -> None:
 
 
 def test_many_ids_have_the_numbers_of_each() -> None:
-    """Eight bytes an id, of any length and script."""
+    """The first eight of 32 bytes, for ids of any length and script."""
     names = ["J000000.00+000000.0", "", "Ω" * 200]
-    words = stable_words(7, names)
-    found = [int.from_bytes(words[place : place + 8], "big") / 2**64 for place in range(0, len(words), 8)]
+    digests = stable_digests(7, names)
+    found = [int.from_bytes(digests[place : place + 8], "big") / 2**64 for place in range(0, len(digests), 32)]
     assert found == [stable_fraction(7, name) for name in names]
 
 

@@ -28,13 +28,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from alservice.campaigns.policies import Arm
 from alservice.errors import BadConfig, BadInput, NotFound, NumericalFault
-from alservice.ids import stable_words
+from alservice.ids import stable_digests
 from alservice.science.batches import greedy_batch
 from alservice.science.posterior import Posterior, concat, take
 from alservice.shapes import BoolArray, FloatArray, IntArray
@@ -254,13 +254,14 @@ class BatchDrawer:
             (Arm.RANDOM, self._random, in_random),
             (Arm.EASY, self._easy, eligible & is_easy),
         )
+        noise_of = self._noise(galaxy_ids)
         for arm, reservoir, drawable in uniform:
             if reservoir.size == 0:
                 continue
-            keys = self._noise(arm, galaxy_ids, drawable)
+            keys = np.where(drawable, noise_of[arm], -np.inf)
             reservoir.offer(keys, keys, galaxy_ids, np.full(shape, np.nan), is_easy)
         if self._policy.informative:
-            noise = self._noise(Arm.INFORMATIVE, galaxy_ids, eligible & ~is_member)
+            noise = np.where(eligible & ~is_member, noise_of[Arm.INFORMATIVE], -np.inf)
             keys = self._informative_keys(galaxy_ids, scores, noise)
             kept = vectors if needs_vectors else None
             self._informative.offer(keys, noise, galaxy_ids, scores, is_easy, kept)
@@ -344,15 +345,12 @@ class BatchDrawer:
         eligible[out] = False
         return eligible
 
-    def _noise(self, arm: Arm, galaxy_ids: Sequence[str], eligible: BoolArray) -> FloatArray:
-        """Return uniform noise strictly inside (0, 1) for eligible galaxies, -inf for the rest."""
-        noise = np.full(len(galaxy_ids), -np.inf)
-        rows = np.flatnonzero(eligible)
-        drawable = galaxy_ids if len(rows) == len(galaxy_ids) else [galaxy_ids[row] for row in rows.tolist()]
+    def _noise(self, galaxy_ids: Sequence[str]) -> Mapping[Arm, FloatArray]:
+        """Return uniform noise (n,) strictly inside (0, 1) for every arm: parts of one digest of seed and id."""
+        fractions = _fractions(self._seed, galaxy_ids)
         # The middle of one of 2^52 cells: 0 and 1, whose Gumbel noise is infinite, cannot occur.
-        cells = np.floor(stable_fractions(f"{self._seed}:{arm}", drawable) * (2**52 - 1))
-        noise[rows] = (cells + 0.5) / 2**52
-        return noise
+        noise = (np.floor(fractions * (2**52 - 1)) + 0.5) / 2**52
+        return dict(zip(_ARMS, noise.T, strict=True))
 
     def _chances(self, scores: FloatArray, kappas: FloatArray) -> FloatArray:
         """Return P(ln w + Gumbel noise > kappa), 1 for the rule without noise."""
@@ -382,9 +380,14 @@ def draw_batch(
     return drawer.draw()
 
 
-def stable_fractions(seed: int | str, galaxy_ids: Iterable[str]) -> FloatArray:
-    """Return the `alservice.ids.stable_fraction` (n,) of ids."""
-    fractions: FloatArray = np.frombuffer(stable_words(seed, galaxy_ids), dtype=">u8").astype(np.float64) / 2.0**64
+_ARMS: Final = (Arm.EVALUATION, Arm.RANDOM, Arm.EASY, Arm.INFORMATIVE)
+"""In the order in which they take their noise from a digest."""
+
+
+def _fractions(seed: int | str, galaxy_ids: Iterable[str]) -> FloatArray:
+    """Return four numbers in [0, 1) for every id (n, 4), the first its `alservice.ids.stable_fraction`."""
+    words = np.frombuffer(stable_digests(seed, galaxy_ids), dtype=">u8").reshape(-1, 4)
+    fractions: FloatArray = words.astype(np.float64) / 2.0**64
     return fractions
 
 
@@ -591,4 +594,5 @@ class SurveySample:
 
 def survey_keys(galaxy_ids: Iterable[str], *, seed: int) -> FloatArray:
     """Return what galaxies (n,) compete with to be in a sample of the survey: the smallest are."""
-    return stable_fractions(f"{seed}:survey", galaxy_ids)
+    fractions: FloatArray = _fractions(f"{seed}:survey", galaxy_ids)[:, 0]
+    return fractions

@@ -14,11 +14,12 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -264,8 +265,16 @@ class PredictionSink(Protocol):
         """Keep a shard; raises `StorageFull`."""
 
 
+class _Images(NamedTuple):
+    """The decoded images of a shard, and its rows that failed."""
+
+    galaxy_ids: tuple[str, ...]
+    images: list[UInt8Array]
+    faults: list[CatalogueFault]
+
+
 SHARD_ROWS = 512
-"""Rows of a shard: what a kill can cost, and what memory holds."""
+"""Rows of a shard: what a kill can cost; memory holds two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,12 +308,10 @@ class PredictRows:
         """Predict every row; return the shards, the galaxies that were predicted, and the rows that failed."""
         index = done = failed = 0
         self.progress.start("predict", total)
-        for shard in _shards(rows):
-            finished = sink.finished(index)
-            if finished is None:
-                finished = self._predict(index, shard, sink)
-            done, failed, index = done + finished[0], failed + finished[1], index + 1
-            self.progress.advance(len(shard))
+        for n_rows, images in self._ahead(rows, sink.finished):
+            n_done, n_failed = images if isinstance(images, tuple) else self._predict(index, images.result(), sink)
+            done, failed, index = done + n_done, failed + n_failed, index + 1
+            self.progress.advance(n_rows)
             if failed:
                 self.progress.note(f"{failed} failed")
         self.progress.finish()
@@ -315,37 +322,55 @@ class PredictRows:
     ) -> Iterator[Posterior]:
         """Yield the posterior of every shard, without the rows that failed."""
         self.progress.start("sample the posterior", total)
-        for shard in _shards(rows):
-            ids, images, _ = self._read(shard)
-            yield self._posterior(ids, images)
-            self.progress.advance(len(shard))
+        for n_rows, images in self._ahead(rows):
+            assert isinstance(images, Future)  # noqa: S101 - without a sink none is finished
+            yield self._posterior(*self._told(images.result()))
+            self.progress.advance(n_rows)
         self.progress.finish()
 
-    def _predict(self, index: int, rows: list[CatalogueRow | CatalogueFault], sink: PredictionSink) -> tuple[int, int]:
-        ids, images, faults = self._read(rows)
+    def _ahead(
+        self,
+        rows: Iterable[CatalogueRow | CatalogueFault],
+        finished: Callable[[int], tuple[int, int] | None] = lambda _: None,
+    ) -> Iterator[tuple[int, Future[_Images] | tuple[int, int]]]:
+        """Yield the rows of each shard, and its images or what is finished of it; the next is decoded meanwhile."""
+        with ThreadPoolExecutor(1, "decode") as pool:
+            before: tuple[int, Future[_Images] | tuple[int, int]] | None = None
+            for index, shard in enumerate(_shards(rows)):
+                now = len(shard), finished(index) or pool.submit(self._read, shard)
+                if before is not None:
+                    yield before
+                before = now
+            if before is not None:
+                yield before
+
+    def _told(self, images: _Images) -> tuple[tuple[str, ...], list[UInt8Array]]:
+        """Tell of the rows that failed; return the others."""
+        for fault in images.faults:
+            self.on_fault(fault)
+        return images.galaxy_ids, images.images
+
+    def _predict(self, index: int, images: _Images, sink: PredictionSink) -> tuple[int, int]:
         table = predictions(
             self.networks[0].tree,
-            self._posterior(ids, images),
+            self._posterior(*self._told(images)),
             draws_seed=DRAWS_SEED if self.keep_draws else None,
         )
-        sink.save(index, table, faults)
-        return len(ids), len(faults)
+        sink.save(index, table, images.faults)
+        return len(images.galaxy_ids), len(images.faults)
 
-    def _read(
-        self, rows: list[CatalogueRow | CatalogueFault]
-    ) -> tuple[tuple[str, ...], list[UInt8Array], list[CatalogueFault]]:
+    def _read(self, rows: list[CatalogueRow | CatalogueFault]) -> _Images:
         ids: list[str] = []
         images: list[UInt8Array] = []
         faults: list[CatalogueFault] = []
         for row in rows:
             image = row if isinstance(row, CatalogueFault) else self._image(row)
             if isinstance(image, CatalogueFault):
-                self.on_fault(image)
                 faults.append(image)
             else:
                 ids.append(str(row.galaxy_id))
                 images.append(image)
-        return tuple(ids), images, faults
+        return _Images(tuple(ids), images, faults)
 
     def _image(self, row: CatalogueRow) -> UInt8Array | CatalogueFault:
         config = self.networks[0].config

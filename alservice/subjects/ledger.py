@@ -83,12 +83,6 @@ class SqlSubjectLedger:
             row = connection.execute(wanted).mappings().one_or_none()
         return None if row is None else Subject(**row)
 
-    def galaxy_ids(self, campaign_id: int) -> Iterator[str]:
-        """Yield the ids of a campaign's rows in no order, streamed."""
-        wanted = select(_TABLE.c.galaxy_id).where(_TABLE.c.campaign_id == campaign_id)
-        with transaction(self._engine) as connection:
-            yield from connection.scalars(wanted.execution_options(yield_per=STREAM_ROWS))
-
     def of_galaxies(self, campaign_id: int, galaxy_ids: Sequence[str]) -> Sequence[Subject]:
         """Return the rows of named galaxies by galaxy id, of those that have one."""
         wanted = _TABLE.c.campaign_id == campaign_id, among(_TABLE.c.galaxy_id, galaxy_ids)

@@ -103,9 +103,6 @@ class SubjectLedger(Protocol):
     def of_campaign(self, campaign_id: int) -> Iterator[Subject]:
         """Yield every row of a campaign by galaxy id, streamed."""
 
-    def galaxy_ids(self, campaign_id: int) -> Iterator[str]:
-        """Yield the ids of a campaign's rows in no order, streamed."""
-
     def of_galaxies(self, campaign_id: int, galaxy_ids: Sequence[str]) -> Sequence[Subject]:
         """Return the rows of named galaxies by galaxy id, of those that have one."""
 

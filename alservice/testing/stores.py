@@ -346,10 +346,6 @@ class MemoryLedger:
         rows = [row for row in self.rows.values() if row.campaign_id == campaign_id]
         yield from sorted(rows, key=lambda row: row.galaxy_id)
 
-    def galaxy_ids(self, campaign_id: int) -> Iterator[str]:
-        """Yield the ids of a campaign's rows."""
-        yield from (row.galaxy_id for row in self.of_campaign(campaign_id))
-
     def of_galaxies(self, campaign_id: int, galaxy_ids: Sequence[str]) -> Sequence[Subject]:
         """Return the rows of named galaxies by galaxy id, of those that have one."""
         return [row for row in self.of_campaign(campaign_id) if row.galaxy_id in {*galaxy_ids}]

@@ -6,8 +6,9 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from alservice.acquisition import service
 from alservice.acquisition.batch import SurveySample
-from alservice.acquisition.service import ForecastVotes, ScorePool, exclusion_reason
+from alservice.acquisition.service import AskedGalaxies, ForecastVotes, ScorePool, exclusion_reason
 from alservice.campaigns.campaign import AllocatedVotes
 from alservice.campaigns.policies import Arm, PolicyName
 from alservice.errors import BadConfig, NotFound
@@ -125,13 +126,13 @@ def test_history_is_whole_days_with_gaps_as_zero():
         date(2026, 3, 20): 2,
         date(2026, 1, 1): 50,
     }
-    service = ForecastVotes(classifications=memory.daily_votes)
-    assert service.history(1, at=at).tolist() == [2, *[0] * 9, 4]
-    forecast = service.run(1, at=at, horizon_days=5)
+    forecasts = ForecastVotes(classifications=memory.daily_votes)
+    assert forecasts.history(1, at=at).tolist() == [2, *[0] * 9, 4]
+    forecast = forecasts.run(1, at=at, horizon_days=5)
     assert forecast is not None
     assert (forecast.history_days, forecast.mean) == (11, pytest.approx(30 / 11))
     memory.daily_votes.per_day = {date(2026, 3, 30): 4}
-    assert service.run(1, at=at, horizon_days=5) is None
+    assert forecasts.run(1, at=at, horizon_days=5) is None
 
 
 def test_the_survey_is_sampled_without_the_draws_of_all(monkeypatch):
@@ -156,6 +157,16 @@ def test_a_catalogue_that_is_not_predicted_whole_is_refused():
     memory = MemoryApp().catalogue(N).posterior(seed=7, shards=5)
     with pytest.raises(NotFound, match="whole catalogue"):
         memory.acquire()
+
+
+def test_ids_that_share_a_hash_are_told_apart(monkeypatch):
+    """Two hashes stand for an id: one alone may be another's."""
+    memory = world()
+    memory.subject("g01", state="live")
+    monkeypatch.setattr(service, "_hashes", lambda name: (7, hash(f":{name}")))
+    asked = AskedGalaxies(memory.ledger.of_campaign(memory.row.id))
+    monkeypatch.setattr(service, "hash", lambda _: 7, raising=False)
+    assert asked.reasons(["g00", "g01", "g02"]) == {"g01": "in flight"}
 
 
 def test_what_the_ledger_holds_is_excluded_with_its_reason():

@@ -1,7 +1,7 @@
 """A week of a survey of any size, without images: galaxies scored, a batch drawn and recorded, in flat memory.
 
 Scoring, drawing and bookkeeping are what the loop calls: `policy_scores`, `AcquireBatch`, and stores in Postgres. Galaxies
-are synthetic: ids, membership of the evaluation stream by hash, and posteriors of 30 draws on the tree of GZ2, which
+are synthetic: ids, membership of the evaluation stream, and posteriors of 30 draws on the tree of GZ2, which
 repeat after 32,000 (each is scored anew; a repeated posterior takes as long as a new one). Scores are kept in a folder as
 the predictions of the loop keep theirs: a run that was killed goes on from there (``--folder``). ``--scored N`` scores so
 many galaxies and lets the others have their scores, for a survey whose scoring takes hours; the table says so.
@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Engine, text
 
-from alservice.acquisition.batch import Acquired, stable_fractions
+from alservice.acquisition.batch import Acquired
 from alservice.acquisition.policies import easy_galaxies, policy_scores
 from alservice.acquisition.service import AcquireBatch, ForecastVotes, PoolShard
 from alservice.acquisition.store import AcquisitionStore
@@ -33,13 +33,13 @@ from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.cycle_store import CycleStore
 from alservice.campaigns.policies import Arm
 from alservice.campaigns.store import CampaignRow, CampaignStore
-from alservice.catalogue.galaxies import Catalogue, Galaxy, Roll, is_evaluation_member
+from alservice.catalogue.galaxies import Catalogue, Galaxy, Roll
 from alservice.catalogue.store import CatalogueStore
 from alservice.prediction.scope import question_weights
 from alservice.progress import Progress, process_progress, utc_now
 from alservice.science.posterior import Posterior, answer_probabilities
 from alservice.science.tree import load_tree
-from alservice.shapes import FloatArray
+from alservice.shapes import BoolArray, FloatArray, IntArray
 from alservice.storage.postgres import make_engine, transaction
 from alservice.storage.run_folder import RunFolder, claim_folder
 from alservice.subjects.ledger import SqlSubjectLedger
@@ -149,13 +149,20 @@ class Sky:
             dec_deg=None,
             image_key="",
             unbiased=True,
-            evaluation=is_evaluation_member(name, unbiased=True, seed=self.seed, fraction=MEMBERS),
+            evaluation=bool(self.members(np.array([number]))[0]),
         )
+
+    def members(self, numbers: IntArray) -> BoolArray:
+        """Return which galaxies (n,) are members of the evaluation stream: a fixed share, as read from a table."""
+        mixed = (numbers + self.seed).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(32)
+        chosen: BoolArray = mixed * np.uint64(0xD6E8FEB86659FD93) < np.uint64(MEMBERS * 2**64)
+        return chosen
 
     def roll(self, first: int, n: int) -> Roll:
         """Return galaxies from one on, by id."""
         names = [f"s{number:010}" for number in range(first, first + n)]
-        members = stable_fractions(self.seed, names) < MEMBERS
+        members = self.members(np.arange(first, first + n))
         return Roll(galaxy_ids=names, unbiased=np.ones(n, dtype=bool), members=members)
 
     def survey(self) -> Posterior:

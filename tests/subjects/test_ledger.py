@@ -55,14 +55,6 @@ def test_drafts_become_intents(ledger, opened) -> None:
     assert (row.cycle_id, row.n_votes) == (opened.id, 40)
 
 
-def test_ids_are_those_of_all_rows_of_the_campaign(ledger, opened) -> None:
-    """Whatever their state, and none of another campaign."""
-    live(ledger, opened, 2)
-    ledger.intend(opened, make_drafts(opened, 3), n_votes=40)
-    assert sorted(ledger.galaxy_ids(opened.campaign_id)) == ["g0", "g1", "g2"]
-    assert not list(ledger.galaxy_ids(opened.campaign_id + 1))
-
-
 def test_planning_twice_plans_once(stores, campaign, catalogue, cycle) -> None:
     """A galaxy keeps its row, also when a later cycle asks for it with other votes."""
     first = stores.subjects.plan(cycle, make_drafts(cycle, 3), n_votes=40)
