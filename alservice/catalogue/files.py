@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow
+from alservice.catalogue.labels import label_votes
 from alservice.catalogue.tables import (
     ImageSource,
     Table,
@@ -126,6 +127,7 @@ def open_catalogue(
     roots: tuple[Path, ...] = (),
     with_images: bool = True,
     with_votes: bool = True,
+    label: str | None = None,
 ) -> CatalogueFile:
     """Return a catalogue file after checking its columns.
 
@@ -145,6 +147,8 @@ def open_catalogue(
         Folders that image paths may lead into, besides the one that `source` or `images` is in.
     with_images, with_votes
         Whether to read them: what is not read need not be there, or be right.
+    label
+        Column that names an answer per galaxy, in place of columns of votes; see `label_votes`.
 
     Raises
     ------
@@ -159,11 +163,13 @@ def open_catalogue(
     read_as.check(table)
     if with_images and (images is None or "image" in read_as.columns):
         images = _named_images(table, read_as, images, roots)
-    where = _where_votes_are(table, tree, layout) if with_votes else None
+    where = _where_votes_are(table, tree, layout) if with_votes and label is None else None
     if where is not None and where.layout == "kaggle":
         catalogue = _open_kaggle(table, tree, read_as, images, with_images=with_images)
     else:
         catalogue = _open_columns(table, tree, where, read_as, images, roots, with_images=with_images)
+    if with_votes and label is not None:
+        catalogue = replace(catalogue, votes=label_votes(table, tree, label))
     require_ids(table, catalogue.id_column)
     if not {catalogue.ra_column, catalogue.dec_column}.isdisjoint(table.columns):
         require(table, [catalogue.ra_column, catalogue.dec_column], is_number, "degrees")

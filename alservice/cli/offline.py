@@ -29,16 +29,24 @@ def train(
     ],
     tree: Annotated[str, typer.Option("--tree", help="Question tree: a name such as gz2, or a file (.yaml, .json).")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the model; an interrupted run there goes on.")],
+    label: Annotated[
+        str | None, typer.Option("--label", help="Column with an answer per galaxy, in place of columns of votes.")
+    ] = None,
     network: Annotated[str, typer.Option("--network", help="Network by name.")] = "compact",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Root of every random draw.")] = 0,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Gradient steps.")] = None,
     epochs: Annotated[float | None, typer.Option("--epochs", min=0.01, help="Passes over the galaxies.")] = None,
-    batch: Annotated[int, typer.Option("--batch", min=2, help="Galaxies per step.")] = 64,
+    batch: Annotated[
+        int | None, typer.Option("--batch", min=2, help="Galaxies per step [64; on an encoder 8 to 64].")
+    ] = None,
     px: Annotated[int, typer.Option("--px", min=16, max=1024, help="Side that images are scaled to (px).")] = 128,
     field: Annotated[float, typer.Option("--field", min=0.1, max=1.0, help="Central share of the side to see.")] = 0.5,
     hold_out: Annotated[
-        float, typer.Option("--hold-out", min=0.01, max=0.5, help="Share that chooses the state and its temperatures.")
-    ] = 0.1,
+        float | None,
+        typer.Option(
+            "--hold-out", min=0.01, max=0.5, help="Share that chooses the state and its temperatures [0.1; 0.2]."
+        ),
+    ] = None,
     galaxies: Annotated[int | None, typer.Option("--galaxies", min=4, help="Use a seeded subset.")] = None,
     ensemble: Annotated[
         int, typer.Option("--ensemble", min=1, help="Train so many networks; they predict as one.")
@@ -49,11 +57,18 @@ def train(
         str, typer.Option("--precision", help="Of the trunk's products: float32, bfloat16, auto (the faster one).")
     ] = "auto",
     encoder: Annotated[
-        Path | None, typer.Option("--encoder", help="Model whose trunk stays as it is; new heads are fitted on it.")
+        Path | None,
+        typer.Option(
+            "--encoder", help="Start from this: a model of ours, of any tree, or weights of a timm or Zoobot encoder."
+        ),
     ] = None,
     head: Annotated[
         str, typer.Option("--head", help="dropout, or laplace: in closed form on the embeddings of --encoder.")
     ] = "dropout",
+    unfreeze: Annotated[
+        int | None,
+        typer.Option("--unfreeze", min=0, help="Blocks of --encoder that learn, from the top; 0: heads alone [all]."),
+    ] = None,
 ) -> None:
     """Train on every galaxy outside the evaluation stream, and judge the model on the stream.
 
@@ -85,22 +100,24 @@ def train(
         threads=threads if is_here else threads or 1,  # that of one CPU, which a worker in a cluster has
         precision=precision,
         head=cast("HeadName", head),
+        unfreeze=unfreeze,
     )
     known = load_tree(tree)
     here = resolve_device(name) if is_here else "cpu"
     asked.config(1, here)  # refuses what is wrong before any file is opened
-    on = encoder_of(encoder, asked.head, device=here, members=ensemble)
+    on = encoder_of(encoder, asked, known, device=here, members=ensemble)
     options: Any = {
         "tree": known,
         "config": lambda n_rows: asked.config(n_rows, resolve_device(name)),  # asked where it is trained
         "galaxies": galaxies,
         "device": name,
+        "label": label,
     }
     with joined_ranks(here) as ranks:
         trained: tuple[TrainedModel, ...]
         if ensemble == 1:
             if on is not None:
-                options["config"] = lambda _: asked.config_on(on.network.config, here)
+                options["config"] = lambda n_rows: asked.config_on(on.network.config, n_rows, here)
             trained = (train_on_file(data, out, encoder=on, **options),)
         else:
             trained = train_ensemble(data, out, members=ensemble, engine=engine, **options)

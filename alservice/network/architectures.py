@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from types import MappingProxyType
-from typing import Final, Literal, TypeAlias, cast
+from types import MappingProxyType, ModuleType
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -18,58 +19,6 @@ from alservice.ids import seed_of
 from alservice.network.likelihood import concentrations_from, training_nll
 from alservice.science.tree import Tree
 from alservice.shapes import UInt8Array
-
-_PREFIXES: Final = ("encoder.", "model.encoder.", "zoobot.encoder.", "trunk.", "")
-"""Where checkpoints keep their encoder: Zoobot's and Lightning's, ours, and bare timm."""
-
-_HEADS: Final = ("head.", "fc.", "classifier.", "head_drop.")
-"""What timm calls the layers after the pooled embedding, which a trunk has none of."""
-
-
-def load_encoder(network: Network, state: Mapping[str, Tensor], *, what: str) -> dict[str, Tensor]:
-    """Return all weights of a network whose trunk is an encoder's: to be the `initial` of `fit`.
-
-    Parameters
-    ----------
-    network
-        Of the encoder's architecture, such as ``timm:convnext_nano``; it is left as it is.
-    state
-        Weights by name. The encoder's stand under ``encoder.`` or the like; of layers outside it nothing is used.
-    what
-        Names the checkpoint in errors.
-
-    Raises
-    ------
-    BadInput
-        A weight of the trunk is absent, has another shape, or the encoder has one that the trunk lacks; it is named.
-    """
-    inside = "model." if network.config.name.startswith(PREFIX) else ""
-    wanted = {name.removeprefix(inside): weight for name, weight in network.trunk.state_dict().items()}
-    prefix = max(_PREFIXES, key=lambda prefix: sum(f"{prefix}{name}" in state for name in wanted))
-    found = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-    absent = sorted(wanted.keys() - found.keys())
-    if absent:
-        raise BadInput(
-            f"{what}: {len(absent)} of {len(wanted)} weights of {network.config.name} absent, such as {absent[0]!r}",
-            absent=absent[:20],
-        )
-    extra = sorted(name for name in found.keys() - wanted.keys() if not name.startswith(_HEADS))
-    if extra:
-        raise BadInput(
-            f"{what}: {network.config.name} has no {extra[0]!r}: is it of another size?", unexpected=extra[:20]
-        )
-    trunk = {f"trunk.{inside}{name}": _fitted(found[name], weight, name, what) for name, weight in wanted.items()}
-    return network.state_dict() | trunk
-
-
-def _fitted(tensor: Tensor, weight: Tensor, name: str, what: str) -> Tensor:
-    """Return a weight in the shape wanted; a first layer for colour becomes one for grey by adding up its channels."""
-    if tensor.ndim == 4 and weight.ndim == 4 and tensor.shape[1] == 3 and weight.shape[1] == 1:
-        tensor = tensor.sum(1, keepdim=True)
-    if tensor.shape != weight.shape:
-        raise BadInput(f"{what}: {name!r} is {tuple(tensor.shape)}, not {tuple(weight.shape)}", weight=name)
-    return tensor.to(weight.dtype)
-
 
 _EPSILON: Final = 1e-12
 """Added to the sum of a question's outputs, as in the paper: where all are rectified away, nothing is divided by 0."""
@@ -226,6 +175,44 @@ class Heads(nn.Module):
 
 PREFIX: Final = "timm:"
 
+_ABSENT_OPERATOR: Final = re.compile(r"operator torchvision::(\w+) does not exist")
+_inert_operators: Final[list[torch.library.Library]] = []
+"""Operators of a torchvision whose compiled part is of another build than torch; they live as long as this list."""
+
+
+def import_timm() -> ModuleType:
+    """Return timm; its torchvision may be of another build than torch.
+
+    timm needs torchvision for transforms of images, which are not used here. Python's part of it does not import where
+    its compiled part does not load, as PyPI's beside a torch for CPUs: operators that it misses are declared, without
+    anything that would compute them, so that calling one is an error.
+
+    Raises
+    ------
+    BadConfig
+        timm is not installed, or does not import.
+    """
+    reason: Exception | None = None
+    for _ in range(_MOST_OPERATORS):
+        try:
+            import timm
+        except ImportError as error:
+            reason = error
+            break
+        except RuntimeError as error:
+            reason, absent = error, _ABSENT_OPERATOR.search(str(error))
+            if absent is None:
+                break
+            library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+            library.define(f"{absent[1]}() -> ()")
+            _inert_operators.append(library)
+        else:
+            return cast("ModuleType", timm)
+    raise BadConfig(f"networks {PREFIX}NAME need the extra 'timm' with its torchvision: {reason}") from reason
+
+
+_MOST_OPERATORS: Final = 10
+
 
 class TimmTrunk(nn.Module):
     """A timm model without its classifier.
@@ -245,10 +232,7 @@ class TimmTrunk(nn.Module):
 
     def __init__(self, name: str, *, channels: int) -> None:
         super().__init__()
-        try:
-            import timm
-        except (ImportError, RuntimeError) as error:  # a torchvision of another build ends in a RuntimeError
-            raise BadConfig(f"network {PREFIX}{name} needs the extra 'timm' with its torchvision: {error}") from error
+        timm = import_timm()
         if not timm.is_model(name):
             raise BadConfig(f"network: timm knows no model {name!r}", name=name)
         self.model: nn.Module = timm.create_model(name, pretrained=False, in_chans=channels, num_classes=0)

@@ -98,6 +98,37 @@ def decay_of(steps: int) -> float:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FineTuning:
+    """How a trunk that was trained before goes on learning: heads first, then block after block from the top.
+
+    Batch norms of the trunk keep the means and variances they came with; few galaxies would spoil them.
+
+    Parameters
+    ----------
+    blocks
+        Blocks of the trunk that learn, counted from the top (`trunk_blocks`); None for all.
+    frozen
+        Share of the steps in which heads learn alone. The blocks then join one by one, evenly over as many steps again.
+    rate
+        Learning rate of the top block over that of the heads.
+    decay
+        Learning rate of each block over that of the one above.
+    """
+
+    blocks: int | None = None
+    frozen: float = 0.3
+    rate: float = 0.3
+    decay: float = 0.75
+
+    def __post_init__(self) -> None:
+        """Refuse what is no schedule."""
+        if self.blocks is not None and (type(self.blocks) is not int or self.blocks < 0):
+            raise BadConfig(f"fine-tuning needs 0 or more blocks: {self}", option="unfreeze")
+        if not (0 <= self.frozen <= 0.5 and 0 < self.rate <= 1 and 0 < self.decay <= 1):
+            raise BadConfig(f"fine-tuning needs frozen of 0 to 0.5, rate and decay above 0 and at most 1: {self}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FitConfig:
     """How a network is trained.
 
@@ -126,6 +157,8 @@ class FitConfig:
         sure do most harm.
     precision
         Of the products in the trunk: ``float32``, or ``bfloat16`` (autocast), faster where the device has it natively.
+    tuning
+        How a trunk that was trained before learns; None where the whole network learns from the first step.
     """
 
     network: NetworkConfig
@@ -143,6 +176,7 @@ class FitConfig:
     precision: Precision = "float32"
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    tuning: FineTuning | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot train."""
@@ -152,6 +186,8 @@ class FitConfig:
             raise BadConfig(f"training needs hold_out, warm_up and average as shares below 1: {self}")
         if self.optimiser not in {"adamw", "muon"}:
             raise BadConfig(f"training needs optimiser adamw or muon: {self}")
+        if self.tuning is not None and self.optimiser != "adamw":
+            raise BadConfig(f"fine-tuning needs optimiser adamw: {self}")
         if self.precision not in {"float32", "bfloat16"}:
             raise BadConfig(f"training needs precision float32 or bfloat16: {self}")
         if not (self.learning_rate > 0 and self.weight_decay >= 0 and 0 < self.mean_precision < math.inf):

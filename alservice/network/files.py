@@ -161,6 +161,16 @@ _LENGTH_BYTES = 8
 """safetensors: a little-endian length, that many bytes of JSON header, then the tensors."""
 
 
+def is_own(data: bytes) -> bool:
+    """Tell whether bytes are a safetensors file that this module wrote, whole or not."""
+    length = int.from_bytes(data[:_LENGTH_BYTES], "little")
+    try:
+        header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + min(length, MAX_HEADER_BYTES)])
+        return _KEY in header["__metadata__"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
+
+
 def tensors_to_bytes(tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> bytes:
     """Return tensors and a JSON document as one safetensors file; equal inputs give equal bytes."""
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

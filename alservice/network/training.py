@@ -26,6 +26,7 @@ from alservice.network.architectures import Masks, Network, build_network, check
 from alservice.network.augment import augment
 from alservice.network.config import FitConfig, FitResult, resolve_precision
 from alservice.network.files import tensors_from_bytes, tensors_to_bytes
+from alservice.network.finetuning import parameter_groups, parts_of, unfreeze
 from alservice.network.likelihood import dirichlet_multinomial_nll, mixture_nll
 from alservice.network.ranks import ALONE, Ranks, replicated
 from alservice.science.tree import Tree
@@ -135,6 +136,8 @@ def fit(
     keys = image_keys(images)
     if config.batch < ranks.size:
         raise BadConfig(f"a batch of {config.batch} has no galaxy for some of {ranks.size} ranks", batch=config.batch)
+    if config.tuning is not None and ranks.size > 1:
+        raise BadConfig("a trunk that was trained before is tuned by one process: start it without torchrun")
     with (
         _threads(max(1, config.threads // ranks.local_size)),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
@@ -555,13 +558,13 @@ class Trainer:
         self._losses = replicated(_Losses(network), ranks)
         self.step = 0
         convolutions = _hidden_convolutions(network) if config.optimiser == "muon" else []
-        apart = {id(weight) for weight in convolutions}
-        matrices = [p for p in network.parameters() if p.ndim > 1 and id(p) not in apart]
-        others = [p for p in network.parameters() if p.ndim <= 1]
         precision = resolve_precision(config.precision, network.temperature.device.type)
         self._muon = Muon(convolutions, weight_decay=config.weight_decay, dtype=precision)
-        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self._parts = parts_of(network, config)
+        groups = parameter_groups(self._parts, apart=convolutions, weight_decay=config.weight_decay)
         self._optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=_BETAS)
+        if config.tuning is not None:
+            network.trunk.eval()  # batch norms keep their means and variances
         self._rates = rates
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
@@ -584,6 +587,8 @@ class Trainer:
             If the loss or its gradient is not finite.
         """
         config = self.config
+        if config.tuning is not None:
+            unfreeze(self.network, self._parts, self.step)
         with self._ranks.guarded():
             loss = self._loss(images, counts, weights)
             self.network.zero_grad()
@@ -592,7 +597,7 @@ class Trainer:
         if not math.isfinite(norm.item()):
             raise NumericalFault(f"training: the gradient of step {self.step} is not finite", step=self.step)
         for group in self._optimiser.param_groups:
-            group["lr"] = learning_rate(config, self.step)
+            group["lr"] = learning_rate(config, self.step) * group["scale"]
         self._optimiser.step()
         self._muon.step(learning_rate(config, self.step))
         self.step += 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from alservice.campaigns.campaign import EvaluationPolicy
 from alservice.catalogue.files import CatalogueFile, images_in, open_catalogue
@@ -22,9 +22,10 @@ from alservice.engines import LOCAL, Engine, LocalEngine
 from alservice.errors import BadConfig, BadInput, BadVotes
 from alservice.ids import digest_of_bytes
 from alservice.learning.training import due_every
-from alservice.network.architectures import HeadName, Network, NetworkConfig, optimiser_of
-from alservice.network.config import FitConfig, decay_of, precision_name, resolve_device
+from alservice.network.architectures import HeadName, NetworkConfig, optimiser_of
+from alservice.network.config import FineTuning, FitConfig, decay_of, precision_name, resolve_device
 from alservice.network.files import ModelCard
+from alservice.network.finetuning import parts_of
 from alservice.network.laplace import LAPLACE_DRAWS
 from alservice.network.ranks import Ranks, joined_ranks
 from alservice.offline.evaluation import EvaluatedPredictions, evaluate_predictions
@@ -41,11 +42,12 @@ from alservice.offline.prediction import (
 from alservice.offline.training import (
     ENSEMBLE,
     MODEL,
+    Encoder,
     FitLaplace,
     TrainNetwork,
     evaluate_network,
-    load_model,
     load_models,
+    read_encoder,
     restored_model,
 )
 from alservice.plots import Files
@@ -68,6 +70,16 @@ DRAWS: Final = 30
 EPOCHS: Final = 36.0
 """Passes over the galaxies unless told otherwise: on 23,000 galaxies, 20 minutes of two cores with matrix units."""
 
+_BATCH: Final = 64
+_HOLD_OUT: Final = 0.1
+
+_TUNING_STEPS: Final = 400
+_TUNING_BATCHES: Final = (8, 64)
+_TUNING_HOLD_OUT: Final = 0.2
+_TUNING_RATE: Final = 3e-3
+"""Of a trunk that was trained before, on some ten to some thousand galaxies: the fewest steps, the smallest and largest
+batch, and a share held out that still fits temperatures where there are a hundred galaxies."""
+
 _CARD, _CHECKPOINT, _FAULTS = "card.json", "checkpoint.safetensors", "faults.csv"
 
 _CHECKPOINT_EVERY: Final = timedelta(minutes=1)
@@ -81,26 +93,29 @@ class TrainingOptions:
     Parameters
     ----------
     network
-        Network by name: ``compact``, ``walmsley2020``, ``dieleman2015`` or ``timm:NAME``.
+        Network by name: ``compact``, ``walmsley2020``, ``dieleman2015`` or ``timm:NAME``; of an encoder, where its file
+        does not say.
     seed
         Root of every random draw, not negative.
     steps, epochs
-        Gradient steps, or passes over the galaxies (36 without either); not both.
+        Gradient steps, or passes over the galaxies (36 without either, on an encoder at least 400 steps); not both.
     batch
-        Galaxies per step, at least 2.
+        Galaxies per step, at least 2; None for 64, on an encoder an eighth of the galaxies within 8 to 64.
     px
         Side that images are scaled to (px), 16 to 1024.
     field
         Central share of the side that the network sees, 0.1 to 1.
     hold_out
-        Share of the galaxies that chooses the state and its temperatures, 0.01 to 0.5.
+        Share of the galaxies that chooses the state and its temperatures, 0.01 to 0.5; None for 0.1, on an encoder 0.2.
     threads
         CPU threads; None is all cores.
     precision
         Of the trunk's products: ``float32``, ``bfloat16`` or ``auto``, the faster one on the device.
     head
-        ``dropout``: a network is trained whole. ``laplace``: only its heads, in closed form, on a frozen encoder; the
-        encoder then says network, px and field, and steps, epochs and batch do nothing.
+        ``dropout``: a network is trained whole, or goes on from an encoder. ``laplace``: only its heads, in closed
+        form, on a frozen encoder; steps, epochs and batch then do nothing.
+    unfreeze
+        Blocks of an encoder's trunk that learn, from the top; 0 for its heads alone, None for all.
 
     Raises
     ------
@@ -112,13 +127,14 @@ class TrainingOptions:
     seed: int = 0
     steps: int | None = None
     epochs: float | None = None
-    batch: int = 64
+    batch: int | None = None
     px: int = 128
     field: float = 0.5
-    hold_out: float = 0.1
+    hold_out: float | None = None
     threads: int | None = None
     precision: str = "auto"
     head: HeadName = "dropout"
+    unfreeze: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse an option that is out of range."""
@@ -135,6 +151,7 @@ class TrainingOptions:
             "field": (0.1, 1),
             "hold_out": (0.01, 0.5),
             "threads": (1, math.inf),
+            "unfreeze": (0, math.inf),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -142,16 +159,47 @@ class TrainingOptions:
                 text = f"{name} must be {f'{low:g} or more' if high == math.inf else f'{low:g} to {high:g}'}"
                 raise BadConfig(f"{text}, not {value!r}", option=name)
 
-    def config_on(self, encoder: NetworkConfig, device: str) -> FitConfig:
-        """Return the configuration of a Laplace head on an encoder; raises `BadConfig` for an unknown precision."""
-        return FitConfig(
-            network=replace(encoder, head="laplace", heads=LAPLACE_DRAWS, dropout=0.0),
+    @property
+    def network_config(self) -> NetworkConfig:
+        """The network asked for; raises `BadConfig` if it is unknown."""
+        return NetworkConfig.of(self.network, channels=1, image_px=self.px, field=self.field)
+
+    def config_on(self, encoder: NetworkConfig, n_rows: int, device: str) -> FitConfig:
+        """Return the configuration of heads or a whole network on an encoder that was trained before.
+
+        Raises
+        ------
+        BadConfig
+            The precision is unknown.
+        """
+        plain = FitConfig(
+            network=encoder,
             steps=1,
-            hold_out=self.hold_out,
+            hold_out=self.hold_out or _TUNING_HOLD_OUT,
             threads=self.threads or os.cpu_count() or 1,
             precision=precision_name(self.precision, device),
             seed=self.seed,
         )
+        if self.head == "laplace":
+            head = replace(encoder, head="laplace", heads=LAPLACE_DRAWS, dropout=0.0)
+            return replace(plain, network=head, hold_out=self.hold_out or _HOLD_OUT)
+        least, most = _TUNING_BATCHES
+        batch = self.batch or min(most, max(least, n_rows // 8))
+        steps = self._steps(n_rows, batch)
+        if self.steps is None and self.epochs is None:
+            steps = max(_TUNING_STEPS, steps)
+        return replace(
+            plain,
+            steps=steps,
+            batch=batch,
+            learning_rate=_TUNING_RATE,
+            weight_decay=decay_of(steps),
+            looks=20,
+            tuning=FineTuning(blocks=self.unfreeze),
+        )
+
+    def _steps(self, n_rows: int, batch: int) -> int:
+        return self.steps or max(1, round((self.epochs or EPOCHS) * n_rows / batch))
 
     def config(self, n_rows: int, device: str) -> FitConfig:
         """Return the training configuration for a number of rows, on a device that is there.
@@ -161,14 +209,15 @@ class TrainingOptions:
         BadConfig
             The network or the precision is unknown.
         """
-        steps = self.steps or max(1, round((self.epochs or EPOCHS) * n_rows / self.batch))
+        batch = self.batch or _BATCH
+        steps = self._steps(n_rows, batch)
         return FitConfig(
-            network=NetworkConfig.of(self.network, channels=1, image_px=self.px, field=self.field),
+            network=self.network_config,
             steps=steps,
-            batch=self.batch,
+            batch=batch,
             weight_decay=decay_of(steps),
             optimiser=optimiser_of(self.network),
-            hold_out=self.hold_out,
+            hold_out=self.hold_out or _HOLD_OUT,
             looks=20,
             threads=self.threads or os.cpu_count() or 1,
             precision=precision_name(self.precision, device),
@@ -221,6 +270,7 @@ def train_on_file(
     image_folder: Path | None = None,
     on_fault: Callable[[CatalogueFault], None] = ignore_fault,
     encoder: Encoder | None = None,
+    label: str | None = None,
 ) -> TrainedModel:
     """Train on every voted galaxy of a file outside its evaluation stream, and evaluate the model on the stream.
 
@@ -241,7 +291,9 @@ def train_on_file(
     on_fault
         Told of every row that fails; may raise to end the call.
     encoder
-        A Laplace head is fitted on its trunk, and `config` is of that; None trains a whole network.
+        A Laplace head is fitted on its trunk, or a network goes on from it, as `config` says; None starts anew.
+    label
+        Column that names an answer of the tree's only question per galaxy, in place of votes.
 
     Raises
     ------
@@ -264,6 +316,7 @@ def train_on_file(
             image_folder=image_folder,
             on_fault=on_fault,
             encoder=encoder,
+            label=label,
         )
 
 
@@ -279,10 +332,11 @@ def _train_on_file(
     image_folder: Path | None,
     on_fault: Callable[[CatalogueFault], None],
     encoder: Encoder | None,
+    label: str | None,
 ) -> TrainedModel:
     if encoder is not None and ranks.size > 1:
-        raise BadConfig("a head in closed form is fitted by one process: start it without torchrun")
-    source = _with_votes(_open(data, tree, image_folder), tree)
+        raise BadConfig("an encoder is fitted or tuned by one process: start it without torchrun")
+    source = _with_votes(_open(data, tree, image_folder, label=label), tree)
     n_rows = source.n_rows if galaxies is None else galaxies
     fit_config = config(n_rows)
     asked = {
@@ -294,6 +348,8 @@ def _train_on_file(
     } | _images_asked(image_folder)
     if encoder is not None:
         asked["encoder"] = encoder.digest
+    if label is not None:
+        asked["label"] = label
     with _claimed(out, asked, ranks) as folder:
         finished = ranks.share(folder.read(_CARD))
         if finished is not None:
@@ -319,7 +375,9 @@ def _claimed(out: Path, asked: Mapping[str, Any], ranks: Ranks) -> Iterator[RunF
         yield folder
 
 
-def _open(data: Path | Table, tree: Tree, folder: Path | None, *, with_votes: bool = True) -> CatalogueFile:
+def _open(
+    data: Path | Table, tree: Tree, folder: Path | None, *, with_votes: bool = True, label: str | None = None
+) -> CatalogueFile:
     table = data if isinstance(data, Table) else open_table(data)
     return open_catalogue(
         table,
@@ -327,6 +385,7 @@ def _open(data: Path | Table, tree: Tree, folder: Path | None, *, with_votes: bo
         images=None if folder is None else images_in(folder, table),
         roots=load_settings().image_folders,
         with_votes=with_votes,
+        label=label,
     )
 
 
@@ -536,7 +595,7 @@ def _fitted(
     encoder: Encoder | None,
 ) -> tuple[ModelCard, bytes]:
     """Return card and model: heads in closed form on an encoder, or a whole network by its gradient."""
-    if encoder is not None:
+    if encoder is not None and config.network.head == "laplace":
         head = FitLaplace(
             tree=tree,
             device=ranks.device,
@@ -553,6 +612,7 @@ def _fitted(
         progress=progress,
         as_surveyed=True,
         ranks=ranks,
+        encoder=encoder,
     )
     return train.run(
         learn,
@@ -563,28 +623,28 @@ def _fitted(
     )
 
 
-class Encoder(NamedTuple):
-    """A network on its device, whose trunk heads are fitted on, and the digest of its bytes."""
-
-    network: Network
-    digest: str
-
-
-def encoder_of(path: Path | None, head: HeadName, *, device: str, members: int = 1) -> Encoder | None:
-    """Return the network that heads are fitted on; None where whole networks are trained.
+def encoder_of(
+    path: Path | None, asked: TrainingOptions, tree: Tree, *, device: str, members: int = 1
+) -> Encoder | None:
+    """Return the network whose trunk heads are fitted on or training goes on from; None where it starts anew.
 
     Raises
     ------
     BadConfig
-        An encoder without ``laplace``, or the other way around, or for an ensemble of several members.
-    NotFound, BadInput, BadTree, DigestMismatch
-        As `load_model`.
+        Head ``laplace`` or blocks to unfreeze without an encoder, more blocks than it has, or an ensemble on one.
+    NotFound, BadInput, DigestMismatch
+        As `read_encoder`.
     """
-    if (path is None) != (head == "dropout"):
-        raise BadConfig("an encoder and head 'laplace' go together: give both or neither", option="encoder")
-    if path is not None and members > 1:
-        raise BadConfig("heads in closed form are draws of one posterior: leave the ensemble away", option="ensemble")
-    return None if path is None else Encoder(*load_model(path, device=device))
+    if path is None:
+        if asked.head == "laplace" or asked.unfreeze is not None:
+            raise BadConfig("head laplace and blocks to unfreeze are of an encoder: give one", option="encoder")
+        return None
+    if members > 1:
+        raise BadConfig("an ensemble is trained from fresh weights: leave the encoder or it away", option="ensemble")
+    encoder = read_encoder(path, tree, asked.network_config, device=device)
+    if asked.head != "laplace":
+        parts_of(encoder.network, asked.config_on(encoder.network.config, 1, device))  # refuses too many blocks
+    return encoder
 
 
 def _finish(
@@ -646,6 +706,7 @@ def train_ensemble(
     device: str,
     progress: Progress | None = None,
     engine: Engine = LOCAL,
+    label: str | None = None,
 ) -> tuple[TrainedModel, ...]:
     """Train networks one after the other, each as `train_on_file` does and in a folder of its own inside `out`.
 
@@ -656,6 +717,8 @@ def train_ensemble(
     ----------
     engine
         Where members are trained; on another than this process several at a time, by workers that see both paths.
+    label
+        As `train_on_file`.
 
     Raises
     ------
@@ -683,6 +746,7 @@ def train_ensemble(
             galaxies=galaxies,
             device=device,
             progress=shown if is_here else None,
+            label=label,
         )
         trained = {}
         if not is_here:

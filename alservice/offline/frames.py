@@ -69,20 +69,22 @@ def train(
     tree: str | Path | Tree,
     out: str | Path,
     images: str | Path | None = None,
+    label: str | None = None,
     network: str = "compact",
     seed: int = 0,
     steps: int | None = None,
     epochs: float | None = None,
-    batch: int = 64,
+    batch: int | None = None,
     px: int = 128,
     field: float = 0.5,
-    hold_out: float = 0.1,
+    hold_out: float | None = None,
     galaxies: int | None = None,
     device: str | None = None,
     threads: int | None = None,
     precision: str = "auto",
     encoder: Model | None = None,
     head: HeadName = "dropout",
+    unfreeze: int | None = None,
     faults: Faults = "raise",
     progress: Progress | None = None,
 ) -> TrainedModel:
@@ -105,20 +107,23 @@ def train(
     images
         Folder of the images, where ``image_path`` is not relative to the file (of a frame: to the working folder)
         or there is no such column; files are then named ``ID.jpg``, or as ``FOLDER/{id}.png`` says.
+    label
+        Column that names an answer per galaxy, in place of columns of votes, for a tree of one question: the answer's
+        name or label, or for ``yes`` and ``no`` 1 and 0.
     network
         ``compact``, ``walmsley2020``, ``dieleman2015`` or ``timm:NAME``.
     seed
         Root of every random draw.
     steps, epochs
-        Gradient steps, or passes over the galaxies (36 without either); not both.
+        Gradient steps, or passes over the galaxies (36 without either, on an encoder at least 400 steps); not both.
     batch
-        Galaxies per step.
+        Galaxies per step: 64, on an encoder an eighth of the galaxies within 8 to 64.
     px
         Side that images are scaled to (px).
     field
         Central share of the side that the network sees.
     hold_out
-        Share of the galaxies that chooses the state and its temperatures.
+        Share of the galaxies that chooses the state and its temperatures: 0.1, on an encoder 0.2.
     galaxies
         Use a seeded subset of so many galaxies; all where None.
     device
@@ -128,10 +133,14 @@ def train(
     precision
         Of the trunk's products: ``float32``, ``bfloat16``, or ``auto``, the faster one.
     encoder
-        With ``head="laplace"``, a model of any tree whose trunk stays as it is: network, px and field are its own.
+        Start from this: a model of any tree, whose network, px and field are taken over; or a file of weights
+        (``.safetensors``, ``.ckpt``, ``.pth``) of a timm model or a Zoobot encoder, with ``network="timm:NAME"`` where
+        the file does not say. Heads learn first; then the blocks of its trunk join, one by one from the top.
     head
-        ``dropout`` trains a network whole; ``laplace`` fits only heads, on an encoder, in closed form: seconds beyond
-        embedding, and up to 200 posterior draws.
+        ``dropout`` trains a network by its gradient; ``laplace`` fits only heads, on an encoder, in closed form:
+        seconds beyond embedding, and up to 200 posterior draws.
+    unfreeze
+        Blocks of the encoder that learn, from the top; 0 for heads alone, all where None.
     faults
         ``raise`` ends the call at the first row that cannot be used; ``skip`` goes on, and lists such rows in
         ``model.faults`` and in ``faults.csv``.
@@ -176,22 +185,24 @@ def train(
         threads=threads,
         precision=precision,
         head=head,
+        unfreeze=unfreeze,
     )
     known, table = load_tree(tree), _table(data)
     resolved = resolve_device(device or load_settings().device)
     asked.config(1, resolved)  # refuses what is wrong before any folder is made
-    on = encoder_of(None if encoder is None else _models(encoder, 1)[0], head, device=resolved)
+    on = encoder_of(None if encoder is None else _models(encoder, 1)[0], asked, known, device=resolved)
     return train_on_file(
         table,
         Path(out),
         tree=known,
-        config=lambda n: asked.config(n, resolved) if on is None else asked.config_on(on.network.config, resolved),
+        config=lambda n: asked.config(n, resolved) if on is None else asked.config_on(on.network.config, n, resolved),
         galaxies=galaxies,
         device=resolved,
         progress=progress,
         image_folder=None if images is None else Path(images),
         on_fault=_on_fault(faults, table, known),
         encoder=on,
+        label=label,
     )
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -14,12 +14,13 @@ from torch import Tensor
 
 from alservice.catalogue.vote_columns import cumulative_from_conditional
 from alservice.errors import BadConfig, BadInput, DigestMismatch, NotFound
-from alservice.files import read_regular
+from alservice.files import read_regular, sha256_of_file
 from alservice.ids import digest_of_bytes, digest_of_document, seed_of
-from alservice.network.architectures import Network, check_images, restored_network
+from alservice.network.architectures import Network, NetworkConfig, check_images, restored_network
 from alservice.network.config import FitConfig, FitResult, resolve_device
 from alservice.network.files import ModelCard, from_bytes, tensors_from_bytes, to_bytes
 from alservice.network.laplace import embedded, fit_laplace
+from alservice.network.pretrained import open_encoder
 from alservice.network.ranks import ALONE, Ranks
 from alservice.network.recalibration import recalibrated
 from alservice.network.sampling import sample_posterior
@@ -119,6 +120,34 @@ def _listed(path: Path) -> dict[str, str]:
     if not fits or not found:
         raise BadInput(f"{path}: does not name the folders of an ensemble beside it and their digests", path=str(path))
     return found
+
+
+class Encoder(NamedTuple):
+    """A network on its device, whose trunk heads are fitted on or a network starts from, and the digest of its file."""
+
+    network: Network
+    digest: str
+
+
+def read_encoder(model: Path, tree: Tree, config: NetworkConfig, *, device: str) -> Encoder:
+    """Return the trunk of a training folder or of a file of weights, with fresh heads for a tree.
+
+    Parameters
+    ----------
+    config
+        Of the network, where the file is not one of ours; see `open_encoder`.
+
+    Raises
+    ------
+    NotFound
+        There is none.
+    BadInput, BadConfig, DigestMismatch
+        As `open_encoder`.
+    """
+    path = model / MODEL if model.is_dir() else model
+    if not path.exists():
+        raise NotFound(f"{model}: there is no model here ({MODEL})", path=str(path))
+    return Encoder(open_encoder(path, tree, config).to(resolve_device(device)), sha256_of_file(path))
 
 
 _CHUNK = 1024
@@ -259,6 +288,8 @@ class TrainNetwork:
         alike, and precision temperatures are those of the unbiased galaxies among the held-out.
     ranks
         Processes that train together, each with all galaxies; see `fit`.
+    encoder
+        Whose trunk training starts from, as `FitConfig.tuning` says; fresh weights without.
     """
 
     tree: Tree
@@ -267,6 +298,7 @@ class TrainNetwork:
     progress: Progress
     as_surveyed: bool = False
     ranks: Ranks = ALONE
+    encoder: Encoder | None = None
 
     def run(
         self,
@@ -297,6 +329,7 @@ class TrainNetwork:
             config,
             device=self.device,
             progress=self._say,
+            initial=self._initial(config),
             weights=weights,
             checkpoint=checkpoint,
             on_checkpoint=on_checkpoint,
@@ -312,8 +345,14 @@ class TrainNetwork:
             network=config.network,
             code_revision=self.code_revision,
             history=result.history,
+            parent=None if self.encoder is None else self.encoder.digest,
         )
         return card, to_bytes(state, card)
+
+    def _initial(self, config: FitConfig) -> Mapping[str, Tensor] | None:
+        if self.encoder is None:
+            return None
+        return on_trunk_of(self.encoder.network, self.tree, seed=config.seed).state_dict()
 
     def _recalibrated(self, result: FitResult, galaxies: VotedGalaxies, config: FitConfig) -> Mapping[str, Tensor]:
         return recalibrated(

@@ -37,7 +37,6 @@ REFERENCES = {
     "encode_png": "images of tests and of those who make catalogues",
     "cycle_diagram": "the picture of the steps in the documents",
     "decisions_without_posterior": "stopping rules, for whoever asks for votes",
-    "load_encoder": "weights that Zoobot publishes, as the trunk of a network",
     "lure": "what estimates by inclusion probabilities are compared with, for pools drawn one by one",
     "simulated_joint_information": "joint information by its definition: what the closed form is compared with",
     "to_frame": "an evaluation as a table, for users of `alservice.evaluate`",

@@ -73,6 +73,10 @@ ELSEWHERE = {
     "alservice doctor": ("tests/e2e/test_rehearse.py", '"doctor"'),
     "alservice backfill-votes --out DIR [--data FILE] [--galaxies N] [--seeds N] [--json]": _VOTES,
     "alservice backfill-votes --data galaxies.parquet --confidence 0.95 --max-votes 40 --out votes": _VOTES,
+    "alservice train --data rings.parquet --tree gz-rings --label ring --encoder model --out rings": (
+        "tests/offline/test_documented_training.py",
+        "## Start from an encoder",
+    ),
     "alservice db restore FILE": ("tests/storage/test_backup.py", "deploy/restore"),
     "alservice model lineage --campaign C [--model N] [--galaxy ID] [--json]": (_REGISTRY, '"lineage"'),
     "alservice model shadow --campaign C --model N [--json]": (_REGISTRY, '"shadow"'),

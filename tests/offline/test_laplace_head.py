@@ -1,4 +1,4 @@
-"""New questions on a frozen encoder, in closed form: trained, predicted and evaluated by the commands of every model."""
+"""New questions on an encoder, in closed form or by its gradient: trained, predicted and evaluated by the commands of every model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 import alservice
 from alservice.errors import BadConfig
 from alservice.network.laplace import fit_laplace
-from alservice.offline.commands import encoder_of
+from alservice.offline.commands import TrainingOptions, encoder_of
 from alservice.offline.training import load_model
 from alservice.science.laplace import Prior, fit_head
 from alservice.science.tree import Tree, load_tree
@@ -84,15 +84,47 @@ def test_more_draws_than_the_head_has_are_refused(galaxies, encoder, tmp_path: P
         alservice.predict(model, galaxies, tree=SMOOTH, draws=201)
 
 
-@pytest.mark.parametrize(("has_encoder", "head"), [(True, "dropout"), (False, "laplace")])
-def test_encoder_and_head_go_together(encoder, has_encoder: bool, head) -> None:
+def test_a_network_goes_on_from_an_encoder_of_another_tree(galaxies, encoder, tmp_path: Path) -> None:
+    """Labels are learned by heads alone where no block may change; the card names encoder and schedule."""
+    labelled = galaxies[["galaxy_id", "image"]].assign(kind=["smooth", "artifact"] * 30)
+    model = alservice.train(
+        labelled,
+        tree=SMOOTH,
+        out=tmp_path / "m",
+        label="kind",
+        encoder=encoder.folder / "model.safetensors",
+        unfreeze=0,
+        steps=3,
+        threads=1,
+    )
+    training = model.card["training"]
+    assert model.card["parent"] == encoder.card["weights"]
+    assert (training["tuning"]["blocks"], training["batch"], training["hold_out"]) == (0, 8, 0.2)
+    assert model.card["n_votes"] == model.card["n_galaxies"]
+    trunk, tuned = (
+        load_model(each, device="cpu", tree=tree)[0].trunk.state_dict()
+        for each, tree in ((encoder.folder, GZ2), (tmp_path / "m", SMOOTH))
+    )
+    assert all(torch.equal(weight, tuned[name]) for name, weight in trunk.items())
+
+
+@pytest.mark.parametrize(
+    ("asked", "has_encoder", "members", "message"),
+    [
+        (TrainingOptions(head="laplace"), False, 1, "are of an encoder: give one"),
+        (TrainingOptions(unfreeze=1), False, 1, "are of an encoder: give one"),
+        (TrainingOptions(unfreeze=9), True, 1, "small has 5 blocks, not 9 to unfreeze"),
+        (TrainingOptions(), True, 2, "from fresh weights"),
+    ],
+)
+def test_encoder_and_options_go_together(
+    encoder, asked: TrainingOptions, has_encoder: bool, members: int, message: str
+) -> None:
     """Each without the other is refused."""
-    with pytest.raises(BadConfig, match="go together"):
-        encoder_of(encoder.folder if has_encoder else None, head, device="cpu")
-    with pytest.raises(BadConfig, match="one posterior"):
-        encoder_of(encoder.folder, "laplace", device="cpu", members=2)
+    with pytest.raises(BadConfig, match=message):
+        encoder_of(encoder.folder if has_encoder else None, asked, SMOOTH, device="cpu", members=members)
     with pytest.raises(BadConfig, match="dropout or laplace"):
-        alservice.train([], tree="gz2", out="nowhere", head="ridge")  # type: ignore[arg-type]
+        TrainingOptions(head="ridge")  # type: ignore[arg-type]
 
 
 def test_priors_and_questions_go_together() -> None:
