@@ -207,7 +207,7 @@ def import_timm() -> ModuleType:
             library.define(f"{absent[1]}() -> ()")
             _inert_operators.append(library)
         else:
-            return cast("ModuleType", timm)
+            return timm
     raise BadConfig(f"networks {PREFIX}NAME need the extra 'timm' with its torchvision: {reason}") from reason
 
 
