@@ -675,6 +675,11 @@ def _zoobot(tree: Tree, columns: Collection[str]) -> VoteColumns:
     )
 
 
+def zoobot_columns(tree: Tree) -> VoteColumns:
+    """Return the names that galaxy-datasets gives the votes of a tree: those of its own campaign, else plain ones."""
+    return _zoobot(tree, ()) if tree.name in CAMPAIGNS else _paths(tree, ())
+
+
 def _paths(tree: Tree, _columns: Collection[str]) -> VoteColumns:
     return VoteColumns(
         layout="paths",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -23,6 +23,7 @@ from alservice.documents import document_of
 if TYPE_CHECKING:
     from alservice.votes.counting import FeedComparison
     from alservice.votes.ingest import IngestReport
+    from alservice.votes.service import TallyColumns
 
 
 ingest = typer.Typer(help="Classifications in, and what their answers mean.", no_args_is_help=True)
@@ -104,12 +105,20 @@ def replay_quarantine(campaign: CampaignName, workdir: Workdir = None) -> None:
 def export_tallies(
     campaign: CampaignName,
     out: Annotated[Path, typer.Option("--out", help="Table to write: .csv or .parquet.")],
+    columns: Annotated[
+        str, typer.Option("--columns", help="Names of columns: tree, or zoobot for those of galaxy-datasets.")
+    ] = "tree",
+    images: Annotated[
+        str | None, typer.Option("--images", help="With zoobot: folder of the images ID.jpg, for column file_loc.")
+    ] = None,
     workdir: Workdir = None,
 ) -> None:
     """Write votes per galaxy, question and answer."""
     use(workdir)
     with opened() as factory:
-        galaxies, inconsistent = factory.votes.export_tallies(campaign, out)
+        galaxies, inconsistent = factory.votes.export_tallies(
+            campaign, out, columns=cast("TallyColumns", columns), images=images
+        )
     typer.echo(f"{out}: {galaxies} galaxies")
     if inconsistent:
         typer.echo(f"  {inconsistent} galaxies have more answers to a question than volunteers led to it", err=True)

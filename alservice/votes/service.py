@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.store import CampaignRow, CampaignStore, EventLog
 from alservice.constants import CLOCK_SLACK
+from alservice.errors import BadInput
 from alservice.ids import hash_user
 from alservice.progress import Clock, Progress
 from alservice.science.tree import load_tree
@@ -44,6 +45,9 @@ from alservice.votes.weights import Sensitivity
 
 if TYPE_CHECKING:
     from alservice.subjects.site import Sites  # its client is loaded by who talks to Zooniverse, not by who reads files
+
+TallyColumns: TypeAlias = Literal["tree", "zoobot"]
+"""How the columns of a table of tallies are named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,14 +181,36 @@ class VoteService:
         faults = self.classifications.tally_faults(row.id)
         return {galaxy: tuple(questions[place].name for place in places) for galaxy, places in faults.items()}
 
-    def export_tallies(self, name: str, path: Path) -> tuple[int, int]:
-        """Write a campaign's tallies; return galaxies, and those whose votes no walks through the tree give."""
-        from alservice.votes.tables import write_tallies  # its Parquet is memory that reading has no use for
+    def export_tallies(
+        self, name: str, path: Path, *, columns: TallyColumns = "tree", images: str | None = None
+    ) -> tuple[int, int]:
+        """Write a campaign's tallies; return galaxies, and those whose votes no walks through the tree give.
+
+        Parameters
+        ----------
+        columns
+            Names of columns: those of the tree, or of galaxy-datasets and Zoobot.
+        images
+            Folder of images that a table for Zoobot names.
+
+        Raises
+        ------
+        BadInput
+            As `write_tallies`; or the columns are neither, or a folder of images is named for those of the tree.
+        """
+        # Its Parquet is memory that reading has no use for.
+        from alservice.votes.tables import write_tallies, write_zoobot_tallies
 
         row = self.campaigns.get(name)
         tree = load_tree(row.settings.tree)
         tallies = self.source(row.settings).tallies(row.id, tree.n_answers)
-        write_tallies(path, tree, tallies, self.ledger.subjects_of(row.id, tallies.galaxy_ids))
+        subjects = self.ledger.subjects_of(row.id, tallies.galaxy_ids)
+        if columns == "zoobot":
+            write_zoobot_tallies(path, tree, tallies, subjects, images=images)
+        elif columns == "tree" and images is None:
+            write_tallies(path, tree, tallies, subjects)
+        else:
+            raise BadInput(f"columns are 'tree', or 'zoobot' with or without images, not {columns!r}", columns=columns)
         return len(tallies.galaxy_ids), int(inconsistent(tree, tallies.counts).any(axis=-1).sum())
 
     def export_weighted_tallies(self, name: str, path: Path) -> Sensitivity:

@@ -243,7 +243,7 @@ ON_CAMPAIGN: Mapping[str, Mapping[str, str]] = {
     "alservice gate show --campaign C [--number N] [--json]": {"N": "1"},
     "alservice quarantine list --campaign C [--json]": {},
     "alservice quarantine replay --campaign C": {},
-    "alservice tally export --campaign C --out FILE": {},
+    "alservice tally export --campaign C --out FILE [--columns zoobot] [--images DIR]": {},
     "alservice tally weights --campaign C --out FILE": {},
     "alservice tally compare --campaign C [--json]": {},
     "alservice catalogue faults --campaign C [--json]": {},
