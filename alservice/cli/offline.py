@@ -223,6 +223,52 @@ def evaluate(
         typer.echo(f"figures and plots: {out}")
 
 
+def compare(
+    votes: Annotated[Path, typer.Option("--votes", help="Galaxies with votes, as for train; images are not read.")],
+    experts: Annotated[Path, typer.Option("--experts", help="Table with ids and what experts said.")],
+    label: Annotated[str, typer.Option("--label", help="Its column: 1 and 0, true and false, or yes and no.")],
+    answer: Annotated[str, typer.Option("--answer", help="Answer whose fraction is compared, such as bar_yes.")],
+    tree: Annotated[str, typer.Option("--tree", help="Question tree of the votes, by name or file.")] = "gz2",
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", help="Table that `predict` wrote, rescaled alike.")
+    ] = None,
+    min_votes: Annotated[
+        int, typer.Option("--min-votes", min=1, help="Votes on the question from which to compare.")
+    ] = 10,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for report, figures, plots, probabilities.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rescale vote fractions to what experts would say, by logistic regression, and judge it on a fifth kept aside.
+
+    Tables of the agreement: expected numbers, ROC, confusion, and the confident galaxies (Walmsley 2020, appendix A).
+    """
+    use(None)
+    from alservice.campaigns.trees import load_tree
+    from alservice.offline.experts import compare_with_experts
+
+    found = compare_with_experts(
+        votes,
+        experts,
+        tree=load_tree(tree),
+        answer=answer,
+        label=label,
+        predictions=predictions,
+        min_votes=min_votes,
+        out=out,
+    )
+    if as_json:
+        print_json([found.document()])
+        return
+    for table in found.tables():
+        print_table(table.rows, head=table.head, title=table.title, right=range(1, len(table.head)))
+        typer.echo()
+    for why, galaxies in found.left_aside.items():
+        if galaxies:
+            typer.echo(f"{galaxies:,} galaxies {why} left aside", err=True)
+    if out is not None:
+        typer.echo(f"report, figures and plots: {out}")
+
+
 @with_options(BackfillOptions)
 def backfill(options: BackfillOptions, as_json: AsJson = False) -> None:
     """Replay the loop over historical votes, policies side by side, and say how many labels each saves."""

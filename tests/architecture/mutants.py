@@ -132,6 +132,15 @@ MUTANTS = (
         },
     ),
     *_of(
+        "science/experts.py",
+        "science/test_experts.py",
+        faults={
+            "p * (1 - p)": "p",
+            "np.maximum(probabilities, 1 - probabilities) >= CONFIDENT": "probabilities >= CONFIDENT",
+            "np.flatnonzero(np.diff(scores[order]))": "np.arange(len(scores) - 1)",
+        },
+    ),
+    *_of(
         "science/laplace.py",
         "science/test_laplace.py",
         faults={

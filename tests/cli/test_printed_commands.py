@@ -77,6 +77,10 @@ ELSEWHERE = {
         "tests/offline/test_documented_training.py",
         "## Start from an encoder",
     ),
+    "alservice compare --votes FILE --experts FILE --label COLUMN --answer ANSWER [--predictions FILE] [--out DIR] [--json]": (
+        "tests/offline/test_expert_comparison.py",
+        '"compare"',
+    ),
     "alservice db restore FILE": ("tests/storage/test_backup.py", "deploy/restore"),
     "alservice model lineage --campaign C [--model N] [--galaxy ID] [--json]": (_REGISTRY, '"lineage"'),
     "alservice model shadow --campaign C --model N [--json]": (_REGISTRY, '"shadow"'),

@@ -115,6 +115,9 @@ RUNS = {
     "train": Run(arguments="--data {folder}/none.csv --tree gz2 --out {folder}/model", codes=NO_FILE),
     "predict": Run(arguments="--model {folder}/none --data {folder}/none.csv --out {folder}/p.csv", codes=NO_FILE),
     "evaluate": Run(arguments="--predictions {folder}/none.csv --votes {folder}/none.csv", codes=NO_FILE),
+    "compare": Run(
+        arguments="--votes {folder}/none.csv --experts {folder}/none.csv --label bar --answer bar_yes", codes=NO_FILE
+    ),
     "backfill": Run(arguments="--data {folder}/none.csv --out {folder}/backfill", codes=NO_FILE, alone=True),
     "backfill-votes": Run(arguments="--data {folder}/none.csv --out {folder}/votes", codes=NO_FILE),
     "data fetch": Run(arguments="gz3 --out {folder}/gz3", codes=FAILS),
