@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alservice.cli.shell import AsJson, print_json, print_table, use
+from alservice.cli.shell import AsJson, Workdir, opened, print_json, print_table, use
+from alservice.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,14 +75,22 @@ def validate(file: Annotated[Path, typer.Argument(help="Tree file (.yaml, .json)
 
 @trees.command("from-workflow")
 def from_workflow(
-    file: Annotated[Path, typer.Argument(help="Workflows export (CSV), or a workflow as Zooniverse's API serves it.")],
     out: Annotated[Path, typer.Option("--out", help="Tree file to write (.yaml); it must not be there.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="Workflows export (CSV), or a workflow as Zooniverse's API serves it.")
+    ] = None,
+    campaign: Annotated[
+        str | None, typer.Option("--campaign", help="In place of a file: ask the Zooniverse of this campaign.")
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the tree [that of the file].")] = None,
-    workflow: Annotated[int | None, typer.Option("--workflow", min=1, help="Id, where the file has several.")] = None,
+    workflow: Annotated[
+        int | None, typer.Option("--workflow", min=1, help="Id [the only one; the campaign's].")
+    ] = None,
     version: Annotated[str | None, typer.Option("--version", help="Such as 28.30 [the newest].")] = None,
     leave_out: Annotated[
         list[str] | None, typer.Option("--leave-out", help="Task that is no question; may be repeated.")
     ] = None,
+    workdir: Workdir = None,
 ) -> None:
     """Make a tree file from a Zooniverse workflow: its tasks, their answers, and which task follows which answer.
 
@@ -89,17 +98,28 @@ def from_workflow(
     which people draw, write, slide or mark species are refused by name, or left out. Names are made of what volunteers
     read: change them in the file as you like.
     """
-    use(None)
+    use(workdir)
     from alservice.campaigns.trees import save_tree, slug
     from alservice.campaigns.workflow_trees import tree_of_workflow
     from alservice.votes.decoding import choose_workflow, read_definitions
 
-    versions = choose_workflow(read_definitions(file), workflow, version, where=file.name)
+    if campaign is not None and file is None:
+        versions = choose_workflow([_live(campaign, workflow)], workflow, version, where=f"campaign {campaign}")
+    elif campaign is None and file is not None:
+        versions = choose_workflow(read_definitions(file), workflow, version, where=file.name)
+    else:
+        raise BadInput("name a file with the workflow, or with --campaign whose Zooniverse has it")
     made = tree_of_workflow(versions[0], name=name or slug(out.stem) or "tree", leave_out=leave_out or ())
     save_tree(made.tree, out, notes=made.notes)
     typer.echo(f"{out}: {_line(made.tree)}, of version {versions[0].version} of workflow {versions[0].workflow_id}")
     _say_left_out(made)
     _say_versions(made, versions[1:])
+
+
+def _live(campaign: str, workflow: int | None) -> Workflow:
+    """Return a workflow as it is now."""
+    with opened() as factory, factory.sites.opened(campaign):
+        return factory.subjects.workflow(factory.campaigns.get(campaign).settings, workflow)
 
 
 def _say_left_out(made: WorkflowTree) -> None:

@@ -22,7 +22,7 @@ from alservice.subjects.stops import StopStore
 from alservice.subjects.subject import Subject, SubjectLedger, TallySource, VotesAsked, votes_of
 from alservice.subjects.validate import ValidateCampaign
 from alservice.zooniverse.records import SubjectDraft
-from alservice.zooniverse.workflow import AnswerMap
+from alservice.zooniverse.workflow import AnswerMap, Workflow
 
 
 class Delivery(Protocol):
@@ -61,6 +61,12 @@ class SubjectService:
             ValidateCampaign(zooniverse=self.sites.zooniverse(tier)).run(tier, tree)
             for tier in campaign.by_tier().values()
         ]
+
+    def workflow(self, campaign: Campaign, workflow_id: int | None = None) -> Workflow:
+        """Return a workflow as it is now on a campaign's Zooniverse: the campaign's own, or another by its id."""
+        own = next(iter(campaign.by_tier().values()))
+        target = replace(own.zooniverse, workflow_id=workflow_id or own.zooniverse.workflow_id)
+        return self.sites.zooniverse(replace(own, zooniverse=target)).workflow()
 
     def deliver(
         self, cycle: Cycle, campaign: Campaign, drafts: Sequence[SubjectDraft], asked: VotesAsked, *, actor: str

@@ -48,7 +48,12 @@ TOO_DEEP: Final = "(nested too deep to be read)"
 def workflow_of(entry: Document) -> Workflow:
     """Return a workflow as served; `Unreadable` when id, version or tasks are absent."""
     try:
-        return Workflow(workflow_id=int(entry["id"]), version=str(entry["version"]), tasks=dict(entry["tasks"]))
+        return Workflow(
+            workflow_id=int(entry["id"]),
+            version=str(entry["version"]),
+            tasks=dict(entry["tasks"]),
+            first_task=str(entry["first_task"]) if entry.get("first_task") else None,
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise Unreadable(f"workflow {entry.get('id')!r}: no version or no tasks") from error
 

@@ -45,7 +45,7 @@ class Workflow:
     first_task: str | None = None
 
     def plain(self) -> Workflow:
-        """Return what this version asks, without help texts, order of tasks and other decoration."""
+        """Return what this version asks, without help texts, order of tasks, the first of them and other decoration."""
         tasks = {
             key: {
                 "type": task.get("type"),
@@ -54,7 +54,7 @@ class Workflow:
             }
             for key, task in self.tasks.items()
         }
-        return Workflow(workflow_id=self.workflow_id, version=self.version, tasks=tasks, first_task=self.first_task)
+        return Workflow(workflow_id=self.workflow_id, version=self.version, tasks=tasks)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -90,6 +90,7 @@ def test_an_export_becomes_a_tree_and_says_what_it_leaves(tmp_path: Path) -> Non
         (["from-workflow", "w.csv", "--workflow", "12", "--out", "d.yaml"], "has no workflow 12; it has 10, 11"),
         (["from-workflow", "w.csv", "--workflow", "10", "--out", "d.txt"], "a tree is written as .yaml"),
         (["from-workflow", "absent.csv", "--out", "d.yaml"], "absent.csv: No such file"),
+        (["from-workflow", "w.csv", "--campaign", "c", "--out", "d.yaml"], "name a file with the workflow, or"),
         (["validate", "w.csv"], "w.csv"),
         (["validate", "/dev/zero"], "is a device"),
         (["show", "gz3"], "known trees: gz-candels"),

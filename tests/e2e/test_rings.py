@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from alservice.campaigns.trees import load_tree
 from tests.support.printed import block_commands
 from tests.support.rehearsals import lines_of, run_alservice, run_here
 from tests.support.shared import ROOT, shared_data
@@ -96,6 +97,9 @@ def test_the_loop_runs_on_the_question_and_the_campaign_keeps_it(folder: Path, m
     assert [(line["cycle"], line["state"]) for line in cycles] == [(0, "done"), (1, "done")]
     assert cycles[1]["nll_per_vote"] is not None
     assert "decals-rings" in (work / "report-rehearsal.html").read_text(encoding="utf-8")
+    made = run_here(work, "tree", "from-workflow", "--campaign", "rehearsal", "--out", str(folder / "live.yaml"))
+    assert "1 question, 2 answers" in made.stdout, made.stderr
+    assert load_tree(folder / "live.yaml").questions[0].labels == ("yes", "no")
     (folder / "trees").mkdir()
     tree = folder / "trees" / "decals-rings.yaml"
     tree.write_bytes((ROOT / "deploy" / "trees" / "decals-rings.yaml").read_bytes())
