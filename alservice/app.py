@@ -30,6 +30,7 @@ from alservice.storage import ObjectStore
 from alservice.storage.embedded_postgres import database_url
 from alservice.storage.objects import MeasuredObjects, open_objects
 from alservice.storage.postgres import Fence, check_schema, fenced, make_engine, upgrade
+from alservice.storage.remote_images import RemoteImages
 from alservice.subjects.ledger import SqlSubjectLedger
 from alservice.subjects.stop_store import SqlStopStore
 from alservice.votes.caesar import ReductionStore, WebhookStore
@@ -184,6 +185,7 @@ class App:
             objects=self.objects,
             progress=self.progress,
             image_folders=self.settings.image_folders,
+            remote_images=RemoteImages.of(self.settings),
         )
 
     @cached_property

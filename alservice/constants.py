@@ -13,6 +13,9 @@ VERSION: Final = "0.1.0"
 MAX_IMAGE_BYTES: Final = 1000 * 1024
 """Bytes of an image shown to volunteers: the web uploader's limit for project owners (1000 KiB)."""
 
+MAX_ORIGINAL_BYTES: Final = 32 * 1024 * 1024
+"""Bytes of a file that an image is made of: three bands of 1024 x 1024 doubles, with their header; bounds memory."""
+
 MAX_IMAGE_PIXELS: Final = 40_000_000
 """Pixels accepted before decoding: bounds memory to 120 MB and refuses decompression bombs."""
 

@@ -193,6 +193,13 @@ class ObjectStoreRefused(Terminal):
     remedy = "Check ALSERVICE_OBJECT_STORE, its bucket or directory, and the AWS credentials in the environment."
 
 
+class ImagesUnavailable(Retriable):
+    """A server that images are read from fails, answers too slowly, or cannot be reached."""
+
+    code = "images-unavailable"
+    remedy = "Look whether the server is up, then run the same command again: an import goes on where it was."
+
+
 class StorageFull(Terminal, OSError):
     """No space is left where an object or the database writes; free some and resume."""
 

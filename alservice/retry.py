@@ -7,6 +7,7 @@ global generator, and its switch for tests is one for the whole process.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -56,6 +57,16 @@ class Workers:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
+
+    def in_order(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Yield what `work` makes of each item, in their order; an error in `work` is raised and ends it."""
+        running: deque[Future[R]] = deque()
+        for item in items:
+            running.append(self._pool.submit(work, item))
+            if len(running) >= self._in_flight:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
 
 
 def one_ahead(items: Iterable[T]) -> Iterator[T]:
@@ -167,6 +178,8 @@ class Circuit:
     ----------
     limit
         Failures in a row that open it. Once open it stays so, and says what opened it.
+    error
+        What `check` raises of it.
 
     Raises
     ------
@@ -174,10 +187,11 @@ class Circuit:
         The limit is below 1.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, error: type[Retriable] = ZooniverseUnavailable) -> None:
         if limit < 1:
             raise BadConfig(f"a circuit opens after at least one failure, not {limit}")
         self._limit = limit
+        self._error = error
         self._failures = 0
         self._last: AlserviceError | None = None
         self._lock = threading.Lock()
@@ -194,8 +208,8 @@ class Circuit:
 
         Raises
         ------
-        ZooniverseUnavailable
-            So many calls failed one after the other.
+        Retriable
+            So many calls failed one after the other; of the type that was given.
         Terminal
             They did, and the last fault is one that only a person can end.
         """
@@ -206,4 +220,4 @@ class Circuit:
         if isinstance(last, Terminal):
             raise last
         text = f"{failures} failures in a row, the last: {last.message}"
-        raise ZooniverseUnavailable(text, failures=failures) from last
+        raise self._error(text, failures=failures) from last

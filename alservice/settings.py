@@ -72,6 +72,17 @@ class Settings(BaseSettings):
         description="Folders, with `:` between, that a catalogue's image paths may lead into; without it none leads "
         "out of the folder that the catalogue, or `--images`, is in.",
     )
+    image_hosts: str = Field(
+        default="",
+        description="Servers that images may be fetched from, with commas: `www.legacysurvey.org`, `host:8443`, "
+        "`http://host` for one without TLS; also networks, such as `10.0.0.0/8`, of servers that have no public "
+        "address; unset: none.",
+    )
+    image_buckets: str = Field(
+        default="",
+        description="Buckets that `s3://` images may be read from, with commas: `bucket` or "
+        "`bucket?endpoint_url=...&region=...`, with credentials as boto3 finds them; unset: none.",
+    )
     device: str = Field(
         default="auto",
         description="torch devices, separated by commas: `cpu`, `cuda`, `cuda:1`; `auto` takes the GPUs there are. "

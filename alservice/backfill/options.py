@@ -77,6 +77,13 @@ class BackfillOptions:
             form="Question tree of the votes: a name, or a file where the flow runs.",
         ),
     ] = "gz2"
+    stretch: Annotated[
+        str,
+        Option(
+            help="How fluxes of FITS images become grey levels: plain, sdss, decals, hsc, euclid.",
+            form="Stretch of FITS images.",
+        ),
+    ] = "plain"
     encoder: Annotated[
         Path | None,
         Option(
@@ -153,6 +160,7 @@ class VotesOptions:
     data: Annotated[Path | None, Option(help="Catalogue with recorded votes; without it the synthetic sky.")] = None
     galaxies: Annotated[int | None, Option(help="Galaxies to use [all].", ge=2)] = None
     tree: Annotated[str, Option(help="Question tree by name, or its file (.yaml, .json).")] = "gz2"
+    stretch: Annotated[str, Option(help="How fluxes of FITS images become grey levels, as of a backfill.")] = "plain"
     questions: Annotated[
         tuple[str, ...], Option(help="Questions that must be known, with commas; all without any.")
     ] = ()

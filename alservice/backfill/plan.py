@@ -25,6 +25,7 @@ from alservice.files import sha256_of_file
 from alservice.network.architectures import NetworkConfig
 from alservice.network.config import FitConfig, precision_name, resolve_device
 from alservice.offline.training import load_model
+from alservice.science.stretch import asked_stretch, stretch_of
 from alservice.science.tree import Tree
 from alservice.science.votes import totals
 from alservice.shapes import BoolArray, FloatArray, IntArray
@@ -269,6 +270,8 @@ class Backfill:
         A model whose trunk every training keeps, fitting heads only; None trains whole networks.
     unbiased_pool
         Choose from the unbiased part of the catalogue only.
+    stretch
+        How fluxes of FITS images become grey levels; see `alservice.science.stretch.stretch_of`.
     """
 
     data: Path | None
@@ -281,8 +284,10 @@ class Backfill:
     galaxies: int | None = None
     unbiased_pool: bool = False
     device: str = "auto"
+    stretch: str = "plain"
 
     def __post_init__(self) -> None:
+        stretch_of(self.stretch)
         for name in self.policies:
             policy_named(name)
         if "random" not in self.policies or len(set(self.policies)) != len(self.policies):
@@ -306,7 +311,7 @@ class Backfill:
             "encoder": None if self.encoder is None else load_model(self.encoder, device="cpu")[1],
             "plan": document_of(self.plan),
             "training": document_of(self.training),
-        }
+        } | asked_stretch(stretch_of(self.stretch))
 
 
 def backfill_of(options: BackfillOptions) -> Backfill:
@@ -351,4 +356,5 @@ def backfill_of(options: BackfillOptions) -> Backfill:
         galaxies=options.galaxies,
         unbiased_pool=options.unbiased_pool,
         device=options.device,
+        stretch=options.stretch,
     )

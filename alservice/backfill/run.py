@@ -27,11 +27,13 @@ from alservice.offline.commands import EVALUATION_SEED
 from alservice.offline.galaxies import ReadGalaxies, VotedGalaxies
 from alservice.offline.training import RefitHeads, TrainNetwork, load_model
 from alservice.progress import NoProgress, Progress
+from alservice.science.stretch import PLAIN, Stretch, stretch_of
 from alservice.science.tree import Tree
 from alservice.settings import load_settings
 from alservice.shapes import BoolArray, FloatArray
 from alservice.sky.galaxies import synthetic_rows
 from alservice.storage import images
+from alservice.storage.remote_images import RemoteImages
 from alservice.storage.run_folder import RunFolder, claim_folder, write_whole
 from alservice.telemetry import code_revision, configure_logging
 
@@ -252,7 +254,7 @@ def _read(asked: Backfill, progress: Progress) -> tuple[VotedGalaxies, Sequence[
     """
     tree = asked.tree
     target = target_of(tree, asked.plan.question)
-    rows, total, unbiased = recorded_rows(asked.data, asked.galaxies, tree)
+    rows, total, unbiased = recorded_rows(asked.data, asked.galaxies, tree, stretch_of(asked.stretch))
     network = asked.training.network
     reader = ReadGalaxies(
         tree=tree,
@@ -285,7 +287,7 @@ def _read(asked: Backfill, progress: Progress) -> tuple[VotedGalaxies, Sequence[
 
 
 def recorded_rows(
-    data: Path | None, galaxies: int | None, tree: Tree
+    data: Path | None, galaxies: int | None, tree: Tree, stretch: Stretch = PLAIN
 ) -> tuple[Iterator[CatalogueRow | CatalogueFault], int, frozenset[str]]:
     """Return rows with votes of a catalogue or of the synthetic sky, how many, and ids of the part marked unbiased.
 
@@ -300,7 +302,8 @@ def recorded_rows(
         if galaxies is None:
             raise BadConfig("the synthetic sky needs a number of galaxies")
         return synthetic_rows(tree, galaxies, EVALUATION_SEED), galaxies, frozenset()
-    source = open_catalogue(data, tree, roots=load_settings().image_folders)
+    settings = load_settings()
+    source = open_catalogue(data, tree, roots=settings.image_folders, remote=RemoteImages.of(settings), stretch=stretch)
     if source.votes is None:
         raise BadVotes(f"{data.name}: no column of votes to replay")
     total = source.n_rows if galaxies is None else galaxies

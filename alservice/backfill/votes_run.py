@@ -48,6 +48,7 @@ from alservice.science.bootstrap import Estimate
 from alservice.science.fusion import fit_temper
 from alservice.science.scorecard import TextTable
 from alservice.science.stopping import StoppingPolicy
+from alservice.science.stretch import asked_stretch, stretch_of
 from alservice.science.tree import Tree
 from alservice.shapes import BoolArray, FloatArray, IntArray
 from alservice.storage import images
@@ -103,7 +104,7 @@ class _Asked:
             "folds": options.folds,
             "draws": options.draws,
             "training": self.digest or document_of(self.config(0, 0, _NOMINAL)),
-        }
+        } | asked_stretch(stretch_of(options.stretch))
 
     @property
     def images(self) -> tuple[int, int]:
@@ -174,7 +175,7 @@ def _asked(options: VotesOptions) -> _Asked:
 
 def _read(asked: _Asked, folder: RunFolder, progress: Progress) -> VotedGalaxies:
     options = asked.options
-    rows, total, unbiased = recorded_rows(options.data, options.galaxies, asked.tree)
+    rows, total, unbiased = recorded_rows(options.data, options.galaxies, asked.tree, stretch_of(options.stretch))
     fraction = evaluation_fraction(tuple(unbiased), seed=EVALUATION_SEED, otherwise=EvaluationPolicy().fraction)
     px, channels = asked.images
     reader = ReadGalaxies(

@@ -6,6 +6,8 @@ import heapq
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Final
 
@@ -13,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow
+from alservice.catalogue.image_source import IMAGE_NAME, IN_FLIGHT, ImageSource, images_at
 from alservice.catalogue.labels import label_votes
 from alservice.catalogue.tables import (
-    ImageSource,
     Table,
     is_flag,
     is_number,
@@ -42,11 +44,15 @@ from alservice.catalogue.vote_columns import (
     conditional_from_cumulative,
     vote_columns,
 )
-from alservice.constants import MAX_IMAGE_BYTES
+from alservice.constants import MAX_ORIGINAL_BYTES
 from alservice.errors import BadImage, BadInput
 from alservice.ids import check_galaxy_id, stable_fraction
+from alservice.retry import Workers
+from alservice.science.stretch import PLAIN, Stretch
 from alservice.science.tree import Tree
 from alservice.shapes import FloatArray
+from alservice.storage.originals import Shown
+from alservice.storage.remote_images import RemoteImages
 
 _IDS: Final = ("galaxy_id", "id_str")
 _SURVEY_IDS: Final = ("dr7objid", "objid", "iauname", "dr8_id", "subject_id")
@@ -125,6 +131,8 @@ def open_catalogue(
     read_as: ReadAs = AS_TOLD,
     images: ImageSource | None = None,
     roots: tuple[Path, ...] = (),
+    remote: RemoteImages | None = None,
+    stretch: Stretch = PLAIN,
     with_images: bool = True,
     with_votes: bool = True,
     label: str | None = None,
@@ -145,6 +153,10 @@ def open_catalogue(
         Where the images are, if not in a column.
     roots
         Folders that image paths may lead into, besides the one that `source` or `images` is in.
+    remote
+        Reads images at addresses; None refuses them.
+    stretch
+        How the fluxes of FITS images become grey levels.
     with_images, with_votes
         Whether to read them: what is not read need not be there, or be right.
     label
@@ -159,17 +171,19 @@ def open_catalogue(
         If the layout is that of another tree.
     """
     table = source if isinstance(source, Table) else open_table(source)
-    images = None if images is None else replace(images, roots=roots)
     read_as.check(table)
     if with_images and (images is None or "image" in read_as.columns):
-        images = _named_images(table, read_as, images, roots)
+        images = _named_images(table, read_as, images)
     where = _where_votes_are(table, tree, layout) if with_votes and label is None else None
     if where is not None and where.layout == "kaggle":
         catalogue = _open_kaggle(table, tree, read_as, images, with_images=with_images)
     else:
-        catalogue = _open_columns(table, tree, where, read_as, images, roots, with_images=with_images)
+        catalogue = _open_columns(table, tree, where, read_as, images, with_images=with_images)
     if with_votes and label is not None:
         catalogue = replace(catalogue, votes=label_votes(table, tree, label))
+    if catalogue.images is not None:
+        found = replace(catalogue.images, roots=roots, remote=remote, stretch=stretch)
+        catalogue = replace(catalogue, images=found)
     require_ids(table, catalogue.id_column)
     if not {catalogue.ra_column, catalogue.dec_column}.isdisjoint(table.columns):
         require(table, [catalogue.ra_column, catalogue.dec_column], is_number, "degrees")
@@ -178,14 +192,16 @@ def open_catalogue(
     return catalogue
 
 
-def images_in(folder: Path, table: Table) -> ImageSource:
+def images_in(place: Path | str, table: Table) -> ImageSource:
     """Return the images of a folder: at the paths that a table names, else in files named ``ID.jpg``.
 
-    A last part of the folder with ``{id}`` is the pattern of the file names, such as ``images/{id}.png``.
+    A last part of the folder with ``{id}`` is the pattern of the file names, such as ``images/{id}.png``; for what may
+    stand in the folder's place see `images_at`.
     """
-    if "{" in folder.name:
-        return ImageSource(folder=folder.parent, pattern=folder.name)
-    return ImageSource(folder=folder, column=next((column for column in _PATHS if column in table.columns), None))
+    images = images_at(place)
+    column = next((column for column in _PATHS if column in table.columns), None)
+    is_folder = images.pattern == IMAGE_NAME
+    return replace(images, column=column) if is_folder else images
 
 
 def _where_votes_are(table: Table, tree: Tree, layout: Layout | None) -> VoteColumns:
@@ -196,16 +212,14 @@ def _where_votes_are(table: Table, tree: Tree, layout: Layout | None) -> VoteCol
         raise type(error)(f"{name}: {error.message}", file=str(table.path), **error.evidence) from error
 
 
-def _named_images(
-    table: Table, read_as: ReadAs, images: ImageSource | None, roots: tuple[Path, ...]
-) -> ImageSource | None:
+def _named_images(table: Table, read_as: ReadAs, images: ImageSource | None) -> ImageSource | None:
     """Return the images in the column that a person named: bytes, or paths in the folder of images or of the table."""
     column = read_as.columns.get("image")
     if column is None:
         return images
-    require(table, [column], lambda kind: is_text(kind) or _is_bytes(kind), "image bytes or paths")
+    require(table, [column], _is_image, _WHAT)
     folder = table.path.parent if images is None else images.folder
-    return ImageSource(folder=folder, column=column, roots=roots)
+    return ImageSource(folder=folder, column=column)
 
 
 def _open_kaggle(
@@ -216,7 +230,7 @@ def _open_kaggle(
     ids = (column for column in (*_IDS, _KAGGLE_ID) if column in table.columns)
     id_column = read_as.columns.get("id") or next(ids, _IDS[0])
     if with_images and images is None:
-        require(table, [_IMAGE], _is_bytes, "image bytes")
+        require(table, [_IMAGE], _is_image, _WHAT)
         images = ImageSource(folder=table.path.parent, column=_IMAGE)
     return CatalogueFile(
         layout="kaggle",
@@ -236,14 +250,13 @@ def _open_columns(
     where: VoteColumns | None,
     read_as: ReadAs,
     images: ImageSource | None,
-    roots: tuple[Path, ...],
     *,
     with_images: bool,
 ) -> CatalogueFile:
     own_id = read_as.columns.get("id") or next((column for column in _IDS if column in table.columns), None)
     id_column = own_id or _other_id(table, read_as)
     if with_images and images is None:
-        images = _images_in(table, roots, named=own_id is not None)
+        images = _images_in(table, named=own_id is not None)
     return CatalogueFile(
         layout="paths" if where is None else where.layout,
         tree=tree,
@@ -273,20 +286,20 @@ def _other_id(table: Table, read_as: ReadAs) -> str:
 _MAYBE_IMAGES: Final = ("png", "jpg", "jpeg", "image", "cutout", "filename", "file", "loc", "path", "url")
 
 
-def _images_in(table: Table, roots: tuple[Path, ...], *, named: bool) -> ImageSource:
+def _images_in(table: Table, *, named: bool) -> ImageSource:
     """Return where a table keeps its images: paths, or bytes beside an id."""
     for column in _PATHS:
         if column in table.columns:
             require(table, [column], is_text, "image paths")
-            return ImageSource(folder=table.path.parent, column=column, roots=roots)
+            return ImageSource(folder=table.path.parent, column=column)
     if named and _IMAGE in table.columns:
-        require(table, [_IMAGE], _is_bytes, "image bytes")
-        return ImageSource(folder=table.path.parent, column=_IMAGE, roots=roots)
+        require(table, [_IMAGE], _is_image, _WHAT)
+        return ImageSource(folder=table.path.parent, column=_IMAGE)
     likely = next(
         (
             name
             for name, kind in table.columns.items()
-            if (is_text(kind) or _is_bytes(kind)) and any(part in name.lower() for part in _MAYBE_IMAGES)
+            if _is_image(kind) and any(part in name.lower() for part in _MAYBE_IMAGES)
         ),
         None,
     )
@@ -298,8 +311,15 @@ def _images_in(table: Table, roots: tuple[Path, ...], *, named: bool) -> ImageSo
     )
 
 
+_WHAT: Final = "image bytes, paths or addresses"
+
+
+def _is_image(kind: pa.DataType) -> bool:
+    """Return whether a type holds images: bytes, what names them, or both side by side as Hugging Face writes them."""
+    return is_text(kind) or _is_bytes(kind)
+
+
 def _is_bytes(kind: pa.DataType) -> bool:
-    """Return whether a type holds images: bytes, or the bytes beside a path that Hugging Face's `datasets` writes."""
     if pa.types.is_struct(kind):
         place = kind.get_field_index(_BYTES)
         return place >= 0 and _is_bytes(kind.field(place).type)
@@ -375,7 +395,12 @@ class CatalogueFile:
             `MAX_FAULTS` have failed.
         """
         wanted = None if galaxies is None else self._subset(galaxies, seed)
-        seen = _Seen(self._repeated())
+        with Workers(IN_FLIGHT) as pool:
+            yield from self._rows(wanted, _Seen(self._repeated()), after, pool)
+
+    def _rows(
+        self, wanted: Collection[int] | None, seen: _Seen, after: int, pool: Workers
+    ) -> Iterator[CatalogueRow | CatalogueFault]:
         end = failed = 0
         for batch in self.table.batches(self.columns):
             start, end = end, end + len(batch)
@@ -387,7 +412,7 @@ class CatalogueFile:
                 places = places[len(early) :]
             if places:
                 asked = batch if len(places) == len(batch) else batch.take(pa.array(places))
-                for row in self._read(asked, [start + i + 1 for i in places], seen):
+                for row in self._read(asked, [start + i + 1 for i in places], seen, pool):
                     failed += isinstance(row, CatalogueFault)
                     if failed > MAX_FAULTS:
                         raise self._refused(row)
@@ -443,25 +468,29 @@ class CatalogueFile:
             )
         return frozenset(place for _, place in smallest)
 
-    def _read(self, batch: pa.RecordBatch, rows: Sequence[int], seen: _Seen) -> Iterator[CatalogueRow | CatalogueFault]:
+    def _read(
+        self, batch: pa.RecordBatch, rows: Sequence[int], seen: _Seen, pool: Workers
+    ) -> Iterator[CatalogueRow | CatalogueFault]:
         faults: Faults = {}
         galaxy_ids = self._galaxy_ids(batch, seen, faults)
         votes = self._votes(batch, faults)
         fractions, asked = votes.fractions, votes.asked
         ra, dec = self._position(batch, faults)
         unbiased = self._unbiased(batch, faults)
+        images = self._images(batch, galaxy_ids, [i for i in range(len(batch)) if i not in faults], pool)
         for i, (row, galaxy_id) in enumerate(zip(rows, galaxy_ids, strict=True)):
-            image = b"" if i in faults else self._image(batch, i, galaxy_id or "", faults)
-            if i in faults or galaxy_id is None:
-                field, reason = faults[i]
+            image = faults[i] if i in faults else next(images)
+            if isinstance(image, tuple) and not isinstance(image, Shown):
+                field, reason = image
                 yield CatalogueFault(row=row, galaxy_id=galaxy_id, field=field, reason=reason)
                 continue
             yield CatalogueRow(
                 row=row,
-                galaxy_id=galaxy_id,
+                galaxy_id=galaxy_id or "",
                 ra_deg=_known(ra[i]),
                 dec_deg=_known(dec[i]),
-                image=image,
+                image=image.data,
+                made_from=image.made_from,
                 unbiased=unbiased[i],
                 fractions=None if np.isnan(fractions[i]).all() else fractions[i],
                 n_votes=None if np.isnan(asked[i]) else int(asked[i]),
@@ -506,18 +535,28 @@ class CatalogueFile:
         add_faults(faults, np.array([flag is None for flag in flags]), UNBIASED, "neither true nor false")
         return [flag is True for flag in flags]
 
-    def _image(self, batch: pa.RecordBatch, place: int, galaxy_id: str, faults: Faults) -> bytes:
-        """Return the original bytes, if asked for; what volunteers could not be shown is added to the faults."""
+    def _images(
+        self, batch: pa.RecordBatch, galaxy_ids: Sequence[str | None], places: Sequence[int], pool: Workers
+    ) -> Iterator[Shown | tuple[str, str]]:
+        """Yield what is shown of the images of some rows in their order, or why nothing is."""
         if self.images is None:
-            return b""
-        column = self.images.column
-        try:
-            return self.images.read(None if column is None else _cell(batch[column][place]), galaxy_id)
-        except BadImage as error:
-            faults[place] = (self.images.field, error.message)
-        except UnicodeDecodeError as error:
-            faults[place] = (self.images.field, f"byte {error.start} is not UTF-8")
-        return b""
+            return repeat(Shown(b"", None))
+        column, read = self.images.column, partial(_image, self.images)
+        cells = ((None if column is None else batch[column][i], galaxy_ids[i] or "") for i in places)
+        # Bytes are there already; files and addresses are waited for, several at a time.
+        is_here = column is not None and not is_text(self.table.columns[column])
+        return map(read, cells) if is_here else pool.in_order(read, cells)
+
+
+def _image(source: ImageSource, asked: tuple[pa.Scalar | None, str]) -> Shown | tuple[str, str]:
+    """Return what is shown of the image of a cell and an id, or the field and the reason of its fault."""
+    cell, galaxy_id = asked
+    try:
+        return source.read(None if cell is None else _cell(cell), galaxy_id)
+    except BadImage as error:
+        return source.field, error.message
+    except UnicodeDecodeError as error:
+        return source.field, f"byte {error.start} is not UTF-8"
 
 
 class _Seen:
@@ -550,8 +589,8 @@ def _cell(scalar: pa.Scalar) -> bytes | str | None:
         inside = _cell(scalar[_BYTES])
         return inside if inside is not None or "path" not in scalar else _cell(scalar["path"])
     held = scalar.as_buffer() if isinstance(scalar, pa.BinaryScalar | pa.LargeBinaryScalar) else None
-    if held is not None and held.size > MAX_IMAGE_BYTES:
-        beginning: bytes = held[: MAX_IMAGE_BYTES + 1].to_pybytes()
+    if held is not None and held.size > MAX_ORIGINAL_BYTES:
+        beginning: bytes = held[: MAX_ORIGINAL_BYTES + 1].to_pybytes()
         return beginning
     value: bytes | str | None = scalar.as_py()
     return value

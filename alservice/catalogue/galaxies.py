@@ -73,7 +73,9 @@ class CatalogueRow:
     ra_deg, dec_deg
         Position (deg, ICRS), None where the source has none.
     image
-        The original bytes: of a type and size that volunteers can be shown, not decoded yet.
+        Bytes of a type and size that volunteers can be shown, not decoded yet.
+    made_from
+        Kind of the file that they were made from, such as FITS; None where they are the original's own.
     unbiased
         Whether it belongs to the part that samples the survey without selection.
     fractions
@@ -100,6 +102,7 @@ class CatalogueRow:
     consistent: bool = True
     counts: IntArray | None = None
     cumulative: FloatArray | None = None
+    made_from: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,6 +171,9 @@ class Import:
         Rows whose galaxy was there with the same content.
     n_failed
         Rows in quarantine, each with its reason.
+    stretch
+        How fluxes of its images became grey levels, as `alservice.science.stretch.stretch_of` reads it; None where no
+        file was read, or by an earlier release.
     """
 
     id: int
@@ -178,6 +184,7 @@ class Import:
     n_replaced: int
     n_known: int
     n_failed: int
+    stretch: str | None
 
     @property
     def n_requested(self) -> int:

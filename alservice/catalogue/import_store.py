@@ -67,11 +67,12 @@ class ImportStore:
         self._engine = engine
         self._clock = clock
 
-    def begin(self, campaign_id: int, *, source: str, key: str | None) -> Import:
+    def begin(self, campaign_id: int, *, source: str, key: str | None, stretch: str | None = None) -> Import:
         """Return a new import, or the one of this key that was begun and never finished."""
         table = schema.imports
         counted = dict.fromkeys(("rows_done", "n_added", "n_replaced", "n_known", "n_failed"), 0)
         row = {"campaign_id": campaign_id, "source": source, "key": key, "started_at": self._clock(), **counted}
+        row["stretch"] = stretch
         with transaction(self._engine) as connection:
             new = connection.scalar(upsert(table).values(row).on_conflict_do_nothing().returning(table.c.id))
             mine = (

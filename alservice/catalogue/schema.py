@@ -89,6 +89,7 @@ imports = Table(
     Column("n_failed", Integer, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
+    Column("stretch", Text),
     counts("rows_done", "n_added", "n_replaced", "n_known", "n_failed"),
     Index(
         "uq_catalogue_imports_running", "campaign_id", "key", unique=True, postgresql_where=text("finished_at IS NULL")

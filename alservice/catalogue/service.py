@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -28,9 +28,9 @@ from alservice.catalogue.galaxies import (
     Shard,
     is_evaluation_member,
 )
+from alservice.catalogue.image_source import images_at
 from alservice.catalogue.import_store import ImportStore, Quarantined, Waiting, other_content, refusal
 from alservice.catalogue.store import CatalogueStore
-from alservice.catalogue.tables import ImageSource
 from alservice.catalogue.vote_columns import Layout
 from alservice.checks import storable
 from alservice.errors import BadImage, BadInput, NotFound
@@ -38,11 +38,13 @@ from alservice.ids import MAX_ID_CHARS, check_galaxy_id, digest_of_lines
 from alservice.progress import Progress
 from alservice.science.healpix import nested_cells
 from alservice.science.image_properties import Properties, measure_images
+from alservice.science.stretch import PLAIN, Stretch
 from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import TallySet, totals
 from alservice.shapes import FloatArray, UInt8Array
 from alservice.storage import ObjectGroup, ObjectStore, arrays
 from alservice.storage import images as image_files
+from alservice.storage.remote_images import RemoteImages
 
 _SUFFIXES: Final = {"image/jpeg": ".jpg", "image/png": ".png", "image/gif": ".gif"}
 
@@ -51,9 +53,9 @@ VOTES: Final = "votes on the first question"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageFiles:
-    """Images in a folder, named after the galaxies; see `ImageSource`."""
+    """Images in a folder or under an address, named after the galaxies; see `images_at`."""
 
-    folder: Path
+    folder: Path | str
     pattern: str
 
 
@@ -100,6 +102,8 @@ class Imported:
         Galaxies whose recorded votes no walks through the tree give; they are in the catalogue.
     stripped
         Galaxies whose image file held more than pixels, such as metadata, which volunteers are not shown.
+    converted
+        Galaxies whose image was made from a file of another kind, by kind.
     """
 
     catalogue: Catalogue
@@ -108,6 +112,60 @@ class Imported:
     layout: Layout
     inconsistent: Noted
     stripped: Noted
+    converted: Mapping[str, Noted]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CatalogueCard:
+    """What a catalogue is, the files it came from, and what volunteers and the network are shown of its images.
+
+    Parameters
+    ----------
+    imports
+        Of the campaign, oldest first.
+    images
+        How the network's images are made of those that volunteers are shown.
+    """
+
+    catalogue: Catalogue
+    imports: Sequence[Import]
+    images: ImagePolicy
+
+    @property
+    def shown(self) -> Mapping[str, str]:
+        """What each is shown, in a sentence."""
+        colours = "in colour" if self.images.channels == 3 else "in grey, the mean over its channels"
+        return {
+            "volunteers": "the image file that was imported: its pixels to the bit; of CMYK, 16-bit grey, transparent "
+            "and turned images, of WebP, TIFF and FITS the PNG or JPEG that was made when they were imported",
+            "network": f"that same file: its largest centred square at {self.images.size_px} px, {colours}",
+        }
+
+    def document(self) -> dict[str, Any]:
+        """Return the card as JSON."""
+        catalogue = self.catalogue
+        names = ("source", "stretch", "n_added", "n_replaced", "n_known", "n_failed")
+        return {
+            "catalogue": catalogue.id,
+            "digest": catalogue.digest,
+            "galaxies": catalogue.n_galaxies,
+            "failed": catalogue.n_failed,
+            "shown": dict(self.shown),
+            "imports": [{name: getattr(each, name) for name in names} for each in self.imports],
+        }
+
+    def rows(self) -> Sequence[tuple[str, str]]:
+        """Return the card as lines of a name and what it says."""
+        files = (
+            f"{each.source}: {each.n_added} galaxies added, {each.n_replaced} replaced, {each.n_known} known, "
+            f"{each.n_failed} rows failed; stretch of fluxes: {each.stretch or 'none recorded'}"
+            for each in self.imports
+        )
+        return [
+            ("catalogue", f"{self.catalogue.id}, {self.catalogue.n_galaxies} galaxies, {self.catalogue.digest[:12]}"),
+            *(("file", line) for line in files),
+            *((f"{who} see", what) for who, what in self.shown.items()),
+        ]
 
 
 SHOWN_FAULTS: Final = 20
@@ -147,6 +205,8 @@ class CatalogueService:
     ----------
     image_folders
         Where image paths of a file may lead besides its own folder.
+    remote_images
+        Reads images at addresses; None refuses them.
     threads
         Threads that check, store and decode images; decoders do not hold each other up.
     """
@@ -157,6 +217,7 @@ class CatalogueService:
     objects: ObjectStore
     progress: Progress
     image_folders: tuple[Path, ...] = ()
+    remote_images: RemoteImages | None = None
     threads: int = field(default_factory=usable_cores)
 
     def import_file(
@@ -169,6 +230,7 @@ class CatalogueService:
         images: ImageFiles | None = None,
         order: Order = Order.ID,
         replace: bool = False,
+        stretch: Stretch = PLAIN,
     ) -> Imported:
         """Import a file: what is new in it is appended to the campaign's catalogue as a new version.
 
@@ -184,18 +246,38 @@ class CatalogueService:
             How the new galaxies follow each other.
         replace
             Take the file's content for galaxies that are there with other content, instead of refusing their rows.
+        stretch
+            How the fluxes of FITS images become what volunteers and the network are shown.
+
+        Raises
+        ------
+        ImagesUnavailable
+            A server that images are on is down; the same call goes on when it is back.
         """
         row = self.campaigns.get(name)
-        files = None if images is None else ImageSource(folder=images.folder, pattern=images.pattern)
+        files = None if images is None else images_at(images.folder, images.pattern)
         tree = load_tree(row.settings.tree)
-        source = open_catalogue(path, tree, layout=layout, images=files, roots=self.image_folders)
-        read_as = (source.table.sha256(), galaxies, row.settings.seed, source.layout, str(images), order, replace)
+        source = open_catalogue(
+            path,
+            tree,
+            layout=layout,
+            images=files,
+            roots=self.image_folders,
+            remote=self.remote_images,
+            stretch=stretch,
+        )
+        read_as = [source.table.sha256(), galaxies, row.settings.seed, source.layout, str(images), order, replace]
+        if stretch != PLAIN:
+            read_as.append(stretch.text())
         inconsistent = Noted()
+        converted: dict[str, Noted] = {}
 
         def rows(done: int) -> Iterator[CatalogueRow | CatalogueFault]:
             for each in source.rows(galaxies, row.settings.seed, after=done):
                 if isinstance(each, CatalogueRow) and not each.consistent:
                     inconsistent.add(each.galaxy_id)
+                if isinstance(each, CatalogueRow) and each.made_from is not None:
+                    converted.setdefault(each.made_from, Noted()).add(each.galaxy_id)
                 yield each
 
         catalogue, record, stripped = self._import(
@@ -206,6 +288,7 @@ class CatalogueService:
             total=galaxies or source.n_rows,
             order=order,
             replace=replace,
+            stretch=stretch.text(),
         )
         return Imported(
             catalogue=catalogue,
@@ -214,6 +297,17 @@ class CatalogueService:
             layout=source.layout,
             inconsistent=inconsistent,
             stripped=stripped,
+            converted=converted,
+        )
+
+    def card(self, name: str) -> CatalogueCard:
+        """Return what a campaign's newest catalogue is and how its images were made; raises `NotFound`."""
+        row = self.campaigns.get(name)
+        catalogue = self.catalogues.newest(row.id)
+        if catalogue is None:
+            raise NotFound(f"campaign {name} has no catalogue yet", campaign=name)
+        return CatalogueCard(
+            catalogue=catalogue, imports=tuple(self.imports.of_campaign(row.id)), images=row.settings.images
         )
 
     def import_rows(
@@ -245,9 +339,10 @@ class CatalogueService:
         total: int | None = None,
         order: Order = Order.ID,
         replace: bool = False,
+        stretch: str | None = None,
     ) -> tuple[Catalogue, Import, Noted]:
         """Import the rows after those that are done, in flat memory; `rows` takes the number of those."""
-        begun, stripped = self.imports.begin(campaign.id, source=source, key=key), Noted()
+        begun, stripped = self.imports.begin(campaign.id, source=source, key=key, stretch=stretch), Noted()
         done = begun.rows_done
         self.progress.start("import catalogue", total)
         self.progress.advance(begun.n_known + begun.n_failed)

@@ -80,10 +80,16 @@ def import_catalogue(
     layout: Annotated[
         LayoutName | None, typer.Option("--layout", help="How votes are written; told by the columns if not given.")
     ] = None,
-    images: Annotated[Path | None, typer.Option("--images", help="Folder of images named after galaxies.")] = None,
+    images: Annotated[
+        str | None,
+        typer.Option("--images", help="Folder, https:// or s3:// address of images named after galaxies."),
+    ] = None,
     image_name: Annotated[
         str, typer.Option("--image-name", help="File name in that folder, such as '{id:.4}/{id}.png'.")
     ] = "{id}.jpg",
+    stretch: Annotated[
+        str, typer.Option("--stretch", help="How fluxes of FITS images become grey: plain, sdss, decals, hsc, euclid.")
+    ] = "plain",
     order: Annotated[
         OrderName,
         typer.Option("--order", help="How new galaxies are ordered: by id, or near ones together."),
@@ -101,11 +107,19 @@ def import_catalogue(
     """
     use(workdir)
     from alservice.catalogue.service import ImageFiles, Order
+    from alservice.science.stretch import stretch_of
 
     files = None if images is None else ImageFiles(folder=images, pattern=image_name)
     with opened() as factory:
         imported = factory.catalogue.import_file(
-            campaign, file, galaxies=galaxies, layout=layout, images=files, order=Order(order), replace=replace
+            campaign,
+            file,
+            galaxies=galaxies,
+            layout=layout,
+            images=files,
+            order=Order(order),
+            replace=replace,
+            stretch=stretch_of(stretch),
         )
     catalogue, record = imported.catalogue, imported.record
     replaced = f"{record.n_replaced} replaced, " if record.n_replaced else ""
@@ -126,10 +140,29 @@ def import_catalogue(
             f"which is not kept; the first is of {imported.stripped.first}",
             err=True,
         )
+    for kind, noted in sorted(imported.converted.items()):
+        how = f", stretch {stretch}" if kind in {"FITS", "TIFF"} else ""
+        typer.echo(
+            f"  {noted.n} images were made from {kind}{how}, to be shown to volunteers and network alike; "
+            f"the first is of {noted.first}",
+            err=True,
+        )
     for fault in imported.faults:
         typer.echo(f"  row {fault.row} ({fault.galaxy_id or 'no id'}): {fault.field}: {fault.reason}", err=True)
     if record.n_failed > len(imported.faults):
         typer.echo(f"  all: alservice catalogue faults --campaign {campaign}", err=True)
+
+
+@catalogues.command("show")
+def show_catalogue(campaign: CampaignName, workdir: Workdir = None, as_json: AsJson = False) -> None:
+    """Show the newest catalogue: its galaxies, the files they came from, and what of their images is shown to whom."""
+    use(workdir)
+    with opened() as factory:
+        card = factory.catalogue.card(campaign)
+    if as_json:
+        print_json([card.document()])
+    else:
+        print_table(card.rows())
 
 
 @catalogues.command("faults")

@@ -69,6 +69,9 @@ def train(
         int | None,
         typer.Option("--unfreeze", min=0, help="Blocks of --encoder that learn, from the top; 0: heads alone [all]."),
     ] = None,
+    stretch: Annotated[
+        str, typer.Option("--stretch", help="How fluxes of FITS images become grey: plain, sdss, decals, hsc, euclid.")
+    ] = "plain",
 ) -> None:
     """Train on every galaxy outside the evaluation stream, and judge the model on the stream.
 
@@ -82,6 +85,7 @@ def train(
     from alservice.network.config import resolve_device
     from alservice.network.ranks import joined_ranks
     from alservice.offline.commands import TrainingOptions, encoder_of, train_ensemble, train_on_file
+    from alservice.science.stretch import stretch_of
     from alservice.settings import load_settings
 
     settings = load_settings()
@@ -112,6 +116,7 @@ def train(
         "galaxies": galaxies,
         "device": name,
         "label": label,
+        "stretch": stretch_of(stretch),
     }
     with joined_ranks(here) as ranks:
         trained: tuple[TrainedModel, ...]
@@ -152,6 +157,9 @@ def predict(
     draws: Annotated[int, typer.Option("--draws", min=1, max=1000, help="Posterior draws.")] = 30,
     save_draws: Annotated[bool, typer.Option("--save-draws", help="Keep them, as lists (.parquet only).")] = False,
     galaxies: Annotated[int | None, typer.Option("--galaxies", min=1, help="Use a seeded subset.")] = None,
+    stretch: Annotated[
+        str | None, typer.Option("--stretch", help="Of FITS images, for a model without its folder [the model's].")
+    ] = None,
     device: Device = None,
 ) -> None:
     """Predict every galaxy of a file: mean and 5 to 95 % interval of every answer's fraction among those asked.
@@ -170,6 +178,7 @@ def predict(
         keep_draws=save_draws,
         device=device or load_settings().device,
         galaxies=galaxies,
+        stretch=stretch,
     )
     requested = predicted.n_done + predicted.n_failed
     typer.echo(

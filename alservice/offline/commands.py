@@ -55,9 +55,11 @@ from alservice.progress import NoProgress, Progress, process_progress, utc_now
 from alservice.science.evaluation import Evaluation
 from alservice.science.posterior import Posterior, concat
 from alservice.science.scorecard import evaluation_tables
+from alservice.science.stretch import PLAIN, Stretch, asked_stretch, stretch_of
 from alservice.science.tree import Tree
 from alservice.settings import load_settings
 from alservice.storage import images
+from alservice.storage.remote_images import RemoteImages
 from alservice.storage.run_folder import RunFolder, cannot_write, claim_folder, write_whole
 from alservice.telemetry import code_revision
 
@@ -271,6 +273,7 @@ def train_on_file(
     on_fault: Callable[[CatalogueFault], None] = ignore_fault,
     encoder: Encoder | None = None,
     label: str | None = None,
+    stretch: Stretch = PLAIN,
 ) -> TrainedModel:
     """Train on every voted galaxy of a file outside its evaluation stream, and evaluate the model on the stream.
 
@@ -294,6 +297,8 @@ def train_on_file(
         A Laplace head is fitted on its trunk, or a network goes on from it, as `config` says; None starts anew.
     label
         Column that names an answer of the tree's only question per galaxy, in place of votes.
+    stretch
+        How fluxes of FITS images become grey levels; kept in the card, and used again when the model predicts.
 
     Raises
     ------
@@ -317,6 +322,7 @@ def train_on_file(
             on_fault=on_fault,
             encoder=encoder,
             label=label,
+            stretch=stretch,
         )
 
 
@@ -333,10 +339,11 @@ def _train_on_file(
     on_fault: Callable[[CatalogueFault], None],
     encoder: Encoder | None,
     label: str | None,
+    stretch: Stretch,
 ) -> TrainedModel:
     if encoder is not None and ranks.size > 1:
         raise BadConfig("an encoder is fitted or tuned by one process: start it without torchrun")
-    source = _with_votes(_open(data, tree, image_folder, label=label), tree)
+    source = _with_votes(_open(data, tree, image_folder, stretch, label=label), tree)
     n_rows = source.n_rows if galaxies is None else galaxies
     fit_config = config(n_rows)
     asked = {
@@ -345,7 +352,7 @@ def _train_on_file(
         "galaxies": galaxies,
         "tree": tree.hash,
         "training": document_of(fit_config),
-    } | _images_asked(image_folder)
+    } | _images_asked(image_folder, stretch)
     if encoder is not None:
         asked["encoder"] = encoder.digest
     if label is not None:
@@ -361,7 +368,7 @@ def _train_on_file(
         voted, faults = read.run(source.rows(galaxies, EVALUATION_SEED), total=n_rows)
         if ranks.is_first:
             folder.write(_FAULTS, fault_sheet((f.row, f.galaxy_id, f.field, f.reason) for f in faults))
-        card = _train(folder, voted, tree, fit_config, ranks, progress, encoder)
+        card = _train(folder, voted, tree, fit_config, ranks, progress, encoder, stretch)
         return TrainedModel(folder=out, card=card, faults=faults, was_there=False)
 
 
@@ -376,21 +383,54 @@ def _claimed(out: Path, asked: Mapping[str, Any], ranks: Ranks) -> Iterator[RunF
 
 
 def _open(
-    data: Path | Table, tree: Tree, folder: Path | None, *, with_votes: bool = True, label: str | None = None
+    data: Path | Table,
+    tree: Tree,
+    folder: Path | None,
+    stretch: Stretch,
+    *,
+    with_votes: bool = True,
+    label: str | None = None,
 ) -> CatalogueFile:
     table = data if isinstance(data, Table) else open_table(data)
+    settings = load_settings()
     return open_catalogue(
         table,
         tree,
         images=None if folder is None else images_in(folder, table),
-        roots=load_settings().image_folders,
+        roots=settings.image_folders,
+        remote=RemoteImages.of(settings),
+        stretch=stretch,
         with_votes=with_votes,
         label=label,
     )
 
 
-def _images_asked(folder: Path | None) -> dict[str, str]:
-    return {} if folder is None else {"images": str(folder.absolute())}
+def _images_asked(folder: Path | None, stretch: Stretch) -> dict[str, str]:
+    return asked_stretch(stretch) | ({} if folder is None else {"images": str(folder.absolute())})
+
+
+def stretch_of_models(models: Sequence[Path], asked: str | None) -> Stretch:
+    """Return how images were stretched for models, as their folders say: they are to be predicted in the same way.
+
+    Parameters
+    ----------
+    asked
+        A stretch to use; needed where a file of weights alone was trained with another than the usual one.
+
+    Raises
+    ------
+    BadConfig
+        It is none, or not the one that a model was trained with; or models were trained with several.
+    """
+    cards = [folder / _CARD for model in models for folder in (model, *sorted(model.glob("member-*")))]
+    known = {str(json.loads(card.read_bytes()).get("stretch", PLAIN.name)) for card in cards if card.is_file()}
+    if len(known) > 1:
+        raise BadConfig(f"models were trained on images of several stretches: {', '.join(sorted(known))}")
+    text = next(iter(known), asked or PLAIN.name)
+    stretch = stretch_of(text)
+    if asked is not None and stretch_of(asked) != stretch:
+        raise BadConfig(f"the model was trained with stretch {text}, not {asked}", option="stretch")
+    return stretch
 
 
 def reader(
@@ -430,6 +470,7 @@ def predict_file(
     tree: Tree | None = None,
     image_folder: Path | None = None,
     on_fault: Callable[[CatalogueFault], None] = ignore_fault,
+    stretch: str | None = None,
 ) -> PredictedFile:
     """Predict every galaxy of a file into a table; the same call goes on with what an earlier one left.
 
@@ -441,6 +482,8 @@ def predict_file(
         The tree that they follow; None for the packaged one that they name.
     data, image_folder, on_fault
         As `train_on_file`; votes are not read.
+    stretch
+        As `stretch_of_models`.
 
     Raises
     ------
@@ -457,7 +500,8 @@ def predict_file(
         models, draws=draws, keep_draws=keep_draws, device=device, progress=progress, tree=tree, on_fault=on_fault
     )
     tree, digest = service.networks[0].tree, service.model
-    source = _open(data, tree, image_folder, with_votes=False)
+    fluxes = stretch_of_models(models, stretch)
+    source = _open(data, tree, image_folder, fluxes, with_votes=False)
     asked = {
         "command": "predict",
         "model": digest,
@@ -465,7 +509,7 @@ def predict_file(
         "galaxies": galaxies,
         "draws": draws,
         "keep_draws": keep_draws,
-    } | _images_asked(image_folder)
+    } | _images_asked(image_folder, fluxes)
     with open_shards(out, tree, asked) as shards:
         rows = source.rows(galaxies, EVALUATION_SEED)
         n_shards, done, failed = service.run(rows, shards, total=source.n_rows if galaxies is None else galaxies)
@@ -484,12 +528,14 @@ def posterior_of_file(
     tree: Tree | None = None,
     image_folder: Path | None = None,
     on_fault: Callable[[CatalogueFault], None] = ignore_fault,
+    stretch: str | None = None,
 ) -> Posterior:
     """Return the posterior that `predict_file` summarises, whole and in memory; parameters and errors as there."""
     service = _predictor(
         models, draws=draws, keep_draws=False, device=device, progress=progress, tree=tree, on_fault=on_fault
     )
-    source = _open(data, service.networks[0].tree, image_folder, with_votes=False)
+    fluxes = stretch_of_models(models, stretch)
+    source = _open(data, service.networks[0].tree, image_folder, fluxes, with_votes=False)
     total = source.n_rows if galaxies is None else galaxies
     return concat(list(service.posteriors(source.rows(galaxies, EVALUATION_SEED), total=total)))
 
@@ -575,6 +621,7 @@ def _train(
     ranks: Ranks,
     progress: Progress,
     encoder: Encoder | None,
+    stretch: Stretch,
 ) -> dict[str, Any]:
     learn = voted.only(~voted.evaluation)
     if len(learn.galaxy_ids) < 2:
@@ -582,7 +629,7 @@ def _train(
     card, data = _fitted(folder, learn, tree, config, ranks, progress, encoder)
     # The others wait here for what the first one makes of the model, and so for its folder to be whole.
     members = voted.only(voted.evaluation)
-    return ranks.share(_finish(folder, members, tree, card, data, ranks.device) if ranks.is_first else {})
+    return ranks.share(_finish(folder, members, tree, card, data, ranks.device, stretch) if ranks.is_first else {})
 
 
 def _fitted(
@@ -648,10 +695,16 @@ def encoder_of(
 
 
 def _finish(
-    folder: RunFolder, members: VotedGalaxies, tree: Tree, card: ModelCard, data: bytes, device: str
+    folder: RunFolder,
+    members: VotedGalaxies,
+    tree: Tree,
+    card: ModelCard,
+    data: bytes,
+    device: str,
+    stretch: Stretch,
 ) -> dict[str, Any]:
     """Evaluate a trained model, write all that a folder has, and return its card."""
-    document = card.document() | {"weights": digest_of_bytes(data), "metrics": None}
+    document = card.document() | {"weights": digest_of_bytes(data), "metrics": None, "stretch": stretch.text()}
     plots = training_curve(card.history)
     if len(members.galaxy_ids):
         network, _, digest = restored_model(data, tree, device=device)
@@ -707,6 +760,7 @@ def train_ensemble(
     progress: Progress | None = None,
     engine: Engine = LOCAL,
     label: str | None = None,
+    stretch: Stretch = PLAIN,
 ) -> tuple[TrainedModel, ...]:
     """Train networks one after the other, each as `train_on_file` does and in a folder of its own inside `out`.
 
@@ -747,6 +801,7 @@ def train_ensemble(
             device=device,
             progress=shown if is_here else None,
             label=label,
+            stretch=stretch,
         )
         trained = {}
         if not is_here:

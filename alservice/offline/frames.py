@@ -39,6 +39,7 @@ from alservice.offline.prediction import DRAWS as DRAWS_SUFFIX
 from alservice.offline.prediction import faults_path, tree_of_predictions
 from alservice.progress import Progress
 from alservice.science.posterior import Posterior, check_tree, question_totals
+from alservice.science.stretch import stretch_of
 from alservice.science.tree import Tree
 from alservice.settings import load_settings
 from alservice.shapes import FloatArray
@@ -85,6 +86,7 @@ def train(
     encoder: Model | None = None,
     head: HeadName = "dropout",
     unfreeze: int | None = None,
+    stretch: str = "plain",
     faults: Faults = "raise",
     progress: Progress | None = None,
 ) -> TrainedModel:
@@ -110,6 +112,9 @@ def train(
     label
         Column that names an answer per galaxy, in place of columns of votes, for a tree of one question: the answer's
         name or label, or for ``yes`` and ``no`` 1 and 0.
+    stretch
+        How fluxes of FITS images become grey levels: ``plain``, ``sdss``, ``decals``, ``hsc``, ``euclid``, or one of
+        them with values of its own, as ``hsc,high_pct=99.9``; `predict` uses it again.
     network
         ``compact``, ``walmsley2020``, ``dieleman2015`` or ``timm:NAME``.
     seed
@@ -203,6 +208,7 @@ def train(
         on_fault=_on_fault(faults, table, known),
         encoder=on,
         label=label,
+        stretch=stretch_of(stretch),
     )
 
 
@@ -217,6 +223,7 @@ def predict(
     tree: str | Path | Tree | None = None,
     galaxies: int | None = None,
     device: str | None = None,
+    stretch: str | None = None,
     faults: Faults = "raise",
     progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -238,6 +245,8 @@ def predict(
         As `train`.
     tree
         Tree of the model, needed only where it is not a packaged one.
+    stretch
+        As `train`; the model's own where None, and any other is refused.
     faults
         ``raise`` ends the call at the first row that cannot be predicted; ``skip`` leaves such rows out, and lists
         them in ``predictions.attrs["faults"]`` and, with a file, in ``NAME.faults.csv``.
@@ -288,6 +297,7 @@ def predict(
             tree=None if tree is None else load_tree(tree),
             image_folder=None if images is None else Path(images),
             on_fault=_on_fault(faults, table, None),
+            stretch=stretch,
         )
         return _predictions(predicted.out)
 
@@ -301,6 +311,7 @@ def posterior(
     tree: str | Path | Tree | None = None,
     galaxies: int | None = None,
     device: str | None = None,
+    stretch: str | None = None,
     faults: Faults = "raise",
     progress: Progress | None = None,
 ) -> Posterior:
@@ -310,7 +321,7 @@ def posterior(
 
     Parameters
     ----------
-    model, data, draws, images, tree, galaxies, device, progress
+    model, data, draws, images, tree, galaxies, device, stretch, progress
         As `predict`.
     faults
         ``raise`` ends the call at the first row that cannot be predicted; ``skip`` leaves such rows out.
@@ -349,6 +360,7 @@ def posterior(
         tree=None if tree is None else load_tree(tree),
         image_folder=None if images is None else Path(images),
         on_fault=_on_fault(faults, table, None),
+        stretch=stretch,
     )
 
 

@@ -28,8 +28,10 @@ from alservice.files import sha256_of_file
 from alservice.rehearsal.volunteers import Assignment, Volunteers
 from alservice.science.stopping import RuleName
 from alservice.science.tree import Tree, is_packaged
+from alservice.settings import Settings
 from alservice.sky.galaxies import synthetic_rows
 from alservice.states import AskingState, SubjectState
+from alservice.storage.remote_images import RemoteImages
 from alservice.subjects.stops import Stop
 from alservice.subjects.subject import Subject
 from alservice.zooniverse import Zooniverse
@@ -77,7 +79,7 @@ def prepare_rehearsal(
         The file cannot be a catalogue, or that of the tree not a tree.
     """
     asked = load_tree(tree)
-    file = None if data is None else open_catalogue(data, asked, roots=stages.settings.image_folders)
+    file = None if data is None else _opened(data, asked, stages.settings)
     n = min(galaxies or file.n_rows, file.n_rows) if file is not None else galaxies or SYNTHETIC_GALAXIES
     source = _source(data, n, seed) + ("" if tree == "gz2" else f", tree {asked.name} ({asked.hash[:12]})")
     campaign = _campaign(asked, file, n, seed, stopping)
@@ -86,6 +88,10 @@ def prepare_rehearsal(
     if stages.catalogues.newest(row.id) is None:
         rows = synthetic_rows(asked, n, seed) if file is None else _voted(file.rows(n, seed))
         stages.catalogue.import_rows(row, rows, source=source, total=n)
+
+
+def _opened(data: Path, tree: Tree, settings: Settings) -> CatalogueFile:
+    return open_catalogue(data, tree, roots=settings.image_folders, remote=RemoteImages.of(settings))
 
 
 def _refuse_another(stages: Stages, campaign: Campaign, source: str) -> None:

@@ -7,8 +7,8 @@ Two decisions that change every array, and so every model:
 - *Grey* is the mean over channels, as in Walmsley et al. (2020, section 2.5.3). Luma weights would follow
   human eyes and favour one survey band.
 
-Pixels are taken as stored, here and by volunteers: an image whose EXIF says to turn it is refused as a catalogue's, and
-colour profiles are not applied.
+Pixels are taken as stored, here and by volunteers: an image whose EXIF says to turn it is refused here, and colour
+profiles are not applied. What people have in other forms becomes one of these in `originals`, before anything else.
 
 Two decoders, one result: plain JPEG goes through libjpeg-turbo directly (simplejpeg), all else, and whatever that one
 would not take without a warning, through Pillow, which stays the judge. Both give the same pixels to the bit, so that
@@ -18,6 +18,7 @@ which one read an image shows nowhere.
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +43,20 @@ _SIGNATURES: Final = {
 _FORMATS: Final = ("JPEG", "PNG", "GIF")
 _MODES: Final = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})  # 8 bits or less: others would be clipped
 _MEAN: Final = (1 / 3, 1 / 3, 1 / 3, 0)
-_BROKEN: Final = (OSError, SyntaxError, ValueError, Warning)
+_BROKEN: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    struct.error,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    Warning,
+)
+"""What Pillow raises of bytes that are no image; of a TIFF whose tags contradict each other it may be anything."""
 
 _NOT_PLAIN: Final = (b"Exif\0", b"MPF\0")
 """Marks of a JPEG that Pillow may refuse for more than its pixels: EXIF that is broken, several pictures in one."""
@@ -53,7 +67,7 @@ _COLOURS: Final = {"YCbCr": "RGB", "Gray": "GRAY"}
 _SCALES: Final = (8, 4, 2, 1)
 """By how much a JPEG is decoded smaller, as Pillow does; libjpeg-turbo could do any eighths, with other pixels."""
 
-_FILTERS_LOCK: Final = Lock()
+FILTERS_LOCK: Final = Lock()
 """Warning filters belong to the process, so only one thread at a time may change them."""
 
 
@@ -127,15 +141,15 @@ def decode(
     plain = _plain_jpeg(data, size_px, max_pixels) if media_type == "image/jpeg" else None
     if plain is not None:
         return _square(plain, size_px, channels)
-    with _read_errors(media_type):
-        image = _open(data)
+    with read_errors(media_type):
+        image = open_image(data, _FORMATS)
         animated = getattr(image, "is_animated", False)
     width, height = image.size
     if width * height > max_pixels:
         raise BadImage(f"too many pixels: {width} x {height} is over the limit of {max_pixels}")
     if animated:
         raise BadImage(f"{media_type} is animated")
-    with _read_errors(media_type):
+    with read_errors(media_type):
         # A JPEG can be decoded at 1/2, 1/4 or 1/8 scale, never below what is asked for.
         image.draft(None, (size_px, size_px))
         image.load()
@@ -184,15 +198,15 @@ def _check_size(data: bytes, max_bytes: int) -> None:
         raise BadImage(f"too many bytes: {len(data)} is over the limit of {max_bytes}")
 
 
-def _open(data: bytes) -> Image.Image:
+def open_image(data: bytes, formats: tuple[str, ...]) -> Image.Image:
     """Read the header; whatever Pillow only warns about, such as a corrupt EXIF block, is an error."""
-    with _FILTERS_LOCK, warnings.catch_warnings():
+    with FILTERS_LOCK, warnings.catch_warnings():
         warnings.filterwarnings("error", module=r"PIL\.")
-        return Image.open(io.BytesIO(data), formats=_FORMATS)
+        return Image.open(io.BytesIO(data), formats=formats)
 
 
 @contextmanager
-def _read_errors(media_type: str) -> Iterator[None]:
+def read_errors(media_type: str) -> Iterator[None]:
     """Give every way in which Pillow rejects bytes one type."""
     try:
         yield

@@ -208,3 +208,37 @@ def _of_answer(error: ClientError, what: str) -> AlserviceError:
     if status >= 500 or status in {408, 429} or code in _LATER:
         return ObjectStoreUnavailable(where)
     return ObjectStoreRefused(where)
+
+
+SIGNED_S: Final = 600
+"""Seconds for which a signed address is good: longer than one image is waited for."""
+
+
+def signed_address(
+    clients: dict[str, S3Client], bucket: str, key: str, *, endpoint_url: str | None = None, region: str | None = None
+) -> str:
+    """Return an address at which an object can be read for `SIGNED_S` by who has no credentials.
+
+    Parameters
+    ----------
+    clients
+        Clients by bucket, made here and kept there.
+    endpoint_url, region
+        As `S3Objects`.
+
+    Raises
+    ------
+    ObjectStoreRefused
+        There are no credentials in the AWS environment.
+    """
+    with s3_faults(f"object {key} in s3://{bucket}/"):
+        if bucket not in clients:
+            clients[bucket] = boto3.session.Session().client(
+                "s3",
+                endpoint_url=endpoint_url,
+                region_name=region,
+                config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+            )
+        return clients[bucket].generate_presigned_url(
+            "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=SIGNED_S
+        )

@@ -198,6 +198,15 @@ MUTANTS = (
         faults={"figures >= policy.target if": "figures <= policy.target if"},
     ),
     *_of(
+        "science/stretch.py",
+        "science/test_stretch.py",
+        faults={
+            "bands = bands if stretch.red_first else bands[::-1]": "bands = bands[::-1] if stretch.red_first else bands",
+            "/ (x * np.arcsinh(stretch.softening))": "/ np.arcsinh(stretch.softening)",
+            "levels /= np.maximum(levels.max(axis=0), 1.0)": "levels = np.minimum(levels, 1.0)",
+        },
+    ),
+    *_of(
         "science/tree.py",
         "science/test_tree.py",
         "science/test_question.py",

@@ -195,7 +195,7 @@ def test_a_missing_kaggle_column_is_named(tmp_path: Path, column: str):
     ("column", "values"),
     [
         ("galaxy_id", [b"1", b"2"]),
-        ("image", ["a.png", "b.png"]),
+        ("image", [1.5, 2.5]),
         ("random_block", [0.1, 0.2]),
     ],
 )
@@ -561,7 +561,7 @@ def test_images_alone_need_no_votes(tmp_path: Path):
 
 
 def test_image_bytes_may_stand_beside_counted_votes(tmp_path: Path):
-    """Bytes in `image` and a column per answer: counts come as they are; bytes must be bytes."""
+    """Bytes in `image` and a column per answer: counts come as they are; numbers are no images."""
     columns = {"galaxy_id": ["a", "b"], "image": [IMAGE, IMAGE], "ring_yes": [3, 0], "ring_no": [1, 0]}
     catalogue = open_catalogue(parquet(tmp_path, columns), RINGS)
     first, second = catalogue.rows()
@@ -569,7 +569,7 @@ def test_image_bytes_may_stand_beside_counted_votes(tmp_path: Path):
     assert (first.image, first.counts.tolist(), first.n_votes) == (IMAGE, [3, 1], 4)
     assert (second.counts, second.n_votes) == (None, 0)
     with pytest.raises(BadInput, match="must hold image bytes"):
-        open_catalogue(parquet(tmp_path, columns | {"image": ["a", "b"]}), RINGS)
+        open_catalogue(parquet(tmp_path, columns | {"image": [1.5, 2.5]}), RINGS)
 
 
 def test_cumulative_fractions_come_as_recorded(tmp_path: Path):

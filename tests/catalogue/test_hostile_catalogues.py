@@ -15,7 +15,7 @@ import pytest
 
 from alservice.catalogue.files import open_catalogue
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow
-from alservice.catalogue.tables import ImageSource
+from alservice.catalogue.image_source import ImageSource
 from alservice.errors import BadInput
 from alservice.files import open_regular, read_regular, sha256_of_file
 from alservice.science.tree import load_tree

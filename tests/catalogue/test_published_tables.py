@@ -11,7 +11,7 @@ import pytest
 
 from alservice.catalogue.files import ReadAs, open_catalogue
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow
-from alservice.catalogue.tables import ImageSource
+from alservice.catalogue.image_source import ImageSource
 from alservice.catalogue.understood import understand
 from alservice.catalogue.vote_columns import GZ2_COLUMNS, NotVotes, trees_of
 from alservice.errors import BadInput

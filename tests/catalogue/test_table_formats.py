@@ -15,7 +15,8 @@ from pyarrow import feather
 
 from alservice.catalogue import astronomy
 from alservice.catalogue.files import open_catalogue
-from alservice.catalogue.tables import ImageSource, open_table
+from alservice.catalogue.image_source import ImageSource
+from alservice.catalogue.tables import open_table
 from alservice.catalogue.vote_columns import KAGGLE_COLUMNS, cumulative_from_conditional
 from alservice.errors import BadInput
 from alservice.science.tree import load_tree
