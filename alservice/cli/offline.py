@@ -88,7 +88,7 @@ def train(
     from alservice.science.stretch import stretch_of
     from alservice.settings import load_settings
 
-    settings = load_settings()
+    settings, known = load_settings(), load_tree(tree)
     name = device or settings.device
     engine = LOCAL if ensemble == 1 else engine_of(settings.model_copy(update={"device": name}))
     is_here = engine is LOCAL
@@ -106,7 +106,6 @@ def train(
         head=cast("HeadName", head),
         unfreeze=unfreeze,
     )
-    known = load_tree(tree)
     here = resolve_device(name) if is_here else "cpu"
     asked.config(1, here)  # refuses what is wrong before any file is opened
     on = encoder_of(encoder, asked, known, device=here, members=ensemble)

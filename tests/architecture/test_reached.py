@@ -22,8 +22,11 @@ HOOKS = {
     "handle_error": "socketserver",
     "handle_one_request": "http.server",
     "log_message": "http.server",
+    "makefile": "http.client, of a socket",
     "process_bind_param": "sqlalchemy",
     "process_result_value": "sqlalchemy",
+    "readable": "io.RawIOBase",
+    "readinto": "io.RawIOBase",
     "rebuild_auth": "requests",
 }
 """Methods that a library calls, and which."""

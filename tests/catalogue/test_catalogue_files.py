@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from alservice.catalogue.files import open_catalogue
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow
 from alservice.catalogue.vote_columns import KAGGLE_COLUMNS, conditional_from_cumulative, cumulative_from_conditional
+from alservice.constants import MAX_ORIGINAL_BYTES
 from alservice.errors import BadInput, BadTree
 from alservice.ids import RoundedId, stable_fraction
 from alservice.science.tree import Tree, load_tree
@@ -342,7 +343,9 @@ def test_a_broken_image_file_is_a_fault(tmp_path: Path):
     """Files that volunteers could not be shown are faults; a file over the limit is not read to its end."""
     columns = paths(tmp_path, 4)
     (tmp_path / "images/1.png").write_text("<html>gone</html>")
-    (tmp_path / "images/2.png").write_bytes(IMAGE.ljust(3_000_000))
+    with (tmp_path / "images/2.png").open("wb") as file:
+        file.write(IMAGE)
+        file.truncate(1 << 30)
     rows, faults = read(csv(tmp_path, columns))
     assert [row.row for row in rows] == [1, 4]
     assert [(fault.row, fault.galaxy_id, fault.field) for fault in faults] == [
@@ -350,7 +353,7 @@ def test_a_broken_image_file_is_a_fault(tmp_path: Path):
         (3, "J2", "image_path"),
     ]
     assert "not an image" in faults[0].reason
-    assert "1024001 is over the limit" in faults[1].reason
+    assert f"{MAX_ORIGINAL_BYTES + 1} is over the limit" in faults[1].reason
 
 
 def test_absolute_paths_and_missing_ids_are_fine(tmp_path: Path):

@@ -48,13 +48,13 @@ def repeated(path: Path, n_rows: int, cell: bytes, **options) -> Path:
 
 def test_a_cell_that_repeats_is_not_held_in_every_row(tmp_path: Path):
     """Kind: what unfolds. Two kilobytes, of which 128 rows of a batch would become 4 GB."""
-    path = repeated(tmp_path / "bomb.parquet", 140, bytes(32 << 20))
+    path = repeated(tmp_path / "bomb.parquet", 140, bytes(33 << 20))
     assert path.stat().st_size < 5_000
     command = [sys.executable, "-c", READ, str(path)]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=True)
     seen = json.loads(ran.stdout)
     assert seen["rows"] == 140
-    assert seen["reasons"] == ["too many bytes: 1024001 is over the limit of 1024000"]
+    assert seen["reasons"] == ["too many bytes: 33554433 is over the limit of 33554432"]
     assert seen["kb"] < 700 * 1024
 
 

@@ -179,7 +179,7 @@ NOT_RUN = {
     _STANDIN: "serves until Ctrl-C; tests/app/test_standin.py serves as it does",
     _RULE: "is asked of that program",
     "alservice catalogue import FILE --campaign C [--galaxies N] [--layout L] [--images DIR] [--image-name P] "
-    "[--order healpix] [--replace]": ("tests/catalogue reads layouts and imports"),
+    "[--stretch S] [--order healpix] [--replace]": ("tests/catalogue reads layouts and imports"),
     "alservice ingest api --campaign C [--json]": "asks Zooniverse; tests/votes/test_ingest.py reads its listing",
     "alservice ingest export FILE --campaign C [--json]": "tests/votes/test_watch_exports.py reads exports",
     "alservice ingest workflows FILE --campaign C": "tests/votes/test_workflow_files.py reads each form of the file",
@@ -250,6 +250,7 @@ ON_CAMPAIGN: Mapping[str, Mapping[str, str]] = {
     "alservice tally export --campaign C --out FILE [--columns zoobot] [--images DIR]": {},
     "alservice tally weights --campaign C --out FILE": {},
     "alservice tally compare --campaign C [--json]": {},
+    "alservice catalogue show --campaign C [--json]": {},
     "alservice catalogue faults --campaign C [--json]": {},
     "alservice tally faults --campaign C [--json]": {},
     "alservice tally recount --campaign C": {},
