@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from alservice.options import Option, check_options
+from alservice.science.stopping import MIN_GAIN
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,6 +166,9 @@ class VotesOptions:
         tuple[str, ...], Option(help="Questions that must be known, with commas; all without any.")
     ] = ()
     confidence: Annotated[float, Option(help="Certainty of the majority at which asking ends, in (0.5, 1).")] = 0.95
+    min_gain: Annotated[
+        float, Option(help="Labels that each further vote must be expected to make right.", gt=0, shown=(0.0001, 1.0))
+    ] = MIN_GAIN
     min_votes: Annotated[int, Option(help="Votes below which asking goes on.", ge=0)] = 3
     max_votes: Annotated[int, Option(help="Votes at which asking ends.", ge=1, le=1000)] = 40
     models: Annotated[

@@ -1,13 +1,14 @@
 """Replay of recorded votes, one volunteer at a time: labels and fractions by votes per galaxy, as each rule asks.
 
-====================  ==========================================================================================
+====================  ============================================================================================
 rule                  how many votes a galaxy gets, and what its fractions are
-====================  ==========================================================================================
+====================  ============================================================================================
 `fixed`               the same number for all; shares of the votes
 `fixed+model`         the same number for all; the posterior of model and votes
 `sequential`          until the majority is certain by votes alone (flat prior); the posterior of votes
 `sequential+model`    until it is certain by model and votes; the posterior of model and votes
-====================  ==========================================================================================
+`gain+model`          until further votes are expected to make too few labels right; the posterior of model and votes
+====================  ============================================================================================
 
 What is recorded is taken for the truth: the majority of all recorded votes is the label, their shares are the
 fractions. A question is judged on galaxies of which it is asked of at least `min_asked` of the recorded volunteers.
@@ -27,10 +28,10 @@ from alservice.backfill.savings import falling
 from alservice.errors import BadInput, BadVotes
 from alservice.ids import seed_of
 from alservice.science.bootstrap import Estimate, bootstrap_sums, percentile_estimate
-from alservice.science.fusion import expected_asked, fraction_moments, majority_probability
+from alservice.science.fusion import expected_asked, fraction_moments, majority_gain, majority_probability
 from alservice.science.pmf import row_slices
 from alservice.science.posterior import question_totals, update
-from alservice.science.stopping import StoppingPolicy
+from alservice.science.stopping import StoppingPolicy, horizons
 from alservice.science.tree import Tree
 from alservice.science.votes import (
     NOT_ASKED,
@@ -42,12 +43,15 @@ from alservice.science.votes import (
 )
 from alservice.shapes import BoolArray, FloatArray, IntArray
 
-AskingRule: TypeAlias = Literal["fixed", "fixed+model", "sequential", "sequential+model"]
+AskingRule: TypeAlias = Literal["fixed", "fixed+model", "sequential", "sequential+model", "gain+model"]
 
 RULES: Final[tuple[AskingRule, ...]] = get_args(AskingRule)
 
 CONFIDENCES: Final = (0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999)
 """Certainties at which sequential rules are replayed, beside the one that is asked for: they make a curve."""
+
+GAINS: Final = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001, 0.00005, 0.00002, 0.00001)
+"""Labels by each further vote at which the rule of gain is replayed, beside those that are asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,26 +63,31 @@ class AskingPoint:
     rule
         How many votes a galaxy gets.
     confidence
-        Certainty of the majority at which a sequential rule ends; None for fixed numbers.
+        Certainty of the majority at which a sequential rule ends; None for others.
+    min_gain
+        Labels that each further vote must be expected to make right; None for rules but ``gain+model``.
     max_votes
         Votes at which asking ends: the number itself where it is fixed.
     """
 
     rule: AskingRule
-    confidence: float | None
+    confidence: float | None = None
+    min_gain: float | None = None
     max_votes: int
 
 
 def asking_points(policy: StoppingPolicy) -> tuple[AskingPoint, ...]:
-    """Return what is replayed: every fixed number up to `max_votes`, and sequential rules at every certainty."""
-    confidences = sorted({*CONFIDENCES, policy.confidence})
-    points = []
+    """Return what is replayed: every fixed number up to `max_votes`, and the other rules at every threshold."""
+    most, points = policy.max_votes, list[AskingPoint]()
     for rule in RULES:
         if rule.startswith("fixed"):
-            numbers = range(1, policy.max_votes + 1)
-            points += [AskingPoint(rule=rule, confidence=None, max_votes=n) for n in numbers]
+            points += [AskingPoint(rule=rule, max_votes=n) for n in range(1, most + 1)]
+        elif rule.startswith("gain"):
+            gains = sorted({*GAINS, policy.min_gain}, reverse=True)
+            points += [AskingPoint(rule=rule, min_gain=gain, max_votes=most) for gain in gains]
         else:
-            points += [AskingPoint(rule=rule, confidence=c, max_votes=policy.max_votes) for c in confidences]
+            confidences = sorted({*CONFIDENCES, policy.confidence})
+            points += [AskingPoint(rule=rule, confidence=c, max_votes=most) for c in confidences]
     return tuple(points)
 
 
@@ -177,7 +186,8 @@ def replay_votes(
     concentrations
         (N, T, A) posterior draws of models that saw none of these galaxies' votes.
     policy
-        The rule `label` with its limits; each question is replayed alone as well. Its certainty is one of the curve.
+        The rule `label` with its limits; each question is replayed alone as well. Its certainty and its gain are among
+        those of the curves.
     temper
         (Q,) or (N, Q) factors on the model's concentrations; 1 where None.
     seed
@@ -229,9 +239,13 @@ def _answerable(tree: Tree, fractions: FloatArray, policy: StoppingPolicy) -> Bo
 
 
 class _State(NamedTuple):
-    """What is believed after some votes: certainty (N, Q + 1), labels that are right and squared errors (N, Q + 1)."""
+    """What is believed after some votes: certainty and what is left to gain, labels that are right, squared errors.
+
+    All (N, Q + 1), the whole tree last.
+    """
 
     sure: FloatArray
+    gain: FloatArray
     right: FloatArray
     squared: FloatArray
 
@@ -251,6 +265,7 @@ def _replay_part(
     open_ = np.ones(shape, dtype=bool)
     places = {rule: [p for p, point in enumerate(points) if point.rule == rule] for rule in RULES}
     levels = np.array([point.confidence or np.inf for point in points])
+    gains = np.array([point.min_gain or -np.inf for point in points])
     ends = np.array([point.max_votes for point in points])
     flat = np.ones((len(fractions), 1, tree.n_answers))
     answerable = _answerable(tree, fractions, policy)
@@ -261,16 +276,18 @@ def _replay_part(
             _add_votes(tree, counts, walks[:, n - 1])
         elif policy.min_votes:
             continue
-        model = _believed(tree, fractions, prior, counts, judged, answerable, least, seed)
+        model = _believed(tree, fractions, prior, counts, judged, answerable, least, seed, left=policy.max_votes - n)
         states: dict[AskingRule, _State] = {
             "fixed": _counted(tree, fractions, counts, judged),
             "fixed+model": model,
             "sequential": _believed(tree, fractions, flat, counts, judged, answerable, least, seed),
             "sequential+model": model,
+            "gain+model": model,
         }
         for rule, state in states.items():
             own = places[rule]
-            known = (state.sure >= levels[own, None, None]) & (n >= policy.min_votes)
+            met = (state.sure >= levels[own, None, None]) | (state.gain <= gains[own, None, None])
+            known = met & (n >= policy.min_votes)
             ended = open_[own] & (known | (ends[own] == n)[:, None, None])
             votes[own] += np.where(ended, n, 0)
             right[own] += np.where(ended, state.right, 0)
@@ -292,7 +309,7 @@ def _counted(tree: Tree, fractions: FloatArray, counts: IntArray, judged: BoolAr
     shares = np.nan_to_num(conditional_fractions(tree, counts), nan=-1)
     shares = np.where(shares < 0, 1 / sizes[tree.question_of_answer], shares)
     sure = np.full((len(counts), tree.n_questions + 1), -np.inf)
-    return _State(sure, *_errors(tree, fractions, shares, shares, judged))
+    return _State(sure, -sure, *_errors(tree, fractions, shares, shares, judged))
 
 
 def _believed(
@@ -304,8 +321,12 @@ def _believed(
     answerable: BoolArray,
     min_asked: float,
     seed: int,
+    left: int = 0,
 ) -> _State:
-    """Return the state of the posterior after votes; the tree is as certain as its least certain question."""
+    """Return the state of the posterior after votes; the tree is as certain as its least certain question.
+
+    What is left to gain is looked at where votes are left.
+    """
     mixture = update(tree, prior, counts)
     counted = (expected_asked(tree, mixture) >= min_asked) & answerable
     majority = np.nan_to_num(majority_probability(tree, mixture, seed=seed, wanted=counted | judged))
@@ -313,7 +334,14 @@ def _believed(
     least = certainty.min(axis=1, keepdims=True)
     sure = np.concatenate([certainty, least], axis=1)
     sure[np.isinf(sure)] = -np.inf  # where no question counts nothing is known
-    return _State(sure, *_errors(tree, fractions, fraction_moments(tree, mixture).mean, majority, judged))
+    gain = np.full(sure.shape, np.inf)
+    if left:
+        further = horizons(np.full(len(counts), left))
+        of_question = np.where(counted[:, None], majority_gain(tree, mixture, certainty, further), 0)
+        together = np.concatenate([of_question, of_question.sum(axis=-1, keepdims=True)], axis=-1)
+        best = (together / further[..., None]).max(axis=1)
+        gain = np.where(np.isfinite(sure), best, np.inf)
+    return _State(sure, gain, *_errors(tree, fractions, fraction_moments(tree, mixture).mean, majority, judged))
 
 
 def _largest(tree: Tree, values: FloatArray) -> FloatArray:

@@ -154,6 +154,7 @@ def _asked(options: VotesOptions) -> _Asked:
     policy = StoppingPolicy(
         rule="label",
         confidence=options.confidence,
+        min_gain=options.min_gain,
         min_votes=options.min_votes,
         max_votes=options.max_votes,
         questions=options.questions,
@@ -344,13 +345,13 @@ _MEASURES: Final = {"votes_per_galaxy": "votes", "label_accuracy": "accuracy", "
 
 def _csv_rows(figures: Sequence[VotesFigure]) -> list[list[object]]:
     named = [f"{name}{end}" for name in _MEASURES for end in ("", "_low", "_high")]
-    rows: list[list[object]] = [["question", "rule", "confidence", "max_votes", "galaxies", *named]]
+    rows: list[list[object]] = [["question", "rule", "confidence", "min_gain", "max_votes", "galaxies", *named]]
     for figure in figures:
         point = figure.point
-        level = "" if point.confidence is None else point.confidence
+        thresholds = ["" if each is None else each for each in (point.confidence, point.min_gain)]
         estimates: list[Estimate] = [getattr(figure, field) for field in _MEASURES.values()]
         values = [f"{value:.6g}" for e in estimates for value in (e.value, e.low, e.high)]
-        rows.append([figure.question, point.rule, level, point.max_votes, figure.galaxies, *values])
+        rows.append([figure.question, point.rule, *thresholds, point.max_votes, figure.galaxies, *values])
     return rows
 
 
@@ -396,15 +397,16 @@ def _needed_table(options: VotesOptions, found: VotesResult) -> TextTable:
     galaxies = {f.question: f.galaxies for f in found.figures}
     names = list(dict.fromkeys(saving.question for saving in found.savings))
     by_rule = {(saving.question, saving.rule): saving for saving in found.savings}
-    compared: tuple[AskingRule, ...] = ("sequential", "sequential+model", "fixed+model")
+    labels: tuple[AskingRule, ...] = ("sequential", "sequential+model", "gain+model")
+    fractions: tuple[AskingRule, ...] = ("sequential+model", "fixed+model")
     rows = [
         (
             name,
             f"{galaxies[name]:,}",
-            *(_needed(by_rule[name, rule].labels, reached=by_rule[name, rule].labels_reached) for rule in compared[:2]),
+            *(_needed(by_rule[name, rule].labels, reached=by_rule[name, rule].labels_reached) for rule in labels),
             *(
                 _needed(by_rule[name, rule].fractions, reached=by_rule[name, rule].fractions_reached)
-                for rule in compared[1:]
+                for rule in fractions
             ),
         )
         for name in names
@@ -415,10 +417,8 @@ def _needed_table(options: VotesOptions, found: VotesResult) -> TextTable:
         head=(
             "question",
             "galaxies",
-            "labels: sequential",
-            "labels: sequential+model",
-            "RMSE: sequential+model",
-            "RMSE: fixed+model",
+            *(f"labels: {rule}" for rule in labels),
+            *(f"RMSE: {rule}" for rule in fractions),
         ),
         rows=tuple(rows),
     )
@@ -433,12 +433,13 @@ def _certain_table(options: VotesOptions, found: VotesResult) -> TextTable:
         f
         for f in found.figures
         if f.point.confidence == options.confidence
+        or f.point.min_gain == options.min_gain
         or (f.point.rule == "fixed" and f.point.max_votes == options.max_votes)
     ]
     rows = [(f.question, f.point.rule, *(_three(each) for each in (f.votes, f.accuracy, f.rmse))) for f in shown]
     return TextTable(
-        title=f"Asked until the majority is certain to {options.confidence:g}, {options.min_votes} to "
-        f"{options.max_votes} votes",
+        title=f"Asked until the majority is certain to {options.confidence:g}, or each further vote makes "
+        f"{options.min_gain:g} labels right at most, {options.min_votes} to {options.max_votes} votes",
         head=("question", "rule", "votes per galaxy", "label accuracy", "RMSE"),
         rows=tuple(rows),
     )
@@ -453,7 +454,7 @@ def _cost_table(options: VotesOptions, found: VotesResult) -> TextTable:
     rows += [
         (saving.rule, _needed(saving.labels, reached=saving.labels_reached), *_cost(options, saving.labels.value))
         for saving in found.savings
-        if saving.question == ALL and saving.rule.startswith("sequential")
+        if saving.question == ALL and not saving.rule.startswith("fixed")
     ]
     return TextTable(
         title=f"A survey of {options.survey:,} galaxies at {options.per_day:,.0f} classifications a day (assumed), at "

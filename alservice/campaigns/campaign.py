@@ -32,7 +32,7 @@ from alservice.checks import MAX_HOURS, STRICT, require, require_recordable
 from alservice.documents import document_of
 from alservice.errors import BadConfig, BadInput
 from alservice.ids import CAMPAIGN_NAME, digest_of_document
-from alservice.science.stopping import RuleName, StoppingPolicy
+from alservice.science.stopping import MIN_GAIN, RuleName, StoppingPolicy
 from alservice.science.tree import Tree, tree_names
 from alservice.settings import explain
 from alservice.zooniverse.endpoint import check_endpoint, is_loopback
@@ -322,13 +322,16 @@ class StoppingRule:
     rule
         ``label``: the majority answer of every question that counts is certain to `confidence`. ``precision``: the
         standard deviation of every answer's fraction there is at most `target_sd`. ``value``: one more classification
-        is expected to tell at most `min_information` there.
+        is expected to tell at most `min_information` there. ``gain``: further classifications are expected to make at
+        most `min_gain` of the labels right, each.
     confidence
         Probability that the most likely answer has the largest fraction.
     target_sd
         Standard deviation of a fraction.
     min_information
         Nats that one more classification is expected to give, times the science weights.
+    min_gain
+        Labels that each further classification is expected to make right, times the science weights.
     min_votes
         Classifications below which asking always goes on.
     max_votes
@@ -346,6 +349,7 @@ class StoppingRule:
     confidence: float = 0.95
     target_sd: float = 0.08
     min_information: float = 0.05
+    min_gain: float = MIN_GAIN
     min_votes: int = 3
     max_votes: int | None = None
     min_asked: float = 0.5
@@ -356,8 +360,8 @@ class StoppingRule:
         where, most = "zooniverse.stopping", self.max_votes
         require(0.5 < self.confidence < 1, f"{where}.confidence must lie in (0.5, 1), not {self.confidence}")
         require(0 < self.target_sd < 0.5, f"{where}.target_sd must lie in (0, 0.5), not {self.target_sd}")
-        ok = 0 < self.min_information < float("inf")
-        require(ok, f"{where}.min_information must be positive and finite, not {self.min_information}")
+        for name, least in (("min_information", self.min_information), ("min_gain", self.min_gain)):
+            require(0 < least < float("inf"), f"{where}.{name} must be positive and finite, not {least}")
         require(0 <= self.min_votes <= MAX_VOTES, f"{where}.min_votes must be 0 to {MAX_VOTES}, not {self.min_votes}")
         require(most is None or 1 <= most <= MAX_VOTES, f"{where}.max_votes must be 1 to {MAX_VOTES}, not {most}")
         ok = most is None or self.min_votes <= most
@@ -374,6 +378,7 @@ class StoppingRule:
             confidence=self.confidence,
             target_sd=self.target_sd,
             min_information=self.min_information,
+            min_gain=self.min_gain,
             min_votes=min(self.min_votes, most),
             max_votes=most,
             min_asked=self.min_asked,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 LayoutName = Literal["kaggle", "gz2", "zoobot", "paths"]
-RuleName = Literal["label", "precision", "value"]
+RuleName = Literal["label", "precision", "value", "gain"]
 ReleaseFormat = Literal["parquet", "fits", "csv", "hats"]
 OrderName = Literal["id", "healpix"]
 

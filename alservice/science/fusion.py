@@ -85,6 +85,91 @@ def next_vote_information(tree: Tree, mixture: Mixture) -> FloatArray:
     return information
 
 
+_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(16)
+
+
+def majority_gain(tree: Tree, mixture: Mixture, certainty: FloatArray, further: IntArray) -> FloatArray:
+    """Return by how much further classifications are expected to raise the certainty of each question's majority.
+
+    The lead of the likeliest answer over the next is taken as normal: its variance and the noise of an answer are the
+    mixture's, its mean is such that the lead is positive with the certainty given. n further answers move the mean by
+    a normal amount, whose variance is that of the lead less what remains after them. They gain where they turn the lead
+    round, by as much as the new majority is then likelier than the old one. Beside exact enumeration on two answers it
+    is a fifth too low, or a third; what is compared with one threshold are rates that differ a hundredfold.
+
+    Parameters
+    ----------
+    tree, mixture
+        As `fraction_moments`.
+    certainty
+        (N, Q) the largest of `majority_probability`; NaN where a question does not matter.
+    further
+        (N, M) classifications to come: several numbers of each galaxy, positive.
+
+    Returns
+    -------
+    FloatArray
+        (N, M, Q) float64, not negative: a question that hardly anybody is asked gains nothing. NaN as `certainty`.
+    """
+    asked = expected_asked(tree, mixture)[:, None] * further[..., None]
+    spread, noise = (each[:, None] for each in _leads(tree, mixture))
+    slope = spread * np.sqrt(np.maximum(asked, _LEAST) / noise)
+    moved = slope / np.sqrt(1 + slope**2)
+    turned = np.minimum(_normal_quantile(certainty)[:, None] / moved, _FAR)[..., None]
+    # Over the mean's values on the other side, in units of how far it moves.
+    reach = 8 / np.maximum(turned, 4 / 3)
+    beyond = reach * (_NODES + 1) / 2
+    density = np.exp(-((turned + beyond) ** 2) / 2) / math.sqrt(2 * math.pi)
+    likelier = _erf(beyond * slope[..., None] / math.sqrt(2))
+    gain: FloatArray = (density * likelier * _NODE_WEIGHTS).sum(axis=-1) * reach[..., 0] / 2
+    return gain
+
+
+_FAR: Final = 40.0
+"""Standard deviations beyond which nothing is turned round."""
+
+
+def _leads(tree: Tree, mixture: Mixture) -> tuple[FloatArray, FloatArray]:
+    """Return the sd of the likeliest answer's lead over the next, and the variance of one answer: (N, Q) each."""
+    weights, totals = mixture.weights, question_totals(tree, mixture.concentrations)
+    share = answer_probabilities(tree, mixture.concentrations)
+    spread, noise = (np.empty((len(weights), tree.n_questions)) for _ in range(2))
+    for question, answers in enumerate(tree.slices):
+        own, total = share[..., answers], totals[..., question]
+        order = np.argsort(-(weights[..., None] * own).sum(axis=1), axis=-1)[:, None]
+        first, second = (np.take_along_axis(own, order[..., place, None], axis=-1)[..., 0] for place in (0, 1))
+        lead = first - second
+        alone = first + second - lead**2
+        between = (lead - (weights * lead).sum(axis=1, keepdims=True)) ** 2
+        spread[:, question] = np.sqrt((weights * (alone / (total + 1) + between)).sum(axis=1))
+        noise[:, question] = (weights * alone * total / (total + 1)).sum(axis=1)
+    return np.maximum(spread, _LEAST), np.maximum(noise, _LEAST)
+
+
+_LEAST: Final = 1e-9
+"""Least spread, noise and share of the asked: what concentrations and rounding may take away."""
+
+_SUREST: Final = 1 - 5e-4
+"""Certainty that drawn majorities can tell from 1."""
+
+
+def _normal_quantile(probability: FloatArray) -> FloatArray:
+    """Return standard normal quantiles of 1/2 to `_SUREST`, to 5e-4 (Abramowitz and Stegun 1964, 26.2.23)."""
+    t = np.sqrt(-2 * np.log(1 - np.clip(probability, 0.5, _SUREST)))
+    above = (0.010328 * t + 0.802853) * t + 2.515517
+    below = ((0.001308 * t + 0.189269) * t + 1.432788) * t + 1
+    quantile: FloatArray = np.maximum(t - above / below, 0)
+    return quantile
+
+
+def _erf(x: FloatArray) -> FloatArray:
+    """Return the error function of values that are not negative, to 1.5e-7 (Abramowitz and Stegun 1964, 7.1.26)."""
+    t = 1 / (1 + 0.3275911 * x)
+    series = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t
+    value: FloatArray = 1 - series * np.exp(-(x**2))
+    return value
+
+
 def majority_probability(
     tree: Tree, mixture: Mixture, *, seed: int, samples: int = 1000, wanted: BoolArray | None = None
 ) -> FloatArray:

@@ -6,6 +6,7 @@ rule            stops when
 `label`         the majority answer of every question that counts is certain to `confidence`
 `precision`     the standard deviation of every answer's fraction there is at most `target_sd`
 `value`         one more vote is expected to tell at most `min_information` there
+`gain`          further votes are expected to make at most `min_gain` more labels right, each
 ==============  ================================================================================
 
 A question counts where its science weight is above `min_weight` and it is expected to be asked of at least `min_asked`
@@ -14,19 +15,29 @@ of the volunteers. Below `min_votes` asking goes on, at `max_votes` it ends, wha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, TypeAlias, assert_never
+from typing import Final, Literal, TypeAlias, assert_never
 
 import numpy as np
 
 from alservice.errors import BadConfig
-from alservice.science.fusion import expected_asked, fraction_moments, majority_probability, next_vote_information
+from alservice.science.fusion import (
+    expected_asked,
+    fraction_moments,
+    majority_gain,
+    majority_probability,
+    next_vote_information,
+)
 from alservice.science.posterior import Mixture, check_weights, checked_counts, question_totals
 from alservice.science.tree import Tree
 from alservice.shapes import BoolArray, FloatArray, IntArray
 
-RuleName: TypeAlias = Literal["label", "precision", "value"]
+RuleName: TypeAlias = Literal["label", "precision", "value", "gain"]
+
+MIN_GAIN: Final = 0.0005
+"""Labels that a further vote must be expected to make right, unless a campaign says otherwise: one for 2,000 votes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,13 +47,15 @@ class StoppingPolicy:
     Parameters
     ----------
     rule
-        Which of the three.
+        Which of the four.
     confidence
         Probability that the most likely answer has the largest fraction, within (0.5, 1).
     target_sd
         Standard deviation of a fraction, positive.
     min_information
         Nats that one more classification is expected to give, times the science weights, positive.
+    min_gain
+        Labels that each further classification is expected to make right, times the science weights, positive.
     min_votes, max_votes
         Classifications of a galaxy below which asking always goes on, and at which it always ends.
     min_asked
@@ -57,6 +70,7 @@ class StoppingPolicy:
     confidence: float = 0.95
     target_sd: float = 0.08
     min_information: float = 0.05
+    min_gain: float = MIN_GAIN
     min_votes: int = 3
     max_votes: int = 40
     min_asked: float = 0.5
@@ -69,8 +83,9 @@ class StoppingPolicy:
             raise BadConfig(f"the confidence of a stopping rule must lie in (0.5, 1), not {self.confidence}")
         if not 0 <= self.min_votes <= self.max_votes or self.max_votes < 1:
             raise BadConfig(f"a rule needs 0 <= min_votes <= max_votes, not {self.min_votes} and {self.max_votes}")
-        if not (0 < self.target_sd < np.inf and 0 < self.min_information < np.inf):
-            raise BadConfig(f"thresholds must be positive, not {self.target_sd} and {self.min_information}")
+        thresholds = (self.target_sd, self.min_information, self.min_gain)
+        if not all(0 < threshold < np.inf for threshold in thresholds):
+            raise BadConfig(f"thresholds must be positive, not {thresholds}")
         if not (0 <= self.min_asked <= 1 and 0 <= self.min_weight < np.inf):
             raise BadConfig(f"a share must lie in 0..1 and a weight be finite: {self.min_asked}, {self.min_weight}")
 
@@ -84,6 +99,8 @@ class StoppingPolicy:
                 return self.target_sd
             case "value":
                 return self.min_information
+            case "gain":
+                return self.min_gain
             case _:
                 assert_never(self.rule)
 
@@ -113,10 +130,10 @@ class StopDecision:
     rule, target
         The rule and its threshold.
     figure
-        What is compared with the threshold: the least certain majority, the largest standard deviation, or nats of
-        one more vote; None without a posterior, or where no question counts.
+        What is compared with the threshold: the least certain majority, the largest standard deviation, nats of one
+        more vote, or labels by each further vote; None without a posterior, or where no question counts.
     question
-        The question that the figure is of; None for `value` and where there is no figure.
+        The question that the figure is of; None for `value` and `gain`, and where there is no figure.
     """
 
     stop: bool
@@ -181,7 +198,7 @@ def stop_decisions(
     votes = classifications(tree, checked_counts(tree, counts, len(mixture.weights)))
     worth = _counting_weights(tree, policy, weights)
     counted = counting_questions(tree, policy, mixture, weights=weights)
-    figures, questions = _figures(tree, policy, mixture, counted, worth, seed)
+    figures, questions = _figures(tree, policy, mixture, counted, worth, votes, seed)
     met = figures >= policy.target if policy.rule == "label" else figures <= policy.target
     decisions = []
     for n, figure, question, known in zip(votes, figures.tolist(), questions, met.tolist(), strict=True):
@@ -249,8 +266,43 @@ def _counting_weights(tree: Tree, policy: StoppingPolicy, weights: FloatArray | 
     return worth
 
 
+def label_gain(tree: Tree, mixture: Mixture, certainty: FloatArray, worth: FloatArray, left: IntArray) -> FloatArray:
+    """Return the labels (N,) that each further classification is expected to make right, at best.
+
+    One more vote rarely turns a majority round, so that what it gains says little: the best of several numbers of
+    further votes counts, which are doubled up to all that are left.
+
+    Parameters
+    ----------
+    tree, mixture
+        N galaxies, as `alservice.science.posterior.update` returns them.
+    certainty
+        (N, Q) of the majorities.
+    worth
+        (N, Q) what a right label counts as, 0 where a question does not count.
+    left
+        (N,) classifications that may still be asked for; 0 gains nothing.
+    """
+    further = horizons(left)
+    gain = majority_gain(tree, mixture, certainty, further)
+    best = (np.where(worth[:, None] > 0, gain * worth[:, None], 0).sum(axis=-1) / further).max(axis=1)
+    return np.where(left > 0, best, 0)
+
+
+def horizons(left: IntArray) -> IntArray:
+    """Return numbers of further votes (N, M) to look ahead by, doubled up to those that are left (N,); 1 at least."""
+    steps = 2 ** np.arange(max(int(left.max(initial=0)), 1).bit_length() + 1)
+    return np.minimum(np.maximum(left, 1)[:, None], steps)
+
+
 def _figures(
-    tree: Tree, policy: StoppingPolicy, mixture: Mixture, counted: BoolArray, worth: FloatArray, seed: int
+    tree: Tree,
+    policy: StoppingPolicy,
+    mixture: Mixture,
+    counted: BoolArray,
+    worth: FloatArray,
+    votes: Sequence[int],
+    seed: int,
 ) -> tuple[FloatArray, list[int | None]]:
     """Return what each galaxy's rule compares, NaN where no question counts, and the question it is of."""
     match policy.rule:
@@ -262,6 +314,12 @@ def _figures(
         case "value":
             information = np.where(counted, next_vote_information(tree, mixture), 0) @ worth
             return np.where(counted.any(axis=1), information, np.nan), [None] * len(information)
+        case "gain":
+            chances = majority_probability(tree, mixture, seed=seed, wanted=counted)
+            certainty = _of_answers(tree, np.nan_to_num(chances))
+            left = policy.max_votes - np.array(votes, dtype=np.int64)
+            gain = label_gain(tree, mixture, certainty, np.where(counted, worth, 0), np.maximum(left, 0))
+            return np.where(counted.any(axis=1), gain, np.nan), [None] * len(gain)
         case _:
             assert_never(policy.rule)
 

@@ -70,7 +70,10 @@ def replayed(concentrations, *, seeds=2, policy=POLICY, n=60, **options):
 def result(replays):
     """Return figures with few samples, by question, rule and setting."""
     found = votes_result(TREE, replays, rng=np.random.default_rng(0), repeats=50)
-    points = {(f.question, f.point.rule, f.point.confidence or f.point.max_votes): f for f in found.figures}
+    points = {
+        (f.question, f.point.rule, f.point.confidence or f.point.min_gain or f.point.max_votes): f
+        for f in found.figures
+    }
     return points, {(s.question, s.rule): s for s in found.savings}
 
 
@@ -128,16 +131,21 @@ def test_a_wrong_model_is_tempered() -> None:
     assert believed < 0.3 < 0.7 < doubted
 
 
+@pytest.mark.parametrize(
+    ("rule", "replayed_as", "threshold"), [("label", "sequential+model", 0.9), ("gain", "gain+model", 0.02)]
+)
 @pytest.mark.parametrize("questions", [(), ("disk",), ("bar",)])
-def test_asking_ends_where_the_stopping_rule_says(questions) -> None:
+def test_asking_ends_where_the_stopping_rule_says(questions, rule, replayed_as, threshold) -> None:
     """Vote by vote the same as `stop_decisions`, of the tree and of every question alone."""
     fractions, ids = galaxies(20)
     concentrations = np.random.default_rng(1).gamma(2.0, 2.0, (20, 4, 5))
-    policy = dataclasses.replace(POLICY, questions=questions, min_votes=2)
+    policy = dataclasses.replace(POLICY, questions=questions, min_votes=2, min_gain=0.02)
     walks = volunteer_walks(TREE, fractions, ids, volunteers=12, seed=3)
     found = replay_votes(TREE, fractions, walks, concentrations, policy=policy, seed=7)
     place = next(
-        p for p, point in enumerate(found.points) if (point.rule, point.confidence) == ("sequential+model", 0.9)
+        place
+        for place, point in enumerate(found.points)
+        if (point.rule, point.confidence or point.min_gain) == (replayed_as, threshold)
     )
     column = TREE.index(questions[0]) if questions else TREE.n_questions
     spent = np.zeros(20, dtype=int)
@@ -147,7 +155,8 @@ def test_asking_ends_where_the_stopping_rule_says(questions) -> None:
         for row, answers in enumerate(walks[:, n - 1]):
             for index, answer in enumerate(answers):
                 counts[row, starts[index] + answer] += answer >= 0
-        stops = stop_decisions(TREE, policy, update(TREE, concentrations, counts), counts, seed=7)
+        mixture = update(TREE, concentrations, counts)
+        stops = stop_decisions(TREE, dataclasses.replace(policy, rule=rule), mixture, counts, seed=7)
         for row, decision in enumerate(stops):
             if decision.stop and not spent[row]:
                 spent[row] = n

@@ -3,7 +3,8 @@
 Real predictions of real galaxies (``tests.benchmarks.real_predictions``), made wrong on purpose: sharpened and flattened
 fractions, a precision that is off, answers and galaxies mixed up. Factors are fitted on the votes of half of the
 galaxies, as the loop fits them on the evaluation stream; the other half judges: recorded votes are replayed one by one,
-and the label when asking ends is compared with the recorded one, as is that of all votes alone.
+and the label when asking ends, by certainty or by what is left to gain, is compared with the recorded one, as is that of
+all votes alone.
 
 Run: ``python -m tests.benchmarks.wrong_models --population FILE.npz [--galaxies 800]`` (ten minutes on a core).
 """
@@ -66,14 +67,17 @@ def fused_cost(
     Returns
     -------
     mapping
-        Certainty at which asking ends to its cost; 1 where all votes are asked, and the label is of model and votes.
+        What ends asking to its cost: a certainty, 1 where all votes are asked and the label is of model and votes, or the
+        least gain of the policy.
     """
     walks = volunteer_walks(tree, fractions, ids, volunteers=policy.max_votes, seed=SEED)
     replayed = replay_votes(tree, fractions, walks, concentrations, policy=policy, temper=temper, seed=SEED)
-    places = {(p.rule, p.confidence): k for k, p in enumerate(replayed.points) if p.max_votes == policy.max_votes}
+    whole = [(k, point) for k, point in enumerate(replayed.points) if point.max_votes == policy.max_votes]
+    places = {(point.rule, point.confidence or point.min_gain): k for k, point in whole}
     votes_alone = places["fixed", None]
     found = {c: place for (rule, c), place in places.items() if rule == "sequential+model" and c is not None}
-    return {c: _cost(replayed, votes_alone, place) for c, place in {**found, 1.0: places["fixed+model", None]}.items()}
+    found |= {1.0: places["fixed+model", None], policy.min_gain: places["gain+model", policy.min_gain]}
+    return {ends: _cost(replayed, votes_alone, place) for ends, place in found.items()}
 
 
 def _cost(replayed: Replayed, votes_alone: int, place: int) -> Cost:
@@ -115,16 +119,19 @@ def main() -> None:
     judges, others = slice(0, n // 2), slice(n // 2, n)
     ids, counts = found.galaxy_ids[judges], found.counts
     fractions = recorded_fractions(TREE, ids, counts[judges], np.full((len(ids), TREE.n_answers), np.nan))
-    print("| model | factors | all 40 votes: loss | 95 %: loss | votes | 99 %: loss | votes | excess | alarms |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    ends = ("95 %", "99 %", "gain")
+    stopped = " | ".join(f"{name}: loss | votes" for name in ends)
+    print(f"| model | factors | all 40 votes: loss | {stopped} | excess | alarms |")
+    print("|---" * (5 + 2 * len(ends)) + "|")
     for name, wrong in WRONG.items():
         draws = wrong(TREE, found.first.concentrations[:n, :DRAWS].astype(np.float64))
         fitted = fit_temper(TREE, draws[others], counts[others])
         for factors, temper in (("none", None), ("fitted", fitted)):
             costs = fused_cost(TREE, POLICY, draws[judges], fractions, ids, temper=temper)
             excess, raised = alarms(TREE, draws[judges], counts[judges], temper=temper)
-            stopped = [f"{_points(costs[level].loss)} | {costs[level].votes:.1f}" for level in (0.95, 0.99)]
-            cells = [name, factors, _points(costs[1.0].loss), *stopped, f"{excess:+.3f}", ", ".join(raised) or "none"]
+            levels = (0.95, 0.99, POLICY.min_gain)
+            early = [f"{_points(costs[level].loss)} | {costs[level].votes:.1f}" for level in levels]
+            cells = [name, factors, _points(costs[1.0].loss), *early, f"{excess:+.3f}", ", ".join(raised) or "none"]
             print(f"| {' | '.join(cells)} |", flush=True)
 
 

@@ -114,6 +114,7 @@ def test_every_decision_changes_the_digest() -> None:
         (stopping(target_sd=0.0), r"zooniverse\.stopping\.target_sd must lie in \(0, 0\.5\)"),
         (stopping(target_sd=0.5), r"zooniverse\.stopping\.target_sd"),
         (stopping(min_information=0), r"zooniverse\.stopping\.min_information"),
+        (stopping(min_gain=0), r"zooniverse\.stopping\.min_gain"),
         (stopping(min_asked=1.5), r"zooniverse\.stopping\.min_asked"),
         (stopping(min_weight=-1), r"zooniverse\.stopping\.min_weight"),
         (stopping(rule="entropy"), r"zooniverse\.stopping\.rule: .*'label', 'precision'"),

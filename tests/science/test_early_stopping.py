@@ -22,6 +22,7 @@ RULES = {
     "label": {"confidence": 0.9},
     "precision": {"target_sd": 0.12},
     "value": {"min_information": 0.03},
+    "gain": {"min_gain": 0.01},
 }
 
 

@@ -1,6 +1,7 @@
 """Stopping rules at their thresholds, and what may never end asking by accident."""
 
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from alservice.science.fusion import fraction_moments, majority_probability, nex
 from alservice.science.pmf import digamma
 from alservice.science.posterior import Mixture, update
 from alservice.science.stopping import (
+    RuleName,
     StoppingPolicy,
     StopReason,
     decisions_without_posterior,
@@ -175,7 +177,7 @@ def test_the_full_number_ends_asking_without_knowing():
 
 def test_without_a_question_that_counts_nothing_is_known():
     """No rule is met by looking at nothing: the full number is asked."""
-    for rule in ("label", "precision", "value"):
+    for rule in ("label", "precision", "value", "gain"):
         policy = StoppingPolicy(rule=rule, max_votes=30)
         decision = decide(policy, walks(smooth=25), weights=np.zeros(TREE.n_questions))
         assert (decision.stop, decision.figure, decision.question) == (False, None, None)
@@ -202,8 +204,11 @@ def test_a_decision_does_not_depend_on_the_galaxies_beside_it():
         assert alone == together[own]
 
 
+RULES = get_args(RuleName)
+
+
 @settings(max_examples=30, deadline=None)
-@given(smooth=st.integers(0, 45), featured=st.integers(0, 45), rule=st.sampled_from(["label", "precision", "value"]))
+@given(smooth=st.integers(0, 45), featured=st.integers(0, 45), rule=st.sampled_from(RULES))
 def test_asking_ends_only_between_the_fewest_and_the_most_votes(smooth, featured, rule):
     """Never below the minimum, always at the maximum, and in between exactly when the figure meets its target."""
     policy = StoppingPolicy(
@@ -213,6 +218,33 @@ def test_asking_ends_only_between_the_fewest_and_the_most_votes(smooth, featured
     met = decision.figure >= 0.9 if rule == "label" else decision.figure <= policy.target
     assert decision.votes == smooth + featured
     assert decision.stop == (decision.votes >= 6 and (met or decision.votes >= 40))
+
+
+def test_gain_is_worth_asking_where_votes_can_turn_a_label_round():
+    """The more evenly votes are split the more a further one gains; agreement ends asking."""
+    policy = StoppingPolicy(rule="gain", max_votes=40, questions=("smooth-or-featured",))
+    split = [decide(policy, walks(smooth=9 - featured, featured=featured)) for featured in range(5)]
+    figures = [decision.figure for decision in split]
+    assert figures == sorted(figures)
+    assert (split[0].stop, split[0].reason, split[0].question, split[0].target) == (
+        True,
+        StopReason.KNOWN,
+        None,
+        0.0005,
+    )
+    assert not split[4].stop
+
+
+def test_gain_counts_questions_by_weight_and_looks_as_far_as_votes_are_left():
+    """Two questions gain more than one, weight multiplies, and with one vote left nothing that needs three is gained."""
+    counts = walks(featured=6, barred=4, plain=2)
+    both = StoppingPolicy(rule="gain", min_gain=1e-6, questions=("smooth-or-featured", "bar"))
+    one = dataclasses.replace(both, questions=("bar",))
+    first, second = decide(both, counts), decide(one, counts)
+    assert first.figure > second.figure > 0
+    assert decide(one, counts, weights=np.full(TREE.n_questions, 2.0)).figure == pytest.approx(2 * second.figure)
+    assert decide(dataclasses.replace(one, max_votes=7), counts).figure < second.figure
+    assert decide(dataclasses.replace(one, max_votes=6), counts).figure == 0
 
 
 @pytest.mark.parametrize(
@@ -226,6 +258,7 @@ def test_asking_ends_only_between_the_fewest_and_the_most_votes(smooth, featured
         ({"min_votes": 0, "max_votes": 0}, "min_votes <= max_votes"),
         ({"target_sd": 0.0}, "positive"),
         ({"min_information": float("inf")}, "positive"),
+        ({"min_gain": 0.0}, "positive"),
         ({"min_asked": 1.1}, "share"),
         ({"min_weight": -0.1}, "weight"),
     ],
