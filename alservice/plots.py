@@ -302,7 +302,7 @@ def legend(entries: Iterable[tuple[str, str]]) -> list[Mark]:
     x = 6.0
     for kind, name in entries:
         marks += [dot(x, 26, 4, f"dot {kind}"), text(x + 9, 30, name, "legend")]
-        x += 7.4 * len(name) + 26
+        x += 7.4 * len(name) + 20
     return marks
 
 
