@@ -167,7 +167,7 @@ class VotesOptions:
     ] = ()
     confidence: Annotated[float, Option(help="Certainty of the majority at which asking ends, in (0.5, 1).")] = 0.95
     min_gain: Annotated[
-        float, Option(help="Labels that each further vote must be expected to make right.", gt=0, shown=(0.0001, 1.0))
+        float, Option(help="Labels that each further vote must be expected to make right.", gt=0, shown=(1e-06, 1.0))
     ] = MIN_GAIN
     min_votes: Annotated[int, Option(help="Votes below which asking goes on.", ge=0)] = 3
     max_votes: Annotated[int, Option(help="Votes at which asking ends.", ge=1, le=1000)] = 40
