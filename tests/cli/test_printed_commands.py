@@ -210,7 +210,9 @@ REPLAYED = (
 
 VALUES = {
     "A": "anna",
+    "ANSWER": "ring_yes",
     "C": "gz-demo",
+    "COLUMN": "expert",
     "D": "7",
     "DIR": "images",
     "FILE": "table.csv",
