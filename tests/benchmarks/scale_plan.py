@@ -39,7 +39,7 @@ class Rates:
 
     predicted: float = 533
     scored: float = 7_873
-    drawn: float = 42_900
+    drawn: float = 409_900
     flop: float = 8 * 72.8e6
     pack_bytes: float = 64 * 64
     week_bytes: float = 20 + 2 * 2 * 37 + 4 + 2 * 192
