@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from alservice.catalogue.service import CatalogueService
     from alservice.cycle.readiness import Finding
     from alservice.cycle.service import CycleService
+    from alservice.explore.service import ExploreService
     from alservice.learning.service import LearningService
     from alservice.ops.access import AccessService
     from alservice.ops.service import OpsService
@@ -347,6 +348,25 @@ class App:
             objects=self.objects,
             prediction=self.prediction,
             votes=self.votes,
+            progress=self.progress,
+        )
+
+    @cached_property
+    def explore(self) -> ExploreService:
+        """Catalogues explored by choice and by likeness."""
+        from alservice.explore.service import ExploreService
+
+        return ExploreService(
+            campaigns=self.campaigns,
+            catalogues=self.catalogues,
+            models=self.models,
+            snapshots=self.snapshots,
+            objects=self.objects,
+            prediction=self.prediction,
+            votes=self.votes,
+            folder=self.settings.folder / "explore",
+            device=lambda: self.device,
+            clock=self.clock,
             progress=self.progress,
         )
 

@@ -81,6 +81,13 @@ class NotFound(Terminal, LookupError):
     code = "not-found"
 
 
+class NoIndex(NotFound):
+    """A campaign's catalogue was not prepared for exploring, or none of its models has predicted it."""
+
+    code = "no-index"
+    remedy = "Run `alservice explore build --campaign NAME` where the service runs."
+
+
 class Conflict(Terminal):
     """The request contradicts recorded state, such as a second open cycle or another rehearsal's work directory."""
 
@@ -283,3 +290,10 @@ class NoRoom(Retriable):
 
     code = "no-room"
     remedy = "Wait as many seconds as Retry-After says."
+
+
+class AnswerTooSlow(Retriable):
+    """A question about the catalogue took longer than the service spends on one."""
+
+    code = "answer-too-slow"
+    remedy = "Ask with fewer conditions, or again when the service is less busy."

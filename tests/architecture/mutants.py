@@ -106,6 +106,15 @@ MUTANTS = (
         faults={"np.sqrt(np.maximum(variance, 0))": "np.maximum(variance, 0)"},
     ),
     *_of(
+        "science/components.py",
+        "science/test_components.py",
+        faults={
+            "- np.outer(mean, mean)": "+ np.outer(mean, mean)",
+            "vectors[:, ::-1].T[:at_most]": "vectors.T[:at_most]",
+            "values = values - self._origin": "values = values + self._origin",
+        },
+    ),
+    *_of(
         "science/healpix.py",
         "science/test_healpix.py",
         faults={

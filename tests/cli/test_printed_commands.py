@@ -54,6 +54,7 @@ _REGISTRY = "tests/e2e/test_registry.py"
 _DEPLOYMENTS = "tests/flows/test_deployments.py"
 _SERVER = "tests/support/prefect_server.py"
 _VOTES = ("tests/backfill/test_votes_run.py", '"backfill-votes"')
+_EXPLORE = "tests/explore/test_commands.py"
 _RELEASE = ("tests/e2e/test_canary.py", '"catalogue release"')
 ELSEWHERE = {
     "alservice rehearse": ("tests/support/rehearsals.py", '"rehearse"'),
@@ -70,6 +71,13 @@ ELSEWHERE = {
     "alservice cycle forecast --campaign C [--days D] [--json]": ("tests/app/test_forecasts.py", '"forecast"'),
     "alservice catalogue release --campaign C --out DIR [--format parquet|fits|csv|hats] [--replace]": _RELEASE,
     "alservice catalogue release --campaign gz2 --out gz2-release --format parquet": _RELEASE,
+    "alservice explore build --campaign C": (_EXPLORE, '"alservice explore build'),
+    "alservice explore build --campaign gz2": (_EXPLORE, '"alservice explore build'),
+    "alservice explore similar --campaign C [--galaxy ID] [--position RA DEC] [--radius-arcsec S] [--image FILE] [--n N] "
+    "[--exact] [--json]": (_EXPLORE, '"alservice explore similar'),
+    "alservice explore similar --campaign gz2 --galaxy 587722981736120347": (_EXPLORE, "--galaxy 587722981736120347"),
+    "alservice explore similar --campaign gz2 --image galaxy.jpg": (_EXPLORE, "--image galaxy.jpg"),
+    "alservice explore similar --campaign gz2 --position 185.73 15.82 --n 50 --json": (_EXPLORE, "--position 185.73"),
     "alservice doctor": ("tests/e2e/test_rehearse.py", '"doctor"'),
     "alservice backfill-votes --out DIR [--data FILE] [--galaxies N] [--seeds N] [--json]": _VOTES,
     "alservice backfill-votes --data galaxies.parquet --confidence 0.95 --max-votes 40 --out votes": _VOTES,
@@ -229,6 +237,8 @@ VALUES = {
     "NUMBER": "1",
     "NAME:PASSWORD": "owner:secret",
     "P": "8080",
+    "RA": "10.5",
+    "DEC": "-5",
     "S": "0.5",
     "TEXT": "looks right",
     "TREE": "gz2",

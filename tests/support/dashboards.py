@@ -242,6 +242,31 @@ def ask_early(world: World) -> tuple[str, str]:
     return known, unknown
 
 
+EXPLORED = "gz-explore"
+"""Campaign whose catalogue is predicted with embeddings, and indexed."""
+
+
+def explored(factory: App, hands: Hands, *, name: str = EXPLORED) -> CampaignRow:
+    """Add a campaign whose champion, which learned nothing, has predicted its catalogue; build its index."""
+    rng = np.random.default_rng(17)
+    campaign = import_rows(factory, make_campaign(name=name), _rows(rng, ODD))
+    ids = _galaxy_ids(factory, campaign)
+    promote(factory, hands, campaign, ids[:12], number=0)
+    factory.explore.build(name)
+    return campaign
+
+
+def promote(factory: App, hands: Hands, campaign: CampaignRow, voted: Sequence[str], *, number: int) -> Model:
+    """Make a model champion in a cycle that only trains; return it."""
+    actor, rng = "prefect:tall-tern", np.random.default_rng(number)
+    champion = factory.models.champion(campaign.id)
+    cycle = factory.cycle.start(campaign.settings.name, actor=actor, kind=CycleKind.RETRAIN)
+    cycle, model = _learn(factory, hands, campaign, cycle, champion, rng, voted)
+    cycle = factory.models.settle(cycle, _decision(number, held=False, rng=rng), actor=actor)
+    factory.cycles.move(cycle, CycleState.DONE, actor=actor, detail={})
+    return model
+
+
 def _tally(campaign: CampaignRow, galaxy_id: str, votes: Mapping[int, int]) -> dict[str, object]:
     counts = [votes.get(column, 0) for column in range(TREE.n_answers)]
     n = sum(votes.values())

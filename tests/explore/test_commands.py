@@ -1,0 +1,106 @@
+"""The commands of the page on exploring, as printed there."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from alservice.app import App
+from alservice.campaigns.store import CampaignRow
+from alservice.cli import app as command_line
+from alservice.cli import explore as commands
+from alservice.explore import Choice
+from alservice.release.columns import ID
+from tests.explore.test_service import world
+from tests.support.dashboards import EXPLORED, Hands, promote
+from tests.support.printed import block_commands
+from tests.support.shared import ROOT
+
+__all__ = ["world"]
+
+PRINTED = (
+    "alservice explore build --campaign gz2",
+    "alservice explore similar --campaign gz2 --galaxy 587722981736120347",
+    "alservice explore similar --campaign gz2 --position 185.73 15.82 --n 50 --json",
+    "alservice explore similar --campaign gz2 --image galaxy.jpg",
+)
+
+
+@pytest.fixture
+def run(world: tuple[App, Hands, CampaignRow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    """A printed command on the campaign that is there, with a galaxy, a position and an image of it."""
+    factory = world[0]
+    (galaxy,) = factory.explore.choose(EXPLORED, Choice(), limit=1)[1].items
+    data, _ = factory.ops.image_of(factory.explore.opened(EXPLORED).index.catalogue_id, galaxy[ID])
+    (tmp_path / "galaxy.jpg").write_bytes(data)
+    monkeypatch.chdir(tmp_path)
+    place = {"185.73": str(galaxy["ra_deg"]), "15.82": str(galaxy["dec_deg"])}
+    values = {"gz2": EXPLORED, "587722981736120347": galaxy[ID], **place}
+
+    @contextmanager
+    def opened() -> Iterator[App]:
+        yield factory
+
+    monkeypatch.setattr(commands, "opened", opened)
+
+    def command(printed: str) -> Result:
+        return CliRunner().invoke(command_line, [values.get(word, word) for word in shlex.split(printed)[1:]])
+
+    return command
+
+
+def test_the_page_s_commands_do_what_it_says(run) -> None:
+    """In order; the three ways to ask for one galaxy find the same ones."""
+    page = (ROOT / "deploy" / "docs" / "explore.md").read_text(encoding="utf-8")
+    assert tuple(block_commands(page)) == PRINTED
+    built, by_id, by_position, by_image = (run(printed) for printed in PRINTED)
+    for done in (built, by_id, by_position, by_image):
+        assert done.exit_code == 0, done.output
+    assert "60 galaxies as model" in built.output
+    items = [json.loads(line) for line in by_position.output.splitlines()]
+    assert len(items) == 50
+    table = [first_cell(line) for line in by_id.output.splitlines()]
+    assert table[2:] == [item[ID] for item in items[:20]]
+    assert [first_cell(line) for line in by_image.output.splitlines()][3:] == table[2:-1]
+
+
+def first_cell(line: str) -> str:
+    """Return the first cell of a line of a table."""
+    return line.partition("  ")[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("--galaxy nobody", "[not-found] the index has no galaxy 'nobody'"),
+        ("--position 400 0", "not on the sky"),
+        ("--position 0 89.9", "no galaxy of the index lies within"),
+        ("", "by one of them"),
+        ("--galaxy a --image galaxy.jpg", "by one of them"),
+        ("--image none.jpg", "No such file"),
+    ],
+)
+def test_bad_questions_are_one_line(run, arguments: str, says: str) -> None:
+    """With what is wrong, and no stack trace."""
+    done = run(f"alservice explore similar --campaign gz2 {arguments}")
+    assert done.exit_code == 1
+    assert says in done.output
+    assert "Traceback" not in done.output
+
+
+def test_an_old_index_is_said(run, world: tuple[App, Hands, CampaignRow]) -> None:
+    """On standard error, beside the answer."""
+    factory, hands, campaign = world
+    catalogue = factory.catalogues.newest(campaign.id)
+    ids = [galaxy.galaxy_id for galaxy in factory.catalogues.galaxies(catalogue.id)]
+    promote(factory, hands, campaign, ids[20:40], number=7)
+    done = run(PRINTED[1])
+    assert done.exit_code == 0
+    assert "older than champion or catalogue" in done.stderr
+    assert "older" not in done.stdout
