@@ -50,7 +50,7 @@ class Index:
     model_id, model_digest
         Whose predictions and embeddings it holds.
     tree
-        Name of the question tree.
+        Hash of the question tree.
     pieces
         Prediction shards in order of the catalogue.
     labelled

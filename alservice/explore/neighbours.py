@@ -25,7 +25,7 @@ MAX_NEAR: Final = 1000
 _CONNECTIVITY: Final = 16
 _EXPANSION_ADD: Final = 128
 _EXPANSION_SEARCH: Final = 192
-"""Candidates that a search looks at: 0.98 and more of the nearest 50 are found among 10^6 (tests/benchmarks)."""
+"""Candidates that a search looks at: more cost time and find more of the nearest (tests/benchmarks)."""
 
 _CHUNK: Final = 50_000
 _BLOCK_BYTES: Final = 1 << 26

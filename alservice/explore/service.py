@@ -22,7 +22,8 @@ from alservice.explore.choice import Choice
 from alservice.explore.index import TABLE, Index, IndexFolder, Piece
 from alservice.explore.neighbours import Neighbours, check_near
 from alservice.explore.table import Found, Table, check_position
-from alservice.prediction.service import PredictionService, Scope
+from alservice.prediction.scope import Scope
+from alservice.prediction.service import PredictionService
 from alservice.prediction.shard import Batch, ShardPredictor
 from alservice.progress import Clock, Progress
 from alservice.registry.records import Model
@@ -100,6 +101,24 @@ class Similar:
     is_current: bool
     examples: tuple[Item, ...]
     items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Around:
+    """Neighbours of one galaxy.
+
+    Parameters
+    ----------
+    sky
+        Nearest first, each with its ``separation_deg``; none where it has no position.
+    similar
+        Nearest in the embedding first, each with its ``distance``; none where there are no embeddings.
+    """
+
+    index: Index
+    is_current: bool
+    sky: tuple[Item, ...]
+    similar: tuple[Item, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,7 +200,7 @@ class ExploreService:
                 catalogue_id=catalogue.id,
                 model_id=champion.id,
                 model_digest=champion.digest,
-                tree=row.settings.tree,
+                tree=load_tree(row.settings.tree).hash,
                 pieces=tuple(Piece(key=shard.key, n=shard.n_galaxies) for shard in shards),
                 labelled=digest,
                 dimensions=0,
@@ -243,8 +262,11 @@ class ExploreService:
                 raise NoIndex(f"campaign {name} has no index yet", campaign=name)
             path, index = found
             held = self._open.get(name)
+            tree = load_tree(row.settings.tree)
+            if index.tree != tree.hash:
+                raise NoIndex(f"the index of campaign {name} follows another question tree", campaign=name)
             if held is None or held[1] != path:
-                table = Table(path / TABLE, load_tree(index.tree))
+                table = Table(path / TABLE, tree)
                 neighbours = Neighbours(path) if index.dimensions else None
                 held = self._open[name] = index, path, table, neighbours
         champion, catalogue = self.models.champion(row.id), self.catalogues.newest(row.id)
@@ -365,20 +387,18 @@ class ExploreService:
     def _rows(self, table: Table, choice: Choice) -> Iterator[Rows]:
         return table.rows(choice, group=GROUP_ROWS)
 
-    def around(self, name: str, galaxy_id: str, *, n: int) -> tuple[Sequence[Item], Similar | None]:
-        """Return the galaxies nearest to one on the sky, with ``separation_deg``, and in the embedding.
-
-        The first are empty where it has no position, the second None where there are no embeddings.
-        """
+    def around(self, name: str, galaxy_id: str, *, n: int) -> Around:
+        """Return the galaxies nearest to one, at most so many; raises as `opened` and `similar`."""
         opened = self.opened(name)
         (own,) = opened.table.at(opened.table.place_of([galaxy_id]))
         sky: Sequence[Item] = ()
         if own["ra_deg"] is not None and own["dec_deg"] is not None:
             near = opened.table.near(own["ra_deg"], own["dec_deg"], radius_deg=SKY_DEG, n=n + 1)
             sky = [item for item in near if item["place"] != own["place"]][:n]
-        if opened.neighbours is None:
-            return sky, None
-        return sky, self.similar(name, Likeness(galaxy_ids=(galaxy_id,)), n=n)
+        similar: Sequence[Item] = ()
+        if opened.neighbours is not None:
+            similar = self.similar(name, Likeness(galaxy_ids=(galaxy_id,)), n=n).items
+        return Around(index=opened.index, is_current=opened.is_current, sky=tuple(sky), similar=tuple(similar))
 
     def thumbnail(self, catalogue_id: int, galaxy_id: str) -> bytes:
         """Return a small JPEG of a galaxy; raises `NotFound`."""
@@ -404,7 +424,7 @@ def _provenance(opened: Opened, choice: Choice) -> Mapping[str, Any]:
         "campaign": {"name": index.campaign},
         "catalogue": {"id": index.catalogue_id},
         "model": {"id": index.model_id, "digest": index.model_digest},
-        "tree": {"name": index.tree},
+        "tree": {"hash": index.tree},
         "choice": {
             "where": [condition.text for condition in choice.conditions],
             "sort": choice.sort,

@@ -20,7 +20,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from alservice.app import App, open_app
 from alservice.constants import VERSION
 from alservice.errors import BadConfig, PortInUse
-from alservice.web import api, caesar, forms, monitoring, pages, problems
+from alservice.web import api, caesar, explore, forms, monitoring, pages, problems
 from alservice.web.connections import SENT_AHEAD, make_server
 from alservice.web.limits import BodyLimit, Limits, SecureHeaders
 from alservice.web.monitoring import MetricsMiddleware, WebMetrics
@@ -54,7 +54,8 @@ def create_app(
     app.state.service = service
     app.state.factory = factory
     app.state.metrics = WebMetrics()
-    for router in (monitoring.router, api.reads, api.acts, pages.router, forms.router, caesar.router):
+    routers = monitoring.router, api.reads, explore.reads, api.acts, explore.router, pages.router, forms.router
+    for router in (*routers, caesar.router):
         app.include_router(router)
     static = resources.files("alservice.web").joinpath("static")
     app.mount("/static", StaticFiles(directory=str(static)), name="static")

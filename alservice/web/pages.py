@@ -11,7 +11,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.campaigns.store import CampaignRow
 from alservice.cycle.table import timeline
-from alservice.errors import NotFound
+from alservice.errors import BadConfig, NotFound
+from alservice.explore.service import Around
 from alservice.ids import check_galaxy_id
 from alservice.learning.drift import DriftFigure
 from alservice.ops.figures import CampaignFigures
@@ -49,6 +50,9 @@ FORECAST = timedelta(days=365)
 GALLERY = 12
 """Galaxies of a gallery: at most as many shards are read."""
 
+AROUND = 6
+"""Neighbours of a galaxy that its page shows, on the sky and in the embedding."""
+
 TABS = (
     ("", "Now"),
     ("cycles", "Cycles"),
@@ -56,6 +60,8 @@ TABS = (
     ("subjects", "Subjects"),
     ("models", "Models"),
     ("gallery", "Gallery"),
+    ("explore", "Explore"),
+    ("similar", "Similar"),
     ("events", "Audit"),
 )
 
@@ -266,6 +272,7 @@ def galaxy(request: Request, campaign: CampaignName, galaxy_id: GalaxyId) -> Res
         card=card,
         early=row.settings.zooniverse.rule is not None,
         belief=charts.belief,
+        around=around_of(service, row, galaxy_id),
     )
 
 
@@ -327,6 +334,14 @@ def show(service: Service, request: Request, row: CampaignRow, template: str, ta
         tab=tab,
         **values,
     )
+
+
+def around_of(service: Service, row: CampaignRow, galaxy_id: str) -> Around | None:
+    """Return a galaxy's neighbours; None without an index that holds it, or without the extra that asks one."""
+    try:
+        return service.factory.explore.around(row.settings.name, galaxy_id, n=AROUND)
+    except (NotFound, BadConfig):
+        return None
 
 
 def forecast_of(service: Service, row: CampaignRow, day: int) -> dict[str, Any] | None:

@@ -101,11 +101,11 @@ def described(target: Target) -> set[tuple[str, str]]:
 
 def pages(target: Target) -> set[tuple[str, str]]:
     """Return method and path of the pages, which no document describes: as their modules declare them."""
-    from alservice.web import forms
+    from alservice.web import explore, forms
     from alservice.web import pages as looked_at
 
     found = set()
-    for router in (looked_at.router, forms.router):
+    for router in (looked_at.router, explore.router, forms.router):
         for route in router.routes:
             methods: set[str] = getattr(route, "methods", None) or set()
             path: str = getattr(route, "path", "")
@@ -125,7 +125,8 @@ def door_of(method: str, path: str) -> Door:
     if path.startswith("/caesar/"):
         return Door.WEBHOOK
     if path.startswith("/api/"):
-        return Door.READ if method == "GET" else Door.OPERATE
+        looks = method == "GET" or path.endswith("/similar")  # by POST for an image
+        return Door.READ if looks else Door.OPERATE
     return Door.PAGE if method == "GET" else Door.ACT
 
 

@@ -139,11 +139,10 @@ def test_questions_that_are_none_are_refused(app: App) -> None:
 def test_neighbours_on_the_sky_and_in_the_embedding(app: App) -> None:
     """Of one galaxy, itself left out of both."""
     galaxy = app.explore.choose(EXPLORED, Choice(), limit=1)[1].items[0][ID]
-    sky, like = app.explore.around(EXPLORED, galaxy, n=4)
-    assert like is not None
-    assert len(like.items) == 4
-    assert galaxy not in {item[ID] for item in (*sky, *like.items)}
-    separations = [item["separation_deg"] for item in sky]
+    around = app.explore.around(EXPLORED, galaxy, n=4)
+    assert len(around.similar) == 4
+    assert galaxy not in {item[ID] for item in (*around.sky, *around.similar)}
+    separations = [item["separation_deg"] for item in around.sky]
     assert separations == sorted(separations)
 
 
@@ -196,6 +195,17 @@ def test_an_installation_without_the_extra_says_what_to_install(app: App, monkey
     app.explore._open.clear()
     with pytest.raises(BadConfig, match=r"pip install 'alservice\[explore\]'"):
         app.explore.opened(EXPLORED)
+
+
+def test_an_index_of_another_question_tree_is_none(app: App) -> None:
+    """Its columns are other answers."""
+    opened = app.explore.opened(EXPLORED)
+    path = opened.folder / "about.json"
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(whole.replace(opened.index.tree, "0" * 64), encoding="utf-8")
+    with pytest.raises(NoIndex, match="another question tree"):
+        app.explore.opened(EXPLORED)
+    path.write_text(whole, encoding="utf-8")
 
 
 def test_an_index_older_than_the_model_answers_and_says_so(world: tuple[App, Hands, CampaignRow]) -> None:

@@ -21,3 +21,12 @@ const here = bar?.querySelector("[aria-current]");
 if (here) {
   bar.scrollLeft = here.offsetLeft - bar.offsetLeft - (bar.clientWidth - here.offsetWidth) / 2;
 }
+// A slider shows its value beside it.
+for (const slider of document.querySelectorAll(".end input")) {
+  const shown = slider.parentElement.querySelector("output");
+  if (shown) {
+    slider.addEventListener("input", () => {
+      shown.textContent = slider.value;
+    });
+  }
+}
