@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import sys
+from typing import Annotated
 
 import typer
 
@@ -24,6 +25,26 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help in a third of the time
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from alservice.telemetry import code_revision
+
+        typer.echo(f"alservice {code_revision()}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print version and revision, and end.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Run the weekly human-machine loop of a galaxy survey on Zooniverse."""
+
+
 app.command()(campaigns.rehearse)
 app.command()(offline.train)
 app.command()(offline.predict)

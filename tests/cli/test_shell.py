@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from alservice.cli import app
 from alservice.cli.shell import print_table
+from alservice.constants import VERSION
 from alservice.science.scorecard import TextTable
+from alservice.telemetry import code_revision
 from tests.support.rehearsals import environment
 from tests.support.shared import ROOT
 
@@ -95,3 +97,11 @@ def test_tables_at_a_terminal_keep_within_its_width(monkeypatch: pytest.MonkeyPa
     shown = " ".join(lines)
     assert shown.count("word") == 40
     assert all(text in shown for text in ("smooth", "1,234", "[weak]", ":x:", "0.0712", "end", "question", "─"))
+
+
+def test_the_version_is_printed_with_its_revision() -> None:
+    """What a person names when something is wrong: the version, and the commit where there is a checkout."""
+    ran = CliRunner().invoke(app, ["--version"])
+    assert ran.exit_code == 0
+    assert ran.output == f"alservice {code_revision()}\n"
+    assert code_revision().startswith(VERSION)
