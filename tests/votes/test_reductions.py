@@ -1,6 +1,7 @@
 """Reductions: strict about what can be counted, and the same whatever order they come in."""
 
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from alservice.campaigns.policies import LabelRule, check_webhook_key
 from alservice.errors import BadInput
-from alservice.science.tree import load_tree
+from alservice.science.tree import Tree, load_tree
 from alservice.votes.caesar import BadReduction, ReductionReader, parse_reduction, split_key
 from alservice.votes.decoding import read_version
 from alservice.zooniverse.workflow import AnswerMap, Workflow, tasks_of
@@ -222,6 +223,17 @@ def test_two_reducers_of_a_task_are_never_added() -> None:
     assert sum(read(*both).unread.values()) == 2
     named = read(*both, reducers=frozenset({"T0_all"}))
     assert (named.tallies.n_votes, named.unread) == (12, {})
+
+
+def test_counts_of_boxes_are_not_read() -> None:
+    """Who left a box empty is in no reduction: no vote of such a task is counted, and the reason is told."""
+    box = replace(TREE.question("bar"), name="ring", choice="Ring", parents=(), answers=("yes", "no"), task="T40")
+    tree = Tree(name="boxes", questions=(TREE.questions[0], replace(box, task_answers=("yes", "no"))))
+    meaning = read_version(tree, Workflow(workflow_id=10, version="1.1", tasks=tasks_of(tree)))
+    reader = ReductionReader(tree=tree, maps=(meaning,))
+    found = reader.tallies([("g", parse_reduction(payload(reducer_key="T40_stats", data={"0": 3}), task="T40"))])
+    assert found.tallies.n_votes == 0
+    assert list(found.unread) == ["task T40 takes several answers: reductions do not say how many left a box empty"]
 
 
 def test_an_ignored_task_is_no_fault() -> None:
