@@ -23,6 +23,7 @@ from alservice.backfill.plan import Backfill, backfill_of
 from alservice.backfill.report import write_report
 from alservice.backfill.run import backfill_worker, begin_worker, open_backfill, run_backfill
 from alservice.campaigns.trees import load_tree
+from alservice.catalogue.files import ReadAs
 from alservice.cycle.check_readiness import check_replay
 from alservice.cycle.readiness import require_ready
 from alservice.engines import LOCAL, engine_of
@@ -63,7 +64,12 @@ def options_of(parameters: BackfillParameters) -> BackfillOptions:
 def check_parts(options: BackfillOptions) -> None:
     """Raise one error that names all that a backfill misses: before the first of many hours."""
     findings = check_replay(
-        out=options.out, tree=load_tree(options.tree), data=options.data, encoder=options.encoder, device=options.device
+        out=options.out,
+        tree=load_tree(options.tree),
+        data=options.data,
+        encoder=options.encoder,
+        device=options.device,
+        read_as=ReadAs.of(options.column, options.votes_are),
     )
     require_ready(findings, f"backfill of {options.question}")
 

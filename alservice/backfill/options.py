@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from alservice.options import Option, check_options
 from alservice.science.stopping import MIN_GAIN
@@ -33,6 +33,15 @@ class BackfillOptions:
             help="Catalogue with recorded votes; without it the synthetic sky.",
             form="Catalogue with recorded votes; empty for the synthetic sky.",
         ),
+    ] = None
+    images: Annotated[Path | None, Option(help="Folder of images: files named ID.jpg, or as FOLDER/{id}.png says.")] = (
+        None
+    )
+    column: Annotated[
+        tuple[str, ...], Option(help="What columns of other names are: id=, image=, ra= or dec=NAME, with commas.")
+    ] = ()
+    votes_are: Annotated[
+        Literal["counts", "fractions"] | None, Option(help="What votes are: counts or fractions [told by the numbers].")
     ] = None
     question: Annotated[
         str,
@@ -159,6 +168,15 @@ class VotesOptions:
 
     out: Annotated[Path, Option(help="Folder of table, plot and summary; the same replay there goes on.")]
     data: Annotated[Path | None, Option(help="Catalogue with recorded votes; without it the synthetic sky.")] = None
+    images: Annotated[Path | None, Option(help="Folder of images: files named ID.jpg, or as FOLDER/{id}.png says.")] = (
+        None
+    )
+    column: Annotated[
+        tuple[str, ...], Option(help="What columns of other names are: id=, image=, ra= or dec=NAME, with commas.")
+    ] = ()
+    votes_are: Annotated[
+        Literal["counts", "fractions"] | None, Option(help="What votes are: counts or fractions [told by the numbers].")
+    ] = None
     galaxies: Annotated[int | None, Option(help="Galaxies to use [all].", ge=2)] = None
     tree: Annotated[str, Option(help="Question tree by name, or its file (.yaml, .json).")] = "gz2"
     stretch: Annotated[str, Option(help="How fluxes of FITS images become grey levels, as of a backfill.")] = "plain"

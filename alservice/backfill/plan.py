@@ -19,9 +19,10 @@ from alservice.acquisition.policies import RULES
 from alservice.backfill.options import BackfillOptions
 from alservice.campaigns.policies import PolicyName
 from alservice.campaigns.trees import load_tree
+from alservice.catalogue.files import AS_TOLD, ReadAs, said_of
+from alservice.catalogue.tables import digest_of_table
 from alservice.documents import document_of
 from alservice.errors import BadConfig
-from alservice.files import sha256_of_file
 from alservice.network.architectures import NetworkConfig
 from alservice.network.config import FitConfig, precision_name, resolve_device
 from alservice.offline.training import load_model
@@ -272,6 +273,8 @@ class Backfill:
         Choose from the unbiased part of the catalogue only.
     stretch
         How fluxes of FITS images become grey levels; see `alservice.science.stretch.stretch_of`.
+    images, read_as
+        Folder of the catalogue's images, and what its columns do not say.
     """
 
     data: Path | None
@@ -285,6 +288,8 @@ class Backfill:
     unbiased_pool: bool = False
     device: str = "auto"
     stretch: str = "plain"
+    images: Path | None = None
+    read_as: ReadAs = AS_TOLD
 
     def __post_init__(self) -> None:
         stretch_of(self.stretch)
@@ -302,16 +307,20 @@ class Backfill:
 
     def document(self) -> dict[str, Any]:
         """Return what decides the result; more policies or seeds may be asked of a folder later."""
-        return {
-            "command": "backfill",
-            "data": "synthetic sky" if self.data is None else sha256_of_file(self.data),
-            "tree": self.tree.hash,
-            "galaxies": self.galaxies,
-            "unbiased_pool": self.unbiased_pool,
-            "encoder": None if self.encoder is None else load_model(self.encoder, device="cpu")[1],
-            "plan": document_of(self.plan),
-            "training": document_of(self.training),
-        } | asked_stretch(stretch_of(self.stretch))
+        return (
+            {
+                "command": "backfill",
+                "data": "synthetic sky" if self.data is None else digest_of_table(self.data),
+                "tree": self.tree.hash,
+                "galaxies": self.galaxies,
+                "unbiased_pool": self.unbiased_pool,
+                "encoder": None if self.encoder is None else load_model(self.encoder, device="cpu")[1],
+                "plan": document_of(self.plan),
+                "training": document_of(self.training),
+            }
+            | asked_stretch(stretch_of(self.stretch))
+            | said_of(self.images, self.read_as)
+        )
 
 
 def backfill_of(options: BackfillOptions) -> Backfill:
@@ -333,6 +342,8 @@ def backfill_of(options: BackfillOptions) -> Backfill:
     return Backfill(
         data=options.data,
         tree=load_tree(options.tree),
+        images=options.images,
+        read_as=ReadAs.of(options.column, options.votes_are),
         policies=options.policies,
         seeds=options.seeds,
         plan=BackfillPlan(

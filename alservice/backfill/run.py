@@ -16,24 +16,22 @@ from alservice.backfill.plan import Backfill, Round, Target, eligible, target_of
 from alservice.backfill.replay import INITIAL, Learner, Replay
 from alservice.campaigns.campaign import EvaluationPolicy
 from alservice.campaigns.policies import GatePolicy
-from alservice.catalogue.files import open_catalogue
+from alservice.catalogue.files import AS_TOLD, CatalogueFile, ReadAs
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow, evaluation_fraction
 from alservice.errors import BadConfig, BadInput, BadVotes, NotFound
 from alservice.ids import stable_fraction
 from alservice.network.architectures import check_images
 from alservice.network.config import resolve_device, resolve_precision, use_threads
 from alservice.network.sampling import Embedder
-from alservice.offline.commands import EVALUATION_SEED
+from alservice.offline.commands import EVALUATION_SEED, open_with_images, with_votes
 from alservice.offline.galaxies import ReadGalaxies, VotedGalaxies
 from alservice.offline.training import RefitHeads, TrainNetwork, load_model
 from alservice.progress import NoProgress, Progress
 from alservice.science.stretch import PLAIN, Stretch, stretch_of
 from alservice.science.tree import Tree
-from alservice.settings import load_settings
 from alservice.shapes import BoolArray, FloatArray
 from alservice.sky.galaxies import synthetic_rows
 from alservice.storage import images
-from alservice.storage.remote_images import RemoteImages
 from alservice.storage.run_folder import RunFolder, claim_folder, write_whole
 from alservice.telemetry import code_revision, configure_logging
 
@@ -254,7 +252,14 @@ def _read(asked: Backfill, progress: Progress) -> tuple[VotedGalaxies, Sequence[
     """
     tree = asked.tree
     target = target_of(tree, asked.plan.question)
-    rows, total, unbiased = recorded_rows(asked.data, asked.galaxies, tree, stretch_of(asked.stretch))
+    rows, total, unbiased = recorded_rows(
+        asked.data,
+        asked.galaxies,
+        tree,
+        stretch_of(asked.stretch),
+        images=asked.images,
+        read_as=asked.read_as,
+    )
     network = asked.training.network
     reader = ReadGalaxies(
         tree=tree,
@@ -287,7 +292,13 @@ def _read(asked: Backfill, progress: Progress) -> tuple[VotedGalaxies, Sequence[
 
 
 def recorded_rows(
-    data: Path | None, galaxies: int | None, tree: Tree, stretch: Stretch = PLAIN
+    data: Path | None,
+    galaxies: int | None,
+    tree: Tree,
+    stretch: Stretch = PLAIN,
+    *,
+    images: Path | None = None,
+    read_as: ReadAs = AS_TOLD,
 ) -> tuple[Iterator[CatalogueRow | CatalogueFault], int, frozenset[str]]:
     """Return rows with votes of a catalogue or of the synthetic sky, how many, and ids of the part marked unbiased.
 
@@ -302,12 +313,23 @@ def recorded_rows(
         if galaxies is None:
             raise BadConfig("the synthetic sky needs a number of galaxies")
         return synthetic_rows(tree, galaxies, EVALUATION_SEED), galaxies, frozenset()
-    settings = load_settings()
-    source = open_catalogue(data, tree, roots=settings.image_folders, remote=RemoteImages.of(settings), stretch=stretch)
-    if source.votes is None:
-        raise BadVotes(f"{data.name}: no column of votes to replay")
+    source = open_recorded(data, tree, stretch, images=images, read_as=read_as)
     total = source.n_rows if galaxies is None else galaxies
     return source.rows(galaxies, EVALUATION_SEED), total, frozenset(source.unbiased_ids())
+
+
+def open_recorded(
+    data: Path, tree: Tree, stretch: Stretch = PLAIN, *, images: Path | None = None, read_as: ReadAs = AS_TOLD
+) -> CatalogueFile:
+    """Return a file with votes to replay.
+
+    Raises
+    ------
+    BadInput, BadVotes
+        The file cannot be read, or has no votes.
+    """
+    source = open_with_images(data, tree, images, read_as, stretch)
+    return with_votes(source, tree)
 
 
 def _subset(what: str, galaxy_ids: Sequence[str], those: BoolArray, size: int | None) -> BoolArray:

@@ -30,10 +30,11 @@ from alservice.backfill.votes import (
 )
 from alservice.campaigns.campaign import EvaluationPolicy
 from alservice.campaigns.trees import load_tree
+from alservice.catalogue.files import ReadAs, said_of
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow, evaluation_fraction, is_evaluation_member
+from alservice.catalogue.tables import digest_of_table
 from alservice.documents import document_of
 from alservice.errors import BadConfig, BadInput, BadVotes
-from alservice.files import sha256_of_file
 from alservice.ids import seed_of, stable_fraction
 from alservice.learning.training import due_every
 from alservice.network.architectures import Network
@@ -95,16 +96,25 @@ class _Asked:
     def document(self) -> dict[str, Any]:
         """Return what decides the result; seeds may be added later, and the cost is made anew."""
         options = self.options
-        return {
-            "command": "backfill-votes",
-            "data": "synthetic sky" if options.data is None else sha256_of_file(options.data),
-            "galaxies": options.galaxies,
-            "tree": self.tree.hash,
-            "policy": document_of(self.policy),
-            "folds": options.folds,
-            "draws": options.draws,
-            "training": self.digest or document_of(self.config(0, 0, _NOMINAL)),
-        } | asked_stretch(stretch_of(options.stretch))
+        return (
+            {
+                "command": "backfill-votes",
+                "data": "synthetic sky" if options.data is None else digest_of_table(options.data),
+                "galaxies": options.galaxies,
+                "tree": self.tree.hash,
+                "policy": document_of(self.policy),
+                "folds": options.folds,
+                "draws": options.draws,
+                "training": self.digest or document_of(self.config(0, 0, _NOMINAL)),
+            }
+            | asked_stretch(stretch_of(options.stretch))
+            | said_of(options.images, ReadAs.of(options.column, options.votes_are))
+        )
+
+    @property
+    def read_as(self) -> ReadAs:
+        """What was said of the catalogue."""
+        return ReadAs.of(self.options.column, self.options.votes_are)
 
     @property
     def images(self) -> tuple[int, int]:
@@ -176,7 +186,14 @@ def _asked(options: VotesOptions) -> _Asked:
 
 def _read(asked: _Asked, folder: RunFolder, progress: Progress) -> VotedGalaxies:
     options = asked.options
-    rows, total, unbiased = recorded_rows(options.data, options.galaxies, asked.tree, stretch_of(options.stretch))
+    rows, total, unbiased = recorded_rows(
+        options.data,
+        options.galaxies,
+        asked.tree,
+        stretch_of(options.stretch),
+        images=options.images,
+        read_as=asked.read_as,
+    )
     fraction = evaluation_fraction(tuple(unbiased), seed=EVALUATION_SEED, otherwise=EvaluationPolicy().fraction)
     px, channels = asked.images
     reader = ReadGalaxies(

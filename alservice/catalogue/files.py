@@ -119,6 +119,12 @@ AS_TOLD: Final = ReadAs()
 """By the table's own columns."""
 
 
+def said_of(folder: Path | None, read_as: ReadAs) -> dict[str, object]:
+    """Return what a person said of a table, its folder of images as well: it decides what is read."""
+    said = read_as.document()
+    return ({} if folder is None else {"images": str(folder.absolute())}) | ({"read_as": said} if said else {})
+
+
 def _some(names: Sequence[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from alservice.campaigns.campaign import Campaign, ImagePolicy
 from alservice.campaigns.store import CampaignRow, CampaignStore
-from alservice.catalogue.files import open_catalogue
+from alservice.catalogue.files import AS_TOLD, ReadAs, open_catalogue
 from alservice.catalogue.galaxies import (
     Catalogue,
     CatalogueFault,
@@ -31,6 +31,7 @@ from alservice.catalogue.galaxies import (
 from alservice.catalogue.image_source import images_at
 from alservice.catalogue.import_store import ImportStore, Quarantined, Waiting, other_content, refusal
 from alservice.catalogue.store import CatalogueStore
+from alservice.catalogue.understood import Understood, understand
 from alservice.catalogue.vote_columns import Layout
 from alservice.checks import storable
 from alservice.errors import BadImage, BadInput, NotFound
@@ -98,6 +99,8 @@ class Imported:
         What its rows became.
     faults
         The first `SHOWN_FAULTS` rows in quarantine.
+    understood
+        How the file was read.
     inconsistent
         Galaxies whose recorded votes no walks through the tree give; they are in the catalogue.
     stripped
@@ -110,6 +113,7 @@ class Imported:
     record: Import
     faults: Sequence[CatalogueFault]
     layout: Layout
+    understood: Understood
     inconsistent: Noted
     stripped: Noted
     converted: Mapping[str, Noted]
@@ -231,6 +235,8 @@ class CatalogueService:
         order: Order = Order.ID,
         replace: bool = False,
         stretch: Stretch = PLAIN,
+        read_as: ReadAs = AS_TOLD,
+        on_understood: Callable[[Understood], None] | None = None,
     ) -> Imported:
         """Import a file: what is new in it is appended to the campaign's catalogue as a new version.
 
@@ -248,6 +254,10 @@ class CatalogueService:
             Take the file's content for galaxies that are there with other content, instead of refusing their rows.
         stretch
             How the fluxes of FITS images become what volunteers and the network are shown.
+        read_as
+            What its columns do not say.
+        on_understood
+            Told how the file was read, before any row is imported.
 
         Raises
         ------
@@ -261,14 +271,20 @@ class CatalogueService:
             path,
             tree,
             layout=layout,
+            read_as=read_as,
             images=files,
             roots=self.image_folders,
             remote=self.remote_images,
             stretch=stretch,
         )
-        read_as = [source.table.sha256(), galaxies, row.settings.seed, source.layout, str(images), order, replace]
+        understood = understand(source)
+        if on_understood is not None:
+            on_understood(understood)
+        how = [source.table.sha256(), galaxies, row.settings.seed, source.layout, str(images), order, replace]
         if stretch != PLAIN:
-            read_as.append(stretch.text())
+            how.append(stretch.text())
+        if read_as != AS_TOLD:
+            how.append(str(read_as.document()))
         inconsistent = Noted()
         converted: dict[str, Noted] = {}
 
@@ -284,7 +300,7 @@ class CatalogueService:
             row,
             rows,
             source=storable(path.name, max_chars=MAX_ID_CHARS),
-            key=digest_of_lines(map(str, read_as)),
+            key=digest_of_lines(map(str, how)),
             total=galaxies or source.n_rows,
             order=order,
             replace=replace,
@@ -295,6 +311,7 @@ class CatalogueService:
             record=record,
             faults=self.imports.faults(record.id, limit=SHOWN_FAULTS),
             layout=source.layout,
+            understood=understood,
             inconsistent=inconsistent,
             stripped=stripped,
             converted=converted,

@@ -9,11 +9,12 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from alservice.catalogue.files import CatalogueFile
+from alservice.catalogue.labels import LabelVotes
 from alservice.catalogue.tables import texts
 from alservice.catalogue.vote_columns import VOLUNTEERS, ColumnVotes, KaggleVotes, trees_of
 from alservice.shapes import FloatArray
 
-Kind: TypeAlias = Literal["counts", "fractions", "cumulative fractions"]
+Kind: TypeAlias = Literal["counts", "fractions", "cumulative fractions", "labels"]
 
 SHOWN: Final = 12
 """Columns left aside that are named; a document has all."""
@@ -118,6 +119,8 @@ def _votes_of(file: CatalogueFile) -> tuple[Kind | None, int, FloatArray]:
     votes = file.votes
     if isinstance(votes, KaggleVotes):
         return "cumulative fractions", file.tree.n_questions, np.zeros(0)
+    if isinstance(votes, LabelVotes):
+        return "labels", 1, np.ones(file.n_rows)
     if not isinstance(votes, ColumnVotes):
         return None, 0, np.zeros(0)
     sums = [votes.first_asked(batch).astype(np.float32) for batch in file.table.batches(votes.first_columns)]

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from alservice.cli.shell import AsJson, CampaignName, Workdir, opened, print_json, print_table, use
+from alservice.cli.shell import (
+    AsJson,
+    CampaignName,
+    Column,
+    VotesAre,
+    Workdir,
+    opened,
+    print_json,
+    print_table,
+    read_as,
+    say_understood,
+    use,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +85,7 @@ def open_webhook(
 @catalogues.command("import")
 def import_catalogue(
     file: Annotated[
-        Path, typer.Argument(help="Parquet, or CSV, gzip or not: images or image paths, and votes if there are any.")
+        Path, typer.Argument(help="Table of any format: images or image paths, and votes if there are any.")
     ],
     campaign: CampaignName,
     galaxies: Annotated[int | None, typer.Option("--galaxies", min=1, help="Use a seeded subset.")] = None,
@@ -97,6 +109,8 @@ def import_catalogue(
     replace: Annotated[
         bool, typer.Option("--replace", help="Take the file's content for galaxies that are there with another.")
     ] = False,
+    column: Column = None,
+    votes_are: VotesAre = None,
     workdir: Workdir = None,
 ) -> None:
     """Append galaxies and their images to a campaign's catalogue; every row becomes one or a recorded fault.
@@ -120,6 +134,8 @@ def import_catalogue(
             order=Order(order),
             replace=replace,
             stretch=stretch_of(stretch),
+            read_as=read_as(column, votes_are),
+            on_understood=say_understood,
         )
     catalogue, record = imported.catalogue, imported.record
     replaced = f"{record.n_replaced} replaced, " if record.n_replaced else ""

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from alservice.backfill.options import BackfillOptions, VotesOptions
-from alservice.cli.shell import AsJson, print_json, print_table, use, with_options
+from alservice.cli.shell import (
+    AsJson,
+    Column,
+    Images,
+    VotesAre,
+    print_json,
+    print_table,
+    read_as,
+    say_understood,
+    use,
+    with_options,
+)
 
 if TYPE_CHECKING:
     from alservice.network.architectures import HeadName
@@ -24,9 +35,7 @@ SHOWN = 20
 
 
 def train(
-    data: Annotated[
-        Path, typer.Option("--data", help="Galaxies with images and votes (Parquet, or CSV, gzip or not).")
-    ],
+    data: Annotated[Path, typer.Option("--data", help="Galaxies with images and votes: a table of any format.")],
     tree: Annotated[str, typer.Option("--tree", help="Question tree: a name such as gz2, or a file (.yaml, .json).")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the model; an interrupted run there goes on.")],
     label: Annotated[
@@ -72,6 +81,9 @@ def train(
     stretch: Annotated[
         str, typer.Option("--stretch", help="How fluxes of FITS images become grey: plain, sdss, decals, hsc, euclid.")
     ] = "plain",
+    images: Images = None,
+    column: Column = None,
+    votes_are: VotesAre = None,
 ) -> None:
     """Train on every galaxy outside the evaluation stream, and judge the model on the stream.
 
@@ -116,6 +128,9 @@ def train(
         "device": name,
         "label": label,
         "stretch": stretch_of(stretch),
+        "image_folder": images,
+        "read_as": read_as(column, votes_are),
+        "on_understood": say_understood,
     }
     with joined_ranks(here) as ranks:
         trained: tuple[TrainedModel, ...]
@@ -151,7 +166,7 @@ def predict(
         list[Path],
         typer.Option("--model", help="Folder that `train` made, or file of weights; may be repeated."),
     ],
-    data: Annotated[Path, typer.Option("--data", help="Galaxies with images (Parquet, or CSV, gzip or not).")],
+    data: Annotated[Path, typer.Option("--data", help="Galaxies with images: a table of any format.")],
     out: Annotated[Path, typer.Option("--out", help="Table to write, .parquet or .csv.")],
     draws: Annotated[int, typer.Option("--draws", min=1, max=1000, help="Posterior draws.")] = 30,
     save_draws: Annotated[bool, typer.Option("--save-draws", help="Keep them, as lists (.parquet only).")] = False,
@@ -160,6 +175,8 @@ def predict(
         str | None, typer.Option("--stretch", help="Of FITS images, for a model without its folder [the model's].")
     ] = None,
     device: Device = None,
+    images: Images = None,
+    column: Column = None,
 ) -> None:
     """Predict every galaxy of a file: mean and 5 to 95 % interval of every answer's fraction among those asked.
 
@@ -178,6 +195,8 @@ def predict(
         device=device or load_settings().device,
         galaxies=galaxies,
         stretch=stretch,
+        image_folder=images,
+        read_as=read_as(column),
     )
     requested = predicted.n_done + predicted.n_failed
     typer.echo(
@@ -189,7 +208,7 @@ def predict(
 
 def evaluate(
     predictions: Annotated[Path, typer.Option("--predictions", help="Table that `predict` wrote.")],
-    votes: Annotated[Path, typer.Option("--votes", help="Votes of the same galaxies (Parquet, or CSV, gzip or not).")],
+    votes: Annotated[Path, typer.Option("--votes", help="Votes of the same galaxies: a table of any format.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for figures and plots.")] = None,
     tree: Annotated[
         str | None, typer.Option("--tree", help="Question tree, by name or file [the one whose columns fit].")
@@ -198,6 +217,8 @@ def evaluate(
         bool, typer.Option("--evaluation-stream", help="Judge only the galaxies that `train` holds out.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of resampling and randomised PIT.")] = 0,
+    column: Column = None,
+    votes_are: VotesAre = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare predictions with votes: likelihood, errors, calibration and classification, with intervals."""
@@ -207,7 +228,15 @@ def evaluate(
     from alservice.science.scorecard import evaluation_tables
 
     known = None if tree is None else load_tree(tree)
-    judged = evaluate_file(predictions, votes, tree=known, members_only=members, seed=seed, out=out)
+    judged = evaluate_file(
+        predictions,
+        votes,
+        tree=known,
+        members_only=members,
+        seed=seed,
+        out=out,
+        read_as=read_as(column, votes_are),
+    )
     if as_json:
         joined = {
             "matched": judged.n_matched,
@@ -283,6 +312,7 @@ def backfill(options: BackfillOptions, as_json: AsJson = False) -> None:
     use(None, prefect=True)
     from flows.backfill import run_here
 
+    _say_recorded(options)
     names = tuple(dict.fromkeys(["random", *options.policies]))
     report = run_here(replace(options, out=options.out.resolve(), policies=names))
     if as_json:
@@ -303,12 +333,26 @@ def backfill_votes(options: VotesOptions, as_json: AsJson = False) -> None:
     from alservice.backfill.votes_run import run_backfill_votes
     from alservice.progress import process_progress
 
+    _say_recorded(options)
     replayed = run_backfill_votes(options, process_progress())
     if as_json:
         print_json([saving.document() for saving in replayed.savings])
     else:
         typer.echo((options.out / "votes_saved.txt").read_text(encoding="utf-8"), nl=False)
         typer.echo(f"table and plot: {options.out}")
+
+
+def _say_recorded(options: BackfillOptions | VotesOptions) -> None:
+    """Tell how the catalogue of a backfill is read, before it is replayed."""
+    if options.data is None:
+        return
+    from alservice.backfill.run import open_recorded
+    from alservice.campaigns.trees import load_tree
+    from alservice.catalogue.understood import understand
+
+    said = read_as(list(options.column), options.votes_are)
+    file = open_recorded(options.data, load_tree(options.tree), images=options.images, read_as=said)
+    say_understood(understand(file))
 
 
 releases = typer.Typer(help="Published data to replay.", no_args_is_help=True)

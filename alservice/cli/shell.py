@@ -22,6 +22,8 @@ from alservice.options import OptionField, option_fields
 
 if TYPE_CHECKING:
     from alservice.app import App
+    from alservice.catalogue.files import ReadAs
+    from alservice.catalogue.understood import Understood
 
 
 EXIT_ERROR = 1
@@ -29,6 +31,32 @@ EXIT_INTERRUPTED = 130
 
 ENDLESS = 100_000
 """Columns of a line that nothing wraps: what reads a pipe wants rows."""
+
+
+Column = Annotated[
+    list[str] | None,
+    typer.Option("--column", help="What a column of another name is: id=, image=, ra= or dec=NAME; may be repeated."),
+]
+Images = Annotated[
+    Path | None, typer.Option("--images", help="Folder of images: files named ID.jpg, or as FOLDER/{id}.png says.")
+]
+VotesAre = Annotated[
+    Literal["counts", "fractions"] | None,
+    typer.Option("--votes-are", help="What votes are; told by the numbers if not given."),
+]
+
+
+def read_as(column: list[str] | None, votes_are: Literal["counts", "fractions"] | None = None) -> ReadAs:
+    """Return what was said of a table."""
+    from alservice.catalogue.files import ReadAs
+
+    return ReadAs.of([name for names in column or () for name in names.split(",")], votes_are)
+
+
+def say_understood(understood: Understood) -> None:
+    """Tell how a table was read."""
+    for line in understood.lines():
+        typer.echo(line, err=True)
 
 
 class OneLineErrors(TyperGroup):
@@ -175,7 +203,7 @@ def print_json(documents: Iterable[dict[str, Any]]) -> None:
 def with_options(kind: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return what gives a command the options of a record: the command's first argument is the record, filled in.
 
-    A field of several texts is one option, whose value has commas.
+    A field of several texts is one option, whose value has commas, and which may be repeated.
     """
     fields = list(option_fields(kind))
 
@@ -203,16 +231,16 @@ def _parameter(field: OptionField) -> inspect.Parameter:
     if default is MISSING:
         default = inspect.Parameter.empty
     elif several:
-        default = ",".join(default)
+        default = list(default)
     return inspect.Parameter(
         field.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=default,
-        annotation=Annotated[str if several else field.type, option],
+        annotation=Annotated[list[str] if several else field.type, option],
     )
 
 
 def _value(field: OptionField, given: Any) -> Any:
     if field.type != tuple[str, ...]:
         return given
-    return tuple(name.strip() for name in given.split(",") if name.strip())
+    return tuple(name.strip() for names in given for name in names.split(",") if name.strip())

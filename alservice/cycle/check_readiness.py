@@ -18,7 +18,7 @@ from alservice.acquisition.store import AcquisitionStore
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.store import CampaignRow
-from alservice.catalogue.files import open_catalogue
+from alservice.catalogue.files import AS_TOLD, CatalogueFile, ReadAs, open_catalogue
 from alservice.catalogue.store import CatalogueStore
 from alservice.cycle.readiness import Finding, RightsMissing
 from alservice.cycle.steps import Need
@@ -274,7 +274,7 @@ def check_ground(settings: Settings | None = None) -> Sequence[Finding]:
 
 
 def check_replay(
-    *, out: Path, tree: str | Tree, data: Path | None, encoder: Path | None, device: str
+    *, out: Path, tree: str | Tree, data: Path | None, encoder: Path | None, device: str, read_as: ReadAs = AS_TOLD
 ) -> Sequence[Finding]:
     """Return what is found of all that a backfill needs: no database, no Zooniverse."""
     parts: dict[str, Part] = {
@@ -282,10 +282,14 @@ def check_replay(
         Need.DEVICE: lambda: f"device {resolve_device(device)}, asked for {device}",
     }
     if data is not None:
-        parts["data"] = lambda: f"{open_catalogue(data, load_tree(tree)).n_rows:,} rows in {data}"
+        parts["data"] = lambda: f"{_recorded(data, load_tree(tree), read_as).n_rows:,} rows in {data}"
     if encoder is not None:
         parts["encoder"] = lambda: _there(encoder)
     return within(CHECK_S, side_by_side(parts))
+
+
+def _recorded(data: Path, tree: Tree, read_as: ReadAs) -> CatalogueFile:
+    return open_catalogue(data, tree, read_as=read_as, with_images=False)
 
 
 def _disk(settings: Settings) -> str:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from alservice.campaigns.campaign import EvaluationPolicy
-from alservice.catalogue.files import CatalogueFile, images_in, open_catalogue
+from alservice.catalogue.files import AS_TOLD, CatalogueFile, ReadAs, images_in, open_catalogue, said_of
 from alservice.catalogue.galaxies import CatalogueFault, evaluation_fraction
 from alservice.catalogue.tables import Table, open_table
+from alservice.catalogue.understood import Understood, understand
+from alservice.catalogue.vote_columns import trees_of
 from alservice.documents import document_of
 from alservice.engines import LOCAL, Engine, LocalEngine
 from alservice.errors import BadConfig, BadInput, BadVotes
@@ -260,6 +262,10 @@ class PredictedFile:
     n_failed: int
 
 
+def ignore_understood(_understood: Understood, /) -> None:
+    """Do nothing: the card of the model has it."""
+
+
 def train_on_file(
     data: Path | Table,
     out: Path,
@@ -270,7 +276,9 @@ def train_on_file(
     device: str,
     progress: Progress | None = None,
     image_folder: Path | None = None,
+    read_as: ReadAs = AS_TOLD,
     on_fault: Callable[[CatalogueFault], None] = ignore_fault,
+    on_understood: Callable[[Understood], None] = ignore_understood,
     encoder: Encoder | None = None,
     label: str | None = None,
     stretch: Stretch = PLAIN,
@@ -291,8 +299,12 @@ def train_on_file(
         Use so many rows of the file: those whose ids hash smallest.
     image_folder
         Where the images are; None where a column holds them, or paths beside the file. See `images_in`.
+    read_as
+        What the columns do not say.
     on_fault
         Told of every row that fails; may raise to end the call.
+    on_understood
+        Told how the table was read, before anything is trained; the card keeps it under ``read``.
     encoder
         A Laplace head is fitted on its trunk, or a network goes on from it, as `config` says; None starts anew.
     label
@@ -319,7 +331,9 @@ def train_on_file(
             ranks=ranks,
             progress=(progress or process_progress()) if ranks.is_first else NoProgress(),
             image_folder=image_folder,
+            read_as=read_as,
             on_fault=on_fault,
+            on_understood=on_understood if ranks.is_first else ignore_understood,
             encoder=encoder,
             label=label,
             stretch=stretch,
@@ -336,23 +350,29 @@ def _train_on_file(
     ranks: Ranks,
     progress: Progress,
     image_folder: Path | None,
+    read_as: ReadAs,
     on_fault: Callable[[CatalogueFault], None],
+    on_understood: Callable[[Understood], None],
     encoder: Encoder | None,
     label: str | None,
     stretch: Stretch,
 ) -> TrainedModel:
     if encoder is not None and ranks.size > 1:
         raise BadConfig("an encoder is fitted or tuned by one process: start it without torchrun")
-    source = _with_votes(_open(data, tree, image_folder, stretch, label=label), tree)
+    source = with_votes(open_with_images(data, tree, image_folder, read_as, stretch, label=label), tree)
     n_rows = source.n_rows if galaxies is None else galaxies
     fit_config = config(n_rows)
-    asked = {
-        "command": "train",
-        "data": source.table.sha256(),
-        "galaxies": galaxies,
-        "tree": tree.hash,
-        "training": document_of(fit_config),
-    } | _images_asked(image_folder, stretch)
+    asked = (
+        {
+            "command": "train",
+            "data": source.table.sha256(),
+            "galaxies": galaxies,
+            "tree": tree.hash,
+            "training": document_of(fit_config),
+        }
+        | asked_stretch(stretch)
+        | said_of(image_folder, read_as)
+    )
     if encoder is not None:
         asked["encoder"] = encoder.digest
     if label is not None:
@@ -362,13 +382,16 @@ def _train_on_file(
         if finished is not None:
             return TrainedModel(folder=out, card=json.loads(finished), faults=(), was_there=True)
         network = fit_config.network
+        understood = understand(source)
+        on_understood(understood)
         read = reader(
             source, tree, size_px=network.image_px, channels=network.channels, progress=progress, on_fault=on_fault
         )
         voted, faults = read.run(source.rows(galaxies, EVALUATION_SEED), total=n_rows)
         if ranks.is_first:
             folder.write(_FAULTS, fault_sheet((f.row, f.galaxy_id, f.field, f.reason) for f in faults))
-        card = _train(folder, voted, tree, fit_config, ranks, progress, encoder, stretch)
+        about = {"stretch": stretch.text(), "read": dict(understood.document())}
+        card = _train(folder, voted, tree, fit_config, ranks, progress, encoder, about)
         return TrainedModel(folder=out, card=card, faults=faults, was_there=False)
 
 
@@ -382,31 +405,30 @@ def _claimed(out: Path, asked: Mapping[str, Any], ranks: Ranks) -> Iterator[RunF
         yield folder
 
 
-def _open(
+def open_with_images(
     data: Path | Table,
     tree: Tree,
     folder: Path | None,
-    stretch: Stretch,
+    read_as: ReadAs,
+    stretch: Stretch = PLAIN,
     *,
-    with_votes: bool = True,
+    votes: bool = True,
     label: str | None = None,
 ) -> CatalogueFile:
+    """Return a table with images: its own, or those of a folder; see `open_catalogue` and `images_in`."""
     table = data if isinstance(data, Table) else open_table(data)
     settings = load_settings()
     return open_catalogue(
         table,
         tree,
+        read_as=read_as,
         images=None if folder is None else images_in(folder, table),
         roots=settings.image_folders,
         remote=RemoteImages.of(settings),
         stretch=stretch,
-        with_votes=with_votes,
+        with_votes=votes,
         label=label,
     )
-
-
-def _images_asked(folder: Path | None, stretch: Stretch) -> dict[str, str]:
-    return asked_stretch(stretch) | ({} if folder is None else {"images": str(folder.absolute())})
 
 
 def stretch_of_models(models: Sequence[Path], asked: str | None) -> Stretch:
@@ -469,6 +491,7 @@ def predict_file(
     progress: Progress | None = None,
     tree: Tree | None = None,
     image_folder: Path | None = None,
+    read_as: ReadAs = AS_TOLD,
     on_fault: Callable[[CatalogueFault], None] = ignore_fault,
     stretch: str | None = None,
 ) -> PredictedFile:
@@ -480,7 +503,7 @@ def predict_file(
         Training folders, ensembles or files of weights: of several networks each gives its share of the draws.
     tree
         The tree that they follow; None for the packaged one that they name.
-    data, image_folder, on_fault
+    data, image_folder, read_as, on_fault
         As `train_on_file`; votes are not read.
     stretch
         As `stretch_of_models`.
@@ -501,15 +524,19 @@ def predict_file(
     )
     tree, digest = service.networks[0].tree, service.model
     fluxes = stretch_of_models(models, stretch)
-    source = _open(data, tree, image_folder, fluxes, with_votes=False)
-    asked = {
-        "command": "predict",
-        "model": digest,
-        "data": source.table.sha256(),
-        "galaxies": galaxies,
-        "draws": draws,
-        "keep_draws": keep_draws,
-    } | _images_asked(image_folder, fluxes)
+    source = open_with_images(data, tree, image_folder, read_as, fluxes, votes=False)
+    asked = (
+        {
+            "command": "predict",
+            "model": digest,
+            "data": source.table.sha256(),
+            "galaxies": galaxies,
+            "draws": draws,
+            "keep_draws": keep_draws,
+        }
+        | asked_stretch(fluxes)
+        | said_of(image_folder, read_as)
+    )
     with open_shards(out, tree, asked) as shards:
         rows = source.rows(galaxies, EVALUATION_SEED)
         n_shards, done, failed = service.run(rows, shards, total=source.n_rows if galaxies is None else galaxies)
@@ -527,6 +554,7 @@ def posterior_of_file(
     progress: Progress | None = None,
     tree: Tree | None = None,
     image_folder: Path | None = None,
+    read_as: ReadAs = AS_TOLD,
     on_fault: Callable[[CatalogueFault], None] = ignore_fault,
     stretch: str | None = None,
 ) -> Posterior:
@@ -535,7 +563,7 @@ def posterior_of_file(
         models, draws=draws, keep_draws=False, device=device, progress=progress, tree=tree, on_fault=on_fault
     )
     fluxes = stretch_of_models(models, stretch)
-    source = _open(data, service.networks[0].tree, image_folder, fluxes, with_votes=False)
+    source = open_with_images(data, service.networks[0].tree, image_folder, read_as, fluxes, votes=False)
     total = source.n_rows if galaxies is None else galaxies
     return concat(list(service.posteriors(source.rows(galaxies, EVALUATION_SEED), total=total)))
 
@@ -574,6 +602,7 @@ def evaluate_file(
     seed: int,
     out: Path | None,
     progress: Progress | None = None,
+    read_as: ReadAs = AS_TOLD,
     on_fault: Callable[[CatalogueFault], None] = ignore_fault,
 ) -> EvaluatedPredictions:
     """Evaluate a table of predictions on a file of votes; with a folder, write figures and plots there.
@@ -584,6 +613,8 @@ def evaluate_file(
         Their tree; None for the packaged one whose columns fit the predictions.
     members_only
         Use the evaluation stream of the file of votes alone, not the galaxies that `train_on_file` trains on.
+    read_as
+        What the columns of the votes do not say.
     on_fault
         Told of every row of the votes that fails; may raise to end the call.
 
@@ -594,8 +625,8 @@ def evaluate_file(
     """
     tree = tree_of_predictions(predictions) if tree is None else tree
     table = read_predictions(predictions, tree)
-    source = open_catalogue(votes, tree, with_images=False)
-    source = _with_votes(source, tree)
+    source = open_catalogue(votes, tree, read_as=read_as, with_images=False)
+    source = with_votes(source, tree)
     read = reader(source, tree, size_px=None, channels=1, progress=progress or process_progress(), on_fault=on_fault)
     voted, faults = read.run(source.rows(), total=source.n_rows)
     if members_only:
@@ -606,10 +637,13 @@ def evaluate_file(
     return judged
 
 
-def _with_votes(source: CatalogueFile, tree: Tree) -> CatalogueFile:
+def with_votes(source: CatalogueFile, tree: Tree) -> CatalogueFile:
+    """Return a file that has votes of a tree; raises `BadVotes`, which names the tree that its columns are of."""
     if source.votes is None:
         name, like = source.table.path.name, tree.columns[0]
-        raise BadVotes(f"{name}: no column of votes: neither 'Class1.1' .. 'Class11.6' nor any like {like!r}")
+        others = trees_of(source.table.columns)
+        use = f"; its columns are those of --tree {' or '.join(others)}" if others else ""
+        raise BadVotes(f"{name}: no column of votes: neither 'Class1.1' .. 'Class11.6' nor any like {like!r}{use}")
     return source
 
 
@@ -621,7 +655,7 @@ def _train(
     ranks: Ranks,
     progress: Progress,
     encoder: Encoder | None,
-    stretch: Stretch,
+    about: Mapping[str, Any],
 ) -> dict[str, Any]:
     learn = voted.only(~voted.evaluation)
     if len(learn.galaxy_ids) < 2:
@@ -629,7 +663,7 @@ def _train(
     card, data = _fitted(folder, learn, tree, config, ranks, progress, encoder)
     # The others wait here for what the first one makes of the model, and so for its folder to be whole.
     members = voted.only(voted.evaluation)
-    return ranks.share(_finish(folder, members, tree, card, data, ranks.device, stretch) if ranks.is_first else {})
+    return ranks.share(_finish(folder, members, tree, card, data, ranks.device, about) if ranks.is_first else {})
 
 
 def _fitted(
@@ -701,10 +735,10 @@ def _finish(
     card: ModelCard,
     data: bytes,
     device: str,
-    stretch: Stretch,
+    about: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Evaluate a trained model, write all that a folder has, and return its card."""
-    document = card.document() | {"weights": digest_of_bytes(data), "metrics": None, "stretch": stretch.text()}
+    document = card.document() | {"weights": digest_of_bytes(data), "metrics": None} | dict(about)
     plots = training_curve(card.history)
     if len(members.galaxy_ids):
         network, _, digest = restored_model(data, tree, device=device)
@@ -758,6 +792,9 @@ def train_ensemble(
     galaxies: int | None,
     device: str,
     progress: Progress | None = None,
+    image_folder: Path | None = None,
+    read_as: ReadAs = AS_TOLD,
+    on_understood: Callable[[Understood], None] = ignore_understood,
     engine: Engine = LOCAL,
     label: str | None = None,
     stretch: Stretch = PLAIN,
@@ -802,6 +839,9 @@ def train_ensemble(
             progress=shown if is_here else None,
             label=label,
             stretch=stretch,
+            image_folder=None if image_folder is None else image_folder.absolute(),
+            read_as=read_as,
+            on_understood=on_understood,
         )
         trained = {}
         if not is_here:

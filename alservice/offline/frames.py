@@ -18,8 +18,10 @@ from alservice.acquisition.policies import policy_scores
 from alservice.campaigns.campaign import AcquisitionPolicy
 from alservice.campaigns.policies import PolicyName
 from alservice.campaigns.trees import load_tree
+from alservice.catalogue.files import ReadAs
 from alservice.catalogue.galaxies import CatalogueFault
 from alservice.catalogue.tables import Table, frame_table, open_table, require_ids, texts
+from alservice.catalogue.vote_columns import VotesAre
 from alservice.errors import BadConfig, BadImage, BadInput, BadVotes
 from alservice.network.architectures import HeadName
 from alservice.network.config import resolve_device
@@ -46,7 +48,7 @@ from alservice.shapes import FloatArray
 from alservice.storage.csv import plain_cell
 
 Data: TypeAlias = pd.DataFrame | str | Path
-"""Rows in memory, or the path of a Parquet or CSV file (gzip or not)."""
+"""Rows in memory, or the path of a table in any format that the commands read."""
 
 Model: TypeAlias = TrainedModel | str | Path
 """What `train` returned, a folder that it or the command filled, or a file of weights."""
@@ -71,6 +73,8 @@ def train(
     out: str | Path,
     images: str | Path | None = None,
     label: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    votes_are: VotesAre | None = None,
     network: str = "compact",
     seed: int = 0,
     steps: int | None = None,
@@ -115,6 +119,10 @@ def train(
     stretch
         How fluxes of FITS images become grey levels: ``plain``, ``sdss``, ``decals``, ``hsc``, ``euclid``, or one of
         them with values of its own, as ``hsc,high_pct=99.9``; `predict` uses it again.
+    columns
+        What columns of other names are: ``{"image": "png_loc", "id": "objid"}``, also ``ra`` and ``dec``.
+    votes_are
+        ``counts`` or ``fractions``; told by the numbers where None.
     network
         ``compact``, ``walmsley2020``, ``dieleman2015`` or ``timm:NAME``.
     seed
@@ -205,7 +213,8 @@ def train(
         device=resolved,
         progress=progress,
         image_folder=None if images is None else Path(images),
-        on_fault=_on_fault(faults, table, known),
+        read_as=ReadAs(columns=columns or {}, votes=votes_are),
+        on_fault=_on_fault(faults, table, known, columns),
         encoder=on,
         label=label,
         stretch=stretch_of(stretch),
@@ -220,6 +229,7 @@ def predict(
     draws: int = DRAWS,
     save_draws: bool = False,
     images: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
     tree: str | Path | Tree | None = None,
     galaxies: int | None = None,
     device: str | None = None,
@@ -241,7 +251,7 @@ def predict(
         T posterior draws, 1 to 1000.
     save_draws
         Return the draws too, as ``QUESTION_ANSWER_draws``; a file must then be ``.parquet``.
-    images, galaxies, device, progress
+    images, columns, galaxies, device, progress
         As `train`.
     tree
         Tree of the model, needed only where it is not a packaged one.
@@ -296,8 +306,9 @@ def predict(
             progress=progress,
             tree=None if tree is None else load_tree(tree),
             image_folder=None if images is None else Path(images),
-            on_fault=_on_fault(faults, table, None),
             stretch=stretch,
+            read_as=ReadAs(columns=columns or {}),
+            on_fault=_on_fault(faults, table, None, columns),
         )
         return _predictions(predicted.out)
 
@@ -308,6 +319,7 @@ def posterior(
     *,
     draws: int = DRAWS,
     images: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
     tree: str | Path | Tree | None = None,
     galaxies: int | None = None,
     device: str | None = None,
@@ -321,7 +333,7 @@ def posterior(
 
     Parameters
     ----------
-    model, data, draws, images, tree, galaxies, device, stretch, progress
+    model, data, draws, images, columns, tree, galaxies, device, stretch, progress
         As `predict`.
     faults
         ``raise`` ends the call at the first row that cannot be predicted; ``skip`` leaves such rows out.
@@ -359,8 +371,9 @@ def posterior(
         progress=progress,
         tree=None if tree is None else load_tree(tree),
         image_folder=None if images is None else Path(images),
-        on_fault=_on_fault(faults, table, None),
         stretch=stretch,
+        read_as=ReadAs(columns=columns or {}),
+        on_fault=_on_fault(faults, table, None, columns),
     )
 
 
@@ -370,6 +383,8 @@ def evaluate(
     tree: str | Path | Tree | None = None,
     *,
     evaluation_stream: bool = False,
+    columns: Mapping[str, str] | None = None,
+    votes_are: VotesAre | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     faults: Faults = "raise",
@@ -387,6 +402,8 @@ def evaluate(
         Their tree; where None, the packaged one that has the columns.
     evaluation_stream
         Use only the galaxies that `train` holds out.
+    columns, votes_are
+        Of the votes, as `train`.
     seed
         Of resampling and of the randomised PIT.
     out
@@ -433,7 +450,8 @@ def evaluate(
         seed=seed,
         out=None if out is None else Path(out),
         progress=progress,
-        on_fault=_on_fault(faults, voted, known),
+        read_as=ReadAs(columns=columns or {}, votes=votes_are),
+        on_fault=_on_fault(faults, voted, known, columns),
     )
 
 
@@ -532,16 +550,19 @@ def _models(model: Model | Sequence[Model], draws: int) -> list[Path]:
     return [one.folder if isinstance(one, TrainedModel) else Path(one) for one in models]
 
 
-def _on_fault(faults: Faults, table: Table, tree: Tree | None) -> Callable[[CatalogueFault], None]:
+def _on_fault(
+    faults: Faults, table: Table, tree: Tree | None, columns: Mapping[str, str] | None
+) -> Callable[[CatalogueFault], None]:
     """Return what is done at a row that cannot be used."""
     if faults not in get_args(Faults):
         raise BadConfig(f"faults must be 'raise' or 'skip', not {faults!r}", faults=faults)
     if faults == "skip":
         return ignore_fault
+    of_images = _IMAGE_FIELDS | {(columns or {}).get("image", "image")}
     of_votes = {"votes", *(question.name for question in (tree.questions if tree else ()))}
 
     def refuse(fault: CatalogueFault) -> None:
-        kind = BadVotes if fault.field in of_votes else BadImage if fault.field in _IMAGE_FIELDS else BadInput
+        kind = BadVotes if fault.field in of_votes else BadImage if fault.field in of_images else BadInput
         who = "" if fault.galaxy_id is None else f" (galaxy {fault.galaxy_id!r})"
         raise kind(
             f"{table.path.name}: row {fault.row}{who}: {fault.field}: {fault.reason}; "
