@@ -243,4 +243,5 @@ def _parameter(field: OptionField) -> inspect.Parameter:
 def _value(field: OptionField, given: Any) -> Any:
     if field.type != tuple[str, ...]:
         return given
-    return tuple(name.strip() for names in given for name in names.split(",") if name.strip())
+    several = [given] if isinstance(given, str) else given
+    return tuple(name.strip() for names in several for name in names.split(",") if name.strip())
