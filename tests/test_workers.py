@@ -1,5 +1,6 @@
 """Workers: everything is done, little is in flight, errors end it."""
 
+import threading
 from itertools import count
 
 import pytest
@@ -42,3 +43,23 @@ def test_an_error_is_raised_and_nothing_more_is_started():
     with pytest.raises(ValueError, match=r"\d"), Workers(2) as workers:
         list(workers.each(work, range(1000)))
     assert len(started) <= 4
+
+
+def test_results_may_keep_the_order_of_their_items():
+    """The first one waits until another has run, so several are in hand; no more than four times the threads are."""
+    others, taken = threading.Event(), []
+
+    def source():
+        for n in range(40):
+            taken.append(n)
+            yield n
+
+    def work(n):
+        assert n or others.wait(20)
+        others.set()
+        return n * n
+
+    with Workers(2) as workers:
+        for given, result in enumerate(workers.in_order(work, source())):
+            assert result == given**2
+            assert len(taken) <= given + 4 * 2
