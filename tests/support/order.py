@@ -6,6 +6,7 @@ free takes the next piece, so the longest begin first: one that began last would
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -55,3 +56,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False
     return Pieces(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return a process per core and one more: half of the suite's time is spent waiting for servers and processes."""
+    return (os.cpu_count() or 1) + 1
