@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +13,10 @@ import pytest
 from alservice.engines import LocalEngine, RayEngine, engine_of
 from alservice.errors import BadConfig, RayUnavailable
 from alservice.settings import Settings
+from tests.support.files import write_galaxies
 from tests.support.processes import free_port
-from tests.support.ray_nodes import Nodes, names, ray_nodes, start_run
+from tests.support.ray_nodes import Nodes, environment, names, ray_nodes, start_run
+from tests.support.shared import ROOT
 
 pytestmark = pytest.mark.timeout(400)
 N = 16
@@ -70,6 +74,29 @@ def test_an_address_where_nothing_answers_is_an_error_by_name() -> None:
     engine = engine_of(Settings(ray_address=f"127.0.0.1:{free_port()}"))
     with pytest.raises(RayUnavailable, match="nothing answers"):
         next(engine.map(lambda: abs, [1]))
+
+
+@pytest.mark.slow
+def test_ensembles_and_backfills_are_those_of_one_process(nodes: Nodes, tmp_path: Path) -> None:
+    """Members of an ensemble, and seeds of a backfill, by the commands: the same bytes by workers of a cluster."""
+    data = write_galaxies(tmp_path / "galaxies.parquet", 40)
+    small = ["--px", "16", "--field", "1", "--steps", "3", "--device", "cpu"]
+    train = ["train", "--data", str(data), "--tree", "gz2", "--ensemble", "2", "--batch", "4", "--threads", "1", *small]
+    replay = ["backfill", "--galaxies", "120", "--rounds", "1", "--seeds", "2", "--initial", "16", "--batch", "8"]
+    replay += ["--passes", "1", "--policies", "power_bald", "--test", "20", *small]
+    said = {}
+    for place in ("here", "there"):
+        folder = tmp_path / place
+        cluster = {} if place == "here" else {"ALSERVICE_RAY_ADDRESS": nodes.address, "RAY_TMPDIR": str(nodes.folder)}
+        env = environment(nodes.mark, ALSERVICE_WORKDIR=str(folder / "work"), **cluster)
+        for command in (train, replay):
+            line = [sys.executable, "-m", "alservice.cli", *command, "--out", str(folder / command[0])]
+            ran = subprocess.run(line, env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
+            assert ran.returncode == 0, ran.stderr[-3000:]
+            said[place, command[0]] = ran.stderr
+    for name in ("train/ensemble.json", "backfill/curves.csv"):
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes(), name
+    assert ["train members" in said[place, "train"] for place in ("here", "there")] == [False, True]
 
 
 @pytest.mark.slow
