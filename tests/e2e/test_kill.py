@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1500)]
 MOVE = "alservice.campaigns.cycle_store:CycleStore.move"
 
 POINTS = [
-    ("alservice.storage.objects:LocalObjects.put", 20, "after"),  # inside the import
+    ("alservice.storage.objects:LocalGroup.put", 20, "after"),  # inside the import
     ("alservice.campaigns.cycle_store:CycleStore.start", 1, "after"),
     (MOVE, 1, "after"),  # planned -> acquiring
     ("alservice.acquisition.store:AcquisitionStore.save", 1, "after"),
