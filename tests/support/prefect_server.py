@@ -211,8 +211,14 @@ def prefect_api() -> Iterator[str]:
 
 
 def quiet(folder: Path) -> dict[str, str]:
-    """Return variables of a server that keeps its files in a folder and says nothing to its makers."""
+    """Return variables of a server that keeps its files in a folder and says nothing to its makers.
+
+    Its SQLite is locked for longer than a request waits where the machine is busy: that is a 500, over which a worker
+    ends and a run fails unless they ask again. Servers of a survey have Postgres.
+    """
     return {
+        "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
+        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
