@@ -58,8 +58,9 @@ WAITS_S = (1, 2, 4, 8, 16)
 def patiently(method: str, url: str, *, is_safe: bool, **how: Any) -> requests.Response:
     """Call the API as Prefect's own client does: again while its database of one file is busy.
 
-    Without an answer only what is safe is sent again: reads, and what is the same when done twice.
+    Without an answer, or with a 500, only what is safe is sent again: reads, and what is the same when done twice.
     """
+    busy = {requests.codes.unavailable, *([requests.codes.server_error] if is_safe else [])}
     for wait_s in (*WAITS_S, None):
         try:
             answer = requests.request(method, url, timeout=ANSWER_S, **how)
@@ -67,7 +68,7 @@ def patiently(method: str, url: str, *, is_safe: bool, **how: Any) -> requests.R
             if wait_s is None or not is_safe:
                 raise
         else:
-            if wait_s is None or answer.status_code != requests.codes.unavailable:
+            if wait_s is None or answer.status_code not in busy:
                 answer.raise_for_status()
                 return answer
         time.sleep(wait_s)
