@@ -77,6 +77,7 @@ def test_an_address_where_nothing_answers_is_an_error_by_name() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_ensembles_and_backfills_are_those_of_one_process(nodes: Nodes, tmp_path: Path) -> None:
     """Members of an ensemble, and seeds of a backfill, by the commands: the same bytes by workers of a cluster."""
     data = write_galaxies(tmp_path / "galaxies.parquet", 40)
