@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from alservice.options import Option, check_options
 from alservice.science.stopping import MIN_GAIN
+
+Images: TypeAlias = Annotated[
+    Path | None, Option(help="Folder of images: files named ID.jpg, or as FOLDER/{id}.png says.")
+]
+Column: TypeAlias = Annotated[
+    tuple[str, ...], Option(help="What columns of other names are: id=, image=, ra= or dec=NAME, with commas.")
+]
+VotesAre: TypeAlias = Annotated[
+    Literal["counts", "fractions"] | None, Option(help="What votes are: counts or fractions [told by the numbers].")
+]
+"""How a table is read, in every record of a backfill."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,15 +45,9 @@ class BackfillOptions:
             form="Catalogue with recorded votes; empty for the synthetic sky.",
         ),
     ] = None
-    images: Annotated[Path | None, Option(help="Folder of images: files named ID.jpg, or as FOLDER/{id}.png says.")] = (
-        None
-    )
-    column: Annotated[
-        tuple[str, ...], Option(help="What columns of other names are: id=, image=, ra= or dec=NAME, with commas.")
-    ] = ()
-    votes_are: Annotated[
-        Literal["counts", "fractions"] | None, Option(help="What votes are: counts or fractions [told by the numbers].")
-    ] = None
+    images: Images = None
+    column: Column = ()
+    votes_are: VotesAre = None
     question: Annotated[
         str,
         Option(
@@ -168,15 +173,9 @@ class VotesOptions:
 
     out: Annotated[Path, Option(help="Folder of table, plot and summary; the same replay there goes on.")]
     data: Annotated[Path | None, Option(help="Catalogue with recorded votes; without it the synthetic sky.")] = None
-    images: Annotated[Path | None, Option(help="Folder of images: files named ID.jpg, or as FOLDER/{id}.png says.")] = (
-        None
-    )
-    column: Annotated[
-        tuple[str, ...], Option(help="What columns of other names are: id=, image=, ra= or dec=NAME, with commas.")
-    ] = ()
-    votes_are: Annotated[
-        Literal["counts", "fractions"] | None, Option(help="What votes are: counts or fractions [told by the numbers].")
-    ] = None
+    images: Images = None
+    column: Column = ()
+    votes_are: VotesAre = None
     galaxies: Annotated[int | None, Option(help="Galaxies to use [all].", ge=2)] = None
     tree: Annotated[str, Option(help="Question tree by name, or its file (.yaml, .json).")] = "gz2"
     stretch: Annotated[str, Option(help="How fluxes of FITS images become grey levels, as of a backfill.")] = "plain"

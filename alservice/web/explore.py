@@ -127,6 +127,7 @@ _TABLE: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
+@router.get("/explore/download")
 @reads.get("/explore/download", response_class=FileResponse, responses=_TABLE)
 def download_galaxies(
     request: Request,
@@ -262,19 +263,6 @@ def explore_page(
     )
     response.status_code = HTTPStatus.OK if error is None else status_of(error)
     return response
-
-
-@router.get("/explore/download")
-def download_page(
-    request: Request,
-    campaign: CampaignName,
-    where: Where = [],  # noqa: B006
-    sort: Sort = NOVELTY,
-    descending: Descending = True,
-    form: FormatName = "csv",
-) -> FileResponse:
-    """Download the galaxies of a choice."""
-    return _file(service_of(request), campaign, choice_of(where, sort=sort, descending=descending), form)
 
 
 @router.get("/similar")
