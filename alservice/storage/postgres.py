@@ -205,9 +205,14 @@ def make_engine(url: str) -> Engine:
 
 
 def _bound(connection: DBAPIConnection, _: object) -> None:
-    """Bound what a new connection waits for, and how long others wait for it; a pooler passes no start-up options."""
+    """Bound what a new connection waits for, and how long others wait for it; a pooler passes no start-up options.
+
+    Nor are notices sent: nobody reads them, and the driver drops whatever is raised while it decodes one, so that a
+    signal which told the process to stop would be lost.
+    """
     cursor = connection.cursor()
-    cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_S}s'; SET lock_timeout = '{LOCK_S}s'")
+    bounds = f"SET idle_in_transaction_session_timeout = '{IDLE_S}s'; SET lock_timeout = '{LOCK_S}s'"
+    cursor.execute(f"SET client_min_messages = 'error'; {bounds}")
     cursor.close()
     connection.commit()
 

@@ -83,4 +83,4 @@ def test_a_command_that_is_told_to_stop_stops_its_database(
                 os.kill(server, signal.SIGINT)
                 psutil.wait_procs([psutil.Process(server)], timeout=60)
         assert "Traceback" not in log.read_text()
-        assert code == (130 if command is REHEARSE else 128 + told)
+        assert code == (130 if command is REHEARSE else 128 + told), log.read_text()

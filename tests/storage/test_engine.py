@@ -1,7 +1,9 @@
 """Driver errors leave the adapter as typed errors, and secrets do not leave it at all."""
 
+import signal
 import socket
 import traceback
+from types import FrameType
 
 import pytest
 from sqlalchemy import Engine, text
@@ -51,6 +53,27 @@ def test_states_of_postgres_become_typed_errors(engine: Engine, state: str, erro
     """What Postgres says decides the type, and is part of the message."""
     with pytest.raises(error, match="said so"), transaction(engine) as connection:
         connection.execute(text(RAISE.format(state)))
+
+
+class ToldToStop(BaseException):
+    """What a signal's handler raises."""
+
+
+def test_a_signal_is_not_lost_in_a_statement_that_gives_notice(engine: Engine) -> None:
+    """What a handler raises ends the statement: the driver clears it where the server's notice is being decoded."""
+
+    def end(told: int, frame: FrameType | None) -> None:
+        raise ToldToStop
+
+    before = signal.signal(signal.SIGALRM, end)
+    try:
+        with transaction(engine) as connection:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)  # while the statement runs
+            with pytest.raises(ToldToStop):
+                connection.execute(text("DO $$ BEGIN PERFORM pg_sleep(0.5); RAISE WARNING 'done'; END $$"))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_our_own_mistakes_stay_visible(engine: Engine) -> None:
