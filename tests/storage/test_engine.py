@@ -65,12 +65,15 @@ def test_a_signal_is_not_lost_in_a_statement_that_gives_notice(engine: Engine) -
     def end(told: int, frame: FrameType | None) -> None:
         raise ToldToStop
 
+    def meet_the_signal() -> None:
+        with transaction(engine) as connection:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            connection.execute(text("DO $$ BEGIN PERFORM pg_sleep(0.5); RAISE WARNING 'done'; END $$"))
+
     before = signal.signal(signal.SIGALRM, end)
     try:
-        with transaction(engine) as connection:
-            signal.setitimer(signal.ITIMER_REAL, 0.1)  # while the statement runs
-            with pytest.raises(ToldToStop):
-                connection.execute(text("DO $$ BEGIN PERFORM pg_sleep(0.5); RAISE WARNING 'done'; END $$"))
+        with pytest.raises(ToldToStop):
+            meet_the_signal()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
