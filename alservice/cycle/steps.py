@@ -81,12 +81,16 @@ class Step:
         What it needs of the world; database and schema are not among it, without them nobody knows the step.
     needs_gpu
         Whether it is worth another machine.
+    longest
+        How long a cycle may stand in the state, whoever works on it: from when it came there, and from the moment at
+        which its wait ends where it waits for volunteers or for a person. After that it is stuck.
     """
 
     state: CycleState
     phase: Phase
     stage: str
     advance: Advance
+    longest: timedelta
     needs: frozenset[Need] = frozenset()
     needs_gpu: bool = False
 
@@ -226,20 +230,74 @@ _SHOW: Final = frozenset({Need.OBJECTS, Need.LOGIN, Need.RIGHTS, Need.ALLOWANCE,
 
 _STOPPED: Final = frozenset({CycleState.FAILED, CycleState.CANCELLED})
 
+_SHORT: Final = timedelta(hours=2)
+_LONG: Final = timedelta(hours=12)
+_LONGEST: Final = timedelta(hours=48)
+"""Steps that may train or predict for days end with their run, which Prefect stops then."""
+
 STEPS: Final = (
-    Step(state=CycleState.PLANNED, phase=Phase.ASK, stage="catalogue", advance=plan, needs=_STORE | {Need.CATALOGUE}),
     Step(
-        state=CycleState.PREDICTING, phase=Phase.ASK, stage="prediction", advance=predict, needs=_MODEL, needs_gpu=True
+        state=CycleState.PLANNED,
+        phase=Phase.ASK,
+        stage="catalogue",
+        advance=plan,
+        longest=_LONG,
+        needs=_STORE | {Need.CATALOGUE},
     ),
-    Step(state=CycleState.ACQUIRING, phase=Phase.ASK, stage="acquisition", advance=acquire, needs=_MODEL),
-    Step(state=CycleState.PUBLISHING, phase=Phase.ASK, stage="subjects", advance=publish, needs=_SHOW),
-    Step(state=CycleState.COLLECTING, phase=Phase.COLLECT, stage="votes", advance=collect, needs=_READ),
-    Step(state=CycleState.TRAINING, phase=Phase.LEARN, stage="learning", advance=train, needs=_COMPUTE, needs_gpu=True),
-    Step(state=CycleState.EVALUATING, phase=Phase.LEARN, stage="learning", advance=evaluate, needs=_MODEL),
-    Step(state=CycleState.GATED, phase=Phase.LEARN, stage="learning", advance=gate, needs=_MODEL),
-    Step(state=CycleState.HELD, phase=Phase.CLOSE, stage="a person", advance=hold),
-    Step(state=CycleState.PROMOTED, phase=Phase.CLOSE, stage="registry", advance=finish),
-    Step(state=CycleState.KEPT, phase=Phase.CLOSE, stage="registry", advance=keep, needs=_COMPUTE),
+    Step(
+        state=CycleState.PREDICTING,
+        phase=Phase.ASK,
+        stage="prediction",
+        advance=predict,
+        longest=_LONGEST,
+        needs=_MODEL,
+        needs_gpu=True,
+    ),
+    Step(
+        state=CycleState.ACQUIRING,
+        phase=Phase.ASK,
+        stage="acquisition",
+        advance=acquire,
+        longest=_LONG,
+        needs=_MODEL,
+    ),
+    Step(
+        state=CycleState.PUBLISHING,
+        phase=Phase.ASK,
+        stage="subjects",
+        advance=publish,
+        longest=_LONGEST,
+        needs=_SHOW,
+    ),
+    Step(
+        state=CycleState.COLLECTING,
+        phase=Phase.COLLECT,
+        stage="votes",
+        advance=collect,
+        longest=_SHORT,
+        needs=_READ,
+    ),
+    Step(
+        state=CycleState.TRAINING,
+        phase=Phase.LEARN,
+        stage="learning",
+        advance=train,
+        longest=_LONGEST,
+        needs=_COMPUTE,
+        needs_gpu=True,
+    ),
+    Step(
+        state=CycleState.EVALUATING,
+        phase=Phase.LEARN,
+        stage="learning",
+        advance=evaluate,
+        longest=_LONG,
+        needs=_MODEL,
+    ),
+    Step(state=CycleState.GATED, phase=Phase.LEARN, stage="learning", advance=gate, longest=_SHORT, needs=_MODEL),
+    Step(state=CycleState.HELD, phase=Phase.CLOSE, stage="a person", advance=hold, longest=_SHORT),
+    Step(state=CycleState.PROMOTED, phase=Phase.CLOSE, stage="registry", advance=finish, longest=_SHORT),
+    Step(state=CycleState.KEPT, phase=Phase.CLOSE, stage="registry", advance=keep, longest=_SHORT, needs=_COMPUTE),
 )
 """The steps of a cycle, in the order in which they may come."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -16,8 +16,10 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from alservice.campaigns import schema as campaigns_schema
 from alservice.campaigns.cycle import CycleState
+from alservice.cycle.steps import BY_STATE
 from alservice.errors import AlserviceError
 from alservice.meters import METER, CallCount, CallKey
+from alservice.states import named
 from alservice.storage.postgres import transaction
 
 _log = logging.getLogger(__name__)
@@ -51,6 +53,11 @@ FAMILIES: Final = {
     ),
     "alservice_last_cycle_done_timestamp_seconds": Family(
         kind="gauge", help="When the newest finished cycle was closed (seconds since 1970).", labels=("campaign",)
+    ),
+    "alservice_state_stuck_seconds": Family(
+        kind="gauge",
+        help="Seconds for which the open cycle, or a pause, is older than it may be, whoever works on it; 0 before.",
+        labels=("campaign", "state"),
     ),
     "alservice_label_disagreement_ratio": Family(
         kind="gauge",
@@ -101,6 +108,16 @@ FAMILIES: Final = {
 """Every metric that is derived from the database. Rules, dashboards and the runbook name these, which a test checks."""
 
 
+FAILED_LONGEST: Final = timedelta(days=1)
+"""How long a failed cycle may lie: a person looks at it within a working day."""
+
+PERSON_LONGEST: Final = timedelta(days=8)
+"""How long a cancelled cycle or a paused campaign may lie: a person did it, and the week's run has come by."""
+
+RECENT: Final = timedelta(days=1)
+"""How far back what happens again and again is counted."""
+
+
 def expose(measures: Measures) -> bytes:
     """Return the figures in Prometheus' text format."""
     registry = CollectorRegistry()
@@ -135,6 +152,8 @@ class _Figures(Collector):
             if cycle.state is CycleState.HELD:
                 self._add("alservice_gate_held_seconds", labels, (at - cycle.updated_at).total_seconds())
             self._overdue(cycle)
+            stuck = (at - cycle.stuck_at).total_seconds()
+            self._add("alservice_state_stuck_seconds", (cycle.campaign, cycle.stands), max(stuck, 0.0))
         for campaign, done in self._measures.done.items():
             self._add("alservice_last_cycle_done_timestamp_seconds", (campaign,), done.timestamp())
         for campaign, ratio in self._measures.disagreement.items():
@@ -194,6 +213,35 @@ _STEPS = text("""
     GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """)
 
+_OPEN = text("""
+    SELECT c.name AS campaign, k.number, k.state, k.left_from, k.deadline, k.created_at, k.updated_at,
+        coalesce((v.document->>'hold_hours')::float, 0) AS hold_hours, p.at AS paused_at, resumed.at AS resumed_at,
+        stop.detail->>'code' AS code, stop.detail->>'message' AS message
+    FROM cycles k JOIN campaigns c ON c.id = k.campaign_id
+    JOIN campaign_versions v ON v.campaign_id = k.campaign_id AND v.version = k.campaign_version
+    LEFT JOIN campaign_pauses p ON p.campaign_id = c.id
+    LEFT JOIN LATERAL (
+        SELECT max(e.at) AS at FROM events e
+        WHERE e.campaign_id = c.id AND e.kind = 'campaign.resumed' AND e.at > k.updated_at
+    ) resumed ON true
+    LEFT JOIN LATERAL (
+        SELECT e.detail FROM events e WHERE e.cycle_id = k.id AND e.kind = 'cycle.moved' ORDER BY e.id DESC LIMIT 1
+    ) stop ON k.left_from IS NOT NULL
+    WHERE k.state <> 'done' ORDER BY 1
+""")
+
+_RECENT = text("""
+    SELECT c.name AS campaign, e.kind, CASE e.kind WHEN 'cycle.moved' THEN e.detail->>'from' END AS step,
+        e.detail->>'code' AS code, count(*) AS n,
+        min(e.at) AS first
+    FROM (SELECT * FROM events ORDER BY id DESC LIMIT 20000) e JOIN campaigns c ON c.id = e.campaign_id
+    WHERE e.at > :since AND (
+        e.kind IN ('lease.taken_over', 'step.taken_back')
+        OR (e.kind = 'cycle.moved' AND e.detail->>'to' = 'failed')
+    )
+    GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+""")
+
 _TAKEOVERS = text("""
     SELECT c.name AS campaign, count(e.id) AS n
     FROM campaigns c LEFT JOIN events e ON e.campaign_id = c.id AND e.kind = 'lease.taken_over'
@@ -233,7 +281,17 @@ _DISAGREEMENT = text("""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenCycle:
-    """A cycle that is not done; times in UTC."""
+    """A cycle that is not done; times in UTC.
+
+    Parameters
+    ----------
+    hold_hours
+        How long a person has to decide in it (h).
+    paused_at, resumed_at
+        Since when its campaign is paused, and when a pause ended since the cycle last moved; None without one.
+    code, message
+        Why it stopped, where an error stopped it.
+    """
 
     campaign: str
     number: int
@@ -242,6 +300,31 @@ class OpenCycle:
     deadline: datetime | None
     created_at: datetime
     updated_at: datetime
+    hold_hours: float = 0.0
+    paused_at: datetime | None = None
+    resumed_at: datetime | None = None
+    code: str | None = None
+    message: str | None = None
+
+    @property
+    def stands(self) -> str:
+        """What it stands in: its state, or a pause."""
+        return "paused" if self.paused_at is not None else str(self.state)
+
+    @property
+    def stuck_at(self) -> datetime:
+        """When it is older than it may be in what it stands in (UTC); a pause and its end begin the wait anew."""
+        if self.paused_at is not None:
+            return self.paused_at + PERSON_LONGEST
+        if self.left_from is not None:
+            return self.updated_at + (FAILED_LONGEST if self.state is CycleState.FAILED else PERSON_LONGEST)
+        since = max(self.updated_at, self.resumed_at or self.updated_at)
+        if self.state is CycleState.COLLECTING:
+            since = max(since, self.deadline or since)
+        elif self.state is CycleState.HELD:
+            since = max(since, self.updated_at + timedelta(hours=self.hold_hours))
+        step = BY_STATE.get(self.state)
+        return since + (PERSON_LONGEST if step is None else step.longest)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -275,6 +358,18 @@ class SentRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RecentRow:
+    """Events of one kind in the last day: how many, and when the first of them was (UTC)."""
+
+    campaign: str
+    kind: str
+    step: str | None
+    code: str | None
+    n: int
+    first: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Measures:
     """Everything monitoring reads from the database at one moment (UTC, the database's)."""
 
@@ -288,6 +383,7 @@ class Measures:
     sent: Sequence[SentRow]
     taken_back: Mapping[str, int]
     calls: Mapping[CallKey, CallCount]
+    recent: Sequence[RecentRow] = ()
 
 
 class SqlMeasures:
@@ -296,18 +392,18 @@ class SqlMeasures:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def read(self) -> Measures:
-        """Return all figures, in one snapshot of the database."""
-        campaigns, cycles, leases = campaigns_schema.campaigns, campaigns_schema.cycles, campaigns_schema.leases
-        columns = [cycles.c[n] for n in ("number", "state", "left_from", "deadline", "created_at", "updated_at")]
-        open_cycles = select(campaigns.c.name.label("campaign"), *columns).join_from(cycles, campaigns)
-        open_cycles = open_cycles.where(cycles.c.state != CycleState.DONE).order_by(campaigns.c.name)
+    def read(self, at: datetime | None = None) -> Measures:
+        """Return all figures, in one snapshot of the database, as of a moment; of now by its clock when left out."""
+        campaigns, leases = campaigns_schema.campaigns, campaigns_schema.leases
         held = select(campaigns.c.name.label("campaign"), leases.c.expires_at).join_from(leases, campaigns)
         repeatable = self._engine.execution_options(isolation_level="REPEATABLE READ")
         with transaction(repeatable) as connection:
+            now = at or connection.execute(select(func.now())).scalar_one()
+            recent = connection.execute(_RECENT, {"since": now - RECENT}).mappings()
             return Measures(
-                at=connection.execute(select(func.now())).scalar_one(),
-                cycles=[OpenCycle(**row) for row in connection.execute(open_cycles).mappings()],
+                at=now,
+                cycles=[_open_cycle(row) for row in connection.execute(_OPEN).mappings()],
+                recent=[RecentRow(**row) for row in recent],
                 done={row["campaign"]: row["at"] for row in connection.execute(_LAST_DONE).mappings()},
                 disagreement={row["campaign"]: row["ratio"] for row in connection.execute(_DISAGREEMENT).mappings()},
                 steps=[StepTotal(**row) for row in connection.execute(_STEPS).mappings()],
@@ -341,6 +437,12 @@ class SqlMeasures:
         }
         with transaction(self._engine) as connection:
             connection.execute(new.on_conflict_do_update(index_elements=["adapter", "call", "outcome"], set_=added))
+
+
+def _open_cycle(row: Mapping[Any, Any]) -> OpenCycle:
+    """Return a row of text SQL as a record: states of a newer version are read as `named` reads them."""
+    states = {name: None if row[name] is None else named(CycleState, row[name]) for name in ("state", "left_from")}
+    return OpenCycle(**{**row, **states})
 
 
 def _call(row: Mapping[Any, Any]) -> tuple[CallKey, CallCount]:

@@ -16,9 +16,10 @@ from alservice.cycle.report import AnswerBar, answer_bars
 from alservice.cycle.stages import Stages
 from alservice.errors import AlserviceError, BadInput, IllegalTransition
 from alservice.ops.card import GalaxyCard, galaxy_card
-from alservice.ops.figures import ArmFigures, SqlFigures, arm_figures
-from alservice.ops.metrics import metrics_text
+from alservice.ops.figures import ArmFigures, CampaignFigures, SqlFigures, arm_figures
+from alservice.ops.metrics import Measures, SqlMeasures, metrics_text
 from alservice.ops.tokens import SqlAnswers
+from alservice.ops.troubles import Trouble, troubles
 from alservice.prediction.scope import Scope
 from alservice.registry.records import Model
 from alservice.science.posterior import Posterior, concat, take
@@ -132,6 +133,14 @@ class OpsService:
     def metrics_text(self) -> bytes:
         """Return all metrics that the database holds in Prometheus' text format."""
         return metrics_text(self.stages.engine)
+
+    def measures(self) -> Measures:
+        """Return what monitoring reads from the database, as of now by this process's clock."""
+        return SqlMeasures(self.stages.engine).read(self.stages.clock())
+
+    def troubles(self, measures: Measures, figures: Mapping[str, CampaignFigures]) -> Sequence[Trouble]:
+        """Return what was wrong at the moment of some measures: of the campaigns whose figures are given."""
+        return [found for found in troubles(measures, figures) if found.campaign in figures]
 
     def check_parts(self) -> Mapping[str, str]:
         """Return part to ``ok`` or an error's code: database, schema, objects."""

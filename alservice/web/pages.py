@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, TypeAlias
 
@@ -15,7 +15,10 @@ from alservice.errors import BadConfig, NotFound
 from alservice.explore.service import Around
 from alservice.ids import check_galaxy_id
 from alservice.learning.drift import DriftFigure
+from alservice.ops.alarms import ALARMS, TARGETS
 from alservice.ops.figures import CampaignFigures
+from alservice.ops.metrics import Measures
+from alservice.ops.troubles import Trouble, by_cause
 from alservice.plots import Picture
 from alservice.science.evaluation import Evaluation
 from alservice.science.information import score_note
@@ -53,6 +56,9 @@ GALLERY = 12
 AROUND = 6
 """Neighbours of a galaxy that its page shows, on the sky and in the embedding."""
 
+GOOD = frozenset({"ok", "not-found"})
+"""Outcomes of calls that the alarm `AdapterErrors` counts as good."""
+
 TABS = (
     ("", "Now"),
     ("cycles", "Cycles"),
@@ -79,7 +85,23 @@ def overview(request: Request) -> Response:
     shown = rows[:CAMPAIGNS]
     figures = service.figures.campaigns([row.id for row in shown])
     cards = [_card(row, figures[row.id]) for row in shown]
-    return service.render(request, "overview.html", cards=cards, more=len(rows) - len(shown))
+    found = by_cause(troubles_of(service, shown, figures))
+    return service.render(request, "overview.html", cards=cards, more=len(rows) - len(shown), troubles=found)
+
+
+@router.get("/alarms")
+def alarms(request: Request) -> Response:
+    """Show every alarm with what it means, costs and asks for, which of them ring, and calls to the world."""
+    service = service_of(request)
+    rows = service.factory.campaigns.list()[:CAMPAIGNS]
+    found = troubles_of(service, rows, service.figures.campaigns([row.id for row in rows]))
+    return service.render(
+        request,
+        "alarms.html",
+        alarms=[(alarm, [each for each in found if each.alarm is alarm]) for alarm in ALARMS.values()],
+        calls=_calls(measures_of(service)),
+        targets=TARGETS,
+    )
 
 
 @router.get("/campaigns/{campaign}")
@@ -103,6 +125,7 @@ def now(request: Request, campaign: CampaignName, done: str = "") -> Response:
         steps=steps,
         decision=decision if cycle and cycle.state is CycleState.HELD else None,
         notice=question.consequence if question else None,
+        troubles=by_cause(troubles_of(service, [row], {row.id: figures})),
         curve=curve_of(service, row),
         interval=charts.interval,
     )
@@ -316,6 +339,31 @@ def _card(row: CampaignRow, figures: CampaignFigures) -> dict[str, Any]:
         "ledger": charts.stacked({str(state): n for state, n in subjects.items()}),
         "subjects": sum(subjects.values()),
     }
+
+
+def measures_of(service: Service) -> Measures:
+    """Return what monitoring reads from the database, at most some seconds old."""
+    return service.remembered.get("measures", service.factory.ops.measures)
+
+
+def troubles_of(
+    service: Service, rows: Sequence[CampaignRow], figures: Mapping[int, CampaignFigures]
+) -> Sequence[Trouble]:
+    """Return what is wrong with some campaigns, the gravest first."""
+    named = {row.settings.name: figures[row.id] for row in rows}
+    return service.factory.ops.troubles(measures_of(service), named)
+
+
+def _calls(measures: Measures) -> Sequence[tuple[str, int, int, float]]:
+    """Return each adapter with its calls ever, those that failed, and their mean time (s)."""
+    adapters = sorted({key.adapter for key in measures.calls})
+    found = []
+    for adapter in adapters:
+        counts = {key: count for key, count in measures.calls.items() if key.adapter == adapter}
+        calls = sum(count.calls for count in counts.values())
+        failed = sum(count.calls for key, count in counts.items() if key.outcome not in GOOD)
+        found.append((adapter, calls, failed, sum(count.seconds for count in counts.values()) / max(calls, 1)))
+    return found
 
 
 def _steps(service: Service, cycle: Cycle) -> list[Any]:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from alservice.app import App
 from alservice.campaigns.cycle import Cycle
@@ -97,6 +97,13 @@ def stands(state: StepState) -> str:
     return _STANDS.get(state, words(state))
 
 
+def code(text: object) -> Markup:
+    """Return a text of ours whose words in backticks are code."""
+    parts = str(text).split("`")
+    shown = (Markup("<code>{}</code>").format(part) if odd % 2 else escape(part) for odd, part in enumerate(parts))
+    return Markup("").join(shown)
+
+
 def details(values: Mapping[str, Any]) -> str:
     """Return an event's detail as one line, cut where it becomes unreadable."""
     text = visible(", ".join(f"{words(name)} {_short(value)}" for name, value in values.items()), one_line=True)
@@ -116,6 +123,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "day": day,
     "duration": duration,
     "count": count,
+    "code": code,
     "number": number,
     "signed": signed,
     "percent": percent,

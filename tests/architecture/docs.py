@@ -1,4 +1,4 @@
-"""What documents take from the code: commands, fields of a campaign file, settings, the loop's diagram, the import layers.
+"""What documents take from the code: commands, campaign files, settings, alarms, the loop's diagram, the import layers.
 
 ``python -m tests.architecture.docs`` names the documents that differ from the code; with ``--write`` it writes them. What
 stands outside the marks is written by hand and stays.
@@ -13,6 +13,7 @@ import sys
 import tomllib
 import types
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
@@ -20,8 +21,11 @@ from pydantic import SecretStr
 from typer.core import TyperGroup
 
 from alservice.campaigns.campaign import Campaign
+from alservice.campaigns.cycle import CycleState
 from alservice.cli import app
-from alservice.cycle.steps import cycle_diagram
+from alservice.cycle.steps import STEPS, cycle_diagram
+from alservice.ops.alarms import ALARMS, TARGETS
+from alservice.ops.metrics import FAILED_LONGEST, PERSON_LONGEST
 from alservice.science.tree import Tree
 from alservice.settings import Settings
 from tests.support.shared import ROOT
@@ -199,6 +203,32 @@ def loop() -> str:
     return f"```mermaid\n{cycle_diagram()}\n```"
 
 
+def alarms() -> str:
+    """Return every alarm under a heading of its own, and how long each state of a cycle may last."""
+    shown = {TARGETS: "Prometheus' targets"}
+    sections = [
+        f"### {alarm.name}\n\n`{alarm.severity}`, shown on {shown.get(alarm.page) or _page(alarm.page)}. {alarm.means}\n\n"
+        f"**Costs.** {alarm.costs}\n\n**Do.** {alarm.do}"
+        for alarm in ALARMS.values()
+    ]
+    waits = {CycleState.COLLECTING: " after its deadline", CycleState.HELD: " after `hold_hours`"}
+    bounds = {str(step.state): f"{_hours(step.longest)}{waits.get(step.state, '')}" for step in STEPS}
+    bounds |= {"failed": _hours(FAILED_LONGEST), "cancelled": _hours(PERSON_LONGEST), "paused": _hours(PERSON_LONGEST)}
+    rows = [f"| {state} | {bound} |" for state, bound in bounds.items()]
+    table = "\n".join(["| state | longest before `Stuck` |", "|---|---|", *rows])
+    return "\n\n".join([*sections, "### How long a state may last", table])
+
+
+def _page(path: str) -> str:
+    name = {"": "the campaign's first page"}.get(path) or f"the campaign's page `{path}`"
+    return f"the dashboard's `{path}`" if path.startswith("/") else name
+
+
+def _hours(span: timedelta) -> str:
+    hours = int(span.total_seconds() // 3600)
+    return f"{hours} h" if hours < 72 else f"{hours // 24} days"
+
+
 def layers() -> str:
     """Return the packages in the order of imports, each above all that it may import."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -208,6 +238,7 @@ def layers() -> str:
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "README.md": loop,
+    "deploy/runbook.md": alarms,
     "deploy/docs/architecture.md": layers,
     "deploy/docs/campaign.md": campaign,
     "deploy/docs/commands.md": commands,

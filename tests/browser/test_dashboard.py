@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,9 +88,11 @@ def test_campaigns_of_every_kind_are_shown(browser: Browser, world: World) -> No
             expect(visit.page.get_by_role("navigation", name="Campaign")).to_be_visible()
             assert_accessible(visit)
         visit.go("/campaigns/gz-moves")
-        expect(visit.page.get_by_role("heading", name="Cycle 2 was cancelled in collecting")).to_be_visible()
+        expect(
+            visit.page.get_by_role("heading", name="Cycle 2 was cancelled in collecting", exact=True)
+        ).to_be_visible()
         visit.go("/campaigns/gz-tiers")
-        expect(visit.page.get_by_role("heading", name="Cycle 0 failed in collecting")).to_be_visible()
+        expect(visit.page.get_by_role("heading", name="Cycle 0 failed in collecting", exact=True)).to_be_visible()
         visit.go(f"{HOME}/models")
         expect(visit.page.get_by_role("img", name="Arms of the batch").get_by_text("easy arm")).to_be_visible()
 
@@ -99,7 +102,7 @@ def test_what_an_operator_looks_for_is_there(browser: Browser, world: World) -> 
     with visiting(browser, world.factory) as visit:
         page = visit.page
         expect(page.get_by_text("The gate could not tell: a person decides.")).to_be_visible()
-        page.get_by_role("link", name="gz-demo").click()
+        page.get_by_role("article").get_by_role("link", name="gz-demo").click()
         expect(page.get_by_role("heading", name="The gate could not tell")).to_be_visible()
         expect(page.get_by_role("img", name="Learning curve")).to_be_visible()
         visit.go(f"{HOME}/cycles/1")
@@ -245,7 +248,7 @@ def test_after_a_failure(browser: Browser, world: World) -> None:
             visit.go(path)
             assert_accessible(visit)
         visit.go(HOME)
-        expect(visit.page.get_by_role("heading", name="Cycle 3 failed in planned")).to_be_visible()
+        expect(visit.page.get_by_role("heading", name="Cycle 3 failed in planned", exact=True)).to_be_visible()
         expect(visit.page.get_by_text("disk is gone <script>alert(1)</script>")).to_be_visible()
         decide(visit, "Resume…", "Resume campaign", "disk replaced")
         expect(visit.page.get_by_role("status")).to_be_visible()
@@ -362,3 +365,36 @@ def test_readers_decide_nothing(browser: Browser, world: World) -> None:
         visit.page.get_by_role("button", name="Log out").click()
         visit.go(HOME)
         expect(visit.page.get_by_role("heading", name="Log in")).to_be_visible()
+
+
+def test_the_overview_says_what_is_wrong_since_when_what_it_costs_and_what_to_do(
+    browser: Browser, world: World, tmp_path: Path
+) -> None:
+    """Alarms of several campaigns, the gravest first; each leads to its page, and to its entry among all alarms."""
+    fail_cycle(world)
+    world.hands.forward(days=9)
+    with visiting(browser, world.factory) as visit:
+        for width, scheme in ((LAPTOP, "light"), (PHONE, "dark")):
+            visit.page.set_viewport_size({"width": width, "height": 900})
+            visit.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+            visit.go("/")
+            wrong = visit.page.get_by_role("region", name="What is wrong")
+            expect(wrong.get_by_text("failed in planned")).to_be_visible()
+            expect(wrong.get_by_role("link", name="CycleLate").first).to_be_visible()
+            for label in ("Since", "Costs", "Do"):
+                expect(wrong.get_by_text(label, exact=True).first).to_be_visible()
+            assert_accessible(visit)
+            visit.page.screenshot(path=screens(tmp_path) / f"overview-in-trouble-{scheme}.png", full_page=True)
+            wrong.get_by_role("link", name="CycleFailed").first.click()
+            expect(visit.page.locator("#cyclefailed")).to_contain_text("Do")
+            assert_accessible(visit)
+            visit.page.screenshot(path=screens(tmp_path) / f"alarms-{scheme}.png")
+            visit.go("/")
+            wrong.get_by_role("link", name="gz-demo").first.click()
+            expect(wrong).to_be_visible()
+            assert_accessible(visit)
+
+
+def screens(folder: Path) -> Path:
+    """Return where pictures for people go: the folder that the environment names, else a test's own."""
+    return Path(os.environ.get("ALSERVICE_SCREENS", folder))

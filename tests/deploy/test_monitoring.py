@@ -1,6 +1,7 @@
 """Rules and dashboards name metrics that exist, with labels that they have."""
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,9 @@ import pytest
 import yaml
 
 from alservice.campaigns.cycle import CycleState
+from alservice.ops.alarms import ALARMS, ALARMS_PAGE, TARGETS
 from alservice.ops.metrics import FAMILIES
+from alservice.web.pages import TABS
 from tests.support.shared import ROOT
 
 FOLDER = ROOT / "deploy" / "monitoring"
@@ -77,14 +80,46 @@ def test_every_metric_is_on_the_dashboard() -> None:
 
 
 def test_every_alarm_is_complete() -> None:
-    """Unique, with a severity, a sentence whose labels the expression keeps, and a way into the runbook."""
-    assert len({rule["alert"] for rule in RULES}) == len(RULES)
+    """Unique, in the table of alarms, with its severity there, and a sentence whose labels the expression keeps."""
+    assert [rule["alert"] for rule in RULES] == list(ALARMS)
     for rule in RULES:
-        assert rule["labels"]["severity"] in {"page", "ticket"}
-        assert rule["annotations"]["runbook"] == "deploy/runbook.md#alarms"
-        used = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+        assert rule["labels"]["severity"] == ALARMS[rule["alert"]].severity
+        texts = rule["annotations"]["summary"] + rule["annotations"]["page"]
+        used = set(re.findall(r"\$labels\.(\w+)", texts))
         kept = {label.strip() for group in re.findall(r"by \(([^)]*)\)", rule["expr"]) for label in group.split(",")}
         assert used <= kept, rule["alert"]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_an_alarm_leads_to_its_section_and_to_the_page_that_shows_it(rule: dict[str, Any]) -> None:
+    """The anchor is a heading of the runbook, and the service has the page."""
+    alarm, notes = ALARMS[rule["alert"]], rule["annotations"]
+    path, _, anchor = notes["runbook"].partition("#")
+    headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(), re.MULTILINE)
+    assert [heading for heading in headings if heading.lower().replace(" ", "-") == anchor] == [rule["alert"]]
+    if alarm.page == TARGETS:
+        assert notes["page"] == "{{ $externalURL }}/targets"
+        return
+    assert notes["page"] == "{{ $externalLabels.dashboard }}" + alarm.page_of("{{ $labels.campaign }}")
+    own = {tab for tab, _ in TABS}
+    assert alarm.page == ALARMS_PAGE or alarm.page in own
+    assert "dashboard" in yaml.safe_load((FOLDER / "prometheus.yaml").read_text())["global"]["external_labels"]
+
+
+def test_rules_and_table_fire_at_the_same_age() -> None:
+    """Seconds, or times in a day: what the dashboard shows is what wakes somebody."""
+    for rule in RULES:
+        alarm = ALARMS[rule["alert"]]
+        named = re.search(r"> ([\d *.]+)$", rule["expr"])
+        bound = None if named is None else math.prod(float(part) for part in named[1].split("*"))
+        if alarm.over is not None:
+            waits = {"m": 60, "h": 3600, "d": 86_400}
+            held = re.fullmatch(r"(\d+)([mhd])", rule.get("for", ""))
+            told = bound if held is None else int(held[1]) * waits[held[2]]
+            assert alarm.over.total_seconds() == told, alarm.name
+        elif alarm.times is not None:
+            assert "[1d]" in rule["expr"]
+            assert alarm.times == bound, alarm.name
 
 
 def test_panels_do_not_overlap() -> None:

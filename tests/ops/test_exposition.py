@@ -1,13 +1,13 @@
 """Metrics of the database as Prometheus reads them."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine, text
 
 from alservice.campaigns.cycle import CycleState
-from alservice.campaigns.store import CampaignRow
+from alservice.campaigns.store import CampaignRow, SqlOperations
 from alservice.catalogue.galaxies import Catalogue
 from alservice.cycle.lease import Holder, SqlLeaseStore
 from alservice.cycle.sent_step_store import SqlSentStepStore
@@ -27,9 +27,9 @@ def measures(engine: Engine) -> SqlMeasures:
     return SqlMeasures(engine)
 
 
-def scraped(measures: SqlMeasures) -> Samples:
-    """Return metric and label values to value, as a scraper reads them."""
-    families = text_string_to_metric_families(expose(measures.read()).decode())
+def scraped(measures: SqlMeasures, at: datetime | None = None) -> Samples:
+    """Return metric and label values to value, as a scraper reads them, at a moment."""
+    families = text_string_to_metric_families(expose(measures.read(at)).decode())
     return {(s.name, tuple(s.labels[n] for n in FAMILIES[s.name].labels)): s.value for f in families for s in f.samples}
 
 
@@ -137,3 +137,37 @@ def test_calls_of_many_processes_add_up(measures: SqlMeasures) -> None:
     found = scraped(measures)
     assert found["alservice_adapter_calls_total", ("zooniverse", 'GET "subjects"', "ok")] == 4
     assert found["alservice_adapter_seconds_total", ("zooniverse", 'GET "subjects"', "ok")] == 2.0
+
+
+def test_a_pause_and_a_stopped_step_are_read_with_why(
+    engine: Engine, measures: SqlMeasures, stores: Stores, campaign: CampaignRow, catalogue: Catalogue
+) -> None:
+    """The newest failure's code, its count in a day, and a pause; a bound that has passed is told in seconds."""
+    cycle = stores.start(campaign, catalogue)
+    for code in ("storage-full", "no-worker"):
+        stopped = stores.cycles.move(
+            cycle, CycleState.FAILED, actor="t", detail={"code": code, "message": "why"}, left_from=CycleState.PLANNED
+        )
+        cycle = stores.cycles.move(stopped, CycleState.PLANNED, actor="t", detail={"resumed": True}, left_from=None)
+    stores.cycles.move(cycle, CycleState.FAILED, actor="t", detail={"code": "no-worker"}, left_from=CycleState.PLANNED)
+    at = stores.clock()
+    found = measures.read(at)
+    assert [(c.code, c.stands, c.hold_hours) for c in found.cycles] == [
+        ("no-worker", "failed", campaign.settings.hold_hours)
+    ]
+    assert [(row.step, row.code, row.n) for row in found.recent] == [
+        ("planned", "no-worker", 2),
+        ("planned", "storage-full", 1),
+    ]
+    assert measures.read(at + timedelta(days=2)).recent == []
+    acts = SqlOperations(engine, stores.clock)
+    acts.pause(campaign.id, actor="anna", reason="upgrade")
+    assert [c.stands for c in measures.read(at).cycles] == ["paused"]
+    stores.clock.now += timedelta(hours=1)
+    acts.unpause(campaign.id, actor="anna", reason="done")
+    (open_,) = measures.read(at).cycles
+    assert open_.paused_at is None
+    assert open_.resumed_at is not None
+    assert open_.resumed_at > at + timedelta(hours=1)
+    late = scraped(measures, stores.clock() + timedelta(days=1, hours=3))
+    assert late["alservice_state_stuck_seconds", ("survey", "failed")] > 0
