@@ -88,6 +88,12 @@ class NoIndex(NotFound):
     remedy = "Run `alservice explore build --campaign NAME` where the service runs."
 
 
+class NoMap(NoIndex):
+    """A campaign's index has no map: an earlier release built it, or its model has no embeddings."""
+
+    code = "no-map"
+
+
 class Conflict(Terminal):
     """The request contradicts recorded state, such as a second open cycle or another rehearsal's work directory."""
 

@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alservice.catalogue.galaxies import Galaxy
-from alservice.explore.columns import NOVELTY, PLACE, explore_columns, table_rows
+from alservice.explore.columns import LATER, PLACE, explore_columns, table_rows
 from alservice.explore.index import COMPONENTS, TABLE, Index
+from alservice.explore.landmarks import Landmarks, earlier, lay_out, place, sample
 from alservice.explore.neighbours import DIMENSIONS, GRAPH, VECTORS, build_graph, nearest_distances
 from alservice.progress import Progress
+from alservice.release.columns import ID
 from alservice.release.rows import Rows
 from alservice.science.components import Components, Moments
 from alservice.science.prediction import Prediction
@@ -65,11 +67,12 @@ def build_index(
     before: tuple[Path, Index] | None,
     threads: int,
     progress: Progress,
+    seed: int = 0,
 ) -> Index:
     """Write an index to an empty folder; return its record with what was found.
 
-    Where the model is that of the index before, components stay, and its graph is grown: only vectors from the first
-    piece on that changed are joined anew.
+    Where the model is that of the index before, components and map stay, and its graph is grown: only vectors from the
+    first piece on that changed are joined and placed anew.
 
     Parameters
     ----------
@@ -77,19 +80,42 @@ def build_index(
         What it is to be made of; `dimensions`, `explained` and `fitted` are filled in.
     labelled
         Ids of the galaxies whose votes trained the model.
+    seed
+        Of the map's sample and layout.
     """
     kept = _kept(index, before)
     components, index = _components(index, read, before[0] if before and kept else None, before)
     vectors = _vectors(work, index)
     labels = _write_table(work, index, read, tree, labelled, components, vectors, progress)
-    novelty = np.full(index.n, np.nan, dtype=np.float32)
+    later = np.full((index.n, len(LATER)), np.nan, dtype=np.float32)
     if components is not None:
         np.savez(work / COMPONENTS, mean=components.mean, axes=components.axes, explained=components.explained)
-        novelty = nearest_distances(vectors, vectors[labels])
+        later[:, 0] = nearest_distances(vectors, vectors[labels])
         earlier = before[0] / GRAPH if before and kept else None
         build_graph(work / GRAPH, vectors, before=earlier, kept=kept, threads=threads, progress=progress)
-    _add_novelty(work, novelty)
+        later[:, 1:] = _map(work, vectors, before[0] if before else None, kept, seed, threads, progress)
+    _add_later(work, later)
     return index
+
+
+def _map(
+    work: Path, vectors: FloatArray, before: Path | None, kept: int, seed: int, threads: int, progress: Progress
+) -> FloatArray:
+    """Return the map, float32 (N, 2), and write its landmarks: those of the index before where its vectors stay."""
+    there = earlier(before) if before is not None and kept else None
+    landmarks = Landmarks.load(before) if before is not None and there is not None else None
+    if landmarks is None or there is None:
+        places = sample(len(vectors), seed=seed)
+        ids = pq.read_table(work / _UNFINISHED, columns=[ID])[ID].take(places).to_pylist()
+        begin = earlier(before, ids) if before is not None else None
+        landmarks = lay_out(vectors[places], begin, seed=seed, threads=threads, progress=progress)
+        found = place(landmarks, vectors, seed=seed, threads=threads, progress=progress)
+        found[places] = landmarks.frame.unit(landmarks.laid)
+    else:
+        placed = place(landmarks, vectors[kept:], seed=seed, threads=threads, progress=progress)
+        found = np.concatenate([there[:kept], placed])
+    landmarks.save(work)
+    return found
 
 
 def _kept(index: Index, before: tuple[Path, Index] | None) -> int:
@@ -153,12 +179,12 @@ def _write_table(
     vectors: FloatArray,
     progress: Progress,
 ) -> list[int]:
-    """Write all columns but novelty, and the vectors; return the places of labelled galaxies."""
+    """Write all columns but the later ones, and the vectors; return the places of labelled galaxies."""
     labels: list[int] = []
     schema = pa.schema(
         [
             pa.field(PLACE, pa.int32()),
-            *(pa.field(c.name, _TYPES[c.kind]) for c in explore_columns(tree) if c.name != NOVELTY),
+            *(pa.field(c.name, _TYPES[c.kind]) for c in explore_columns(tree) if c.name not in LATER),
         ]
     )
     progress.start("read predictions", len(index.pieces))
@@ -193,17 +219,20 @@ def _arrow(schema: pa.Schema, rows: Rows) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _add_novelty(work: Path, novelty: FloatArray) -> None:
-    """Write the table with its last column, group by group."""
+def _add_later(work: Path, later: FloatArray) -> None:
+    """Write the table with its last columns, float32 (N, 3), group by group; NaN becomes null."""
     source = pq.ParquetFile(work / _UNFINISHED)
-    schema: Any = source.schema_arrow.append(pa.field(NOVELTY, pa.float32()))
+    schema: Any = source.schema_arrow
+    for name in LATER:
+        schema = schema.append(pa.field(name, pa.float32()))
     # Ids alone repeat enough of themselves for a dictionary to be worth its time, and those are unique.
     with pq.ParquetWriter(work / TABLE, schema, compression="zstd", use_dictionary=False) as file:
         first = 0
         for group in range(source.num_row_groups):
             table = source.read_row_group(group)
-            values = pa.array(novelty[first : first + len(table)], pa.float32(), from_pandas=True)
-            file.write_table(table.append_column(schema.field(NOVELTY), values), row_group_size=2 * GROUP_ROWS)
+            for name, values in zip(LATER, later[first : first + len(table)].T, strict=True):
+                table = table.append_column(schema.field(name), pa.array(values, pa.float32(), from_pandas=True))
+            file.write_table(table, row_group_size=2 * GROUP_ROWS)
             first += len(table)
     source.close()
     (work / _UNFINISHED).unlink()

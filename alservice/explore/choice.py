@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from alservice.errors import BadInput
-from alservice.explore.columns import MEASURES, SCORE, asked_of, mean_of
+from alservice.explore.columns import MAP_X, MAP_Y, MEASURES, SCORE, asked_of, mean_of
 from alservice.release.columns import DEC, RA
 from alservice.science.tree import Tree
 
@@ -113,6 +113,8 @@ def names(tree: Tree) -> Mapping[str, str]:
         **{f"{q.name}_asked": asked_of(q.name) for q in tree.questions},
         RA: RA,
         DEC: DEC,
+        MAP_X: MAP_X,
+        MAP_Y: MAP_Y,
     }
 
 

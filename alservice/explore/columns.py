@@ -22,9 +22,14 @@ VOTES: Final = "n_votes"
 SCORE: Final = "score_nats"
 CONFIDENCE: Final = "confidence"
 NOVELTY: Final = "novelty"
+MAP_X: Final = "map_x"
+MAP_Y: Final = "map_y"
 
 MEASURES: Final = (NOVELTY, SCORE, CONFIDENCE, VOTES)
 """Columns that galaxies may be sorted by, beside the fractions."""
+
+LATER: Final = (NOVELTY, MAP_X, MAP_Y)
+"""Columns that follow from all galaxies together."""
 
 _MEANING: Final = {
     VOTES: "Volunteers who answered a question that everyone is asked, when the index was built.",
@@ -33,6 +38,8 @@ _MEANING: Final = {
     "of each question, averaged over questions by how many volunteers are asked them.",
     NOVELTY: "Distance of its embedding to that of the nearest galaxy whose votes trained the model; empty where no "
     "model has embeddings or nothing was labelled.",
+    MAP_X: "Place on the map of embeddings, from left to right in [0, 1); empty where no model has embeddings.",
+    MAP_Y: "Place on the map of embeddings, from top to bottom in [0, 1); empty where no model has embeddings.",
 }
 
 
@@ -54,7 +61,7 @@ def explore_columns(tree: Tree) -> tuple[Column, ...]:
         Column(name=RA, kind="double", unit="deg", meaning="Right ascension, ICRS; empty where not known."),
         Column(name=DEC, kind="double", unit="deg", meaning="Declination, ICRS; empty where not known."),
         Column(name=VOTES, kind="integer", unit="count", meaning=_MEANING[VOTES]),
-        *(Column(name=name, kind="float", unit="", meaning=_MEANING[name]) for name in (SCORE, CONFIDENCE, NOVELTY)),
+        *(Column(name=name, kind="float", unit="", meaning=_MEANING[name]) for name in (SCORE, CONFIDENCE, *LATER)),
         *(
             Column(
                 name=asked_of(question.name),
@@ -77,7 +84,7 @@ def explore_columns(tree: Tree) -> tuple[Column, ...]:
 
 
 def table_rows(tree: Tree, galaxies: Sequence[Galaxy], prediction: Prediction, counts: IntArray) -> Rows:
-    """Return the values of N galaxies, all columns but `PLACE` and `NOVELTY`.
+    """Return the values of N galaxies, all columns but `PLACE` and those of `LATER`.
 
     Parameters
     ----------

@@ -35,7 +35,8 @@ _SETTINGS: Final[Mapping[str, Any]] = {
     "autoload_known_extensions": False,
 }
 
-_SHOWN: Final = (PLACE, ID, RA, DEC, VOTES, SCORE, CONFIDENCE, NOVELTY)
+SHOWN: Final = (PLACE, ID, RA, DEC, VOTES, SCORE, CONFIDENCE, NOVELTY)
+"""Columns of every galaxy that is listed."""
 
 _SEPARATION: Final = f"""2 * degrees(asin(least(1, sqrt(
     pow(sin(radians({DEC} - $dec) / 2), 2)
@@ -89,8 +90,6 @@ class Table:
             import duckdb
         except ImportError as error:
             raise missing(error) from None
-        self.columns = explore_columns(tree)
-        self.names = names(tree)
         self._timeout_s = timeout_s
         self._interrupted: type[Exception] = duckdb.InterruptException
         self._connection = duckdb.connect(config=dict(_SETTINGS))
@@ -100,13 +99,16 @@ class Table:
         self._connection.execute("SET enable_external_access = false")
         self._connection.execute(f"CREATE VIEW galaxies AS SELECT * FROM read_parquet('{quoted}')")  # noqa: S608
         self._connection.execute("SET lock_configuration = true")
-        ((n, longest),) = self._ask(f"SELECT count(*), max(strlen({ID})) FROM galaxies", {})  # noqa: S608
+        there = {row[0] for row in self.ask("DESCRIBE galaxies", {})}  # an earlier release's has no map
+        self.columns = tuple(column for column in explore_columns(tree) if column.name in there)
+        self.names = {name: column for name, column in names(tree).items() if column in there}
+        ((n, longest),) = self.ask(f"SELECT count(*), max(strlen({ID})) FROM galaxies", {})  # noqa: S608
         self.n, self.id_bytes = int(n), max(1, int(longest or 0))
 
     def count(self, choice: Choice) -> int:
         """Return how many galaxies a choice holds; raises as `page`."""
-        where, values = self._where(choice)
-        return int(self._ask(f"SELECT count(*) FROM galaxies{where}", values)[0][0])  # noqa: S608 - columns are ours
+        where, values = self.where(choice)
+        return int(self.ask(f"SELECT count(*) FROM galaxies{where}", values)[0][0])  # noqa: S608 - columns are ours
 
     def page(self, choice: Choice, *, first: int = 0, limit: int = 24) -> Found:
         """Return some galaxies of a choice, in its order.
@@ -125,17 +127,17 @@ class Table:
         """
         if not (0 <= first <= MAX_FIRST and 1 <= limit <= MAX_ITEMS):
             raise BadInput(f"a page begins at 0 to {MAX_FIRST:,} and has 1 to {MAX_ITEMS} galaxies", field="limit")
-        where, values = self._where(choice)
-        columns = dict.fromkeys((*_SHOWN, *map(self._column, self._named(choice))))
-        rows = self._ask(
-            f"SELECT {_quoted(columns)} FROM galaxies{where}{self._order(choice)} LIMIT {limit:d} OFFSET {first:d}",  # noqa: S608
+        where, values = self.where(choice)
+        columns = dict.fromkeys((*SHOWN, *map(self._column, self._named(choice))))
+        rows = self.ask(
+            f"SELECT {quoted(columns)} FROM galaxies{where}{self._order(choice)} LIMIT {limit:d} OFFSET {first:d}",  # noqa: S608
             values,
         )
         return Found(n=self.count(choice), of=self.n, items=tuple(dict(zip(columns, row, strict=True)) for row in rows))
 
     def place_of(self, galaxy_ids: Sequence[str]) -> list[int]:
         """Return the places of galaxies; raises `NotFound` naming the first that was not predicted."""
-        rows = self._ask(f"SELECT {ID}, {PLACE} FROM galaxies WHERE {ID} IN $ids", {"ids": list(galaxy_ids)})  # noqa: S608
+        rows = self.ask(f"SELECT {ID}, {PLACE} FROM galaxies WHERE {ID} IN $ids", {"ids": list(galaxy_ids)})  # noqa: S608
         known = dict(rows)
         absent = next((name for name in galaxy_ids if name not in known), None)
         if absent is not None:
@@ -144,11 +146,11 @@ class Table:
 
     def at(self, places: Sequence[int]) -> list[Mapping[str, Any]]:
         """Return galaxies by their places, in the order of these."""
-        rows = self._ask(
-            f"SELECT {_quoted(_SHOWN)} FROM galaxies WHERE {PLACE} IN $places",  # noqa: S608
+        rows = self.ask(
+            f"SELECT {quoted(SHOWN)} FROM galaxies WHERE {PLACE} IN $places",  # noqa: S608
             {"places": [int(place) for place in places]},
         )
-        known = {row[0]: dict(zip(_SHOWN, row, strict=True)) for row in rows}
+        known = {row[0]: dict(zip(SHOWN, row, strict=True)) for row in rows}
         return [known[int(place)] for place in places]
 
     def near(self, ra_deg: float, dec_deg: float, *, radius_deg: float, n: int) -> list[Mapping[str, Any]]:
@@ -162,21 +164,25 @@ class Table:
         check_position(ra_deg, dec_deg)
         if not 0 < radius_deg <= 180:
             raise BadInput(f"a radius is above 0 and at most 180 deg, not {radius_deg:g}", field="radius")
-        rows = self._ask(
-            f"SELECT {_quoted(_SHOWN)}, {_SEPARATION} AS separation FROM galaxies"  # noqa: S608
+        rows = self.ask(
+            f"SELECT {quoted(SHOWN)}, {_SEPARATION} AS separation FROM galaxies"  # noqa: S608
             f" WHERE {DEC} BETWEEN $dec - $radius AND $dec + $radius AND separation <= $radius"
             f" ORDER BY separation, {PLACE} LIMIT {n:d}",
             {"ra": ra_deg, "dec": dec_deg, "radius": radius_deg},
         )
-        return [dict(zip((*_SHOWN, "separation_deg"), row, strict=True)) for row in rows]
+        return [dict(zip((*SHOWN, "separation_deg"), row, strict=True)) for row in rows]
 
     def rows(self, choice: Choice, *, group: int) -> Iterator[Rows]:
         """Yield all rows of a choice in its order, all columns, so many at a time; as `page` for errors."""
-        where, values = self._where(choice)
+        where, values = self.where(choice)
+        return self.stream(f"{where}{self._order(choice)}", values, group=group)
+
+    def stream(self, clause: str, values: Mapping[str, Any], *, group: int) -> Iterator[Rows]:
+        """Yield all columns of the rows that a clause holds, so many at a time; nothing of it is text from outside."""
         columns = [column.name for column in self.columns]
         cursor = self._connection.cursor()
         with self._bounded(cursor.interrupt, 10 * self._timeout_s):
-            cursor.execute(f"SELECT {_quoted(columns)} FROM galaxies{where}{self._order(choice)}", values)  # noqa: S608
+            cursor.execute(f"SELECT {quoted(columns)} FROM galaxies{clause}", dict(values))  # noqa: S608
             while rows := cursor.fetchmany(group):
                 by_column = dict(zip(columns, zip(*rows, strict=True), strict=True))
                 yield {c.name: np.array(by_column[c.name], dtype=_dtype(c.kind, c.dtype)) for c in self.columns}
@@ -187,23 +193,31 @@ class Table:
     def _column(self, name: str) -> str:
         return column_of(self.names, name)
 
-    def _where(self, choice: Choice) -> tuple[str, dict[str, Any]]:
-        """Return the clause of a choice, whose values are parameters, and these."""
+    def where(self, choice: Choice) -> tuple[str, dict[str, Any]]:
+        """Return the clause of a choice, whose values are parameters, and these; raises `BadInput`."""
         parts: list[str] = []
         values: dict[str, Any] = {}
         for place, condition in enumerate(choice.conditions):
-            parts.append(f"{_identifier(self._column(condition.name))} BETWEEN $low{place} AND $high{place}")
+            parts.append(f"{identifier(self._column(condition.name))} BETWEEN $low{place} AND $high{place}")
             values[f"low{place}"], values[f"high{place}"] = condition.low, condition.high
         return (f" WHERE {' AND '.join(parts)}" if parts else ""), values
 
     def _order(self, choice: Choice) -> str:
         direction = "DESC" if choice.descending else "ASC"
-        return f" ORDER BY {_identifier(self._column(choice.sort))} {direction} NULLS LAST, {PLACE}"
+        return f" ORDER BY {identifier(self._column(choice.sort))} {direction} NULLS LAST, {PLACE}"
 
-    def _ask(self, query: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def ask(self, query: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Return the rows of a query, nothing of which is text from outside; `AnswerTooSlow` where it took too long."""
         cursor = self._connection.cursor()
         with self._bounded(cursor.interrupt, self._timeout_s):
             found: list[tuple[Any, ...]] = cursor.execute(query, dict(values)).fetchall()
+            return found
+
+    def arrays(self, query: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what `ask` does by column, each an array (N,); for many rows, none of whose values is null."""
+        cursor = self._connection.cursor()
+        with self._bounded(cursor.interrupt, self._timeout_s):
+            found: Mapping[str, Any] = cursor.execute(query, dict(values)).fetchnumpy()
             return found
 
     @contextmanager
@@ -227,11 +241,13 @@ def check_position(ra_deg: float, dec_deg: float) -> None:
         )
 
 
-def _quoted(columns: Sequence[str] | Mapping[str, Any]) -> str:
-    return ", ".join(map(_identifier, columns))
+def quoted(columns: Sequence[str] | Mapping[str, Any]) -> str:
+    """Return columns as a query lists them."""
+    return ", ".join(map(identifier, columns))
 
 
-def _identifier(column: str) -> str:
+def identifier(column: str) -> str:
+    """Return a column as a query names it."""
     return '"' + column.replace('"', '""') + '"'
 
 

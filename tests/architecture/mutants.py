@@ -115,6 +115,15 @@ MUTANTS = (
         },
     ),
     *_of(
+        "science/plane.py",
+        "science/test_plane.py",
+        faults={
+            "(low + high) / 2 - side / 2": "(low + high) / 2 - side",
+            "(self.x + 1) * side, self.y * side": "(self.x + 1) * side, self.x * side",
+            "[first:last] ^= x": "[first:last] |= x",
+        },
+    ),
+    *_of(
         "science/healpix.py",
         "science/test_healpix.py",
         faults={

@@ -137,7 +137,7 @@ def test_a_question_that_takes_too_long_is_given_up(made: Made) -> None:
     slow = Table(made.folder / "galaxies.parquet", TREE, timeout_s=0.2)
     endless = "SELECT sum(sqrt(a.i * b.i)) FROM range(10000000) a(i), range(10000000) b(i)"
     with pytest.raises(AnswerTooSlow, match=r"within 0\.2 s"):
-        slow._ask(endless, {})
+        slow.ask(endless, {})
     assert slow.count(Choice()) == N
 
 
@@ -157,7 +157,7 @@ def test_the_connection_opens_nothing_else(table: Table, query: str) -> None:
     import duckdb
 
     with pytest.raises(duckdb.Error):
-        table._ask(query, {})
+        table.ask(query, {})
 
 
 def test_a_path_with_a_quote_is_a_path(tmp_path: Path, made: Made) -> None:
