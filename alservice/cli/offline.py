@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -23,8 +25,10 @@ from alservice.cli.shell import (
 )
 
 if TYPE_CHECKING:
+    from alservice.engines import Engine
     from alservice.network.architectures import HeadName
-    from alservice.offline.commands import TrainedModel
+    from alservice.network.config import FitConfig
+    from alservice.offline.commands import TrainedModel, TrainingOptions
 
 
 Device = Annotated[
@@ -36,8 +40,14 @@ SHOWN = 20
 
 def train(
     data: Annotated[Path, typer.Option("--data", help="Galaxies with images and votes: a table of any format.")],
-    tree: Annotated[str, typer.Option("--tree", help="Question tree: a name such as gz2, or a file (.yaml, .json).")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the model; an interrupted run there goes on.")],
+    tree: Annotated[
+        str | None, typer.Option("--tree", help="Question tree: a name such as gz2, or a file (.yaml, .json).")
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", help="In place of a tree: column of numbers to learn on --encoder, such as a size."),
+    ] = None,
     label: Annotated[
         str | None, typer.Option("--label", help="Column with an answer per galaxy, in place of columns of votes.")
     ] = None,
@@ -89,18 +99,20 @@ def train(
 
     The folder gets weights, a card (configuration, digests, metrics, curve), plots, and the rows that failed. An
     ensemble has such a folder for each member, whose seeds count up from --seed. Several GPUs: put `torchrun
-    --standalone --nproc-per-node 4 --no-python` before the command.
+    --standalone --nproc-per-node 4 --no-python` before the command. With --target a number per galaxy is learned, in
+    closed form on the frozen encoder, and predicted with its error.
     """
     use(None)
     from alservice.campaigns.trees import load_tree
     from alservice.engines import LOCAL, engine_of
     from alservice.network.config import resolve_device
     from alservice.network.ranks import joined_ranks
-    from alservice.offline.commands import TrainingOptions, encoder_of, train_ensemble, train_on_file
+    from alservice.offline.commands import TrainingOptions
+    from alservice.offline.regression import train_values, value_encoder
     from alservice.science.stretch import stretch_of
     from alservice.settings import load_settings
 
-    settings, known = load_settings(), load_tree(tree)
+    settings = load_settings()
     name = device or settings.device
     engine = LOCAL if ensemble == 1 else engine_of(settings.model_copy(update={"device": name}))
     is_here = engine is LOCAL
@@ -120,45 +132,76 @@ def train(
     )
     here = resolve_device(name) if is_here else "cpu"
     asked.config(1, here)  # refuses what is wrong before any file is opened
-    on = encoder_of(encoder, asked, known, device=here, members=ensemble)
-    options: Any = {
-        "tree": known,
-        "config": lambda n_rows: asked.config(n_rows, resolve_device(name)),  # asked where it is trained
-        "galaxies": galaxies,
-        "device": name,
-        "label": label,
-        "stretch": stretch_of(stretch),
-        "image_folder": images,
-        "read_as": read_as(column, votes_are),
-        "on_understood": say_understood,
-    }
+    _check_target(tree, target, label=label, ensemble=None if ensemble == 1 else ensemble, votes_are=votes_are)
+    told: dict[str, Any] = {"galaxies": galaxies, "image_folder": images, "stretch": stretch_of(stretch)}
+    if target is not None:
+        on = value_encoder(encoder, asked, device=here)
+        told["read_as"] = read_as(column)
+        _say_trained([train_values(data, out, target=target, encoder=on, asked=asked, device=here, **told)])
+        return
+    told |= {"label": label, "read_as": read_as(column, votes_are), "device": name, "tree": load_tree(str(tree))}
     with joined_ranks(here) as ranks:
-        trained: tuple[TrainedModel, ...]
-        if ensemble == 1:
-            if on is not None:
-                options["config"] = lambda n_rows: asked.config_on(on.network.config, n_rows, here)
-            trained = (train_on_file(data, out, encoder=on, **options),)
-        else:
-            trained = train_ensemble(data, out, members=ensemble, engine=engine, **options)
+        trained = _train_votes(data, out, ensemble, encoder, asked, engine, here, told)
         if ranks.is_first:
-            for model in trained:
-                _say_trained(model)
-            if ensemble > 1:
-                typer.echo(f"{out}: an ensemble of {ensemble} networks")
+            _say_trained(trained)
 
 
-def _say_trained(trained: TrainedModel) -> None:
-    card = trained.card
-    if card["metrics"] is not None:
-        typer.echo((trained.folder / "metrics.txt").read_text(encoding="utf-8"))
-    typer.echo(
-        f"{trained.folder}: {'was there already: ' if trained.was_there else ''}{card['network']['name']} trained on "
-        f"{card['n_galaxies']:,} galaxies, {card['n_votes']:,} votes"
+def _train_votes(
+    data: Path,
+    out: Path,
+    ensemble: int,
+    encoder: Path | None,
+    asked: TrainingOptions,
+    engine: Engine,
+    here: str,
+    told: Mapping[str, Any],
+) -> tuple[TrainedModel, ...]:
+    """Train one network, anew or on an encoder, or an ensemble; the device that is named is asked where it trains."""
+    from alservice.offline.commands import encoder_of, train_ensemble, train_on_file
+
+    on = encoder_of(encoder, asked, told["tree"], device=here, members=ensemble)
+    options: Any = {**told, "on_understood": say_understood}
+    if ensemble > 1:
+        config = partial(_config_there, asked, told["device"])
+        return train_ensemble(data, out, members=ensemble, engine=engine, config=config, **options)
+    config_here = (
+        partial(asked.config_on, on.network.config, device=here) if on else partial(_config_there, asked, here)
     )
-    for fault in trained.faults[:SHOWN]:
-        typer.echo(f"  row {fault.row} ({fault.galaxy_id or 'no id'}): {fault.field}: {fault.reason}", err=True)
-    if trained.faults:
-        typer.echo(f"{len(trained.faults):,} rows failed: {trained.folder / 'faults.csv'}", err=True)
+    return (train_on_file(data, out, encoder=on, config=config_here, **options),)
+
+
+def _config_there(asked: TrainingOptions, device: str, n_rows: int) -> FitConfig:
+    from alservice.network.config import resolve_device
+
+    return asked.config(n_rows, resolve_device(device))
+
+
+def _check_target(tree: str | None, target: str | None, **of_votes: Any) -> None:
+    from alservice.errors import BadConfig
+
+    if (tree is None) == (target is None):
+        raise BadConfig("give --tree, whose votes are learned, or --target, a column of numbers: one of them")
+    wrong = next((name for name, value in of_votes.items() if value is not None), None)
+    if target is not None and wrong is not None:
+        raise BadConfig(f"--{wrong.replace('_', '-')} is of votes: leave it away with --target", option=wrong)
+
+
+def _say_trained(models: Sequence[TrainedModel]) -> None:
+    for trained in models:
+        card = trained.card
+        if card["metrics"] is not None:
+            typer.echo((trained.folder / "metrics.txt").read_text(encoding="utf-8"))
+        of = f"{card['n_votes']:,} votes" if "n_votes" in card else f"column {card['target']}"
+        typer.echo(
+            f"{trained.folder}: {'was there already: ' if trained.was_there else ''}{card['network']['name']} trained "
+            f"on {card['n_galaxies']:,} galaxies, {of}"
+        )
+        for fault in trained.faults[:SHOWN]:
+            typer.echo(f"  row {fault.row} ({fault.galaxy_id or 'no id'}): {fault.field}: {fault.reason}", err=True)
+        if trained.faults:
+            typer.echo(f"{len(trained.faults):,} rows failed: {trained.folder / 'faults.csv'}", err=True)
+    if len(models) > 1:
+        typer.echo(f"{models[0].folder.parent}: an ensemble of {len(models)} networks")
 
 
 def predict(
@@ -180,13 +223,14 @@ def predict(
 ) -> None:
     """Predict every galaxy of a file: mean and 5 to 95 % interval of every answer's fraction among those asked.
 
+    A model of --target predicts its number: mean, standard deviation and the same interval.
     Rows that cannot be predicted are listed in NAME.faults.csv. An interrupted run goes on.
     """
     use(None)
-    from alservice.offline.commands import predict_file
+    from alservice.offline.regression import predict_any
     from alservice.settings import load_settings
 
-    predicted = predict_file(
+    predicted = predict_any(
         model,
         data,
         out,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -79,6 +80,17 @@ def _is_bfloat16_native(device: str) -> bool:
 def use_threads(n: int) -> None:
     """Have this process compute on n CPU threads: side by side, processes with more only wait for each other."""
     torch.set_num_threads(n)
+
+
+@contextmanager
+def on_threads(n: int | None) -> Iterator[None]:
+    """Compute on n CPU threads for a while; None for as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 Precision: TypeAlias = Literal["float32", "bfloat16"]

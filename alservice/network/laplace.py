@@ -22,7 +22,7 @@ from alservice.shapes import FloatArray, IntArray, UInt8Array
 LAPLACE_DRAWS: Final = 200
 """Heads that a network keeps of the posterior: the most draws that can be asked of it."""
 
-_COMPONENTS: Final = 64
+COMPONENTS: Final = 64
 """Principal components of the embeddings that a head sees."""
 
 _VIEWS: Final = 8
@@ -84,7 +84,7 @@ def fit_laplace(
     BadInput, BadVotes, NumericalFault
         As `fit_question` and `Features.of`.
     """
-    features = Features.of(embeddings, most=_COMPONENTS)
+    features = Features.of(embeddings, most=COMPONENTS)
     x, held = features(embeddings), held_out(keys, hold_out)
     priors = tuple(
         choose_prior(x, counts[:, answers], held, seed=seed_of(seed, "prior", place))

@@ -10,8 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,7 +23,7 @@ from alservice.errors import BadConfig, BadInput, BadVotes, Conflict, NumericalF
 from alservice.ids import digest_of_bytes, digest_of_document, seed_of, stable_fraction
 from alservice.network.architectures import Masks, Network, build_network, check_images
 from alservice.network.augment import augment
-from alservice.network.config import FitConfig, FitResult, resolve_precision
+from alservice.network.config import FitConfig, FitResult, on_threads, resolve_precision
 from alservice.network.files import tensors_from_bytes, tensors_to_bytes
 from alservice.network.finetuning import parameter_groups, parts_of, unfreeze
 from alservice.network.likelihood import dirichlet_multinomial_nll, mixture_nll
@@ -139,7 +138,7 @@ def fit(
     if config.tuning is not None and ranks.size > 1:
         raise BadConfig("a trunk that was trained before is tuned by one process: start it without torchrun")
     with (
-        _threads(max(1, config.threads // ranks.local_size)),
+        on_threads(max(1, config.threads // ranks.local_size)),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
     ):
         network = build_network(config.network, tree, seed=config.seed)
@@ -341,16 +340,6 @@ def _digest(
             "weights": None if weights is None else digest_of_bytes(weights.astype("<f8").tobytes()),
         }
     )
-
-
-@contextmanager
-def _threads(n: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 _MOMENTUM: Final = 0.95

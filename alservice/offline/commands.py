@@ -34,6 +34,7 @@ from alservice.offline.evaluation import EvaluatedPredictions, evaluate_predicti
 from alservice.offline.galaxies import ReadGalaxies, VotedGalaxies, ignore_fault
 from alservice.offline.plots import coverage, reliability, training_curve
 from alservice.offline.prediction import (
+    PredictionShards,
     PredictRows,
     fault_sheet,
     faults_path,
@@ -537,9 +538,11 @@ def predict_file(
         | asked_stretch(fluxes)
         | said_of(image_folder, read_as)
     )
-    with open_shards(out, tree, asked) as shards:
+    with open_shards(out, asked) as shards:
         rows = source.rows(galaxies, EVALUATION_SEED)
-        n_shards, done, failed = service.run(rows, shards, total=source.n_rows if galaxies is None else galaxies)
+        n_shards, done, failed = service.run(
+            rows, PredictionShards(tree=tree, shards=shards), total=source.n_rows if galaxies is None else galaxies
+        )
         shards.join(out, n_shards)
     return PredictedFile(out=out, faults=faults_path(out), n_done=done, n_failed=failed)
 

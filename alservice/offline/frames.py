@@ -32,13 +32,13 @@ from alservice.offline.commands import (
     encoder_of,
     evaluate_file,
     posterior_of_file,
-    predict_file,
     train_on_file,
 )
 from alservice.offline.evaluation import EvaluatedPredictions
 from alservice.offline.galaxies import ignore_fault
 from alservice.offline.prediction import DRAWS as DRAWS_SUFFIX
 from alservice.offline.prediction import faults_path, tree_of_predictions
+from alservice.offline.regression import predict_any, train_values, value_encoder
 from alservice.progress import Progress
 from alservice.science.posterior import Posterior, check_tree, question_totals
 from alservice.science.stretch import stretch_of
@@ -69,8 +69,9 @@ _SUM_TOLERANCE: Final = 1e-3
 def train(
     data: Data,
     *,
-    tree: str | Path | Tree,
     out: str | Path,
+    tree: str | Path | Tree | None = None,
+    target: str | None = None,
     images: str | Path | None = None,
     label: str | None = None,
     columns: Mapping[str, str] | None = None,
@@ -107,7 +108,10 @@ def train(
         ``image_path``; and a column of votes per answer, named as ``tree.columns``, with counts or with fractions
         among those asked. Other layouts of published tables are recognised, as by the command.
     tree
-        Question tree: name, path or record.
+        Question tree, whose votes are learned: name, path or record.
+    target
+        In place of a tree: column of numbers, such as a size, learned in closed form on `encoder`; `predict` then gives
+        ``TARGET_mean``, ``_sd``, ``_p05`` and ``_p95``. Steps, epochs, batch and hold-out are not used, and refused.
     out
         Folder of the model, made if need be: weights, card, figures, plots.
     images
@@ -200,9 +204,28 @@ def train(
         head=head,
         unfreeze=unfreeze,
     )
-    known, table = load_tree(tree), _table(data)
-    resolved = resolve_device(device or load_settings().device)
+    if (tree is None) == (target is None):
+        raise BadConfig("give a tree, whose votes are learned, or a target, a column of numbers: one of them")
+    table, resolved = _table(data), resolve_device(device or load_settings().device)
     asked.config(1, resolved)  # refuses what is wrong before any folder is made
+    if target is not None:
+        if label is not None or votes_are is not None:
+            raise BadConfig("label and votes_are are of votes: leave them away with a target", option="target")
+        return train_values(
+            table,
+            Path(out),
+            target=target,
+            encoder=value_encoder(None if encoder is None else _models(encoder, 1)[0], asked, device=resolved),
+            asked=asked,
+            device=resolved,
+            galaxies=galaxies,
+            progress=progress,
+            image_folder=None if images is None else Path(images),
+            read_as=ReadAs(columns=columns or {}),
+            on_fault=_on_fault(faults, table, None, columns),
+            stretch=stretch_of(stretch),
+        )
+    known = load_tree(tree or "")
     on = encoder_of(None if encoder is None else _models(encoder, 1)[0], asked, known, device=resolved)
     return train_on_file(
         table,
@@ -267,7 +290,7 @@ def predict(
         A row per galaxy in the order of the data, with the columns of the file: ``galaxy_id``; for each of A answers
         ``QUESTION_ANSWER_mean``, ``_p05`` and ``_p95``, the mean and the 5 and 95 % quantile of its fraction among
         those asked; for each of Q questions ``QUESTION_precision``, that of the Dirichlet with the same mean and total
-        variance. Numbers are float64.
+        variance. Of a model of a target, its mean, standard deviation and interval. Numbers are float64.
 
     Raises
     ------
@@ -295,7 +318,7 @@ def predict(
     models, table = _models(model, draws), _table(data)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "predictions.parquet" if out is None else Path(out)
-        predicted = predict_file(
+        predicted = predict_any(
             models,
             table,
             path,

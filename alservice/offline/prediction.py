@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,7 @@ from alservice.catalogue.tables import Table, is_number, numbers, open_table, re
 from alservice.errors import BadImage, BadInput
 from alservice.ids import MAX_ID_CHARS, RoundedId, rounded
 from alservice.network.architectures import Network
+from alservice.network.laplace import embedded
 from alservice.network.sampling import sample_ensemble
 from alservice.offline.galaxies import ignore_fault
 from alservice.offline.training import DRAWS_SEED
@@ -48,8 +50,8 @@ _FAULT_FIELDS: Final = ("row", "galaxy_id", "field", "reason")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PredictionShards:
-    """Finished shards of one prediction, in a folder beside the file that they will become.
+class TableShards:
+    """Finished shards of one table, in a folder beside the file that they will become.
 
     Parameters
     ----------
@@ -57,7 +59,6 @@ class PredictionShards:
         What was predicted, of which model: kept in the schema of a Parquet file under ``alservice``.
     """
 
-    tree: Tree
     folder: RunFolder
     asked: Mapping[str, Any]
 
@@ -68,15 +69,13 @@ class PredictionShards:
             return None
         return parquet.read_metadata(path).num_rows, len(self._faults(index))
 
-    def save(self, index: int, table: PredictionTable, faults: Sequence[CatalogueFault]) -> None:
+    def save(self, index: int, rows: pa.Table, faults: Sequence[CatalogueFault], about: Mapping[str, Any]) -> None:
         """Keep a shard; its table comes last, so that a shard with a table is complete."""
-        rows = [[fault.row, fault.galaxy_id, fault.field, fault.reason] for fault in faults]
-        self.folder.write(f"{index:06}.faults.json", json.dumps(rows).encode())
+        failed = [[fault.row, fault.galaxy_id, fault.field, fault.reason] for fault in faults]
+        self.folder.write(f"{index:06}.faults.json", json.dumps(failed).encode())
         sink = pa.BufferOutputStream()
-        own = {} if is_packaged(self.tree) else {"questions": tree_document(self.tree)}
-        about = json.dumps({"content": "predictions", "tree": self.tree.name, **own, **self.asked}, sort_keys=True)
-        rows_of = _arrow(self.tree, table).replace_schema_metadata({b"alservice": about.encode()})
-        parquet.write_table(rows_of, sink, compression="zstd")
+        text = json.dumps({**about, **self.asked}, sort_keys=True)
+        parquet.write_table(rows.replace_schema_metadata({b"alservice": text.encode()}), sink, compression="zstd")
         self.folder.write(self._table(index).name, bytes(sink.getvalue()))
 
     def join(self, out: Path, n_shards: int) -> Path:
@@ -110,8 +109,26 @@ class PredictionShards:
         return rows
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PredictionShards:
+    """Shards of predictions of a tree."""
+
+    tree: Tree
+    shards: TableShards
+
+    def finished(self, index: int) -> tuple[int, int] | None:
+        """Return as `TableShards.finished`."""
+        return self.shards.finished(index)
+
+    def save(self, index: int, table: PredictionTable, faults: Sequence[CatalogueFault]) -> None:
+        """Keep a shard, as `TableShards.save`."""
+        own = {} if is_packaged(self.tree) else {"questions": tree_document(self.tree)}
+        about = {"content": "predictions", "tree": self.tree.name, **own}
+        self.shards.save(index, _arrow(self.tree, table), faults, about)
+
+
 @contextmanager
-def open_shards(out: Path, tree: Tree, asked: Mapping[str, Any]) -> Iterator[PredictionShards]:
+def open_shards(out: Path, asked: Mapping[str, Any]) -> Iterator[TableShards]:
     """Hold the shards of the prediction that becomes `out`; they go when the block ends without an error.
 
     Raises
@@ -127,7 +144,7 @@ def open_shards(out: Path, tree: Tree, asked: Mapping[str, Any]) -> Iterator[Pre
         raise BadInput(f"{out.parent}: no such folder", path=str(out.parent))
     path = out.with_name(f"{out.name}.shards")
     with claim_folder(path, asked) as folder:
-        yield PredictionShards(tree=tree, folder=folder, asked=asked)
+        yield TableShards(folder=folder, asked=asked)
     shutil.rmtree(path)
 
 
@@ -265,6 +282,18 @@ class PredictionSink(Protocol):
         """Keep a shard; raises `StorageFull`."""
 
 
+class EmbeddingSink(Protocol):
+    """Shards of embeddings, kept whole or not at all."""
+
+    def finished(self, index: int) -> tuple[int, int] | None:
+        """Return how many galaxies and how many faults a shard holds, None if it is not finished."""
+
+    def save(
+        self, index: int, galaxy_ids: Sequence[str], embeddings: FloatArray, faults: Sequence[CatalogueFault]
+    ) -> None:
+        """Keep a shard of embeddings (N, E); raises `StorageFull`."""
+
+
 class _Images(NamedTuple):
     """The decoded images of a shard, and its rows that failed."""
 
@@ -306,10 +335,31 @@ class PredictRows:
         self, rows: Iterable[CatalogueRow | CatalogueFault], sink: PredictionSink, *, total: int | None = None
     ) -> tuple[int, int, int]:
         """Predict every row; return the shards, the galaxies that were predicted, and the rows that failed."""
+        return self._each("predict", rows, sink.finished, partial(self._predict, sink=sink), total)
+
+    def embed(
+        self,
+        rows: Iterable[CatalogueRow | CatalogueFault],
+        sink: EmbeddingSink,
+        *,
+        precision: str,
+        total: int | None = None,
+    ) -> tuple[int, int, int]:
+        """Embed every row by the first network, averaged over eight views; return as `run`."""
+        return self._each("embed", rows, sink.finished, partial(self._embed, sink=sink, precision=precision), total)
+
+    def _each(
+        self,
+        what: str,
+        rows: Iterable[CatalogueRow | CatalogueFault],
+        finished: Callable[[int], tuple[int, int] | None],
+        make: Callable[[int, _Images], tuple[int, int]],
+        total: int | None,
+    ) -> tuple[int, int, int]:
         index = done = failed = 0
-        self.progress.start("predict", total)
-        for n_rows, images in self._ahead(rows, sink.finished):
-            n_done, n_failed = images if isinstance(images, tuple) else self._predict(index, images.result(), sink)
+        self.progress.start(what, total)
+        for n_rows, images in self._ahead(rows, finished):
+            n_done, n_failed = images if isinstance(images, tuple) else make(index, images.result())
             done, failed, index = done + n_done, failed + n_failed, index + 1
             self.progress.advance(n_rows)
             if failed:
@@ -350,7 +400,16 @@ class PredictRows:
             self.on_fault(fault)
         return images.galaxy_ids, images.images
 
-    def _predict(self, index: int, images: _Images, sink: PredictionSink) -> tuple[int, int]:
+    def _embed(self, index: int, images: _Images, *, sink: EmbeddingSink, precision: str) -> tuple[int, int]:
+        ids, pixels = self._told(images)
+        network = self.networks[0]
+        found: FloatArray = np.empty((0, cast("int", network.trunk.embedding)), dtype=np.float32)
+        if ids:
+            found = embedded(network, np.stack(pixels), precision=precision, device=self.device)
+        sink.save(index, ids, found, images.faults)
+        return len(ids), len(images.faults)
+
+    def _predict(self, index: int, images: _Images, *, sink: PredictionSink) -> tuple[int, int]:
         table = predictions(
             self.networks[0].tree,
             self._posterior(*self._told(images)),

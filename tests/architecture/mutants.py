@@ -159,6 +159,11 @@ MUTANTS = (
         },
     ),
     *_of(
+        "science/regression.py",
+        "science/test_regression.py",
+        faults={"** 2 * beta / (1 - leverage)": "** 2 * beta"},
+    ),
+    *_of(
         "science/laplace.py",
         "science/test_laplace.py",
         faults={
