@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alservice.app import open_app
 from alservice.campaigns.cycle import CycleKind, CycleState
+from alservice.catalogue.files import ReadAs
 from alservice.cycle.readiness import Flight
 from alservice.cycle.steps import states_of
 from alservice.errors import Terminal
 from alservice.rehearsal.run import REHEARSAL, cycles_done, prepare_rehearsal
+from alservice.science.stopping import RuleName
 from flows.artifacts import cycle_artifact
 from flows.cycle import turn
 from flows.leases import working_on
@@ -35,12 +37,19 @@ class RehearsalParameters(BaseModel):
 
     data: Path | None = Field(
         default=None,
-        description="Catalogue with recorded votes (Parquet, or CSV, gzip or not); empty for the synthetic sky.",
+        description="Catalogue with recorded votes, a table of any format; empty for the synthetic sky.",
+    )
+    images: Path | None = Field(default=None, description="Folder of its images, where no column has them.")
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="What columns of other names are: id, image, ra or dec to a column."
+    )
+    votes_are: Literal["counts", "fractions"] | None = Field(
+        default=None, description="What votes are; empty: told by the numbers."
     )
     galaxies: int | None = Field(default=None, ge=20, description="Galaxies to use; empty takes the default.")
     cycles: int = Field(default=3, ge=1, le=100, description="Cycles after cycle 0, which trains the first model.")
     seed: int = Field(default=0, ge=0, description="Root of every random draw.")
-    stopping: Literal["label", "precision", "value"] | None = Field(
+    stopping: RuleName | None = Field(
         default=None,
         description="Rule by which asking stops once enough is known; empty: all votes for all galaxies.",
     )
@@ -63,6 +72,8 @@ def prepare(parameters: RehearsalParameters) -> None:
             seed=parameters.seed,
             stopping=parameters.stopping,
             tree=parameters.tree,
+            images=parameters.images,
+            read_as=ReadAs(columns=parameters.columns, votes=parameters.votes_are),
         )
 
 

@@ -12,6 +12,7 @@ from alservice.cli.shell import (
     AsJson,
     CampaignName,
     Column,
+    Images,
     VotesAre,
     Workdir,
     opened,
@@ -305,9 +306,7 @@ def _print_cycles(table: CycleTable) -> None:
 def rehearse(
     data: Annotated[
         Path | None,
-        typer.Option(
-            "--data", help="Galaxies with recorded votes (Parquet, or CSV, gzip or not); without it a synthetic sky."
-        ),
+        typer.Option("--data", help="Galaxies with recorded votes, a table of any format; without it a synthetic sky."),
     ] = None,
     galaxies: Annotated[int | None, typer.Option("--galaxies", min=20, help="Galaxies to use.")] = None,
     cycle_count: Annotated[
@@ -319,6 +318,9 @@ def rehearse(
         typer.Option("--stopping", help="Stop asking by this rule once enough is known; else all get all votes."),
     ] = None,
     tree: Annotated[str, typer.Option("--tree", help="Question tree by name, or its file (.yaml, .json).")] = "gz2",
+    images: Images = None,
+    column: Column = None,
+    votes_are: VotesAre = None,
     workdir: Workdir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -331,8 +333,17 @@ def rehearse(
     from flows.rehearse import RehearsalParameters
     from flows.rehearse import rehearse as run
 
+    said = read_as(column, votes_are)
     asked = RehearsalParameters(
-        data=data, galaxies=galaxies, cycles=cycle_count, seed=seed, stopping=stopping, tree=tree
+        data=data,
+        images=images,
+        columns=dict(said.columns),
+        votes_are=said.votes,
+        galaxies=galaxies,
+        cycles=cycle_count,
+        seed=seed,
+        stopping=stopping,
+        tree=tree,
     )
     report = run(asked)
     with opened() as factory:

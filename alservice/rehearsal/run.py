@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
@@ -19,12 +20,12 @@ from alservice.campaigns.campaign import (
 )
 from alservice.campaigns.cycle import Cycle, CycleState
 from alservice.campaigns.trees import load_tree
-from alservice.catalogue.files import CatalogueFile, open_catalogue
+from alservice.catalogue.files import AS_TOLD, CatalogueFile, ReadAs, images_in, open_catalogue, said_of
 from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow, evaluation_fraction
+from alservice.catalogue.tables import open_table
 from alservice.constants import API
 from alservice.cycle.stages import Stages
-from alservice.errors import Conflict, NotFound
-from alservice.files import sha256_of_file
+from alservice.errors import BadVotes, Conflict, NotFound
 from alservice.rehearsal.volunteers import Assignment, Volunteers
 from alservice.science.stopping import RuleName
 from alservice.science.tree import Tree, is_packaged
@@ -69,11 +70,23 @@ def prepare_rehearsal(
     seed: int,
     stopping: RuleName | None = None,
     tree: str = "gz2",
+    images: Path | None = None,
+    read_as: ReadAs = AS_TOLD,
 ) -> None:
     """Make the rehearsal's campaign and catalogue, unless the work folder has them already.
 
-    The tree is a packaged one by name, or of a file. With a rule, asking stops once enough is known of a galaxy;
-    without one, every galaxy gets its full number of votes.
+    Parameters
+    ----------
+    data
+        A table of any format, with recorded votes; None for the synthetic sky.
+    stopping
+        Asking stops by this rule once enough is known of a galaxy; without one, every galaxy gets its full number.
+    tree
+        A packaged one by name, or of a file.
+    images
+        Folder of the table's images, where no column has them; see `images_in`.
+    read_as
+        What the table's columns do not say.
 
     Raises
     ------
@@ -83,9 +96,11 @@ def prepare_rehearsal(
         The file cannot be a catalogue, or that of the tree not a tree.
     """
     asked = load_tree(tree)
-    file = None if data is None else _opened(data, asked, stages.settings)
+    file = None if data is None else _opened(data, asked, stages.settings, images, read_as)
     n = min(galaxies or file.n_rows, file.n_rows) if file is not None else galaxies or SYNTHETIC_GALAXIES
-    source = _source(data, n, seed) + ("" if tree == "gz2" else f", tree {asked.name} ({asked.hash[:12]})")
+    source = _source(file, n, seed, said_of(images, read_as)) + (
+        "" if tree == "gz2" else f", tree {asked.name} ({asked.hash[:12]})"
+    )
     campaign = _campaign(asked, file, n, seed, stopping)
     _refuse_another(stages, campaign, source)
     row = stages.campaigns.save(campaign)
@@ -94,8 +109,19 @@ def prepare_rehearsal(
         stages.catalogue.import_rows(row, rows, source=source, total=n)
 
 
-def _opened(data: Path, tree: Tree, settings: Settings) -> CatalogueFile:
-    return open_catalogue(data, tree, roots=settings.image_folders, remote=RemoteImages.of(settings))
+def _opened(data: Path, tree: Tree, settings: Settings, images: Path | None, read_as: ReadAs) -> CatalogueFile:
+    table = open_table(data)
+    file = open_catalogue(
+        table,
+        tree,
+        read_as=read_as,
+        images=None if images is None else images_in(images, table),
+        roots=settings.image_folders,
+        remote=RemoteImages.of(settings),
+    )
+    if file.votes is None:
+        raise BadVotes(f"{data.name}: no column of votes of tree {tree.name}: a rehearsal replays recorded ones")
+    return file
 
 
 def _refuse_another(stages: Stages, campaign: Campaign, source: str) -> None:
@@ -114,10 +140,11 @@ def _refuse_another(stages: Stages, campaign: Campaign, source: str) -> None:
         )
 
 
-def _source(data: Path | None, n: int, seed: int) -> str:
-    if data is None:
+def _source(file: CatalogueFile | None, n: int, seed: int, said: Mapping[str, object]) -> str:
+    if file is None:
         return f"{SYNTHETIC}, {n} galaxies, seed {seed}"
-    return f"{data.name} (sha256 {sha256_of_file(data)[:16]}), {n} galaxies, seed {seed}"
+    told = f", {json.dumps(said, sort_keys=True)}" if said else ""
+    return f"{file.table.path.name} (sha256 {file.table.sha256()[:16]}), {n} galaxies, seed {seed}{told}"
 
 
 def _campaign(tree: Tree, file: CatalogueFile | None, n: int, seed: int, stopping: RuleName | None) -> Campaign:
