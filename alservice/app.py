@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Engine
 
+from alservice.acquisition.request_store import SqlRequestStore
 from alservice.acquisition.store import AcquisitionStore
 from alservice.campaigns.cycle_store import CycleStore
 from alservice.campaigns.store import CampaignStore, EventLog
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from alservice.catalogue.service import CatalogueService
     from alservice.cycle.readiness import Finding
     from alservice.cycle.service import CycleService
+    from alservice.explore.selections import SelectionService
     from alservice.explore.service import ExploreService
     from alservice.learning.service import LearningService
     from alservice.ops.access import AccessService
@@ -114,6 +116,11 @@ class App:
     def acquisitions(self) -> AcquisitionStore:
         """Batches drawn."""
         return AcquisitionStore(self.engine, self.clock)
+
+    @cached_property
+    def requests(self) -> SqlRequestStore:
+        """Galaxies that people asked for."""
+        return SqlRequestStore(self.engine, self.clock)
 
     @cached_property
     def ledger(self) -> SqlSubjectLedger:
@@ -283,6 +290,7 @@ class App:
             catalogues=self.catalogues,
             models=self.models,
             acquisitions=self.acquisitions,
+            requests=self.requests,
             ledger=self.ledger,
             classifications=self.classifications,
             stored=Predictions(objects=self.objects),
@@ -368,6 +376,22 @@ class App:
             device=lambda: self.device,
             clock=self.clock,
             progress=self.progress,
+        )
+
+    @cached_property
+    def selections(self) -> SelectionService:
+        """Galaxies that people found, kept by name and asked for."""
+        from alservice.explore.selection_store import SqlSelectionStore
+        from alservice.explore.selections import SelectionService
+
+        return SelectionService(
+            campaigns=self.campaigns,
+            catalogues=self.catalogues,
+            selections=SqlSelectionStore(self.engine, self.clock),
+            requests=self.requests,
+            ledger=self.ledger,
+            stops=self.stops,
+            explore=lambda: self.explore,
         )
 
     @cached_property

@@ -1,13 +1,16 @@
 """Drawing a batch: which galaxies go to volunteers this cycle, each with the probability that it would.
 
-A batch has up to four arms, drawn in this order:
+A batch has up to five arms, drawn in this order:
 
 ``evaluation``
     uniform among members of the evaluation stream;
 ``random``
     uniform among all eligible galaxies, members included unless the policy says otherwise;
+``requested``
+    eligible galaxies that people asked for, first come first served, that are no members and not in the random arm;
+    each takes a place of the informative arm;
 ``easy``
-    uniform among easy eligible galaxies that are no members and not in the random arm: a floor, so that
+    uniform among easy eligible galaxies that are no members and in neither arm before: a floor, so that
     volunteers do not see hard ones only;
 ``informative``
     by score among eligible galaxies that are no members and in no other arm.
@@ -41,6 +44,9 @@ from alservice.shapes import BoolArray, FloatArray, IntArray
 
 Rule: TypeAlias = Literal["top", "power", "softmax", "joint"]
 
+MEMBER: Final = "evaluation stream"
+"""Why a galaxy that people ask for is not drawn: it judges the models, and is drawn for that alone."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchPolicy:
@@ -54,6 +60,8 @@ class BatchPolicy:
         Sharpness: dimensionless for ``power``, per nat for ``softmax``, unused for ``top`` and ``joint``.
     informative, random, evaluation, easy
         Galaxies per arm.
+    from_requests
+        Galaxies of the informative arm's that people may ask for instead, at most.
     members_in_random
         Whether the random arm may draw members of the evaluation stream, which adds votes to them.
     min_distance
@@ -69,6 +77,7 @@ class BatchPolicy:
     random: int
     evaluation: int = 0
     easy: int = 0
+    from_requests: int = 0
     members_in_random: bool = True
     min_distance: float | None = None
     candidates: int = 10
@@ -77,6 +86,8 @@ class BatchPolicy:
         """Refuse sizes and sharpness that no draw can have."""
         if min(self.informative, self.random, self.evaluation, self.easy) < 0 or self.requested == 0:
             raise BadConfig(f"a batch needs at least one galaxy and no negative arm, not {self}")
+        if not 0 <= self.from_requests <= self.informative:
+            raise BadConfig(f"requests take places of the informative arm, at most all of them, not {self}")
         if not 0 < self.beta < math.inf:
             raise BadConfig(f"beta must be positive and finite, not {self.beta}")
         if self.candidates < 1 or (self.min_distance is not None and not 0 <= self.min_distance < math.inf):
@@ -96,10 +107,9 @@ class BatchPolicy:
         """Whether galaxies of the informative arm are compared with each other, by embeddings or deviations."""
         return self.min_distance is not None or self.rule == "joint"
 
-    @property
-    def n_candidates(self) -> int:
-        """Galaxies that compete for the informative arm: more than it draws only where they are compared."""
-        return self.informative * (self.candidates if self.has_vectors else 1)
+    def n_candidates(self, size: int) -> int:
+        """Return how many galaxies compete for so many places by information: more only where they are compared."""
+        return size * (self.candidates if self.has_vectors else 1)
 
     def log_weights(self, scores_nats: FloatArray) -> FloatArray:
         """Return ln w of scores; -inf, which is never drawn, for a score of 0 under ``power``."""
@@ -123,7 +133,7 @@ class Acquired:
     inclusion_probability
         Probability that this arm draws this galaxy. Exact in the evaluation and random arms: arm size over
         eligible galaxies. In the easy arm (1 - p) q, with p the random arm's probability and q the arm's size
-        over the easy galaxies that the random arm left. In the informative arm
+        over the easy galaxies that the arms before it left. In the requested arm 1 - p. In the informative arm
         (1 - p) (1 - q) (1 - exp(-exp(ln w - kappa))), q counting for easy galaxies only, with kappa the best
         key that was not drawn: given all other galaxies' keys, the galaxy is drawn if and only if its own
         exceeds kappa, so weighting by the inverse is unbiased (priority sampling). With a distance kappa is the
@@ -147,7 +157,7 @@ class AcquisitionBatch:
     Parameters
     ----------
     galaxies
-        Drawn galaxies: evaluation, random, easy, informative arm, each by rank.
+        Drawn galaxies: evaluation, random, requested, easy, informative arm, each by rank.
     policy, seed
         What drew them.
     offered
@@ -180,11 +190,18 @@ class BatchDrawer:
         Of all arms; the same seed and pool give the same batch.
     target
         (T, T) `survey_covariance` that a batch chosen together is to take away; None: it tells most of the networks.
+    requested
+        Ids that people asked for, first come first.
     """
 
-    def __init__(self, policy: BatchPolicy, *, seed: int, target: FloatArray | None = None) -> None:
+    def __init__(
+        self, policy: BatchPolicy, *, seed: int, target: FloatArray | None = None, requested: Sequence[str] = ()
+    ) -> None:
         self._policy = policy
         self._target = target
+        self._requested = dict.fromkeys(requested)
+        self._drawable: dict[str, Candidate] = {}
+        self._refused: dict[str, str] = {}
         self._seed = seed
         self._excluded: Counter[str] = Counter()
         self._eligible = 0
@@ -193,9 +210,20 @@ class BatchDrawer:
         self._evaluation = Reservoir(policy.evaluation)
         self._random = Reservoir(policy.random)
         # Earlier arms may take any of the best away; one more gives kappa.
-        self._easy = Reservoir(policy.easy + policy.random if policy.easy else 0)
-        earlier = policy.random + policy.easy
-        self._informative = Reservoir(policy.n_candidates + earlier + 1 if policy.informative else 0)
+        self._easy = Reservoir(policy.easy + policy.random + policy.from_requests if policy.easy else 0)
+        earlier = policy.random + policy.from_requests + policy.easy
+        most = policy.n_candidates(policy.informative)
+        self._informative = Reservoir(most + earlier + 1 if policy.informative else 0)
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Why galaxies that people asked for could not be drawn, by id; of those offered so far."""
+        return self._refused
+
+    @property
+    def unseen(self) -> Sequence[str]:
+        """Galaxies that people asked for and nobody offered so far."""
+        return [name for name in self._requested if name not in self._drawable and name not in self._refused]
 
     def offer(
         self,
@@ -245,6 +273,7 @@ class BatchDrawer:
             raise BadInput(f"{shape[0]} galaxies came with scores, flags or vectors of {sorted(shapes)}")
         eligible = self._exclude(galaxy_ids, excluded or {})
         is_easy = is_easy & ~is_member
+        self._note_requested(galaxy_ids, is_member, is_easy, excluded or {})
         self._eligible += int(eligible.sum())
         self._eligible_members += int((eligible & is_member).sum())
         self._eligible_easy += int((eligible & is_easy).sum())
@@ -280,14 +309,19 @@ class BatchDrawer:
         by_evaluation = _share(policy.evaluation, self._eligible_members)
         evaluation = self._evaluation.ranked()
         random = self._random.ranked()
-        easy = _without(self._easy.ranked(), random)[: policy.easy]
-        by_easy = _share(policy.easy, self._eligible_easy - sum(candidate.is_easy for candidate in random))
-        informative, kappas = self._choose(_without(self._informative.ranked(), [*random, *easy]))
+        in_order = [self._drawable[name] for name in self._requested if name in self._drawable]
+        requested = _without(in_order, random)[: policy.from_requests]
+        earlier = [*random, *requested]
+        easy = _without(self._easy.ranked(), earlier)[: policy.easy]
+        by_easy = _share(policy.easy, self._eligible_easy - sum(candidate.is_easy for candidate in earlier))
+        left_over = _without(self._informative.ranked(), [*earlier, *easy])
+        informative, kappas = self._choose(left_over, policy.informative - len(requested))
         left = np.array([(1 - by_random) * (1 - by_easy if candidate.is_easy else 1) for candidate in informative])
         chances = left * self._chances(np.array([candidate.score_nats for candidate in informative]), kappas)
         galaxies = (
             *_acquired(Arm.EVALUATION, evaluation, [by_evaluation] * len(evaluation)),
             *_acquired(Arm.RANDOM, random, [by_random] * len(random)),
+            *_acquired(Arm.REQUESTED, requested, [1 - by_random] * len(requested)),
             *_acquired(Arm.EASY, easy, [(1 - by_random) * by_easy] * len(easy)),
             *_acquired(Arm.INFORMATIVE, informative, chances.tolist()),
         )
@@ -304,22 +338,23 @@ class BatchDrawer:
             excluded=dict(sorted(self._excluded.items())),
         )
 
-    def _choose(self, best: Sequence[Candidate]) -> tuple[Sequence[Candidate], FloatArray]:
+    def _choose(self, best: Sequence[Candidate], size: int) -> tuple[Sequence[Candidate], FloatArray]:
         """Return the informative arm, and the threshold (n,) that each one's key had to exceed."""
         policy = self._policy
-        keys = np.array([candidate.key for candidate in best[: policy.n_candidates + 1]])
-        if len(keys) <= policy.n_candidates:
+        n_candidates = policy.n_candidates(size)
+        keys = np.array([candidate.key for candidate in best[: n_candidates + 1]])
+        if len(keys) <= n_candidates:
             keys = np.append(keys, -np.inf)
         if policy.rule == "joint" and len(keys) > 1:
             vectors = self._informative.vectors_of(best[: len(keys) - 1])
-            places = greedy_batch(vectors, policy.informative, target=self._target)
+            places = greedy_batch(vectors, size, target=self._target)
             return [best[place] for place in places.tolist()], np.full(len(places), -math.inf)
         if policy.min_distance is None or len(keys) == 1:
-            chosen = best[: policy.informative]
+            chosen = best[:size]
             return chosen, np.full(len(chosen), keys[-1])
         candidates = best[: len(keys) - 1]
         vectors = self._informative.vectors_of(candidates)
-        places, kappas = thin(keys, vectors, size=policy.informative, min_distance=policy.min_distance)
+        places, kappas = thin(keys, vectors, size=size, min_distance=policy.min_distance)
         return [candidates[place] for place in places.tolist()], kappas
 
     def _informative_keys(self, galaxy_ids: Sequence[str], scores: FloatArray, noise: FloatArray) -> FloatArray:
@@ -344,6 +379,20 @@ class BatchDrawer:
         eligible = np.ones(len(galaxy_ids), dtype=bool)
         eligible[out] = False
         return eligible
+
+    def _note_requested(
+        self, galaxy_ids: Sequence[str], members: BoolArray, easy: BoolArray, reasons: Mapping[str, str]
+    ) -> None:
+        """Keep which requested galaxies may be drawn, and why the others may not."""
+        for place, name in enumerate(galaxy_ids) if self._requested else ():
+            if name not in self._requested:
+                continue
+            if name in reasons:
+                self._refused[name] = reasons[name]
+            elif members[place]:
+                self._refused[name] = MEMBER
+            else:
+                self._drawable[name] = Candidate(0.0, 0.0, name, math.nan, bool(easy[place]))
 
     def _noise(self, galaxy_ids: Sequence[str]) -> Mapping[Arm, FloatArray]:
         """Return uniform noise (n,) strictly inside (0, 1) for every arm: parts of one digest of seed and id."""
@@ -373,9 +422,10 @@ def draw_batch(
     vectors: FloatArray | None = None,
     excluded: Mapping[str, str] | None = None,
     target: FloatArray | None = None,
+    requested: Sequence[str] = (),
 ) -> AcquisitionBatch:
     """Draw a batch from a pool that is at hand as a whole; see `BatchDrawer.offer` for the arguments."""
-    drawer = BatchDrawer(policy, seed=seed, target=target)
+    drawer = BatchDrawer(policy, seed=seed, target=target, requested=requested)
     drawer.offer(galaxy_ids, scores_nats, members=members, easy=easy, vectors=vectors, excluded=excluded)
     return drawer.draw()
 

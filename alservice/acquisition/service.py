@@ -21,6 +21,7 @@ from alservice.acquisition.batch import (
     survey_keys,
 )
 from alservice.acquisition.policies import BALD, RULES, SURVEYED, easy_galaxies, policy_scores
+from alservice.acquisition.requests import ABSENT, ASKED, DRAWN, Request
 from alservice.acquisition.votes import (
     HISTORY_DAYS,
     MIN_DAYS,
@@ -47,6 +48,7 @@ from alservice.science.prediction import Prediction
 from alservice.science.tree import Tree, load_tree
 from alservice.shapes import BoolArray, FloatArray, IntArray
 from alservice.states import SubjectState
+from alservice.subjects.retire import SHOWN
 from alservice.subjects.subject import Subject, SubjectLedger, VotesAsked
 
 
@@ -80,8 +82,17 @@ class Batches(Protocol):
     def get(self, cycle_id: int, /) -> Sequence[Acquired] | None:
         """Return what was drawn, None before the draw."""
 
-    def save(self, cycle_id: int, batch: AcquisitionBatch, /, *, n_votes: VotesAsked) -> None:
-        """Record a batch whole; a cycle that has one keeps it."""
+    def save(
+        self, cycle_id: int, batch: AcquisitionBatch, /, *, n_votes: VotesAsked, settled: Mapping[int, str]
+    ) -> None:
+        """Record a batch whole, and what became of requests; a cycle that has one keeps it."""
+
+
+class WaitingRequests(Protocol):
+    """Galaxies that people ask for."""
+
+    def waiting(self, campaign_id: int, /) -> Sequence[Request]:
+        """Return what no cycle has settled yet, first come first."""
 
 
 class DailyVotes(Protocol):
@@ -107,6 +118,7 @@ def batch_policy(policy: AcquisitionPolicy, *, first: bool, min_distance: float 
         informative=policy.informative_galaxies,
         random=policy.random_galaxies,
         easy=policy.easy_galaxies,
+        from_requests=policy.requested_galaxies,
         min_distance=min_distance,
     )
 
@@ -188,6 +200,7 @@ class AcquireBatch:
 
     catalogues: Catalogues
     acquisitions: Batches
+    requests: WaitingRequests
     ledger: SubjectLedger
     scores: ScorePool
     forecast: ForecastVotes
@@ -198,17 +211,24 @@ class AcquireBatch:
         drawn = self.acquisitions.get(cycle.id)
         if drawn is not None:
             return drawn
-        batch = self._draw(campaign, cycle)
-        self.acquisitions.save(cycle.id, batch, n_votes=self._votes(campaign, cycle, batch))
+        # A first cycle draws at random alone, so that nothing else decides what it learns from.
+        waiting = self.requests.waiting(campaign.id) if cycle.champion_id is not None else ()
+        batch, refused = self._draw(campaign, cycle, waiting)
+        votes = self._votes(campaign, cycle, batch, {each.galaxy_id: each.votes for each in waiting})
+        self.acquisitions.save(cycle.id, batch, n_votes=votes, settled=self._settled(campaign, waiting, batch, refused))
         return batch.galaxies
 
-    def _draw(self, campaign: CampaignRow, cycle: Cycle) -> AcquisitionBatch:
+    def _draw(
+        self, campaign: CampaignRow, cycle: Cycle, waiting: Sequence[Request]
+    ) -> tuple[AcquisitionBatch, Mapping[str, str]]:
+        """Return the batch, and why galaxies that people asked for are not in it."""
         policy, first = campaign.settings.acquisition, cycle.champion_id is None
         survey = None if first else self._survey(campaign, cycle)
         drawer = BatchDrawer(
             batch_policy(policy, first=first, min_distance=_distance(policy, survey)),
             seed=seed_of(campaign.settings.seed, "acquisition", cycle.number),
             target=_target(campaign, survey),
+            requested=[each.galaxy_id for each in waiting],
         )
         self.progress.start("score the pool", self.catalogues.get(cycle.catalogue_id).n_galaxies)
         asked = AskedGalaxies(self.ledger.of_campaign(campaign.id))
@@ -224,7 +244,24 @@ class AcquireBatch:
             )
             self.progress.advance(len(ids))
         self.progress.finish()
-        return drawer.draw()
+        return drawer.draw(), {**dict.fromkeys(drawer.unseen, ABSENT), **drawer.refused}
+
+    def _settled(
+        self, campaign: CampaignRow, waiting: Sequence[Request], batch: AcquisitionBatch, refused: Mapping[str, str]
+    ) -> Mapping[int, str]:
+        """Return what became of requests, by id; those that the batch had no place for wait on."""
+        drawn = {galaxy.galaxy_id for galaxy in batch.galaxies}
+        known: set[str] = set()
+        if campaign.settings.zooniverse.retires and refused:
+            rows = self.ledger.of_galaxies(campaign.id, list(refused))
+            known = {row.galaxy_id for row in rows if row.state in SHOWN}
+        found = {}
+        for each in waiting:
+            if each.galaxy_id in drawn:
+                found[each.id] = DRAWN
+            elif each.galaxy_id in refused:
+                found[each.id] = ASKED if each.galaxy_id in known else refused[each.galaxy_id]
+        return found
 
     def _survey(self, campaign: CampaignRow, cycle: Cycle) -> Posterior | None:
         """Return a sample of the survey where the policy needs one."""
@@ -232,13 +269,22 @@ class AcquireBatch:
         needed = policy.policy in SURVEYED or (policy.diversity_share > 0 and policy.informative_galaxies > 0)
         return self.scores.survey(campaign, cycle) if needed else None
 
-    def _votes(self, campaign: CampaignRow, cycle: Cycle, batch: AcquisitionBatch) -> VotesAsked:
-        """Return the votes to ask: a fixed number, or what the budget buys for each galaxy drawn for information."""
+    def _votes(
+        self, campaign: CampaignRow, cycle: Cycle, batch: AcquisitionBatch, requested: Mapping[str, int]
+    ) -> VotesAsked:
+        """Return the votes to ask: a fixed number, or what the budget buys for each galaxy drawn for information.
+
+        Who is drawn because people asked gets what they asked for.
+        """
         policy = campaign.settings.acquisition
+        fixed = {
+            g.galaxy_id: requested[g.galaxy_id] if g.arm == Arm.REQUESTED else policy.votes_of(g.arm)
+            for g in batch.galaxies
+        }
         chosen = [galaxy.galaxy_id for galaxy in batch.galaxies if galaxy.arm == Arm.INFORMATIVE]
         if policy.allocated is None or not chosen:
-            return {galaxy.galaxy_id: policy.votes_of(galaxy.arm) for galaxy in batch.galaxies}
-        others = {g.galaxy_id: policy.votes_of(g.arm) for g in batch.galaxies if g.arm != Arm.INFORMATIVE}
+            return fixed
+        others = {galaxy_id: votes for galaxy_id, votes in fixed.items() if galaxy_id not in {*chosen}}
         budget = policy.allocated.budget or self._forecast(campaign, cycle)
         tiers = policy.allocated.tiers
         information = self.scores.information(campaign, cycle, chosen, tiers)
@@ -443,6 +489,7 @@ class AcquisitionService:
     catalogues: Catalogues
     models: PosteriorShards
     acquisitions: Batches
+    requests: WaitingRequests
     ledger: SubjectLedger
     classifications: DailyVotes
     stored: Predictions
@@ -454,6 +501,7 @@ class AcquisitionService:
         return AcquireBatch(
             catalogues=self.catalogues,
             acquisitions=self.acquisitions,
+            requests=self.requests,
             ledger=self.ledger,
             scores=ScorePool(catalogues=self.catalogues, models=self.models, stored=self.stored),
             forecast=self._forecast,

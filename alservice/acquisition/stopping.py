@@ -401,9 +401,8 @@ class StoppingService:
         """Return why galaxies are asked their full number before any posterior is looked at."""
         ids = [seen.row.galaxy_id for seen in changed]
         # A galaxy that no batch of the cycle names may be anybody's: it counts as drawn at random.
-        drawn = {
-            a.galaxy_id for a in self.acquisitions.get(cycle.id) or () if a.arm not in {Arm.RANDOM, Arm.EVALUATION}
-        }
+        arms = {a.galaxy_id: a.arm for a in self.acquisitions.get(cycle.id) or ()}
+        drawn = {galaxy_id for galaxy_id, arm in arms.items() if arm not in {Arm.RANDOM, Arm.EVALUATION}}
         why: dict[str, FullNumber] = {}
         if fused.why is not None:
             why = dict.fromkeys(ids, FullNumber(fused.why))
@@ -413,6 +412,7 @@ class StoppingService:
         why |= {galaxy_id: FullNumber.INCONSISTENT for galaxy_id, bad in zip(ids, odd, strict=True) if bad}
         asked = (seen.row.galaxy_id for seen in changed if seen.before is not None and seen.before.reason == PERSON)
         why |= dict.fromkeys(asked, FullNumber.BY_PERSON)
+        why |= {galaxy_id: FullNumber.BY_PERSON for galaxy_id in ids if arms.get(galaxy_id) is Arm.REQUESTED}
         why |= {galaxy_id: FullNumber.RANDOM for galaxy_id in ids if galaxy_id not in drawn}
         return why | {galaxy.galaxy_id: FullNumber.EVALUATION for galaxy in galaxies if galaxy.evaluation}
 

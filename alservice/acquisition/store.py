@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from alservice.acquisition import schema
 from alservice.acquisition.batch import Acquired, AcquisitionBatch
+from alservice.acquisition.request_store import settle
 from alservice.progress import Clock
 from alservice.storage.postgres import columns_of, insert_rows, transaction
 from alservice.subjects.subject import VotesAsked, votes_of
@@ -22,8 +23,16 @@ class AcquisitionStore:
         self._engine = engine
         self._clock = clock
 
-    def save(self, cycle_id: int, batch: AcquisitionBatch, *, n_votes: VotesAsked) -> None:
-        """Record the batch of a cycle in one transaction; a cycle that has one keeps it."""
+    def save(
+        self, cycle_id: int, batch: AcquisitionBatch, *, n_votes: VotesAsked, settled: Mapping[int, str] | None = None
+    ) -> None:
+        """Record the batch of a cycle in one transaction; a cycle that has one keeps it.
+
+        Parameters
+        ----------
+        settled
+            What became of requests, by their ids.
+        """
         table = schema.acquisitions
         new = upsert(table).values(
             cycle_id=cycle_id,
@@ -48,6 +57,7 @@ class AcquisitionStore:
             is_new = connection.scalar(new.on_conflict_do_nothing().returning(table.c.cycle_id)) is not None
             if is_new:
                 insert_rows(connection, schema.acquired, rows)
+                settle(connection, cycle_id, settled or {})
 
     def get(self, cycle_id: int) -> Sequence[Acquired] | None:
         """Return what was drawn, in the order of the batch: by arm, then by rank; None before the draw."""

@@ -148,6 +148,9 @@ class AcquisitionPolicy:
         Share of the batch drawn uniformly at random; it keeps the evaluation unbiased.
     easy_share
         Share of the batch drawn among galaxies that volunteers should find easy: a floor beside the random share.
+    requested_share
+        Share of the batch that galaxies which people ask for may take, from the informative arm: the operator's budget
+        for requests (`alservice.acquisition.requests`). Without requests the informative arm has it.
     votes_per_galaxy
         Volunteers asked per galaxy.
     reference_votes
@@ -174,6 +177,7 @@ class AcquisitionPolicy:
     batch_galaxies: int = 128
     random_share: float = 0.15
     easy_share: float = 0.05
+    requested_share: float = 0.1
     votes_per_galaxy: int = 40
     reference_votes: int | None = None
     allocated: AllocatedVotes | None = None
@@ -188,7 +192,7 @@ class AcquisitionPolicy:
         require(self.initial_galaxies >= 1, "acquisition.initial_galaxies must be at least 1")
         require(self.initial_evaluation_galaxies >= 0, "acquisition.initial_evaluation_galaxies is negative")
         require(self.batch_galaxies >= 1, "acquisition.batch_galaxies must be at least 1")
-        for name in ("random_share", "easy_share"):
+        for name in ("random_share", "easy_share", "requested_share"):
             share = getattr(self, name)
             require(0 <= share <= 1, f"acquisition.{name} must lie in [0, 1], not {share}")
         require(self.random_share + self.easy_share <= 1, "acquisition.random_share and easy_share exceed the batch")
@@ -225,6 +229,16 @@ class AcquisitionPolicy:
     def informative_galaxies(self) -> int:
         """Size of the informative arm."""
         return self.batch_galaxies - self.random_galaxies - self.easy_galaxies
+
+    @property
+    def requested_galaxies(self) -> int:
+        """Most galaxies of a batch that people may ask for; each takes a place of the informative arm."""
+        return min(round(self.requested_share * self.batch_galaxies), self.informative_galaxies)
+
+    @property
+    def requested_votes(self) -> int:
+        """Votes of a cycle that people may ask for: the operator's budget for requests."""
+        return self.requested_galaxies * self.votes_per_galaxy
 
     @property
     def judging_votes(self) -> int:

@@ -23,6 +23,7 @@ class Arm(StrEnum):
     RANDOM = "random"
     EVALUATION = "evaluation"  # members of the evaluation stream
     EASY = "easy"
+    REQUESTED = "requested"  # a person asked for it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -168,7 +168,7 @@ class SqlOperations:
         """Pause a campaign; raises `Conflict` if it is paused already."""
         now = self._clock()
         with transaction(self._engine) as connection:
-            _lock_campaign(connection, campaign_id)
+            lock_campaign(connection, campaign_id)
             if connection.scalar(select(_PAUSES.c.actor).where(_PAUSES.c.campaign_id == campaign_id)) is not None:
                 raise Conflict("the campaign is paused already")
             connection.execute(insert(_PAUSES).values(campaign_id=campaign_id, reason=reason, actor=actor, at=now))
@@ -178,14 +178,15 @@ class SqlOperations:
     def unpause(self, campaign_id: int, *, actor: str, reason: str) -> bool:
         """End a campaign's pause; return whether there was one."""
         with transaction(self._engine) as connection:
-            _lock_campaign(connection, campaign_id)
+            lock_campaign(connection, campaign_id)
             ended = connection.execute(delete(_PAUSES).where(_PAUSES.c.campaign_id == campaign_id)).rowcount
             if ended:
                 _tell(connection, campaign_id, self._clock(), actor, "campaign.resumed", {"reason": reason})
         return bool(ended)
 
 
-def _lock_campaign(connection: Connection, campaign_id: int) -> None:
+def lock_campaign(connection: Connection, campaign_id: int) -> None:
+    """Hold a campaign in a transaction against others who do the same."""
     table = schema.campaigns
     connection.execute(select(table.c.id).where(table.c.id == campaign_id).with_for_update(key_share=True))
 

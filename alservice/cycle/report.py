@@ -68,7 +68,7 @@ def _image_url(item: GalleryItem) -> str:
     return f"data:{item.media_type};base64,{base64.b64encode(item.image).decode()}"
 
 
-ARM_KINDS: Final = "abcd"
+ARM_KINDS: Final = "abcde"
 """A colour per arm, in the order of `Arm`; arms that only a newer version knows share the last."""
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:  # who is given one loads only what it asks for
     from sqlalchemy import Engine
 
+    from alservice.acquisition.request_store import SqlRequestStore
     from alservice.acquisition.service import AcquisitionService
     from alservice.acquisition.stopping import StoppingService
     from alservice.acquisition.store import AcquisitionStore
@@ -75,6 +76,10 @@ class Stages(Protocol):
     @property
     def acquisitions(self) -> AcquisitionStore:
         """Batches drawn."""
+
+    @property
+    def requests(self) -> SqlRequestStore:
+        """Galaxies that people asked for."""
 
     @property
     def ledger(self) -> SqlSubjectLedger:

@@ -12,8 +12,10 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from alservice.acquisition.requests import ASKED
 from alservice.campaigns.cycle import CYCLES, Cycle, CycleKind, CycleState
 from alservice.errors import NotFound
+from alservice.subjects.retire import SHOWN
 from alservice.subjects.subject import draft_subject
 
 if TYPE_CHECKING:
@@ -134,7 +136,29 @@ def acquire(stages: Stages, campaign: CampaignRow, cycle: Cycle, actor: str) -> 
     acquired = stages.acquisition.acquire(campaign, cycle)
     votes = stages.acquisitions.votes(cycle.id)
     detail: dict[str, int] = {**Counter(str(a.arm) for a in acquired), "votes": sum(votes.values())}
+    again = ask_again(stages, campaign, cycle)
+    if again:
+        detail["asked_again"] = again
     return Transition(to=CycleState.PUBLISHING, detail=detail)
+
+
+def ask_again(stages: Stages, campaign: CampaignRow, cycle: Cycle) -> int:
+    """Ask for the votes that people want of galaxies that volunteers know; return how many galaxies' votes changed.
+
+    Safe to repeat: who has what was asked is left alone, and so is who is with volunteers no more.
+    """
+    wanted = [each for each in stages.requests.of_cycle(cycle.id) if each.outcome == ASKED]
+    rows = stages.ledger.of_galaxies(campaign.id, [each.galaxy_id for each in wanted]) if wanted else ()
+    shown = {row.galaxy_id for row in rows if row.state in SHOWN}
+    alike: dict[tuple[int, str, str], list[str]] = {}
+    for each in wanted:
+        if each.galaxy_id in shown:
+            alike.setdefault((each.votes, each.reason, each.actor), []).append(each.galaxy_id)
+    name = campaign.settings.name
+    return sum(
+        len(stages.subjects.ask_votes(name, galaxy_ids, votes, reason=reason, actor=actor))
+        for (votes, reason, actor), galaxy_ids in alike.items()
+    )
 
 
 def publish(stages: Stages, campaign: CampaignRow, cycle: Cycle, actor: str) -> Transition:

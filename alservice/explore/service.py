@@ -372,20 +372,18 @@ class ExploreService:
                 f"{n:,} galaxies are more than a download's {MAX_DOWNLOAD:,}: choose fewer, or release the catalogue",
                 field="where",
             )
-        layout = Layout(
-            columns=table.columns,
-            n_rows=n,
-            id_bytes=table.id_bytes,
-            provenance={"content": "choice", **_provenance(opened, choice)},
-            positions=lambda: iter(()),
-        )
-        written = write_rows(file_format, folder, layout, self._rows(table, choice))
-        if written != n:
-            raise NoIndex(f"{written} of {n} galaxies were read", campaign=name)
-        return folder / f"catalogue.{file_format}"
+        rows = table.rows(choice, group=GROUP_ROWS)
+        return _written(opened, rows, n, file_format, folder, _provenance(opened, choice))
 
-    def _rows(self, table: Table, choice: Choice) -> Iterator[Rows]:
-        return table.rows(choice, group=GROUP_ROWS)
+    def download_named(
+        self, name: str, galaxy_ids: Sequence[str], selection: str, file_format: DownloadFormat, folder: Path
+    ) -> Path:
+        """Write those galaxies of a selection that the index has to a file, in its order; as `download`."""
+        opened = self.opened(name)
+        check_format(file_format)
+        n = len(opened.table.named(galaxy_ids))
+        rows = opened.table.rows_named(galaxy_ids, group=GROUP_ROWS)
+        return _written(opened, rows, n, file_format, folder, {**_of_index(opened.index), "selection": selection})
 
     def around(self, name: str, galaxy_id: str, *, n: int) -> Around:
         """Return the galaxies nearest to one, at most so many; raises as `opened` and `similar`."""
@@ -418,13 +416,40 @@ def _without(opened: Opened, found: IntArray, distances: FloatArray, places: Seq
     return [{**item, "distance": distance} for item, (_, distance) in zip(items, kept, strict=True)]
 
 
-def _provenance(opened: Opened, choice: Choice) -> Mapping[str, Any]:
-    index = opened.index
+def _written(
+    opened: Opened,
+    rows: Iterator[Rows],
+    n: int,
+    file_format: DownloadFormat,
+    folder: Path,
+    provenance: Mapping[str, Any],
+) -> Path:
+    """Write n rows of an index in a format; return the path."""
+    layout = Layout(
+        columns=opened.table.columns,
+        n_rows=n,
+        id_bytes=opened.table.id_bytes,
+        provenance={"content": "choice", **provenance},
+        positions=lambda: iter(()),
+    )
+    written = write_rows(file_format, folder, layout, rows)
+    if written != n:
+        raise NoIndex(f"{written} of {n} galaxies were read", campaign=opened.index.campaign)
+    return folder / f"catalogue.{file_format}"
+
+
+def _of_index(index: Index) -> Mapping[str, Any]:
     return {
         "campaign": {"name": index.campaign},
         "catalogue": {"id": index.catalogue_id},
         "model": {"id": index.model_id, "digest": index.model_digest},
         "tree": {"hash": index.tree},
+    }
+
+
+def _provenance(opened: Opened, choice: Choice) -> Mapping[str, Any]:
+    return {
+        **_of_index(opened.index),
         "choice": {
             "where": [condition.text for condition in choice.conditions],
             "sort": choice.sort,

@@ -144,6 +144,20 @@ class Table:
             raise NotFound(f"the index has no galaxy {absent[:200]!r}", galaxy=absent[:200])
         return [int(known[name]) for name in galaxy_ids]
 
+    def ids(self, choice: Choice) -> list[str]:
+        """Return the ids of all galaxies of a choice, in its order; raises as `page`."""
+        where, values = self.where(choice)
+        rows = self.ask(f"SELECT {ID} FROM galaxies{where}{self._order(choice)}", values)  # noqa: S608
+        return [row[0] for row in rows]
+
+    def named(self, galaxy_ids: Sequence[str]) -> list[Mapping[str, Any]]:
+        """Return those of some galaxies that were predicted, by place."""
+        rows = self.ask(
+            f"SELECT {quoted(SHOWN)} FROM galaxies WHERE {ID} IN $ids ORDER BY {PLACE}",  # noqa: S608
+            {"ids": list(galaxy_ids)},
+        )
+        return [dict(zip(SHOWN, row, strict=True)) for row in rows]
+
     def at(self, places: Sequence[int]) -> list[Mapping[str, Any]]:
         """Return galaxies by their places, in the order of these."""
         rows = self.ask(
@@ -176,6 +190,10 @@ class Table:
         """Yield all rows of a choice in its order, all columns, so many at a time; as `page` for errors."""
         where, values = self.where(choice)
         return self.stream(f"{where}{self._order(choice)}", values, group=group)
+
+    def rows_named(self, galaxy_ids: Sequence[str], *, group: int) -> Iterator[Rows]:
+        """Yield the rows of those of some galaxies that were predicted, by place, all columns, so many at a time."""
+        return self.stream(f" WHERE {ID} IN $ids ORDER BY {PLACE}", {"ids": list(galaxy_ids)}, group=group)
 
     def stream(self, clause: str, values: Mapping[str, Any], *, group: int) -> Iterator[Rows]:
         """Yield all columns of the rows that a clause holds, so many at a time; nothing of it is text from outside."""

@@ -12,13 +12,14 @@ from typing import Final
 from alservice.acquisition import schema as acquisition
 from alservice.campaigns import schema as campaigns
 from alservice.catalogue import schema as catalogue
+from alservice.explore import schema as explore
 from alservice.ops import schema as ops
 from alservice.registry import schema as registry
 from alservice.storage.postgres import metadata
 from alservice.subjects import schema as subjects
 from alservice.votes import schema as votes
 
-SCHEMAS: Final = (campaigns, catalogue, registry, acquisition, subjects, votes, ops)
+SCHEMAS: Final = (campaigns, catalogue, registry, acquisition, subjects, votes, explore, ops)
 """Modules that declare tables."""
 
 __all__ = ["SCHEMAS", "metadata"]

@@ -25,7 +25,8 @@ from alservice.texts import check_reason
 from alservice.zooniverse import Zooniverse
 from alservice.zooniverse.records import SubjectStatus
 
-_SHOWN = (SubjectState.LIVE, SubjectState.RETIRED)
+SHOWN: Final = (SubjectState.LIVE, SubjectState.RETIRED)
+"""Galaxies that volunteers see, or saw: their votes may be asked for anew."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class AskVotes:
             raise BadInput(f"votes must be 1 to 1000, not {votes}", votes=votes)
         wanted = {check_galaxy_id(galaxy_id, where="galaxies") for galaxy_id in galaxy_ids}
         rows = [row for row in self.ledger.of_campaign(campaign.id) if row.galaxy_id in wanted]
-        absent = sorted(wanted - {row.galaxy_id for row in rows if row.state in _SHOWN})
+        absent = sorted(wanted - {row.galaxy_id for row in rows if row.state in SHOWN})
         if absent:
             named = ", ".join(absent[:5])
             raise BadInput(f"{len(absent)} galaxies are neither live nor retired: {named}", galaxies=absent[:5])

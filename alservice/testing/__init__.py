@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         MemoryLedger,
         MemoryObjects,
         MemoryPosteriors,
+        MemoryRequests,
+        MemorySelections,
     )
 
 __all__ = [
@@ -31,6 +33,8 @@ __all__ = [
     "MemoryLedger",
     "MemoryObjects",
     "MemoryPosteriors",
+    "MemoryRequests",
+    "MemorySelections",
     "memory_campaign",
     "synthetic_galaxies",
 ]
@@ -44,6 +48,8 @@ _HOMES: Final = {
     "MemoryLedger": "alservice.testing.stores",
     "MemoryObjects": "alservice.testing.stores",
     "MemoryPosteriors": "alservice.testing.stores",
+    "MemoryRequests": "alservice.testing.stores",
+    "MemorySelections": "alservice.testing.stores",
     "memory_campaign": "alservice.testing.memory",
     "synthetic_galaxies": "alservice.testing.galaxies",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -11,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from alservice.acquisition.batch import AcquisitionBatch
+from alservice.acquisition.requests import Wanted, Why
 from alservice.acquisition.service import AcquisitionService
 from alservice.campaigns.campaign import AcquisitionPolicy, Campaign, ImagePolicy, ZooniverseTarget
 from alservice.campaigns.cycle import Cycle, CycleState
@@ -131,6 +133,7 @@ class MemoryApp:
             catalogues=self.catalogues,
             models=self.models,
             acquisitions=self.batches,
+            requests=self.batches.requests,
             ledger=self.ledger,
             classifications=self.daily_votes,
             stored=Predictions(objects=self.objects),
@@ -205,6 +208,16 @@ class MemoryApp:
         draft = draft_subject(self.campaign.name, 0, known[galaxy_id])
         (row,) = self.ledger.plan(self.cycle, [draft], n_votes=self.campaign.acquisition.votes_per_galaxy)
         self.ledger.rows[row.id] = replace(row, state=SubjectState(state), error=reason)
+        return self
+
+    def request(self, *galaxy_ids: str, votes: int | None = None) -> Self:
+        """Let a person ask for galaxies, as many as the campaign's budget for requests has votes for."""
+        policy = self.campaign.acquisition
+        asked = policy.votes_per_galaxy if votes is None else votes
+        wanted = [Wanted(galaxy_id=galaxy_id, votes=asked, cost=asked) for galaxy_id in galaxy_ids]
+        why = Why(selection="memory", reason="they are odd", actor="memory")
+        budget = policy.requested_votes
+        self.batches.requests.send(self.row.id, wanted, why, budget=budget, refused=Counter())
         return self
 
     def votes_per_day(self, per_day: Mapping[date, int]) -> Self:

@@ -4,20 +4,40 @@ from __future__ import annotations
 
 import io
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from alservice.acquisition.batch import Acquired, AcquisitionBatch
+from alservice.acquisition.requests import (
+    WITHDRAWN,
+    Request,
+    Sent,
+    Wanted,
+    Why,
+    sent_event,
+    share_budget,
+    withdrawn_event,
+)
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.store import CampaignRow, Event
 from alservice.catalogue.galaxies import Catalogue, CatalogueFault, Galaxy, Roll, Shard
 from alservice.errors import Conflict, NotFound
+from alservice.explore.selections import (
+    Selection,
+    check_room,
+    check_same,
+    deleted_event,
+    saved_event,
+    unknown,
+)
 from alservice.ids import StoredObject, digest_of_key
 from alservice.registry.records import Model
 from alservice.science.tree import load_tree
@@ -125,6 +145,12 @@ class MemoryCatalogues:
         wanted = frozenset(galaxy_ids)
         return [galaxy for galaxy_id, galaxy in found.items() if galaxy_id in wanted]
 
+    def present(self, catalogue_id: int, galaxy_ids: Sequence[str]) -> Sequence[Galaxy]:
+        """Return those of some galaxies that are in a catalogue, in order of their ids."""
+        wanted = frozenset(galaxy_ids)
+        found = [galaxy for galaxy in self.galaxies(catalogue_id) if galaxy.galaxy_id in wanted]
+        return sorted(found, key=lambda galaxy: galaxy.galaxy_id)
+
     def faults(self, catalogue_id: int) -> Sequence[CatalogueFault]:
         """Return the rows that could not become galaxies."""
         return list(self.rows[catalogue_id][2]) if catalogue_id in self.rows else []
@@ -154,17 +180,77 @@ class MemoryPosteriors:
 
 
 @dataclass
+class MemoryRequests:
+    """Galaxies that people ask for, and the lines of the audit about them."""
+
+    rows: dict[int, Request] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    now: datetime = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+    def send(self, campaign_id: int, wanted: Sequence[Wanted], why: Why, *, budget: int, refused: Counter[str]) -> Sent:
+        """Take as many as the budget has votes for, first ones first, with an event."""
+        taken, sent = share_budget(wanted, self.waiting(campaign_id), budget=budget, refused=refused)
+        for each in taken:
+            row = Request(
+                id=len(self.rows) + 1,
+                campaign_id=campaign_id,
+                galaxy_id=each.galaxy_id,
+                votes=each.votes,
+                cost=each.cost,
+                selection=why.selection,
+                reason=why.reason,
+                actor=why.actor,
+                created_at=self.now,
+            )
+            self.rows[row.id] = row
+        self.events.append(sent_event(campaign_id, sent, why, self.now))
+        return sent
+
+    def waiting(self, campaign_id: int) -> Sequence[Request]:
+        """Return what no cycle has settled yet, first come first."""
+        return [row for row in self.rows.values() if row.campaign_id == campaign_id and row.outcome is None]
+
+    def of_galaxy(self, campaign_id: int, galaxy_id: str) -> Sequence[Request]:
+        """Return all requests of one galaxy, oldest first."""
+        own = (row for row in self.rows.values() if row.campaign_id == campaign_id)
+        return [row for row in own if row.galaxy_id == galaxy_id]
+
+    def of_cycle(self, cycle_id: int) -> Sequence[Request]:
+        """Return what a cycle settled, first come first."""
+        return [row for row in self.rows.values() if row.cycle_id == cycle_id]
+
+    def withdraw(self, campaign_id: int, selection: str, *, reason: str, actor: str) -> int:
+        """Take back what waits of a selection, with an event; return how many."""
+        own = [row for row in self.waiting(campaign_id) if row.selection == selection]
+        self.rows |= {row.id: replace(row, outcome=WITHDRAWN) for row in own}
+        if own:
+            told = withdrawn_event(campaign_id, selection, len(own), reason=reason, actor=actor, at=self.now)
+            self.events.append(told)
+        return len(own)
+
+    def settle(self, cycle_id: int, outcomes: Mapping[int, str]) -> None:
+        """Say what a cycle made of requests that wait, by their ids."""
+        waits = {i: outcome for i, outcome in outcomes.items() if self.rows[i].outcome is None}
+        self.rows |= {i: replace(self.rows[i], cycle_id=cycle_id, outcome=outcome) for i, outcome in waits.items()}
+
+
+@dataclass
 class MemoryBatches:
-    """Batches of cycles: written once."""
+    """Batches of cycles: written once, together with what became of requests."""
 
     rows: dict[int, tuple[AcquisitionBatch, Mapping[str, int]]] = field(default_factory=dict)
+    requests: MemoryRequests = field(default_factory=MemoryRequests)
 
-    def save(self, cycle_id: int, batch: AcquisitionBatch, *, n_votes: VotesAsked) -> None:
+    def save(
+        self, cycle_id: int, batch: AcquisitionBatch, *, n_votes: VotesAsked, settled: Mapping[int, str] | None = None
+    ) -> None:
         """Keep the batch of a cycle; a cycle that has one keeps it."""
         votes = {galaxy.galaxy_id: votes_of(n_votes, galaxy.galaxy_id) for galaxy in batch.galaxies}
         if any(n < 1 for n in votes.values()):
             raise Conflict("ck_acquired_n_votes: a drawn galaxy must be asked for one vote at least")
-        self.rows.setdefault(cycle_id, (batch, votes))
+        if cycle_id not in self.rows:
+            self.rows[cycle_id] = batch, votes
+            self.requests.settle(cycle_id, settled or {})
 
     def get(self, cycle_id: int) -> Sequence[Acquired] | None:
         """Return what was drawn, in the order of the batch; None before the draw."""
@@ -173,6 +259,55 @@ class MemoryBatches:
     def votes(self, cycle_id: int) -> Mapping[str, int]:
         """Return the votes asked of each drawn galaxy."""
         return self.rows[cycle_id][1] if cycle_id in self.rows else {}
+
+
+@dataclass
+class MemorySelections:
+    """Galaxies under names, and the lines of the audit about them."""
+
+    rows: dict[tuple[int, str], tuple[Selection, tuple[str, ...]]] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    now: datetime = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+    def save(
+        self, campaign_id: int, name: str, galaxy_ids: Sequence[str], *, source: Mapping[str, Any], actor: str
+    ) -> Selection:
+        """Keep galaxies under a name, with an event; the same ones again change nothing."""
+        if (campaign_id, name) in self.rows:
+            before, kept = self.rows[campaign_id, name]
+            check_same(name, kept, galaxy_ids)
+            return before
+        check_room(len(self.list(campaign_id)))
+        saved = Selection(
+            id=max((selection.id for selection, _ in self.rows.values()), default=0) + 1,
+            campaign_id=campaign_id,
+            name=name,
+            n=len(galaxy_ids),
+            source=dict(source),
+            actor=actor,
+            created_at=self.now,
+        )
+        self.rows[campaign_id, name] = saved, tuple(galaxy_ids)
+        self.events.append(saved_event(saved))
+        return saved
+
+    def list(self, campaign_id: int) -> Sequence[Selection]:
+        """Return a campaign's selections, newest first."""
+        own = [selection for selection, _ in self.rows.values() if selection.campaign_id == campaign_id]
+        return sorted(own, key=lambda selection: -selection.id)
+
+    def get(self, campaign_id: int, name: str) -> tuple[Selection, Sequence[str]]:
+        """Return one with its galaxies in order; raises `NotFound`."""
+        if (campaign_id, name) not in self.rows:
+            raise unknown(name)
+        selection, galaxy_ids = self.rows[campaign_id, name]
+        return selection, list(galaxy_ids)
+
+    def delete(self, campaign_id: int, name: str, *, actor: str) -> None:
+        """Forget one, with an event; raises `NotFound`."""
+        selection, _ = self.get(campaign_id, name)
+        del self.rows[campaign_id, name]
+        self.events.append(deleted_event(selection, actor=actor, at=self.now))
 
 
 @dataclass

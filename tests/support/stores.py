@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
+from alservice.acquisition.request_store import SqlRequestStore
 from alservice.acquisition.store import AcquisitionStore
 from alservice.campaigns.campaign import Campaign
 from alservice.campaigns.cycle import Cycle, CycleState
@@ -14,6 +15,7 @@ from alservice.campaigns.cycle_store import CycleStore
 from alservice.campaigns.store import CampaignRow, CampaignStore, EventLog
 from alservice.catalogue.galaxies import Catalogue, Galaxy
 from alservice.catalogue.store import CatalogueStore
+from alservice.explore.selection_store import SqlSelectionStore
 from alservice.registry.records import Model
 from alservice.registry.store import ModelStore, SnapshotStore
 from alservice.science.votes import tally_set
@@ -46,6 +48,8 @@ class Stores:
         self.cycles = CycleStore(engine, self.clock)
         self.models = ModelStore(engine, self.clock)
         self.acquisitions = AcquisitionStore(engine, self.clock)
+        self.requests = SqlRequestStore(engine, self.clock)
+        self.selections = SqlSelectionStore(engine, self.clock)
         self.subjects = SqlSubjectLedger(engine, self.clock)
         self.classifications = ClassificationStore(engine, self.clock)
         self.snapshots = SnapshotStore(engine, self.clock)
