@@ -60,6 +60,7 @@ _REGISTRY = "tests/e2e/test_registry.py"
 _DEPLOYMENTS = "tests/flows/test_deployments.py"
 _SERVER = "tests/support/prefect_server.py"
 _VOTES = ("tests/backfill/test_votes_run.py", '"backfill-votes"')
+_VALUES = "tests/offline/test_values.py"
 _EXPLORE = "tests/explore/test_commands.py"
 _RELEASE = ("tests/e2e/test_canary.py", '"catalogue release"')
 ELSEWHERE = {
@@ -91,6 +92,8 @@ ELSEWHERE = {
         "tests/offline/test_documented_training.py",
         "## Start from an encoder",
     ),
+    "alservice train --data sizes.parquet --target radius_arcsec --encoder model --out sizes": (_VALUES, '"--target"'),
+    "alservice predict --model sizes --data sizes.parquet --out predicted-sizes.parquet": (_VALUES, '"predict"'),
     "alservice compare --votes FILE --experts FILE --label COLUMN --answer ANSWER [--predictions FILE] [--out DIR] [--json]": (
         "tests/offline/test_expert_comparison.py",
         '"compare"',

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 import alservice
 from alservice.catalogue.galaxies import CatalogueFault
+from alservice.cli import app
 from alservice.errors import BadConfig, BadInput, BadVotes, DigestMismatch
 from alservice.offline.commands import TrainingOptions
 from alservice.offline.regression import VALUES, train_values, value_encoder
@@ -148,3 +150,24 @@ def test_models_of_both_kinds_do_not_mix(galaxies, encoder, model, tmp_path: Pat
     damaged.write_bytes(data)
     with pytest.raises(DigestMismatch):
         alservice.predict(damaged, galaxies)
+
+
+def test_the_printed_commands_learn_and_predict_a_size(galaxies, encoder, tmp_path: Path) -> None:
+    """As `train` and `predict` print them, with the table and the folders of here."""
+    table, out, predicted = tmp_path / "sizes.parquet", tmp_path / "sizes", tmp_path / "predicted-sizes.parquet"
+    galaxies.rename(columns={"light": "radius_arcsec"}).to_parquet(table)
+    said = []
+    for words in (
+        ["train", "--data", table, "--target", "radius_arcsec", "--encoder", encoder.folder, "--out", out],
+        ["predict", "--model", out, "--data", table, "--out", predicted],
+        ["train", "--data", table, "--target", "radius_arcsec", "--tree", "gz2", "--out", out],
+        ["train", "--data", table, "--target", "radius_arcsec", "--out", out, "--ensemble", "2"],
+    ):
+        done = CliRunner().invoke(app, [str(word) for word in words])
+        said.append((done.exit_code, done.output))
+    assert [code for code, _ in said] == [0, 0, 1, 1]
+    assert "radius_arcsec on the evaluation stream" in said[0][1]
+    assert "150 galaxies predicted, 0 rows failed of 150" in said[1][1]
+    assert "one of them" in said[2][1]
+    assert "--ensemble is of votes" in said[3][1]
+    assert pd.read_parquet(predicted)["radius_arcsec_mean"].between(1e4, 3e4).all()
