@@ -39,6 +39,7 @@ settings.register_profile("alservice", deadline=None)
 settings.load_profile("alservice")
 
 pytest_plugins = [
+    "tests.support.cores",
     "tests.support.postgres",
     "tests.support.factories",
     "tests.support.stores",

@@ -9,6 +9,7 @@ import pytest
 from tests.support.shared import ROOT
 
 
+@pytest.mark.usefixtures("one_core")
 def test_the_ten_lines_of_python_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder of their own; each result is what the line after it needs.
 

@@ -339,6 +339,7 @@ def test_every_command_named_in_a_text_exists(name: str) -> None:
 # They do what they say
 
 
+@pytest.mark.usefixtures("one_core")
 def test_the_three_steps_on_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Train, predict and evaluate as printed, on a file of two dozen galaxies."""
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,7 @@
 """The backfill command as a user runs it: processes, resume after SIGKILL, files, the same curves twice."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -37,27 +38,31 @@ def command(out: Path) -> list[str]:
     return [sys.executable, "-m", "alservice.cli", "backfill", "--out", str(out), *TINY]
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Return an environment of its own."""
-    return {**os.environ, "ALSERVICE_WORKDIR": str(folder / "work"), "OMP_NUM_THREADS": "1"}
+@pytest.fixture
+def env(tmp_path: Path, prefect_url: str) -> dict[str, str]:
+    """An environment of its own, with a Prefect server that is there."""
+    return {
+        **os.environ,
+        "ALSERVICE_WORKDIR": str(tmp_path / "work"),
+        "OMP_NUM_THREADS": "1",
+        "PREFECT_API_URL": prefect_url,
+    }
 
 
-def run(out: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(out: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run to the end."""
-    return subprocess.run(
-        command(out), cwd=ROOT, env=environment(folder), capture_output=True, text=True, check=False, timeout=400
-    )
+    return subprocess.run(command(out), cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=400)
 
 
-def test_a_backfill_killed_on_the_way_ends_as_one_that_was_not(tmp_path: Path) -> None:
+def test_a_backfill_killed_on_the_way_ends_as_one_that_was_not(tmp_path: Path, env: dict[str, str]) -> None:
     """The same command goes on; curves are the same to the last digit, and so are the savings."""
-    whole = run(tmp_path / "whole", tmp_path)
+    whole = run(tmp_path / "whole", env)
     assert whole.returncode == 0, whole.stderr[-3000:]
     out = tmp_path / "killed"
     process = subprocess.Popen(
         command(out),
         cwd=ROOT,
-        env=environment(tmp_path),
+        env=env,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -68,7 +73,7 @@ def test_a_backfill_killed_on_the_way_ends_as_one_that_was_not(tmp_path: Path) -
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (out / "report.html").exists()
-    resumed = run(out, tmp_path)
+    resumed = run(out, env)
     assert resumed.returncode == 0, resumed.stderr[-3000:]
     for name in ("curves.csv", "savings.csv"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -82,32 +87,38 @@ def test_a_backfill_killed_on_the_way_ends_as_one_that_was_not(tmp_path: Path) -
     assert "power_bald" in resumed.stdout
 
 
-def test_bad_input_is_one_line_with_what_is_wrong(tmp_path: Path) -> None:
+DOORS = """
+import json, sys
+from typer.testing import CliRunner
+from alservice.cli import app
+for arguments in json.loads(sys.argv[1]):
+    ran = CliRunner().invoke(app, ["backfill", *arguments])
+    print(json.dumps([ran.exit_code, ran.stderr]), file=sys.__stdout__)
+"""
+"""The command several times over in one process, whose imports take longer than all of them."""
+
+
+def test_bad_input_is_one_line_with_what_is_wrong(tmp_path: Path, env: dict[str, str]) -> None:
     """At each door: policy, question, file, folder."""
-    data = tmp_path / "missing.parquet"
-    for arguments, text in (
+    doors = (
         (["--policies", "bold", "--galaxies", "50"], "policy 'bold' is none of"),
         (["--question", "ring", "--galaxies", "50"], "ring"),
-        (["--data", str(data)], "missing.parquet"),
+        (["--data", str(tmp_path / "missing.parquet")], "missing.parquet"),
         ([], "needs a number of galaxies"),
-    ):
-        failed = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "alservice.cli",
-                "backfill",
-                "--out",
-                str(tmp_path / "out"),
-                *arguments,
-            ],
-            cwd=ROOT,
-            env=environment(tmp_path),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=200,
-        )
-        assert failed.returncode == 1
-        assert text in failed.stderr
-        assert "Traceback" not in failed.stderr
+    )
+    typed = json.dumps([["--out", str(tmp_path / "out"), *arguments] for arguments, _ in doors])
+    ran = subprocess.run(
+        [sys.executable, "-c", DOORS, typed],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    ends = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert len(ends) == len(doors), ran.stderr
+    for (code, said), (_, text) in zip(ends, doors, strict=True):
+        assert code == 1
+        assert text in said
+        assert "Traceback" not in said + ran.stderr

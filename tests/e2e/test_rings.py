@@ -19,7 +19,7 @@ QUICK = ["--device", "cpu", "--px", "16", "--steps", "2"]
 SMALLEST = {
     "alservice tree validate": [],
     "alservice tree show": [],
-    "alservice train --data rings.parquet": [*QUICK, "--batch", "8", "--galaxies", "40"],
+    "alservice train --data rings.parquet": [*QUICK, "--batch", "8", "--galaxies", "40", "--threads", "1"],
     "alservice predict --model ring-model": ["--device", "cpu", "--galaxies", "24", "--draws", "2"],
     "alservice evaluate --predictions ring-predictions.parquet": ["--json"],
     "alservice backfill --data rings.parquet": [

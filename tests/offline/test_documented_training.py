@@ -3,6 +3,7 @@
 import shlex
 
 import pandas as pd
+import pytest
 from typer.testing import CliRunner
 
 import alservice
@@ -12,6 +13,7 @@ from alservice.testing import synthetic_galaxies
 from tests.support.shared import ROOT
 
 
+@pytest.mark.usefixtures("one_core")
 def test_the_lines_on_encoders_run_as_printed(tmp_path, monkeypatch, capsys):
     """Only the least number of steps is smaller; both ways give the same model."""
     monkeypatch.chdir(tmp_path)

@@ -192,12 +192,12 @@ class Server:
 
 
 @contextmanager
-def api_server(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
-    """Serve Prefect's API alone, with its log in a folder; yield its address."""
+def api_server(folder: Path, env: Mapping[str, str], *options: str) -> Iterator[str]:
+    """Serve Prefect's API, with its log in a folder; yield its address."""
     port = free_port()
     api = f"http://127.0.0.1:{port}/api"
     log = folder / "server.log"
-    command = [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port), *options]
     told = {**env, "PREFECT_API_URL": api}  # by which its pages find it
     with process(command, log=log, env=told, cwd=ROOT) as running:
         wait_for(f"{api}/health", running, log=log)
@@ -206,8 +206,14 @@ def api_server(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
 
 @contextmanager
 def prefect_api() -> Iterator[str]:
-    """Serve Prefect's API to commands that would each start a server of their own; yield its address."""
-    with scratch_folder() as folder, api_server(folder, environment(folder, **quiet(folder))) as api:
+    """Serve Prefect's API to commands that would each start a server of their own; yield its address.
+
+    Nothing is scheduled, late or told by it: those services look at the database every few seconds.
+    """
+    with (
+        scratch_folder() as folder,
+        api_server(folder, environment(folder, **quiet(folder)), "--no-services", "--no-ui") as api,
+    ):
         yield api
 
 
