@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from alservice.catalogue.service import CatalogueService
     from alservice.cycle.readiness import Finding
     from alservice.cycle.service import CycleService
+    from alservice.explore.anomalies import AnomalyService
     from alservice.explore.selections import SelectionService
     from alservice.explore.service import ExploreService
     from alservice.learning.service import LearningService
@@ -377,6 +378,15 @@ class App:
             clock=self.clock,
             progress=self.progress,
         )
+
+    @cached_property
+    def anomalies(self) -> AnomalyService:
+        """Searches for galaxies that somebody finds interesting."""
+        from alservice.explore.anomalies import AnomalyService
+        from alservice.explore.rating_store import SqlRatingStore
+
+        store = SqlRatingStore(self.engine, self.clock)
+        return AnomalyService(campaigns=self.campaigns, explore=self.explore, store=store)
 
     @cached_property
     def selections(self) -> SelectionService:

@@ -7,30 +7,38 @@ from typing import TYPE_CHECKING
 from alservice.lazy import lazily
 
 if TYPE_CHECKING:
+    from alservice.explore.anomalies import AnomalyService
     from alservice.explore.choice import Choice, Condition
     from alservice.explore.index import Index
+    from alservice.explore.ratings import Method, Search
     from alservice.explore.service import ExploreService, Likeness, Similar
     from alservice.explore.table import Found
 else:
     __getattr__ = lazily(
         __name__,
         {
+            "AnomalyService": "alservice.explore.anomalies",
             "Choice": "alservice.explore.choice",
             "Condition": "alservice.explore.choice",
             "ExploreService": "alservice.explore.service",
             "Found": "alservice.explore.table",
             "Index": "alservice.explore.index",
+            "Method": "alservice.explore.ratings",
+            "Search": "alservice.explore.ratings",
             "Likeness": "alservice.explore.service",
             "Similar": "alservice.explore.service",
         },
     )
 
 __all__ = [
+    "AnomalyService",
     "Choice",
     "Condition",
     "ExploreService",
     "Found",
     "Index",
     "Likeness",
+    "Method",
+    "Search",
     "Similar",
 ]

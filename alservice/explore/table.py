@@ -137,12 +137,16 @@ class Table:
 
     def place_of(self, galaxy_ids: Sequence[str]) -> list[int]:
         """Return the places of galaxies; raises `NotFound` naming the first that was not predicted."""
-        rows = self.ask(f"SELECT {ID}, {PLACE} FROM galaxies WHERE {ID} IN $ids", {"ids": list(galaxy_ids)})  # noqa: S608
-        known = dict(rows)
+        known = self.known_places(galaxy_ids)
         absent = next((name for name in galaxy_ids if name not in known), None)
         if absent is not None:
             raise NotFound(f"the index has no galaxy {absent[:200]!r}", galaxy=absent[:200])
-        return [int(known[name]) for name in galaxy_ids]
+        return [known[name] for name in galaxy_ids]
+
+    def known_places(self, galaxy_ids: Sequence[str]) -> Mapping[str, int]:
+        """Return the places of those of some galaxies that were predicted."""
+        rows = self.ask(f"SELECT {ID}, {PLACE} FROM galaxies WHERE {ID} IN $ids", {"ids": list(galaxy_ids)})  # noqa: S608
+        return {name: int(place) for name, place in rows}
 
     def ids(self, choice: Choice) -> list[str]:
         """Return the ids of all galaxies of a choice, in its order; raises as `page`."""

@@ -12,6 +12,7 @@ from alservice.lazy import lazily
 if TYPE_CHECKING:
     from alservice.testing.galaxies import synthetic_galaxies
     from alservice.testing.memory import MemoryApp, memory_campaign
+    from alservice.testing.ratings import MemoryRatings
     from alservice.testing.stores import (
         MemoryBatches,
         MemoryCampaigns,
@@ -33,6 +34,7 @@ __all__ = [
     "MemoryLedger",
     "MemoryObjects",
     "MemoryPosteriors",
+    "MemoryRatings",
     "MemoryRequests",
     "MemorySelections",
     "memory_campaign",
@@ -48,6 +50,7 @@ _HOMES: Final = {
     "MemoryLedger": "alservice.testing.stores",
     "MemoryObjects": "alservice.testing.stores",
     "MemoryPosteriors": "alservice.testing.stores",
+    "MemoryRatings": "alservice.testing.ratings",
     "MemoryRequests": "alservice.testing.stores",
     "MemorySelections": "alservice.testing.stores",
     "memory_campaign": "alservice.testing.memory",

@@ -164,6 +164,14 @@ MUTANTS = (
         faults={"** 2 * beta / (1 - leverage)": "** 2 * beta"},
     ),
     *_of(
+        "science/interest.py",
+        "science/test_interest.py",
+        faults={
+            "gain = np.asarray(mean, dtype=np.float64) - best - trade_off": "gain = np.asarray(mean) - best + trade_off",
+            "self._left = self._left - column**2": "self._left = self._left - column",
+        },
+    ),
+    *_of(
         "science/laplace.py",
         "science/test_laplace.py",
         faults={
