@@ -34,6 +34,7 @@ from alservice.storage.postgres import Fence, check_schema, fenced, make_engine,
 from alservice.storage.remote_images import RemoteImages
 from alservice.subjects.ledger import SqlSubjectLedger
 from alservice.subjects.stop_store import SqlStopStore
+from alservice.tracing import start_tracing
 from alservice.votes.caesar import ReductionStore, WebhookStore
 from alservice.votes.export_store import ExportStore
 from alservice.votes.store import ClassificationStore, WorkflowStore
@@ -458,6 +459,7 @@ def open_app(
     """
     settings = settings or load_settings()
     fence_client()
+    start_tracing(settings.traces_url)
     keep_private()
     folder = make_folder(settings.folder)
     with ExitStack() as stack:

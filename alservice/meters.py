@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from alservice.errors import AlserviceError
+from alservice.tracing import span
 
 OK = "ok"
 """Outcome of a call that returned; any other is an error's code, or ``error`` for one that has none."""
@@ -60,7 +61,8 @@ class Meter:
         began = time.perf_counter()
         outcome = OK
         try:
-            yield
+            with span(f"{adapter} {call}"):
+                yield
         except faults as error:
             outcome = error.code if isinstance(error, AlserviceError) else "error"
             raise

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
@@ -23,6 +24,8 @@ R = TypeVar("R")
 
 class Workers:
     """A pool of threads as a context; leaving it waits for the calls that run and starts no others.
+
+    Each call has the context variables of who asked for it: a trace goes through it.
 
     Parameters
     ----------
@@ -51,7 +54,7 @@ class Workers:
         pending: set[Future[R]] = set()
         while True:
             room = self._in_flight - len(pending)
-            pending.update(self._pool.submit(work, item) for item in islice(source, room))
+            pending.update(self._pool.submit(copy_context().run, work, item) for item in islice(source, room))
             if not pending:
                 return
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -62,7 +65,7 @@ class Workers:
         """Yield what `work` makes of each item, in their order; an error in `work` is raised and ends it."""
         running: deque[Future[R]] = deque()
         for item in items:
-            running.append(self._pool.submit(work, item))
+            running.append(self._pool.submit(copy_context().run, work, item))
             if len(running) >= self._in_flight:
                 yield running.popleft().result()
         while running:
@@ -73,10 +76,14 @@ def one_ahead(items: Iterable[T]) -> Iterator[T]:
     """Yield items, making the next one in a thread meanwhile: reading goes on while the database works."""
     source = iter(items)
     end = object()
+
+    def following() -> T | object:
+        return next(source, end)
+
     with ThreadPoolExecutor(1) as pool:
-        coming: Future[T | object] = pool.submit(next, source, end)
+        coming = pool.submit(copy_context().run, following)
         while (item := coming.result()) is not end:
-            coming = pool.submit(next, source, end)
+            coming = pool.submit(copy_context().run, following)
             yield cast("T", item)
 
 

@@ -64,6 +64,11 @@ class Settings(BaseSettings):
     dashboard_url: str | None = Field(
         default=None, description="Where people reach the service; runs in Prefect then link to its pages."
     )
+    traces_url: str | None = Field(
+        default=None,
+        description="Where traces of cycles go (OTLP over HTTP), such as `http://127.0.0.1:4318/v1/traces`; wants the "
+        "extra `tracing`; unset: none are made.",
+    )
     log_format: Literal["text", "json"] = Field(
         default="text", description="`text` for people, `json` for a log store: one document per line."
     )

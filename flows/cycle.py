@@ -269,7 +269,8 @@ def _work(
             return Completed(message=f"campaign {campaign} has no open cycle", name="NothingToDo")
         if cycle.state is CycleState.PLANNED:
             tell(cycle)
-        with working_for(cycle):
+        run = flow_run.get_flow_name() or "a run"
+        with working_for(cycle), factory.cycle.traced(cycle.cycle_id, f"flow {run}", actor=actor()):
             cycle = work(cycle)
             cycle_artifact(cycle)
     return Completed(message=f"cycle {cycle.number} of {campaign} is {cycle.state}", data=cycle)

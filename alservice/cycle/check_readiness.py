@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -81,7 +82,9 @@ def within(seconds: float, groups: Mapping[str, Group]) -> list[Finding]:
     found: Mapping[str, list[Finding]] = {part: [] for part in groups}
     pool = ThreadPoolExecutor(max(len(groups), 1), thread_name_prefix="check")
     try:
-        futures = {part: pool.submit(_collect, checks, found[part]) for part, checks in groups.items()}
+        futures = {
+            part: pool.submit(copy_context().run, _collect, checks, found[part]) for part, checks in groups.items()
+        }
         waiting = wait(futures.values(), timeout=seconds).not_done
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

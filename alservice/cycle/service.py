@@ -35,6 +35,7 @@ from alservice.cycle.steps import BY_STATE, Need
 from alservice.cycle.table import CycleTable, CycleView, SummariseCampaign, ViewCycle
 from alservice.errors import AlserviceError, Conflict, IllegalTransition, NotFound
 from alservice.storage import images
+from alservice.tracing import cycle_span, is_tracing, trace_ended_cycle
 
 REFUSED: Final = "flight.refused"
 """Kind of the event that a run leaves which did not begin."""
@@ -124,14 +125,28 @@ class CycleService:
         if step is None:
             text = f"cycle {cycle.number} is {cycle.state}, in which this version has no step"
             raise IllegalTransition(text, state=str(cycle.state))
-        transition = step.advance(self.stages, self._decided_for(cycle), cycle, actor)
-        if transition is None:
-            return cycle
-        if transition.settled is not None:
-            return transition.settled
-        return self.stages.cycles.move(
-            cycle, transition.to, actor=actor, detail=transition.detail, **transition.changes
-        )
+        with cycle_span(trace_key(cycle), f"step {cycle.state}", actor=actor):
+            transition = step.advance(self.stages, self._decided_for(cycle), cycle, actor)
+            if transition is None:
+                return cycle
+            if transition.settled is not None:
+                return transition.settled
+            moved = self.stages.cycles.move(
+                cycle, transition.to, actor=actor, detail=transition.detail, **transition.changes
+            )
+        if not moved.is_open:
+            name = f"cycle {moved.number}"
+            trace_ended_cycle(trace_key(moved), name, began=moved.created_at, ended=moved.updated_at)
+        return moved
+
+    @contextmanager
+    def traced(self, cycle_id: int, name: str, **attributes: str) -> Iterator[None]:
+        """Trace a block in the trace of a cycle, which every process that works on it shares."""
+        if not is_tracing():
+            yield
+            return
+        with cycle_span(trace_key(self.stages.cycles.get(cycle_id)), name, **attributes):
+            yield
 
     def fail(self, cycle_id: int, error: BaseException, *, actor: str) -> Cycle:
         """Record that the current step failed; the cycle keeps the step and resumes into it."""
@@ -259,7 +274,7 @@ class CycleService:
     def run_elsewhere(self, held: HeldLease, cycle_id: int, runs: Runs) -> None:
         """Have the step in which a cycle stands run in another work pool; raises what `RunElsewhere` does."""
         settings = self.stages.settings
-        RunElsewhere(
+        runner = RunElsewhere(
             cycles=self.stages.cycles,
             sent=self._sent,
             runs=runs,
@@ -269,7 +284,10 @@ class CycleService:
             check=held.check,
             now=time.monotonic,
             sleep=time.sleep,
-        ).run(self.stages.cycles.get(cycle_id))
+        )
+        cycle = self.stages.cycles.get(cycle_id)
+        with cycle_span(trace_key(cycle), f"wait for {cycle.state} elsewhere", actor=held.actor):
+            runner.run(cycle)
 
     def lease_of(self, name: str) -> Lease | None:
         """Return who works on a campaign, or did so last; None when it was given back."""
@@ -319,6 +337,11 @@ class CycleService:
         champion = self.stages.models.champion(row.id) if cycle is None else cycle.champion_id
         uploads = row.settings.zooniverse.mode == "upload"
         return flight.needs(cycle, uploads=uploads, has_champion=champion is not None)
+
+
+def trace_key(cycle: Cycle) -> str:
+    """Return what a cycle's trace is known by: no cycle of another campaign, database or time has the same."""
+    return f"{cycle.campaign_id}/{cycle.number}/{cycle.created_at.isoformat()}"
 
 
 def _parts(detail: Mapping[str, Any]) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
@@ -13,6 +14,7 @@ from alservice.campaigns.cycle import Cycle, Pause
 from alservice.campaigns.store import CampaignRow, SqlOperations
 from alservice.catalogue.galaxies import Galaxy
 from alservice.cycle.report import AnswerBar, answer_bars
+from alservice.cycle.service import trace_key
 from alservice.cycle.stages import Stages
 from alservice.errors import AlserviceError, BadInput, IllegalTransition
 from alservice.ops.card import GalaxyCard, galaxy_card
@@ -31,6 +33,7 @@ from alservice.storage import images
 from alservice.storage.csv import csv_lines
 from alservice.storage.postgres import check_schema, schema_state
 from alservice.texts import check_reason
+from alservice.tracing import cycle_span, is_tracing
 
 Act: TypeAlias = Literal["approve", "reject", "roll-back", "pause", "resume"]
 
@@ -72,13 +75,15 @@ class OpsService:
     def approve(self, name: str, *, cycle: int, actor: str, reason: str) -> Done:
         """Promote the candidate of the held cycle; raises what `DecideHeld` does."""
         check_reason(reason)
-        moved = self.stages.learning.decide_held(name, "approve", actor=actor, reason=reason, number=cycle)
+        with self._traced(name, "approve", actor):
+            moved = self.stages.learning.decide_held(name, "approve", actor=actor, reason=reason, number=cycle)
         return Done(act="approve", campaign=name, sentence=f"The candidate of cycle {moved.number} is the champion.")
 
     def reject(self, name: str, *, cycle: int, actor: str, reason: str) -> Done:
         """Keep the champion of the held cycle; raises what `approve` does."""
         check_reason(reason)
-        moved = self.stages.learning.decide_held(name, "reject", actor=actor, reason=reason, number=cycle)
+        with self._traced(name, "reject", actor):
+            moved = self.stages.learning.decide_held(name, "reject", actor=actor, reason=reason, number=cycle)
         return Done(act="reject", campaign=name, sentence=f"Cycle {moved.number} keeps its champion.")
 
     def roll_back(self, name: str, *, model: int, actor: str, reason: str) -> Done:
@@ -123,7 +128,8 @@ class OpsService:
         if cycle is None or cycle.left_from is None:
             return Done(act="resume", campaign=name, sentence=f"{name} goes on.")
         detail = {"resumed": True, "reason": reason}
-        self.stages.cycles.move(cycle, cycle.left_from, actor=actor, detail=detail, left_from=None)
+        with self._traced(name, "resume", actor):
+            self.stages.cycles.move(cycle, cycle.left_from, actor=actor, detail=detail, left_from=None)
         return Done(act="resume", campaign=name, sentence=f"Cycle {cycle.number} goes on with {cycle.left_from}.")
 
     def paused(self, campaign: CampaignRow) -> Pause | None:
@@ -255,6 +261,16 @@ class OpsService:
         while page:
             yield from (tuple(row[name] for name in names) for row in page)
             page = read.subjects(campaign.id, state=None, after=page[-1]["galaxy_id"], limit=PAGE_ROWS)
+
+    @contextmanager
+    def _traced(self, name: str, act: Act, actor: str) -> Iterator[None]:
+        """Trace an act in the trace of the open cycle that it is about."""
+        cycle = self.stages.cycles.open(self.stages.campaigns.get(name).id) if is_tracing() else None
+        if cycle is None:
+            yield
+            return
+        with cycle_span(trace_key(cycle), f"act {act}", actor=actor):
+            yield
 
     @property
     def _acts(self) -> SqlOperations:

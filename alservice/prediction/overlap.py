@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Final
 
@@ -55,8 +56,10 @@ def predict_overlapped(tasks: Iterable[ShardTask], predictors: Sequence[ShardPre
             for task in tasks:
                 if len(flying) > _AHEAD * n:
                     yield flying.popleft().result()
-                computed = computing.submit(compute, reading.submit(first.read, task))
-                flying.append(storing.submit(finish, task, computed))
+                computed = computing.submit(
+                    copy_context().run, compute, reading.submit(copy_context().run, first.read, task)
+                )
+                flying.append(storing.submit(copy_context().run, finish, task, computed))
             while flying:
                 yield flying.popleft().result()
         finally:

@@ -62,6 +62,8 @@ from alservice.errors import (
 )
 from alservice.meters import measured
 from alservice.states import named
+from alservice.storage.traced import trace_statements
+from alservice.tracing import is_tracing
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -201,6 +203,8 @@ def make_engine(url: str) -> Engine:
         connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": APP_NAME, **KEEPALIVE},
     )
     event.listen(engine, "connect", _bound)
+    if is_tracing():
+        trace_statements(engine)
     return engine
 
 

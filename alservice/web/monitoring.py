@@ -17,6 +17,7 @@ from starlette import types as asgi
 from alservice.access import Scope, Token
 from alservice.ops.figures import CampaignFigures
 from alservice.ops.service import OK
+from alservice.tracing import request_span
 from alservice.web.problems import responses
 from alservice.web.security import token_with
 from alservice.web.service import service_of
@@ -116,10 +117,26 @@ class MetricsMiddleware:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_seen)
+            if scope["path"] in WATCHED:
+                await self._app(scope, receive, send_seen)
+            else:
+                await _traced(self._app, scope, receive, send_seen)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             self._metrics.observe(scope["method"], route, status, time.perf_counter() - began)
+
+
+WATCHED = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Requests of monitoring itself, which are counted and not traced."""
+
+
+async def _traced(app: asgi.ASGIApp, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    """Trace a request, by route; what it does to a cycle is in the cycle's own trace as well."""
+    with request_span(scope["method"]) as opened:
+        await app(scope, receive, send)
+        if opened is not None:
+            route = getattr(scope.get("route"), "path", "none")
+            opened.update_name(f"{scope['method']} {route}")
 
 
 router = APIRouter(tags=["health"])

@@ -19,6 +19,7 @@ FILES = sorted(
 HOOKS = {
     "downgrade": "alembic",
     "emit": "logging",
+    "get_description": "opentelemetry",
     "handle_error": "socketserver",
     "handle_one_request": "http.server",
     "log_message": "http.server",
