@@ -1,4 +1,4 @@
-"""Commands of explorers: building an index, and galaxies like others."""
+"""Commands of explorers: building an index, galaxies like others, and interesting ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from alservice.cli.shell import AsJson, CampaignName, Workdir, opened, print_jso
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-explore = typer.Typer(help="A campaign's catalogue by choice and by likeness.", no_args_is_help=True)
+    from alservice.explore import AnomalyService
+
+explore = typer.Typer(help="A campaign's catalogue by choice, by likeness and by interest.", no_args_is_help=True)
 
 
 @explore.command("build")
@@ -61,11 +63,7 @@ def find_similar(
     with opened() as factory:
         found = factory.explore.similar(campaign, replace(wanted, radius_arcsec=radius_arcsec), n=n, exact=exact)
     if not found.is_current:
-        typer.echo(
-            f"the index is of model {found.index.model_id} and older than champion or catalogue: "
-            f"alservice explore build --campaign {campaign}",
-            err=True,
-        )
+        typer.echo(_older(campaign, found.index.model_id), err=True)
     if as_json:
         print_json(dict(item) for item in found.items)
     else:
@@ -73,7 +71,89 @@ def find_similar(
         print_table(map(_shown, found.items), head=head, right={1, 2, 3, 4})
 
 
-def _shown(item: Mapping[str, Any]) -> tuple[str, ...]:
+@explore.command("anomalies")
+def search_anomalies(
+    campaign: CampaignName,
+    search: Annotated[str, typer.Option("--search", help="Name of the search; a new one is begun.")],
+    rate: Annotated[
+        Path | None, typer.Option("--rate", help="CSV of galaxy_id and rating (0 to 5): ratings to keep.")
+    ] = None,
+    simulate: Annotated[
+        Path | None,
+        typer.Option("--simulate", help="CSV of every galaxy's rating: rates what is proposed."),
+    ] = None,
+    until: Annotated[int, typer.Option("--until", min=1, max=1000, help="Ratings that --simulate goes up to.")] = 200,
+    top: Annotated[
+        int | None,
+        typer.Option("--top", min=1, max=1000, help="List the most interesting, not a batch to rate."),
+    ] = None,
+    rater: Annotated[str, typer.Option("--rater", help="Whose ratings these are.")] = "command line",
+    shared: Annotated[bool, typer.Option("--shared", help="Others may rate in a new search too.")] = False,
+    forests: Annotated[bool, typer.Option("--forests", help="A new search learns by the baseline.")] = False,
+    workdir: Workdir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search for interesting galaxies: keep ratings, and list ten galaxies to rate or the best found.
+
+    The same search goes on in a browser, at /campaigns/NAME/anomalies.
+    """
+    use(workdir)
+    from alservice.explore.ratings import read_ratings
+    from alservice.texts import check_actor
+
+    check_actor(rater)
+    given = None if rate is None else read_ratings(rate)
+    truth = None if simulate is None else read_ratings(simulate)
+    with opened() as factory:
+        anomalies = factory.anomalies
+        _begin_if_new(anomalies, campaign, search, rater=rater, shared=shared, forests=forests)
+        if given is not None:
+            anomalies.rate(campaign, search, given, rater=rater)
+        if truth is not None:
+            anomalies.simulate(campaign, search, truth, rater=rater, n=until)
+        if top is None:
+            found = anomalies.batch(campaign, search, rater=rater)
+        else:
+            found = anomalies.top(campaign, search, rater=rater, n=top)
+    typer.echo(f"{found.n_rated} galaxies are rated, {found.n_mine} of them by {rater}", err=True)
+    if not found.is_current:
+        typer.echo(_older(campaign, found.index.model_id), err=True)
+    if as_json:
+        print_json(dict(item) for item in found.items)
+    else:
+        head = ("galaxy", "expected", "rated", "ra [deg]", "dec [deg]")
+        print_table(map(_interesting, found.items), head=head, right={1, 2, 3, 4})
+
+
+def _begin_if_new(
+    anomalies: AnomalyService, campaign: str, name: str, *, rater: str, shared: bool, forests: bool
+) -> None:
+    from alservice.errors import NotFound
+    from alservice.explore import Method
+
+    try:
+        anomalies.get(campaign, name)
+    except NotFound:
+        method = Method.FORESTS if forests else Method.GAUSSIAN_PROCESS
+        anomalies.begin(campaign, name, owner=rater, is_shared=shared, method=method)
+
+
+def _older(campaign: str, model_id: int) -> str:
+    return (
+        f"the index is of model {model_id} and older than champion or catalogue: "
+        f"alservice explore build --campaign {campaign}"
+    )
+
+
+def _interesting(item: Mapping[str, Any]) -> tuple[str, ...]:
+    numbers = ("-" if item[name] is None else f"{item[name]:.2f}" for name in ("interest", "rating"))
+    return item["galaxy_id"], *numbers, *_place(item)
+
+
+def _place(item: Mapping[str, Any]) -> tuple[str, str]:
     ra, dec = item["ra_deg"], item["dec_deg"]
-    places = ("-", "-") if ra is None or dec is None else (f"{ra:.5f}", f"{dec:.5f}")
-    return item["galaxy_id"], f"{item['distance']:.4f}", *places, str(item["n_votes"])
+    return ("-", "-") if ra is None or dec is None else (f"{ra:.5f}", f"{dec:.5f}")
+
+
+def _shown(item: Mapping[str, Any]) -> tuple[str, ...]:
+    return item["galaxy_id"], f"{item['distance']:.4f}", *_place(item), str(item["n_votes"])

@@ -74,7 +74,7 @@ class Found:
     n_absent
         Rated galaxies that the index does not have.
     items
-        By column, each with its ``interest``; rated ones with their mean ``rating``, others with None.
+        By column, each with its ``interest`` where a list is sorted by it; rated ones with their mean ``rating``.
     """
 
     search: Search
@@ -103,7 +103,6 @@ class _Learned:
     interest: Interest | None
     places: IntArray
     ratings: FloatArray
-    n_absent: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,14 +187,14 @@ class AnomalyService:
             mine = [galaxy_id for galaxy_id, who in reserved.items() if who == rater and galaxy_id in known]
             if mine:
                 theirs = np.array([known[galaxy_id] for galaxy_id in mine], dtype=np.int64)
-                return self._found(search, opened, history, rater, theirs)
+                return self._found(search, opened, history, rater, theirs, None)
             pending = np.array(sorted(known.values()), dtype=np.int64)
             places = self._proposed(search, opened, history, pending)
             if not len(places):
-                return self._found(search, opened, history, rater, places)
+                return self._found(search, opened, history, rater, places, None)
             ids = [item["galaxy_id"] for item in opened.table.at(places.tolist())]
             self.store.reserve(search.id, ids, rater=rater)
-        return self._found(search, opened, history, rater, np.empty(0, dtype=np.int64))
+        return self._found(search, opened, history, rater, np.empty(0, dtype=np.int64), None)
 
     def rate(self, campaign: str, name: str, ratings: Mapping[str, Any], *, rater: str) -> int:
         """Keep a person's ratings of galaxies, all or nothing; rating one again replaces what that person said.
@@ -237,13 +236,24 @@ class AnomalyService:
         self.store.reserve(search.id, [mine[-1].galaxy_id], rater=rater)
         return mine[-1].galaxy_id
 
-    def top(self, campaign: str, name: str, *, rater: str = "", n: int = 50, rated: bool = True) -> Found:
+    def top(
+        self,
+        campaign: str,
+        name: str,
+        *,
+        rater: str = "",
+        n: int = 50,
+        rated: bool = True,
+        is_latest: bool = True,
+    ) -> Found:
         """Return the most interesting galaxies, by what is expected of them.
 
         Parameters
         ----------
         rated
             Whether galaxies that were rated are among them.
+        is_latest
+            Whether the newest ratings count; if not, what the last batch was chosen by is enough, and quick.
 
         Raises
         ------
@@ -256,16 +266,16 @@ class AnomalyService:
             raise BadInput(f"1 to {MAX_TOP:,} galaxies may be listed, not {n:,}", field="n")
         search, opened = self.get(campaign, name), self._opened(campaign)
         history = self.store.history(search.id)
-        learned = self._learn(search, opened, history)
+        learned = self._learn(search, opened, history, is_latest=is_latest)
         if not len(learned.places):
-            return self._found(search, opened, history, rater, learned.places)
+            return self._found(search, opened, history, rater, learned.places, learned)
         scores = learned.scores.copy()
         if not rated:
             scores[learned.places] = -np.inf
         n = min(n, len(scores) if rated else len(scores) - len(learned.places))
         most = np.argpartition(-scores, min(n, len(scores) - 1))[: n + 1]
         order = most[np.lexsort((most, -scores[most]))][:n]
-        return self._found(search, opened, history, rater, order)
+        return self._found(search, opened, history, rater, order, learned)
 
     def lines(self, campaign: str, name: str, *, n: int = MAX_TOP) -> Iterator[str]:
         """Return the lines of a CSV of the most interesting galaxies, formulas made harmless; raises as `top`."""
@@ -308,30 +318,37 @@ class AnomalyService:
             raise NoIndex(f"model {opened.index.model_id} has no embeddings: interest cannot be learned")
         return opened
 
-    def _found(self, search: Search, opened: Opened, history: Sequence[Rating], rater: str, places: IntArray) -> Found:
-        learned = self._learn(search, opened, history)
-        given = mean_ratings(history)
+    def _found(
+        self,
+        search: Search,
+        opened: Opened,
+        history: Sequence[Rating],
+        rater: str,
+        places: IntArray,
+        learned: _Learned | None,
+    ) -> Found:
+        given, counted = mean_ratings(history), newest(history)
         items = opened.table.at(places.tolist()) if len(places) else []
-        scores = learned.scores[places].tolist() if len(learned.places) else [None] * len(items)
+        scores = [None] * len(items) if learned is None else learned.scores[places].tolist()
         return Found(
             search=search,
             index=opened.index,
             is_current=opened.is_current,
             n_rated=len(given),
-            n_mine=sum(line.rater == rater for line in newest(history)),
-            n_absent=learned.n_absent,
+            n_mine=sum(line.rater == rater for line in counted),
+            n_absent=len(given) - len(opened.table.known_places(list(given))),
             items=tuple(
                 {**item, "interest": score, "rating": given.get(item["galaxy_id"])}
                 for item, score in zip(items, scores, strict=True)
             ),
         )
 
-    def _learn(self, search: Search, opened: Opened, history: Sequence[Rating]) -> _Learned:
+    def _learn(self, search: Search, opened: Opened, history: Sequence[Rating], *, is_latest: bool = True) -> _Learned:
         """Return what the ratings of a search teach; the last few are kept."""
         key = opened.index.version, history[-1].id if history else 0
         with self._lock:
             kept = self._learned.get(search.id)
-        if kept is not None and kept.key == key:
+        if kept is not None and (kept.key == key or (kept.key[0] == key[0] and not is_latest)):
             return kept
         given = mean_ratings(history)
         known = opened.table.known_places(list(given))
@@ -353,7 +370,6 @@ class AnomalyService:
             interest=interest,
             places=places,
             ratings=ratings,
-            n_absent=len(given) - len(places),
         )
         with self._lock:
             self._learned.pop(search.id, None)

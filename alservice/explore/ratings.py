@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from alservice.campaigns.store import Event
 from alservice.errors import BadInput, Conflict, NotAllowed, NotFound
 from alservice.ids import check_galaxy_id
 from alservice.science.interest import MAX_RATING
+from alservice.storage.csv import BOM, cells, open_bytes, plain_cell, records
 
 MAX_SEARCHES: Final = 1_000
 """Searches of one campaign."""
@@ -158,6 +160,41 @@ def check_rating(galaxy_id: str, value: Any) -> float:
             galaxy=galaxy_id[:200],
         )
     return rating
+
+
+def read_ratings(path: Path) -> dict[str, float]:
+    """Return the ratings of a CSV file with the columns ``galaxy_id`` and ``rating``.
+
+    Raises
+    ------
+    BadInput
+        It is no such file, or a row is wrong; the row is named, 1 being the head.
+    """
+    found: dict[str, float] = {}
+    places: tuple[int, int] | None = None
+    with open_bytes(path) as file:
+        for number, (record, fault) in enumerate(records(file), start=1):
+            row = _cells(path, number, record.removeprefix(BOM) if number == 1 else record, fault)
+            if places is None:
+                if not {"galaxy_id", "rating"} <= set(row):
+                    raise BadInput(f"{path.name}: needs the columns galaxy_id and rating", path=str(path))
+                places = row.index("galaxy_id"), row.index("rating")
+            elif row:
+                galaxy_id, rating = (row[place] if place < len(row) else "" for place in places)
+                galaxy_id = check_galaxy_id(plain_cell(galaxy_id), where=f"{path.name}, row {number}")
+                found[galaxy_id] = check_rating(galaxy_id, rating)
+    if not found:
+        raise BadInput(f"{path.name}: has no ratings", path=str(path))
+    return found
+
+
+def _cells(path: Path, number: int, record: bytes, fault: str | None) -> list[str]:
+    if fault is not None:
+        raise BadInput(f"{path.name}, row {number}: {fault}", row=number)
+    try:
+        return cells(record.rstrip(b"\r\n"))
+    except ValueError as error:
+        raise BadInput(f"{path.name}, row {number}: {error}", row=number) from None
 
 
 def check_name(name: str) -> None:

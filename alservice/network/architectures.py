@@ -688,6 +688,9 @@ def _build_timm(config: NetworkConfig, tree: Tree, *, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "trunk"))
         network = Network(config, tree)
+    for module in network.trunk.modules():
+        if isinstance(module, nn.Conv2d):  # on a CPU up to four times as fast as the default layout
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
     _reset_heads(network, torch.Generator().manual_seed(seed_of(seed, "weights")))
     return network
 

@@ -129,7 +129,7 @@ def post_login(request: Request, form: Form) -> Response:
 @router.post("/logout")
 def post_logout(request: Request, form: Form, session: Person) -> Response:
     """End the session, in this browser and wherever else its cookie is known."""
-    _check_form(request, session, form)
+    check_form(request, session, form)
     service_of(request).factory.access.end_cookie(session.cookie)
     return _logged_out()
 
@@ -145,7 +145,7 @@ def sessions(request: Request, session: Person) -> Response:
 @router.post("/sessions/{number}/end")
 def post_session_end(request: Request, number: SessionNumber, form: Form, session: Person) -> Response:
     """End one of this token's sessions."""
-    _check_form(request, session, form)
+    check_form(request, session, form)
     service_of(request).factory.access.end_session(number, token=session.token)
     if number == session.kept.id:
         return _logged_out()
@@ -155,7 +155,7 @@ def post_session_end(request: Request, number: SessionNumber, form: Form, sessio
 @router.post("/sessions/end")
 def post_sessions_end(request: Request, form: Form, session: Person) -> Response:
     """Log out everywhere: end every session of this token."""
-    _check_form(request, session, form)
+    check_form(request, session, form)
     service_of(request).factory.access.end_sessions(token_name=session.token.name)
     return _logged_out()
 
@@ -181,7 +181,7 @@ def get_act(request: Request, campaign: CampaignName, act: str, session: Person)
 def post_act(request: Request, campaign: CampaignName, act: str, session: Person, form: Form) -> Response:
     """Do what was confirmed, then show the campaign; a refusal is shown beside the form."""
     question = _question(act)
-    _check_form(request, session, form)
+    check_form(request, session, form)
     check_scope(session.token, Scope.OPERATE)
     service = service_of(request)
     given, reason = form.get("given", ""), form.get("reason", "")
@@ -233,7 +233,8 @@ def _render_confirm(
     )
 
 
-def _check_form(request: Request, session: Session, form: Mapping[str, str]) -> None:
+def check_form(request: Request, session: Session, form: Mapping[str, str]) -> None:
+    """Raise `NotAllowed` unless a form comes from a page of its own session."""
     check_same_origin(request)
     session.check_csrf(form.get("csrf", ""))
 

@@ -68,6 +68,7 @@ TABS = (
     ("gallery", "Gallery"),
     ("explore", "Explore"),
     ("similar", "Similar"),
+    ("anomalies", "Anomalies"),
     ("events", "Audit"),
 )
 

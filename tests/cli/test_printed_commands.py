@@ -78,6 +78,13 @@ ELSEWHERE = {
     "alservice cycle forecast --campaign C [--days D] [--json]": ("tests/app/test_forecasts.py", '"forecast"'),
     "alservice catalogue release --campaign C --out DIR [--format parquet|fits|csv|hats] [--replace]": _RELEASE,
     "alservice catalogue release --campaign gz2 --out gz2-release --format parquet": _RELEASE,
+    "alservice explore anomalies --campaign gz2 --search odd": (_EXPLORE, "--search odd"),
+    "alservice explore anomalies --campaign gz2 --search odd --rate ratings.csv": (_EXPLORE, "--rate ratings.csv"),
+    "alservice explore anomalies --campaign gz2 --search odd --top 200 --json": (_EXPLORE, "--top 200 --json"),
+    "alservice explore anomalies --campaign gz2 --search replay --simulate truth.csv --until 200": (
+        _EXPLORE,
+        "--simulate truth.csv",
+    ),
     "alservice explore build --campaign C": (_EXPLORE, '"alservice explore build'),
     "alservice explore build --campaign gz2": (_EXPLORE, '"alservice explore build'),
     "alservice explore similar --campaign C [--galaxy ID] [--position RA DEC] [--radius-arcsec S] [--image FILE] [--n N] "

@@ -59,7 +59,7 @@ NO_FILE = (1, 2)
 NOBODY = {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
 """A Prefect server that is not there, for commands that only look for one."""
 EITHER = (0, 1)
-"""Exit codes of what depends on which model the gate preferred."""
+"""Exit codes of what depends on which model the gate preferred, or on whether an index is there yet."""
 
 RUNS = {
     # What asks Zooniverse, in the order of a week.
@@ -81,6 +81,7 @@ RUNS = {
     "catalogue release": Run(arguments=f"{FOLLOWED} --out {{folder}}/release"),
     "catalogue faults": OF_CAMPAIGN,
     "catalogue show": OF_CAMPAIGN,
+    "explore anomalies": Run(arguments=f"{FOLLOWED} --search odd", codes=EITHER),
     "explore build": OF_CAMPAIGN,
     "explore similar": Run(arguments=f"{FOLLOWED} --galaxy sky-none", codes=FAILS),
     "tree show": Run(arguments="gz2"),

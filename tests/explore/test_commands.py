@@ -17,10 +17,12 @@ from alservice.app import App
 from alservice.campaigns.store import CampaignRow
 from alservice.cli import app as command_line
 from alservice.cli import explore as commands
+from alservice.errors import BadInput
 from alservice.explore import Choice
+from alservice.explore.ratings import read_ratings
 from alservice.release.columns import ID
 from tests.explore.test_service import world
-from tests.support.dashboards import EXPLORED, Hands, promote
+from tests.support.dashboards import EXPLORED, GALAXIES, Hands, promote
 from tests.support.printed import block_commands
 from tests.support.shared import ROOT
 
@@ -124,3 +126,77 @@ def test_the_page_s_example_runs(
     exec(example.replace('"gz2"', repr(EXPLORED)).replace("low=0.6", "low=0.0"), names)
     assert capsys.readouterr().out == "60 of 60\n"
     assert len(names["like"].items) == 50
+
+
+SEARCHES = (
+    "alservice explore anomalies --campaign gz2 --search odd",
+    "alservice explore anomalies --campaign gz2 --search odd --rate ratings.csv",
+    "alservice explore anomalies --campaign gz2 --search odd --top 200 --json",
+    "alservice explore anomalies --campaign gz2 --search replay --simulate truth.csv --until 200",
+)
+
+
+@pytest.fixture
+def rated(world: tuple[App, Hands, CampaignRow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    """A printed command on the campaign that is there, beside files of ratings."""
+    factory = world[0]
+    ids = [item["galaxy_id"] for item in factory.explore.choose(EXPLORED, Choice(), limit=100)[1].items]
+    rows = [f'"{galaxy_id}",{place % 6}\n' for place, galaxy_id in enumerate(ids)]
+    (tmp_path / "truth.csv").write_text("galaxy_id,rating\n" + "".join(rows), encoding="utf-8")
+    (tmp_path / "ratings.csv").write_text("rating,galaxy_id\n4.5," + rows[7].rpartition(",")[0], encoding="utf-8-sig")
+    monkeypatch.chdir(tmp_path)
+
+    @contextmanager
+    def opened() -> Iterator[App]:
+        yield factory
+
+    monkeypatch.setattr(commands, "opened", opened)
+
+    def command(printed: str) -> Result:
+        words = [EXPLORED if word == "gz2" else word for word in shlex.split(printed)[1:]]
+        return CliRunner().invoke(command_line, words)
+
+    return command
+
+
+def test_searches_do_what_their_page_says(rated) -> None:
+    """Ten to rate, one rated, the best of all, and a search by what is known."""
+    page = (ROOT / "deploy" / "docs" / "anomalies.md").read_text(encoding="utf-8")
+    assert tuple(block_commands(page)) == SEARCHES
+    proposed, given, top, replayed = (rated(printed) for printed in SEARCHES)
+    for done in (proposed, given, top, replayed):
+        assert done.exit_code == 0, done.output
+    assert len(proposed.stdout.splitlines()) == 12
+    assert "1 galaxies are rated, 1 of them by command line" in given.stderr
+    items = [json.loads(line) for line in top.stdout.splitlines()]
+    assert len(items) == GALAXIES
+    assert [item["rating"] for item in items if item["rating"] is not None] == [4.5]
+    assert f"{GALAXIES} galaxies are rated" in replayed.stderr
+
+
+def test_bad_files_are_one_line(rated, tmp_path: Path) -> None:
+    """With the row or the galaxy, and no stack trace; another person's search is not rated in."""
+    (tmp_path / "bad.csv").write_text("galaxy_id,rating\ng1,=1+1\n", encoding="utf-8")
+    done = rated("alservice explore anomalies --campaign gz2 --search odd --rate bad.csv")
+    assert (done.exit_code, "galaxy g1: a rating is a number" in done.output) == (1, True)
+    assert "Traceback" not in done.output
+    done = rated("alservice explore anomalies --campaign gz2 --search odd --rater eva")
+    assert (done.exit_code, "command line's own" in done.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("id,rating\na,1\n", "needs the columns"),
+        ("galaxy_id,rating\n", "has no ratings"),
+        ("", "has no ratings"),
+        ("galaxy_id,rating\na\n", "galaxy a: a rating"),
+        ('galaxy_id,rating\n"a,1\n', "row 2: is cut off"),
+        ("galaxy_id,rating\n ,1\n", "row 2"),
+    ],
+)
+def test_files_of_ratings_name_the_row(tmp_path: Path, text: str, says: str) -> None:
+    """What is no table of ratings."""
+    (tmp_path / "r.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput, match=says):
+        read_ratings(tmp_path / "r.csv")

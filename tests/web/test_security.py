@@ -30,11 +30,19 @@ VALUES = {
     "model": "1",
     "galaxy_id": "survey/field 7",
     "table": "tallies",
+    "search": "odd",
 }
 
 
-INDEXED = ("/explore", "/explore/download", "/similar")
-"""Endings of what asks an index."""
+INDEXED = (
+    "/explore",
+    "/explore/download",
+    "/similar",
+    "/anomalies/odd",
+    "/anomalies/odd/top",
+    "/anomalies/odd/download",
+)
+"""Endings of what asks an index, or a search that is not there."""
 
 
 def endpoints(client: httpx.Client) -> list[tuple[str, str]]:
