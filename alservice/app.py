@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from alservice.cycle.readiness import Finding
     from alservice.cycle.service import CycleService
     from alservice.explore.anomalies import AnomalyService
+    from alservice.explore.map_service import MapService
     from alservice.explore.selections import SelectionService
     from alservice.explore.service import ExploreService
     from alservice.learning.service import LearningService
@@ -404,6 +405,13 @@ class App:
             stops=self.stops,
             explore=lambda: self.explore,
         )
+
+    @cached_property
+    def maps(self) -> MapService:
+        """Maps of catalogues."""
+        from alservice.explore.map_service import MapService
+
+        return MapService(explore=self.explore)
 
     @cached_property
     def cycle(self) -> CycleService:

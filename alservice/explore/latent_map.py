@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from threading import Lock
 from typing import Any, Final
 
@@ -180,14 +180,14 @@ class LatentMap:
         points = np.stack([found[MAP_X], found[MAP_Y]], axis=1)
         return np.sort(found[PLACE][within(points, corners)])
 
-    def rows(self, places: Sequence[int], *, group: int) -> Iterator[Rows]:
+    def rows(self, places: IntArray, *, group: int) -> Iterator[Rows]:
         """Yield all columns of galaxies in order of the catalogue, so many at a time; `BadInput` for too many."""
         if len(places) > MAX_WITHIN:
             raise BadInput(
                 f"{len(places):,} galaxies are more than a download's {MAX_WITHIN:,}: draw around fewer",
                 field="polygon",
             )
-        wanted = {"places": [int(place) for place in places]}
+        wanted = {"places": places.tolist()}
         return self.table.stream(f" WHERE {PLACE} IN (SELECT unnest($places)) ORDER BY {PLACE}", wanted, group=group)
 
     def _restricted(

@@ -68,6 +68,7 @@ TABS = (
     ("gallery", "Gallery"),
     ("explore", "Explore"),
     ("similar", "Similar"),
+    ("map", "Map"),
     ("anomalies", "Anomalies"),
     ("events", "Audit"),
 )

@@ -178,7 +178,7 @@ def test_galaxies_are_found_around_a_place_and_in_a_lasso(made: Made, found: Lat
     corners = np.array([[0.0, 0.0], [0.6, 0.0], [0.6, 1.0], [0.0, 1.0]])
     inside = found.inside(corners, Choice())
     assert inside.tolist() == np.flatnonzero(at[:, 0] < 0.6).tolist()
-    rows = list(found.rows(inside.tolist(), group=1000))
+    rows = list(found.rows(inside, group=1000))
     assert [name for group in rows for name in group[ID]] == [made.ids[at] for at in inside]
     assert len(found.inside(np.array([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]), Choice())) == 0
     for x, y, n in ((2.0, 0.5, 1), (float("nan"), 0.5, 1), (0.5, 0.5, 0), (0.5, 0.5, MAX_NEAREST + 1)):
