@@ -22,6 +22,9 @@ from alservice.texts import visible
 
 _ROOT = Path(__file__).resolve().parents[1]
 
+_REVISION = Path(__file__).with_name("REVISION")
+"""What a wheel and an image carry in the place of a checkout: the commit that they were made from."""
+
 _log = logging.getLogger(__name__)
 
 _GIT_S = 60.0
@@ -31,6 +34,8 @@ _GIT_S = 60.0
 @cache
 def code_revision() -> str:
     """Return ``version+commit``, ``.dirty`` at its end where the checkout has changes, or the version alone."""
+    if _REVISION.exists():
+        return f"{VERSION}+{_REVISION.read_text(encoding='utf-8').strip()}"
     git = shutil.which("git")
     if git is None or not (_ROOT / ".git").exists():
         return VERSION

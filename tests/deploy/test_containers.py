@@ -70,7 +70,7 @@ def test_the_dockerfile_lints() -> None:
 def test_images_run_as_nobody_in_particular_and_are_pinned() -> None:
     """Every stage that runs has the user, every base a full version, every stage with a port a health check."""
     assert "USER 10001:10001" in DOCKERFILE
-    assert re.search(r"^ARG PYTHON=3\.\d+\.\d+-slim", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"^ARG BASE=python:3\.\d+\.\d+-slim", DOCKERFILE, re.MULTILINE)
     stages = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
     assert all("HEALTHCHECK" in stage for stage in stages if "EXPOSE" in stage)
     for name, service in COMPOSE["services"].items():
