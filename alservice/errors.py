@@ -119,6 +119,13 @@ class DeploymentFailed(Terminal):
     code = "deployment-failed"
 
 
+class DeviceMemoryFull(Retriable):
+    """The memory of a GPU, or of the machine, does not suffice for a block of images: another program has its share."""
+
+    code = "device-memory-full"
+    remedy = "See who holds it (`nvidia-smi`), or choose a smaller batch of training; what is done is kept."
+
+
 class NoWorker(Terminal):
     """No worker of another work pool took a step that was sent to it."""
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from alservice.errors import BadConfig, BadInput, NumericalFault
 from alservice.network.architectures import Network
+from alservice.network.memory import on_device
 from alservice.shapes import BoolArray, FloatArray
 
 BLOCK: Final = 256
@@ -79,6 +80,7 @@ class HeadSampler:
             self._weights = [(w[head] * k).transpose(1, 2).contiguous() for w, k in zip(weights, keep, strict=True)]
             self._biases = [b[head].transpose(1, 2).contiguous() for b in biases]
 
+    @on_device()
     def draws(self, embeddings: FloatArray, rows: BoolArray | None = None) -> FloatArray:
         """Return concentrations (N, T, A) float32, temperature included, of the embeddings (N, E) float16 of a shard.
 
@@ -107,6 +109,7 @@ class HeadSampler:
         check_finite("concentrations", found)
         return found
 
+    @on_device()
     def moments(self, embeddings: FloatArray) -> Moments:
         """Return what `draws` makes of embeddings (N, E) float16 in sum; raises what it raises."""
         moments = self._room(len(embeddings))
@@ -114,6 +117,7 @@ class HeadSampler:
             self._summarise(block, shares, precision, moments)
         return _checked(moments)
 
+    @on_device()
     def both(self, embeddings: FloatArray) -> tuple[FloatArray, Moments]:
         """Return `draws` and `moments` in one pass."""
         found = np.empty((len(embeddings), self.n_draws, self.tree.n_answers), dtype=np.float32)

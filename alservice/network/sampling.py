@@ -17,6 +17,7 @@ from alservice.ids import digest_of_document, seed_of
 from alservice.network.architectures import Network, check_images, view_of
 from alservice.network.config import resolve_precision
 from alservice.network.draws import HeadSampler, check_finite
+from alservice.network.memory import on_device
 from alservice.shapes import FloatArray, UInt8Array
 
 _BLOCK: Final = {"cpu": 64}
@@ -61,6 +62,7 @@ class Embedder:
         blocks = [self._embed(block) for block in torch.split(images, self._block)]
         return torch.cat(blocks)
 
+    @on_device()
     def embed(self, images: UInt8Array) -> FloatArray:
         """Return embeddings (N, E) float16 of uint8 images (N, C, H, W) in memory.
 

@@ -27,6 +27,7 @@ from alservice.network.config import FitConfig, FitResult, on_threads, resolve_p
 from alservice.network.files import tensors_from_bytes, tensors_to_bytes
 from alservice.network.finetuning import parameter_groups, parts_of, unfreeze
 from alservice.network.likelihood import dirichlet_multinomial_nll, mixture_nll
+from alservice.network.memory import on_device
 from alservice.network.ranks import ALONE, Ranks, replicated
 from alservice.science.tree import Tree
 from alservice.shapes import BoolArray, FloatArray, IntArray, UInt8Array
@@ -70,6 +71,7 @@ _CHUNK: Final = 128
 """Held-out galaxies on the device at a time."""
 
 
+@on_device()
 def fit(
     images: UInt8Array,
     counts: FloatArray | IntArray,
