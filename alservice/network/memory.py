@@ -29,6 +29,6 @@ def on_device() -> Iterator[None]:
         told = str(error)
         if not isinstance(error, torch.OutOfMemoryError) and not any(text in told for text in _SAYINGS):
             raise
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
         raise DeviceMemoryFull(f"the device has too little memory: {told.partition(chr(10))[0]}") from error
