@@ -2,7 +2,8 @@
 
 ``python -m tests.benchmarks.explore`` makes predictions of `--galaxies` galaxies, builds their index as the service
 does, and asks it: choices of five conditions, and the nearest 50 of galaxies drawn at random, by the graph and by a
-look at every galaxy. It prints a table; ``--folder`` keeps the index, and a second run asks only.
+look at every galaxy. It prints a table; ``--folder`` keeps the index, and a second run asks only. ``--map`` builds the
+map alone, without a graph, and asks it: tiles of each level, places and lassos.
 """
 
 from __future__ import annotations
@@ -12,20 +13,28 @@ import json
 import resource
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from alservice.catalogue.galaxies import Galaxy
 from alservice.documents import document_of, record_of
-from alservice.explore.build import Part, build_index
+from alservice.explore.build import GROUP_ROWS, Part, build_index
 from alservice.explore.choice import Choice, Condition
+from alservice.explore.columns import MAP_X, MAP_Y, NOVELTY, PLACE, table_rows
 from alservice.explore.index import ABOUT, TABLE, Index, Piece
-from alservice.explore.neighbours import GRAPH, VECTORS, Neighbours
+from alservice.explore.landmarks import lay_out, sample
+from alservice.explore.landmarks import place as placed_among
+from alservice.explore.latent_map import LatentMap
+from alservice.explore.neighbours import DIMENSIONS, GRAPH, VECTORS, Neighbours
 from alservice.explore.table import Table
 from alservice.progress import NoProgress
+from alservice.science.components import Moments
+from alservice.science.plane import Tile
 from alservice.science.prediction import Prediction, Recipe
 from alservice.science.tree import load_tree
 
@@ -144,6 +153,71 @@ def built(folder: Path, n: int, threads: int) -> list[tuple[str, str]]:
     ]
 
 
+def mapped(folder: Path, n: int, threads: int) -> list[tuple[str, str]]:
+    """Lay a map out, place all galaxies, write the table; return what each cost."""
+    moments = Moments(WIDTH)
+    for part in parts(n, range(0, n // SHARD, max(1, n // SHARD // 16))):
+        moments.add(part.prediction.embeddings)
+    components = moments.components(DIMENSIONS)
+    shards = parts(n, range((n - 1) // SHARD + 1))
+    vectors = np.concatenate([components.project(p.prediction.embeddings).astype(np.float16) for p in shards])
+    start = time.perf_counter()
+    landmarks = lay_out(vectors[sample(n, seed=0)], None, seed=0, threads=threads, progress=NoProgress())
+    laid = time.perf_counter() - start
+    begin, start = time.process_time(), time.perf_counter()
+    at = placed_among(landmarks, vectors, seed=0, threads=threads, progress=NoProgress())
+    placed, cpu = time.perf_counter() - start, time.process_time() - begin
+    first, writer = 0, None
+    for part in parts(n, range((n - 1) // SHARD + 1)):
+        rows = {**table_rows(TREE, part.galaxies, part.prediction, part.counts), NOVELTY: part.prediction.scores}
+        size = len(part.galaxies)
+        rows |= {PLACE: np.arange(first, first + size, dtype=np.int32), MAP_X: at[first : first + size, 0]}
+        table = pa.table({**rows, MAP_Y: at[first : first + size, 1]})
+        writer = writer or pq.ParquetWriter(folder / TABLE, table.schema, compression="zstd", use_dictionary=False)
+        writer.write_table(table, row_group_size=2 * GROUP_ROWS)
+        first += size
+    if writer is not None:
+        writer.close()
+    return [
+        (f"{len(landmarks.laid):,} landmarks laid out, {threads} threads", f"{laid:.0f} s"),
+        (f"{n:,} galaxies placed (CPU time)", f"{placed:.0f} s ({cpu:.0f} s)"),
+        ("peak memory", f"{_peak_mb():.0f} MB"),
+    ]
+
+
+def map_asked(folder: Path) -> list[tuple[str, str]]:
+    """Ask a map of its table; return how long it took."""
+    start = time.perf_counter()
+    found = LatentMap(Table(folder / TABLE, TREE, timeout_s=60), has_embeddings=True)
+    whole = len(found.tile(Tile(z=0, x=0, y=0), TREE.columns[0], Choice()))
+    rows = [
+        ("table opened and the first tile, which is the whole map", f"{(time.perf_counter() - start) * 1e3:.0f} ms")
+    ]
+    rows.append(("its picture", f"{whole / 1e3:.0f} kB"))
+    rng = np.random.default_rng(4)
+    for z in (1, 3, 6):
+        tiles = [Tile(z=z, x=int(x), y=int(y)) for x, y in rng.integers(0, 1 << z, (10, 2))]
+        times = [_timed(lambda at=at: found.tile(at, TREE.columns[5], Choice())) for at in dict.fromkeys(tiles)]
+        rows.append((f"tile of level {z}: median / longest", f"{np.median(times):.0f} / {max(times):.0f} ms"))
+    some = next(choices(rng, 1))
+    held = _timed(lambda: found.tile(Tile(z=0, x=0, y=0), TREE.columns[5], some))
+    rows.append(("whole map of a choice of five conditions", f"{held:.0f} ms"))
+    rows.append(("nearest 24 of a place", f"{_timed(lambda: found.near(0.4, 0.6, Choice(), n=24)):.0f} ms"))
+    turn = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+    lasso = 0.5 + 0.4 * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    rows.append(
+        ("lasso of 200 corners around most galaxies", f"{_timed(lambda: found.inside(lasso, Choice())):.0f} ms")
+    )
+    return rows
+
+
+def _timed(do: Callable[[], object]) -> float:
+    """Return how long something took (ms)."""
+    start = time.perf_counter()
+    do()
+    return (time.perf_counter() - start) * 1e3
+
+
 def choices(rng: np.random.Generator, questions: int) -> Iterator[Choice]:
     """Yield choices of five conditions, sorted by something."""
     sorts = ("novelty", "score_nats", "confidence", "n_votes")
@@ -219,12 +293,17 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=100)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--map", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        rows = [] if (folder / ABOUT).exists() else built(folder, given.galaxies, given.threads)
-        rows += asked(folder, given.questions)
+        if given.map:
+            rows = [] if (folder / TABLE).exists() else mapped(folder, given.galaxies, given.threads)
+            rows += map_asked(folder)
+        else:
+            rows = [] if (folder / ABOUT).exists() else built(folder, given.galaxies, given.threads)
+            rows += asked(folder, given.questions)
     print("| what | found |\n|---|---|")
     for what, found in rows:
         print(f"| {what} | {found} |")
