@@ -25,9 +25,7 @@ from alservice.cycle.readiness import Finding, RightsMissing
 from alservice.cycle.steps import Need
 from alservice.errors import AllowanceExhausted, AlserviceError, BadConfig, NotFound, Retriable, StorageFull
 from alservice.files import make_folder
-from alservice.network.config import resolve_device, resolve_devices
 from alservice.registry.records import Model
-from alservice.registry.service import load_model
 from alservice.registry.store import ModelStore
 from alservice.science.tree import Tree, load_tree
 from alservice.settings import Settings, load_settings
@@ -171,6 +169,8 @@ class CheckReadiness:
         model = self._model(row, cycle)
         if model is None:
             raise NotFound(f"campaign {row.settings.name} has no champion yet")
+        from alservice.registry.service import load_model  # and torch, which most ticks do without
+
         load_model(self.objects, model, load_tree(row.settings.tree))
         return f"weights of model {model.id} are loaded"
 
@@ -265,8 +265,20 @@ def machine_parts(settings: Settings) -> Mapping[str, Part]:
     return {
         Need.DISK: lambda: _disk(settings),
         Need.OBJECTS: lambda: _objects(settings),
-        Need.DEVICE: lambda: f"device {', '.join(resolve_devices(settings.device))}, asked for {settings.device}",
+        Need.DEVICE: lambda: _devices(settings.device),
     }
+
+
+def _devices(asked: str) -> str:
+    from alservice.network.config import resolve_devices
+
+    return f"device {', '.join(resolve_devices(asked))}, asked for {asked}"
+
+
+def _device(asked: str) -> str:
+    from alservice.network.config import resolve_device
+
+    return f"device {resolve_device(asked)}, asked for {asked}"
 
 
 def check_ground(settings: Settings | None = None) -> Sequence[Finding]:
@@ -282,7 +294,7 @@ def check_replay(
     """Return what is found of all that a backfill needs: no database, no Zooniverse."""
     parts: dict[str, Part] = {
         "folder": lambda: _writable(out),
-        Need.DEVICE: lambda: f"device {resolve_device(device)}, asked for {device}",
+        Need.DEVICE: lambda: _device(device),
     }
     if data is not None:
         parts["data"] = lambda: f"{_recorded(data, load_tree(tree), read_as).n_rows:,} rows in {data}"

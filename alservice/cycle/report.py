@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import resources
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from jinja2 import Environment, select_autoescape
@@ -35,7 +35,6 @@ from alservice.plots import (
     x_ticks,
 )
 from alservice.prediction.scope import Scope
-from alservice.prediction.service import PredictionService
 from alservice.progress import Clock
 from alservice.registry.records import GateDecision, Model
 from alservice.registry.store import ModelStore
@@ -47,6 +46,9 @@ from alservice.shapes import FloatArray
 from alservice.storage import ObjectStore
 from alservice.subjects.subject import TallySource
 from alservice.votes.store import ClassificationStore
+
+if TYPE_CHECKING:
+    from alservice.prediction.service import PredictionService
 
 
 def render_report(data: ReportData) -> str:

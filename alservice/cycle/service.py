@@ -316,7 +316,7 @@ class CycleService:
             models=stages.models,
             snapshots=stages.snapshots,
             catalogues=stages.catalogues,
-            judge=stages.learning.judge,
+            judge=lambda: stages.learning.judge,  # which loads torch
         )
 
     def _open(self, name: str) -> Cycle | None:

@@ -380,7 +380,7 @@ class SummariseCampaign:
     models: ModelStore
     snapshots: SnapshotStore
     catalogues: CatalogueStore
-    judge: JudgeModel
+    judge: Callable[[], JudgeModel]
 
     def run(self, campaign: CampaignRow) -> CycleTable:
         """Return the table of all cycles of a campaign."""
@@ -433,7 +433,7 @@ class SummariseCampaign:
 
     def _nll(self, campaign: CampaignRow, cycle: Cycle, model: Model, tree: Tree) -> tuple[FloatArray, FloatArray]:
         """Return summed NLL (N,) nats and votes (N,) per evaluation galaxy."""
-        judged = self.judge.run(campaign, cycle, model, tree)
+        judged = self.judge().run(campaign, cycle, model, tree)
         counts = judged.tallies.counts
         nll = mixture_nll(tree, judged.posterior.concentrations, counts)
         return nll.sum(axis=1), counts.sum(axis=1).astype(np.float64)

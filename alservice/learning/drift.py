@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -21,9 +21,8 @@ from alservice.documents import document_of, record_of
 from alservice.errors import NotFound
 from alservice.ids import seed_of, stable_fraction
 from alservice.learning.evaluation import JudgeModel
-from alservice.learning.training import FrozenTallies
+from alservice.learning.frozen import FrozenTallies
 from alservice.prediction.scope import Scope, question_weights
-from alservice.prediction.service import PredictionService
 from alservice.progress import Clock
 from alservice.registry.records import CycleStatistics
 from alservice.registry.store import ModelStore, SnapshotStore
@@ -34,6 +33,9 @@ from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import inconsistent
 from alservice.shapes import FloatArray
 from alservice.subjects.stops import StopStore
+
+if TYPE_CHECKING:
+    from alservice.prediction.service import PredictionService
 
 KS_CHANCE: Final = 1.95
 """sqrt(-ln(0.001 / 2) / 2): what chance alone exceeds in 1 of 1,000 cases, in units of sqrt((n + m) / (n m))."""

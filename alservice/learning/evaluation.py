@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,9 +19,8 @@ from alservice.catalogue.service import CatalogueService
 from alservice.catalogue.store import CatalogueStore
 from alservice.errors import BadInput, BadVotes, NotFound
 from alservice.ids import seed_of
-from alservice.learning.training import FrozenTallies
+from alservice.learning.frozen import FrozenTallies
 from alservice.prediction.scope import Scope, question_weights
-from alservice.prediction.service import PredictionService
 from alservice.progress import Clock
 from alservice.registry.records import CycleStatistics, Model, ModelEvaluation
 from alservice.registry.store import ModelStore, SnapshotStore
@@ -35,6 +34,9 @@ from alservice.science.votes import TallySet
 from alservice.shapes import FloatArray
 from alservice.storage import ObjectStore, arrays
 from alservice.votes.store import ClassificationStore
+
+if TYPE_CHECKING:
+    from alservice.prediction.service import PredictionService
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from alservice.campaigns.cycle import Cycle
 from alservice.campaigns.cycle_store import CycleStore
@@ -14,10 +14,9 @@ from alservice.catalogue.store import CatalogueStore
 from alservice.documents import document_of
 from alservice.errors import DigestMismatch, NotFound
 from alservice.ids import check_galaxy_id
-from alservice.learning.training import FrozenTallies
+from alservice.learning.frozen import FrozenTallies
 from alservice.network.files import ModelCard
 from alservice.prediction.scope import Scope
-from alservice.prediction.service import PredictionService
 from alservice.registry.records import GateDecision, Model, Promotion
 from alservice.registry.service import load_model
 from alservice.registry.store import ModelStore, SnapshotStore
@@ -25,6 +24,9 @@ from alservice.science.tree import Tree, load_tree
 from alservice.science.votes import TallySet
 from alservice.states import ModelState
 from alservice.storage import ObjectStore
+
+if TYPE_CHECKING:
+    from alservice.prediction.service import PredictionService
 
 Role: TypeAlias = Literal["trained on", "evaluation member", "not voted on"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alservice.acquisition.policies import SelectionOverlap
 from alservice.acquisition.store import AcquisitionStore
@@ -20,10 +20,8 @@ from alservice.errors import NotFound
 from alservice.learning import bias
 from alservice.learning.drift import DriftFigure, WatchDrift
 from alservice.learning.evaluation import CompareShadow, EstimateSelected, EvaluateModel, JudgeModel
+from alservice.learning.frozen import FrozenTallies
 from alservice.learning.gate import DecideGate, DecideHeld, PersonVerdict, hold_deadline
-from alservice.learning.lineage import Lineage, TraceLineage
-from alservice.learning.training import FrozenTallies, TrainCandidate
-from alservice.prediction.service import PredictionService
 from alservice.progress import Clock, Progress
 from alservice.registry.records import GateDecision, Model
 from alservice.registry.store import ModelStore, SnapshotStore
@@ -33,6 +31,11 @@ from alservice.subjects.stops import StopStore
 from alservice.subjects.subject import TallySource
 from alservice.telemetry import code_revision
 from alservice.votes.store import ClassificationStore
+
+if TYPE_CHECKING:
+    from alservice.learning.lineage import Lineage
+    from alservice.learning.training import TrainCandidate
+    from alservice.prediction.service import PredictionService
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,8 @@ class LearningService:
     @cached_property
     def training(self) -> TrainCandidate:
         """Training on every voted galaxy outside the evaluation stream."""
+        from alservice.learning.training import TrainCandidate
+
         return TrainCandidate(
             catalogue=self.catalogue,
             catalogues=self.catalogues,
@@ -194,6 +199,8 @@ class LearningService:
 
     def trace(self, name: str, *, model_id: int | None, galaxy_id: str | None) -> Lineage:
         """Return where a model, or its prediction of a galaxy, comes from."""
+        from alservice.learning.lineage import TraceLineage
+
         service = TraceLineage(
             catalogues=self.catalogues,
             cycles=self.cycles,

@@ -78,3 +78,8 @@ def test_a_tick_that_decides_on_votes_loads_no_network() -> None:
         not loaded("import sys, alservice.acquisition.service, alservice.acquisition.stopping; print(*sys.modules)")
         & MODELS
     )
+
+
+def test_a_run_that_trains_nothing_loads_no_torch() -> None:
+    """A tick every quarter of an hour looks for votes: torch would be most of its time and memory."""
+    assert "torch" not in loaded("import sys, flows.cycle, flows.unattended; print(*sys.modules)")
