@@ -1,12 +1,14 @@
 """``kill -9`` anywhere, the same command again, and the tables end as if nothing had happened."""
 
+import json
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.rehearsals import SMALL, content_of, lines_of, run_alservice, run_killed
+from tests.support.rehearsals import SMALL, content_of, lines_of, run_alservice, run_killed_each
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -47,9 +49,10 @@ def test_a_rehearsal_killed_everywhere_ends_as_an_unkilled_one(
     with tempfile.TemporaryDirectory(prefix="alservice-killed-") as folder:
         workdir = Path(folder)
         shared = {"PREFECT_API_URL": prefect_url}
-        for place, (target, calls, when) in enumerate(POINTS):
-            died = run_killed(workdir, target, calls, when, *SMALL, **(shared if place >= OWN_SERVERS else {}))
-            assert died.returncode == -9, (target, died.stderr[-3000:])
+        for points, server in ((POINTS[:OWN_SERVERS], {}), (POINTS[OWN_SERVERS:], shared)):
+            died = run_killed_each(workdir, points, *SMALL, **server)
+            ends = [json.loads(line) for line in died.stdout.splitlines()]
+            assert ends == [[target, -signal.SIGKILL] for target, *_ in points], died.stderr[-3000:]
         assert lines_of(run_alservice(workdir, *SMALL, **shared)) == lines
         left, expected = content_of(workdir), content_of(unkilled)
         for name, rows in expected.items():

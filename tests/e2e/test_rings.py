@@ -79,21 +79,25 @@ def test_the_tree_trains_and_is_carried(folder: Path, monkeypatch: pytest.Monkey
     assert json.loads(found)["matched"] > 0
 
 
-def test_the_backfill_replays_the_tag(folder: Path) -> None:
+def test_the_backfill_replays_the_tag(folder: Path, prefect_url: str) -> None:
     """In a process of its own, as Prefect needs; its curves are of the file's tree."""
-    ran = run_alservice(folder / "work", *words_of("alservice backfill --data rings.parquet", folder))
+    words = words_of("alservice backfill --data rings.parquet", folder)
+    ran = run_alservice(folder / "work", *words, PREFECT_API_URL=prefect_url)
     assert ran.returncode == 0, ran.stderr[-4000:]
     assert (folder / "ring-backfill" / "report.html").exists()
 
 
-def test_the_loop_runs_on_the_question_and_the_campaign_keeps_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loop_runs_on_the_question_and_the_campaign_keeps_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, prefect_url: str
+) -> None:
     """Two cycles with the local Zooniverse; then a campaign whose tree's file is not needed any more.
 
     Kind: a tree that is known by a name that nobody packaged, to every step that reads it again.
     """
     monkeypatch.chdir(ROOT)
     work = folder / "ring-rehearsal"
-    cycles = lines_of(run_alservice(work, *words_of("alservice rehearse --data rings.parquet", folder)))
+    words = words_of("alservice rehearse --data rings.parquet", folder)
+    cycles = lines_of(run_alservice(work, *words, PREFECT_API_URL=prefect_url))
     assert [(line["cycle"], line["state"]) for line in cycles] == [(0, "done"), (1, "done")]
     assert cycles[1]["nll_per_vote"] is not None
     assert "decals-rings" in (work / "report-rehearsal.html").read_text(encoding="utf-8")

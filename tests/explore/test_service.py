@@ -91,9 +91,9 @@ def test_an_image_of_another_size_is_seen_as_the_catalogue_s_are(app: App) -> No
 
 
 def png(width: int, height: int) -> bytes:
-    """Return a PNG of one colour."""
+    """Return a PNG of one colour, of one bit a pixel: it is made while tests are collected."""
     buffer = io.BytesIO()
-    Image.new("L", (width, height)).save(buffer, "PNG")
+    Image.new("1", (width, height)).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 from tests.support.prefect_server import Server, prefect_server
 
@@ -20,5 +19,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(scope="package")
 def prefect_here() -> Iterator[None]:
     """Prefect on a database of its own, for flows that run in this process."""
+    from prefect.testing.utilities import prefect_test_harness  # loads the whole server
+
     with prefect_test_harness(server_startup_timeout=240):
         yield

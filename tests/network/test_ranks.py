@@ -11,7 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from alservice.cli import app
 from alservice.errors import BadConfig
 from alservice.network.files import tensors_from_bytes
 from alservice.network.ranks import Ranks, joined_ranks
@@ -49,10 +51,10 @@ def environment() -> dict[str, str]:
 
 
 def command(data: Path, out: Path, steps: int, *, ranks: int, options: tuple[str, ...] = ()) -> list[str]:
-    """Return a training as a person starts it, by so many ranks."""
+    """Return a training as a person starts it by so many ranks, or, by one, its words without the program's name."""
     train = ["alservice", "train", "--data", str(data), "--out", str(out), "--steps", str(steps), *TRAIN, *options]
     if ranks == 1:
-        return [str(BIN / train[0]), *train[1:]]
+        return train[1:]
     launch = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(ranks), "--no-python"]
     return [str(BIN / "torchrun"), *launch, *train]
 
@@ -60,7 +62,11 @@ def command(data: Path, out: Path, steps: int, *, ranks: int, options: tuple[str
 def run(
     *given: object, ranks: int, options: tuple[str, ...] = (), timeout: float = 240
 ) -> subprocess.CompletedProcess[str]:
-    """Run a training to its end."""
+    """Run a training to its end; by one rank in this process, which has loaded all that it needs."""
+    if ranks == 1:
+        words = command(*given, ranks=1, options=options)
+        ran = CliRunner().invoke(app, words)
+        return subprocess.CompletedProcess(words, ran.exit_code, ran.stdout, ran.stderr)
     return subprocess.run(
         command(*given, ranks=ranks, options=options),
         env=environment(),

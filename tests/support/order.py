@@ -17,14 +17,27 @@ TOGETHER = {
     "tests/flows/test_lost_runs.py": "server",
     "tests/flows/test_naming.py": "prefect here",
     "tests/flows/test_ready.py": "prefect here",
+    "tests/e2e/test_backfill.py": "prefect's API",
     "tests/e2e/test_canary.py": "rehearsed",
     "tests/e2e/test_kill.py": "rehearsed",
     "tests/e2e/test_registry.py": "rehearsed",
     "tests/e2e/test_rehearse.py": "rehearsed",
+    "tests/e2e/test_rings.py": "prefect's API",
 }
 """Files by the piece that they belong to; every other file is a piece of its own."""
 
-FIRST = ("server", "rehearsed", "prefect here")
+FIRST = (
+    "server",
+    "rehearsed",
+    "tests/test_engines.py",
+    "tests/benchmarks/test_benchmarks.py",
+    "prefect's API",
+    "tests/attack/test_files.py",
+    "tests/e2e/test_stop.py",
+    "prefect here",
+    "tests/network/test_ranks.py",
+    "tests/e2e/test_alone.py",
+)
 """Pieces by the time they take, longest first; the rest come as they are collected."""
 
 

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,18 @@ def run_killed(
     return _run([sys.executable, "-m", "tests.e2e.killed", target, str(calls), when, *arguments], workdir, changes)
 
 
-def _run(command: list[str], workdir: Path, changes: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def run_killed_each(
+    workdir: Path, points: Sequence[tuple[str, int, str]], *arguments: str, **changes: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line until SIGKILL takes it at each place in turn; each line of output names one and its end."""
+    return _run(
+        [sys.executable, "-m", "tests.e2e.killed", json.dumps(points), *arguments], workdir, changes, 4 * TIMEOUT_S
+    )
+
+
+def _run(
+    command: list[str], workdir: Path, changes: Mapping[str, str], timeout: float = TIMEOUT_S
+) -> subprocess.CompletedProcess[str]:
     # Files, not pipes: a server that outlives a killed process would hold a pipe open for ever.
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         ended = subprocess.run(
@@ -62,7 +73,7 @@ def _run(command: list[str], workdir: Path, changes: Mapping[str, str]) -> subpr
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
-            timeout=TIMEOUT_S,
+            timeout=timeout,
             check=False,
             umask=0o022,
         )
