@@ -26,6 +26,7 @@ from sqlalchemy import Engine, text
 
 from alservice.acquisition.batch import Acquired
 from alservice.acquisition.policies import easy_galaxies, policy_scores
+from alservice.acquisition.request_store import SqlRequestStore
 from alservice.acquisition.service import AcquireBatch, ForecastVotes, PoolShard
 from alservice.acquisition.store import AcquisitionStore
 from alservice.campaigns.campaign import AcquisitionPolicy, Campaign
@@ -298,6 +299,7 @@ def run(n_galaxies: int, *, scored: int | None, subjects: int, batch: int, seed:
         acquire = AcquireBatch(
             catalogues=books,
             acquisitions=books.acquisitions,
+            requests=SqlRequestStore(engine, utc_now),
             ledger=books.ledger,
             scores=scores,  # type: ignore[arg-type]
             forecast=ForecastVotes(classifications=ClassificationStore(engine, utc_now)),
