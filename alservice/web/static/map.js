@@ -161,6 +161,7 @@
     if (mine === asked) {
       list.replaceChildren(...part);
       list.removeAttribute("aria-busy");
+      where.textContent = list.querySelector("h2")?.textContent ?? ""; // said once; an error is an alert of its own
     }
   }
 
