@@ -1,4 +1,4 @@
-"""Runs beside the cycle: ledger against Zooniverse, every part tried, predictions out of turn, people forgotten."""
+"""Runs beside the cycle: ledger and Zooniverse, parts tried, predictions out of turn, indices, people forgotten."""
 
 from __future__ import annotations
 
@@ -109,6 +109,35 @@ def predict_out_of_turn(campaign: str) -> tuple[int, int]:
     """Predict with the champion; return how many galaxies were done, and failed."""
     with open_app() as factory:
         return factory.prediction.newest(campaign)
+
+
+@flow(name="explore-build", flow_run_name=first_name, timeout_seconds=6 * HOUR_S)
+def explore_build(campaign: CampaignName) -> State[None]:
+    """Build the explorer's index where it is due: champion or catalogue are newer, or its votes a week old.
+
+    The index before answers until the new one is whole; a run that was killed left nothing, and the next one builds.
+
+    Args:
+        campaign: Name of the campaign, as given to `alservice campaign create`.
+    """
+    with labelled(campaign):
+        return Completed(message=build_where_due(campaign))
+
+
+@task(
+    task_run_name="{campaign}: build the index",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_S,
+    retry_condition_fn=if_retriable,
+)
+def build_where_due(campaign: str) -> str:
+    """Build the index where it is due; return what was done."""
+    with open_app() as factory:
+        due = factory.explore.due(campaign)
+        if due is None:
+            return f"the index of {campaign} is as it should be, or there is no champion yet"
+        index = factory.explore.build(campaign)
+    return f"{index.n:,} galaxies of {campaign} are indexed as model {index.model_id} sees them: {due}"
 
 
 @flow(name="forget-expired", flow_run_name="forget-expired", timeout_seconds=6 * HOUR_S)

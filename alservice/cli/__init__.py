@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from alservice.cli import campaigns, explore, models, offline, ops, trees, votes
+from alservice.cli import campaigns, explore, models, offline, ops, selections, trees, votes
 from alservice.cli.shell import OneLineErrors
 
 app = typer.Typer(
@@ -62,6 +62,7 @@ app.add_typer(campaigns.campaigns, name="campaign")
 app.add_typer(campaigns.catalogues, name="catalogue")
 app.add_typer(campaigns.cycles, name="cycle")
 app.add_typer(explore.explore, name="explore")
+app.add_typer(selections.selections, name="selection")
 app.add_typer(models.models, name="model")
 app.add_typer(models.gate, name="gate")
 app.add_typer(votes.ingest, name="ingest")

@@ -63,7 +63,7 @@ class Condition:
     @property
     def text(self) -> str:
         """The text that `of` reads."""
-        return f"{self.name}:{self.low:g}:{self.high:g}"
+        return f"{self.name}:{self.low:.15g}:{self.high:.15g}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

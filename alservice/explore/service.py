@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, Literal, TypeAlias
@@ -45,6 +46,9 @@ RADIUS_ARCSEC: Final = 30.0
 """How far from a position its galaxy may lie, unless said otherwise."""
 
 THUMBNAIL_PX: Final = 128
+
+VOTES_LIFE: Final = timedelta(days=7)
+"""Age from which an index of the champion and the newest catalogue is built again, for its votes."""
 
 DownloadFormat: TypeAlias = Literal["csv", "parquet", "fits"]
 Item: TypeAlias = Mapping[str, Any]
@@ -220,6 +224,26 @@ class ExploreService:
             )
             folder.publish(work, index)
         return index
+
+    def due(self, name: str) -> str | None:
+        """Return why a campaign's index should be built now; None where it need not, or cannot yet.
+
+        Raises
+        ------
+        NotFound
+            No such campaign.
+        """
+        row = self.campaigns.get(name)
+        champion, catalogue = self.models.champion(row.id), self.catalogues.newest(row.id)
+        if champion is None or catalogue is None:
+            return None
+        found = IndexFolder(self.folder / name).usable()
+        if found is None:
+            return "there was none"
+        index = found[1]
+        if (index.model_id, index.catalogue_id) != (champion.id, catalogue.id):
+            return "champion or catalogue are newer"
+        return "its votes were a week old" if self.clock() - index.built_at >= VOTES_LIFE else None
 
     def _live(self, row: CampaignRow) -> tuple[Model, Catalogue]:
         champion, catalogue = self.models.champion(row.id), self.catalogues.newest(row.id)

@@ -13,7 +13,7 @@ import numpy as np
 
 from alservice.errors import AnswerTooSlow, BadConfig, BadInput, NotFound
 from alservice.explore.choice import Choice, column_of, names
-from alservice.explore.columns import CONFIDENCE, NOVELTY, PLACE, SCORE, VOTES, explore_columns
+from alservice.explore.columns import CONFIDENCE, MEASURES, NOVELTY, PLACE, SCORE, VOTES, explore_columns
 from alservice.release.columns import DEC, ID, RA
 from alservice.release.rows import Rows
 from alservice.science.tree import Tree
@@ -102,8 +102,11 @@ class Table:
         there = {row[0] for row in self.ask("DESCRIBE galaxies", {})}  # an earlier release's has no map
         self.columns = tuple(column for column in explore_columns(tree) if column.name in there)
         self.names = {name: column for name, column in names(tree).items() if column in there}
-        ((n, longest),) = self.ask(f"SELECT count(*), max(strlen({ID})) FROM galaxies", {})  # noqa: S608
+        most = ", ".join(f"max({name})" for name in MEASURES)
+        ((n, longest, *tops),) = self.ask(f"SELECT count(*), max(strlen({ID})), {most} FROM galaxies", {})  # noqa: S608
         self.n, self.id_bytes = int(n), max(1, int(longest or 0))
+        self.largest: Mapping[str, float] = {name: float(top or 0) for name, top in zip(MEASURES, tops, strict=True)}
+        """Largest value of each measure, 0 where there is none."""
 
     def count(self, choice: Choice) -> int:
         """Return how many galaxies a choice holds; raises as `page`."""

@@ -19,6 +19,7 @@ from alservice.cycle.stages import Stages
 from alservice.errors import AlserviceError, BadInput, IllegalTransition
 from alservice.ops.card import GalaxyCard, galaxy_card
 from alservice.ops.figures import ArmFigures, CampaignFigures, SqlFigures, arm_figures
+from alservice.ops.history import HistoryLine, galaxy_history
 from alservice.ops.metrics import Measures, SqlMeasures, metrics_text
 from alservice.ops.tokens import SqlAnswers
 from alservice.ops.troubles import Trouble, troubles
@@ -223,6 +224,10 @@ class OpsService:
             asking=asking,
             model=model,
         )
+
+    def history_of(self, campaign: CampaignRow, galaxy_id: str) -> Sequence[HistoryLine]:
+        """Return what happened to a galaxy in the loop, oldest first."""
+        return galaxy_history(self.stages.engine, campaign.id, galaxy_id)
 
     def compare_arms(self, campaign: CampaignRow, cycles: Sequence[Cycle]) -> Sequence[ArmFigures]:
         """Return how volunteers split on the first question, by cycle and arm."""

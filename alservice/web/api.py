@@ -40,6 +40,7 @@ from alservice.web.schemas import (
     GalaxyDetail,
     GalaxyId,
     GalaxyOut,
+    HistoryOut,
     Limit,
     ModelId,
     ModelOut,
@@ -230,14 +231,19 @@ def list_galaxies(
 
 @reads.get("/campaigns/{campaign}/galaxies/{galaxy_id:path}")
 def get_galaxy(request: Request, campaign: CampaignName, galaxy_id: GalaxyId) -> GalaxyDetail:
-    """Return one galaxy of the newest catalogue with its counted votes."""
+    """Return one galaxy of the newest catalogue with its counted votes and its history in the loop."""
     service = service_of(request)
     row = service.factory.campaigns.get(campaign)
     check_galaxy_id(galaxy_id, where="galaxy_id")
     (galaxy,) = service.factory.catalogues.by_id(_catalogue(service, row), [galaxy_id])
     votes = service.figures.votes(row.id, [galaxy_id]).get(galaxy_id, ())
     columns = load_tree(row.settings.tree).columns
-    return GalaxyDetail(**GalaxyOut.model_validate(galaxy).model_dump(), votes=dict(zip(columns, votes, strict=False)))
+    history = service.factory.ops.history_of(row, galaxy_id)
+    return GalaxyDetail(
+        **GalaxyOut.model_validate(galaxy).model_dump(),
+        votes=dict(zip(columns, votes, strict=False)),
+        history=[HistoryOut.model_validate(line) for line in history],
+    )
 
 
 @reads.get("/campaigns/{campaign}/subjects")

@@ -20,7 +20,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from alservice.app import App, open_app
 from alservice.constants import VERSION
 from alservice.errors import BadConfig, PortInUse
-from alservice.web import anomalies, api, caesar, explore, forms, maps, monitoring, pages, problems
+from alservice.web import anomalies, api, caesar, explore, forms, maps, monitoring, pages, problems, selections
 from alservice.web.connections import SENT_AHEAD, make_server
 from alservice.web.limits import BodyLimit, Limits, SecureHeaders
 from alservice.web.monitoring import MetricsMiddleware, WebMetrics
@@ -56,7 +56,8 @@ def create_app(
     app.state.metrics = WebMetrics()
     routers = monitoring.router, api.reads, explore.reads, api.acts, explore.router, pages.router, forms.router
     searches = maps.reads, maps.router, anomalies.reads, anomalies.acts, anomalies.router
-    for router in (*routers, *searches, caesar.router):
+    kept = selections.reads, selections.writes, selections.router
+    for router in (*routers, *searches, *kept, caesar.router):
         app.include_router(router)
     static = resources.files("alservice.web").joinpath("static")
     app.mount("/static", StaticFiles(directory=str(static)), name="static")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from email import message_from_bytes, policy
 from http import HTTPStatus
@@ -21,10 +23,11 @@ from alservice.access import Scope
 from alservice.errors import AlserviceError, BadConfig, BadInput, NoIndex, NotFound
 from alservice.explore import Choice, Condition, Found, Index, Likeness, Similar
 from alservice.explore.choice import MAX_CONDITIONS, choice_of
-from alservice.explore.columns import MEASURES, NOVELTY
+from alservice.explore.columns import CONFIDENCE, MEASURES, NOVELTY, SCORE, VOTES
 from alservice.explore.neighbours import MAX_NEAR
 from alservice.explore.service import RADIUS_ARCSEC, DownloadFormat, Opened
 from alservice.explore.table import MAX_FIRST, MAX_ITEMS
+from alservice.release.columns import DEC, RA
 from alservice.science.tree import Tree, load_tree
 from alservice.web.pages import show
 from alservice.web.problems import responses, status_of
@@ -138,7 +141,9 @@ def download_galaxies(
     form: FormatName = "csv",
 ) -> FileResponse:
     """Download the galaxies of a choice as CSV, Parquet or FITS."""
-    return _file(service_of(request), campaign, choice_of(where, sort=sort, descending=descending), form)
+    choice = choice_of(where, sort=sort, descending=descending)
+    explore = service_of(request).factory.explore
+    return file_response(lambda folder: explore.download(campaign, choice, form, folder), f"{campaign}-choice.{form}")
 
 
 @reads.get("/similar")
@@ -195,18 +200,16 @@ def _similar(found: Similar) -> SimilarOut:
     )
 
 
-def _file(service: Service, campaign: str, choice: Choice, form: DownloadFormat) -> FileResponse:
-    """Return a table as a download; what was written for it goes once it is sent."""
+def file_response(write: Callable[[Path], Path], name: str) -> FileResponse:
+    """Return what is written to a folder as a download; it goes once it is sent."""
     folder = tempfile.TemporaryDirectory(prefix="alservice-choice-")
     try:
-        path = service.factory.explore.download(campaign, choice, form, Path(folder.name))
+        path = write(Path(folder.name))
     except BaseException:
         folder.cleanup()
         raise
-    kind = {"csv": "text/csv"}.get(form, "application/octet-stream")
-    return FileResponse(
-        path, media_type=kind, filename=f"{campaign}-choice.{form}", background=BackgroundTask(folder.cleanup)
-    )
+    kind = "text/csv" if name.endswith(".csv") else "application/octet-stream"
+    return FileResponse(path, media_type=kind, filename=name, background=BackgroundTask(folder.cleanup))
 
 
 # Pages
@@ -246,6 +249,8 @@ def explore_page(
         "explore",
         options=_options(tree),
         slots=_slots(choice),
+        reaches=reaches({} if opened is None else opened.table.largest),
+        unit=Reach(name="", text="", low=0, high=1, step=0.01),
         choice=choice,
         measures=MEASURES,
         view=view,
@@ -344,6 +349,55 @@ def _slots(choice: Choice) -> list[Condition | None]:
     return used + [None] * empty
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reach:
+    """A column beside the fractions that conditions may be on: its name, words for it, and how far a slider goes."""
+
+    name: str
+    text: str
+    low: float
+    high: float
+    step: float
+
+    def holds(self, value: float) -> bool:
+        """Return whether a slider has this value; a browser would move it to one that it has."""
+        place = (value - self.low) / self.step
+        return self.low <= value <= self.high and abs(place - round(place)) < TOLERANCE
+
+
+TOLERANCE: Final = 1e-6
+"""Share of a step by which a value may lie beside it."""
+
+STEPS: Final = 100
+"""Steps of a slider, up to ten times as many."""
+
+
+def reaches(largest: Mapping[str, float]) -> list[Reach]:
+    """Return the columns beside the fractions that conditions may be on.
+
+    Parameters
+    ----------
+    largest
+        Largest value of each measure in the index; 1 where it is not known.
+    """
+    votes = max(1.0, largest.get(VOTES, 1.0))
+    return [
+        Reach(name=CONFIDENCE, text="confidence of the model", low=0, high=1, step=0.01),
+        Reach(name=VOTES, text="votes so far", low=0, high=votes, step=1),
+        _upwards(SCORE, "informativeness [nats]", largest),
+        _upwards(NOVELTY, "novelty", largest),
+        Reach(name=RA, text="right ascension [deg]", low=0, high=360, step=0.1),
+        Reach(name=DEC, text="declination [deg]", low=-90, high=90, step=0.1),
+    ]
+
+
+def _upwards(name: str, text: str, largest: Mapping[str, float]) -> Reach:
+    """Return a slider from 0 to at least the largest value, in steps of a power of ten."""
+    most = largest.get(name) or 1.0
+    step = 10.0 ** math.floor(math.log10(most / STEPS))
+    return Reach(name=name, text=text, low=0, high=round(math.ceil(most / step) * step, 12), step=step)
+
+
 def _options(tree: Tree) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return what may be chosen by, by question: names and words."""
     found = []
@@ -361,7 +415,9 @@ def _chosen(choice: Choice) -> list[str]:
 
 def _link(choice: Choice, view: str) -> str:
     fields = [
-        pair for c in choice.conditions for pair in (("name", c.name), ("low", f"{c.low:g}"), ("high", f"{c.high:g}"))
+        pair
+        for c in choice.conditions
+        for pair in (("name", c.name), ("low", f"{c.low:.15g}"), ("high", f"{c.high:.15g}"))
     ]
     return urlencode([*fields, ("sort", choice.sort), ("descending", str(choice.descending).lower()), ("view", view)])
 

@@ -70,6 +70,7 @@ TABS = (
     ("similar", "Similar"),
     ("map", "Map"),
     ("anomalies", "Anomalies"),
+    ("selections", "Selections"),
     ("events", "Audit"),
 )
 
@@ -297,6 +298,7 @@ def galaxy(request: Request, campaign: CampaignName, galaxy_id: GalaxyId) -> Res
         card=card,
         early=row.settings.zooniverse.rule is not None,
         belief=charts.belief,
+        history=service.factory.ops.history_of(row, galaxy_id),
         around=around_of(service, row, galaxy_id),
     )
 

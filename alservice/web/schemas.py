@@ -145,10 +145,20 @@ class GalaxyOut(Record):
     evaluation: bool
 
 
+class HistoryOut(Record):
+    """One thing that happened to a galaxy in the loop, in plain words; `cycle` is the number of the cycle."""
+
+    at: datetime
+    cycle: int | None
+    what: str
+    why: str
+
+
 class GalaxyDetail(GalaxyOut):
     """One galaxy with its counted votes by answer column."""
 
     votes: dict[str, int]
+    history: list[HistoryOut]
 
 
 class SubjectOut(BaseModel):

@@ -62,6 +62,15 @@ _SERVER = "tests/support/prefect_server.py"
 _VOTES = ("tests/backfill/test_votes_run.py", '"backfill-votes"')
 _VALUES = "tests/offline/test_values.py"
 _EXPLORE = "tests/explore/test_commands.py"
+_SELECTIONS = (
+    "save barred --campaign gz2 --where bar_yes:0.6:1 --where edge-on_no_asked:0.5:1 --sort novelty",
+    "save by-hand --campaign gz2 --galaxies ids.txt",
+    "list --campaign gz2",
+    "show barred --campaign gz2",
+    'send barred --campaign gz2 --reason "bars that no model has seen"',
+    'withdraw barred --campaign gz2 --reason "artefacts after all"',
+    "delete barred --campaign gz2",
+)
 _RELEASE = ("tests/e2e/test_canary.py", '"catalogue release"')
 ELSEWHERE = {
     "alservice rehearse": ("tests/support/rehearsals.py", '"rehearse"'),
@@ -92,6 +101,10 @@ ELSEWHERE = {
     "alservice explore similar --campaign gz2 --galaxy 587722981736120347": (_EXPLORE, "--galaxy 587722981736120347"),
     "alservice explore similar --campaign gz2 --image galaxy.jpg": (_EXPLORE, "--image galaxy.jpg"),
     "alservice explore similar --campaign gz2 --position 185.73 15.82 --n 50 --json": (_EXPLORE, "--position 185.73"),
+    **{
+        f"alservice selection {printed}": (_EXPLORE, f"alservice selection {printed.split()[0]}")
+        for printed in _SELECTIONS
+    },
     "alservice doctor": ("tests/e2e/test_rehearse.py", '"doctor"'),
     "alservice backfill-votes --out DIR [--data FILE] [--galaxies N] [--seeds N] [--json]": _VOTES,
     "alservice backfill-votes --data galaxies.parquet --confidence 0.95 --max-votes 40 --out votes": _VOTES,

@@ -17,6 +17,7 @@ from alservice.app import App
 from alservice.campaigns.store import CampaignRow
 from alservice.cli import app as command_line
 from alservice.cli import explore as commands
+from alservice.cli import selections as keeping
 from alservice.errors import BadInput
 from alservice.explore import Choice
 from alservice.explore.ratings import read_ratings
@@ -34,6 +35,15 @@ PRINTED = (
     "alservice explore similar --campaign gz2 --position 185.73 15.82 --n 50 --json",
     "alservice explore similar --campaign gz2 --image galaxy.jpg",
 )
+SELECTIONS = (
+    "alservice selection save barred --campaign gz2 --where bar_yes:0.6:1 --where edge-on_no_asked:0.5:1 --sort novelty",
+    "alservice selection save by-hand --campaign gz2 --galaxies ids.txt",
+    "alservice selection list --campaign gz2",
+    "alservice selection show barred --campaign gz2",
+    'alservice selection send barred --campaign gz2 --reason "bars that no model has seen"',
+    'alservice selection withdraw barred --campaign gz2 --reason "artefacts after all"',
+    "alservice selection delete barred --campaign gz2",
+)
 
 
 @pytest.fixture
@@ -44,7 +54,13 @@ def run(world: tuple[App, Hands, CampaignRow], tmp_path: Path, monkeypatch: pyte
     data, _ = factory.ops.image_of(factory.explore.opened(EXPLORED).index.catalogue_id, galaxy[ID])
     (tmp_path / "galaxy.jpg").write_bytes(data)
     monkeypatch.chdir(tmp_path)
-    place = {"185.73": str(galaxy["ra_deg"]), "15.82": str(galaxy["dec_deg"])}
+    (tmp_path / "ids.txt").write_text(f"{galaxy[ID]}\n\n", encoding="utf-8")
+    place = {
+        "bar_yes:0.6:1": "bar_yes:0:1",
+        "edge-on_no_asked:0.5:1": "edge-on_no_asked:0:1",
+        "185.73": str(galaxy["ra_deg"]),
+        "15.82": str(galaxy["dec_deg"]),
+    }
     values = {"gz2": EXPLORED, "587722981736120347": galaxy[ID], **place}
 
     @contextmanager
@@ -52,6 +68,7 @@ def run(world: tuple[App, Hands, CampaignRow], tmp_path: Path, monkeypatch: pyte
         yield factory
 
     monkeypatch.setattr(commands, "opened", opened)
+    monkeypatch.setattr(keeping, "opened", opened)
 
     def command(printed: str) -> Result:
         return CliRunner().invoke(command_line, [values.get(word, word) for word in shlex.split(printed)[1:]])
@@ -62,7 +79,7 @@ def run(world: tuple[App, Hands, CampaignRow], tmp_path: Path, monkeypatch: pyte
 def test_the_page_s_commands_do_what_it_says(run) -> None:
     """In order; the three ways to ask for one galaxy find the same ones."""
     page = (ROOT / "deploy" / "docs" / "explore.md").read_text(encoding="utf-8")
-    assert tuple(block_commands(page)) == PRINTED
+    assert tuple(block_commands(page)) == PRINTED + SELECTIONS
     built, by_id, by_position, by_image = (run(printed) for printed in PRINTED)
     for done in (built, by_id, by_position, by_image):
         assert done.exit_code == 0, done.output
@@ -72,6 +89,22 @@ def test_the_page_s_commands_do_what_it_says(run) -> None:
     table = [first_cell(line) for line in by_id.output.splitlines()]
     assert table[2:] == [item[ID] for item in items[:20]]
     assert [first_cell(line) for line in by_image.output.splitlines()][3:] == table[2:-1]
+
+
+def test_a_find_goes_to_volunteers_as_the_page_says(run, world: tuple[App, Hands, CampaignRow]) -> None:
+    """Kept, shown, asked for within the budget, taken back and forgotten: by the page's commands, in order."""
+    saved, by_hand, listed, shown, sent, withdrawn, deleted = (run(printed) for printed in SELECTIONS)
+    for done in (saved, by_hand, listed, shown, sent, withdrawn, deleted):
+        assert done.exit_code == 0, done.output
+    assert saved.output == "selection 'barred' has 60 galaxies\n"
+    assert by_hand.output == "selection 'by-hand' has 1 galaxies\n"
+    assert re.search(r"^barred +60 +choice +alservice selection", listed.output, re.MULTILINE)
+    assert len(shown.output.splitlines()) == 60
+    (n, of, votes) = map(int, re.search(r"(\d+) of (\d+) galaxies wait .* they take (\d+) votes", sent.output).groups())
+    assert (n, of, votes) == (4, 60, 12)
+    assert withdrawn.output == f"{n} requests were taken back\n"
+    assert [each.name for each in world[0].selections.list(EXPLORED)] == ["by-hand"]
+    assert "give either --where or --galaxies" in run("alservice selection save x --campaign gz2").output
 
 
 def first_cell(line: str) -> str:

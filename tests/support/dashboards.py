@@ -249,7 +249,8 @@ EXPLORED = "gz-explore"
 def explored(factory: App, hands: Hands, *, name: str = EXPLORED) -> CampaignRow:
     """Add a campaign whose champion, which learned nothing, has predicted its catalogue; build its index."""
     rng = np.random.default_rng(17)
-    campaign = import_rows(factory, make_campaign(name=name), _rows(rng, ODD))
+    policy = replace(make_campaign().acquisition, requested_share=1.0)
+    campaign = import_rows(factory, make_campaign(name=name, acquisition=policy), _rows(rng, ODD))
     ids = _galaxy_ids(factory, campaign)
     promote(factory, hands, campaign, ids[:12], number=0)
     factory.explore.build(name)

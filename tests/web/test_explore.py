@@ -56,6 +56,16 @@ def client(factory: App) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def operator(factory: App, client: httpx.Client) -> Iterator[httpx.Client]:
+    """An operator's client, logged in as well."""
+    secret = secret_of(factory, Scope.OPERATE, name="bob")
+    headers = {"Authorization": f"Bearer {secret}"}
+    with httpx.Client(base_url=client.base_url, headers=headers, timeout=PATIENCE_S) as operator:
+        log_in(operator, secret)
+        yield operator
+
+
 def test_a_choice_is_counted_and_walked(factory: App, client: httpx.Client) -> None:
     """By pages, in order; what answers says which index it is."""
     scores = [item["score_nats"] for item in factory.explore.choose(EXPLORED, Choice(), limit=100)[1].items]
@@ -246,3 +256,161 @@ def test_a_galaxy_s_page_shows_its_neighbours(factory: App, client: httpx.Client
     shown = re.findall(r'alt="Galaxy ([^"]+)" width="128"', page.text)
     assert shown[:6] == [item["galaxy_id"].replace("=", "=") for item in around.similar]
     assert "Nearest in the embedding" in page.text
+
+
+def test_a_galaxy_s_page_tells_its_history(factory: App, operator: httpx.Client) -> None:
+    """What people asked for, and what a cycle made of it; the same by program."""
+    (galaxy,) = factory.explore.choose(EXPLORED, Choice(), limit=1)[1].items
+    path = f"/galaxies/{galaxy['galaxy_id']}"
+    assert "No cycle has drawn it" in operator.get(PAGES + path).text
+    factory.selections.save(EXPLORED, "one", [galaxy["galaxy_id"]], actor="token:bob", source={"kind": "test"})
+    factory.selections.send(EXPLORED, "one", reason=f"odd {HOSTILE}", actor="token:bob", votes=None)
+    page = operator.get(PAGES + path).text
+    assert "token:bob asked for" in page
+    assert HOSTILE not in page
+    (line,) = operator.get(API + path).json()["history"]
+    assert (line["why"], line["cycle"]) == (f"odd {HOSTILE}", None)
+    assert line["what"].endswith("with selection one; waits for the next cycle")
+    assert factory.selections.withdraw(EXPLORED, "one", reason="a test", actor="token:bob") == 1
+
+
+def proof_of(client: httpx.Client, path: str) -> str:
+    """Return the proof that a form of this session carries."""
+    return re.search(r'name="csrf" value="([0-9a-f]+)"', client.get(path).text)[1]
+
+
+def test_a_selection_goes_from_find_to_campaign_by_program(factory: App, operator: httpx.Client) -> None:
+    """Kept, listed, shown, downloaded, asked for, taken back, forgotten; each act in the audit with who and why."""
+    at = f"{API}/selections"
+    kept = operator.post(at, json={"name": "all by score", "where": ["n_votes:0:9999"], "sort": "score_nats"}).json()
+    assert (kept["n"], kept["actor"], kept["source"]["kind"]) == (GALAXIES, "token:bob", "choice")
+    ids = [item["galaxy_id"] for item in factory.explore.choose(EXPLORED, Choice(), limit=100)[1].items]
+    page = operator.get(f"{at}/all by score", params={"limit": 50}).json()
+    assert (page["galaxies"], page["next"]) == (ids[:50], 50)
+    assert operator.get(f"{at}/all by score", params={"first": 50}).json()["galaxies"] == ids[50:]
+    few = {"name": "few", "galaxies": ids[:12]}
+    assert [operator.post(at, json=few).status_code for _ in range(2)] == [200, 200]
+    other = operator.post(at, json={**few, "galaxies": ids[:2]})
+    assert (other.status_code, other.json()["code"]) == (409, "conflict")
+    assert [each["name"] for each in operator.get(at).json()["items"]][:2] == ["few", "all by score"]
+    table = list(csv.DictReader(io.StringIO(operator.get(f"{at}/few/download").text)))
+    assert len(table) == 12
+    left = operator.get(f"{API}/requests").json()
+    sent = operator.post(f"{at}/few/send", json={"reason": "they look odd"}).json()
+    assert sent["requested"] == 12 == len(sent["accepted"]) + sum(sent["refused"].values())
+    assert sent["refused"]["over the budget"] >= 1
+    assert sent["votes"] + sent["left"] == left["left"]
+    waits = operator.get(f"{API}/requests").json()
+    assert [(w["galaxy_id"], w["reason"], w["actor"]) for w in waits["waiting"]] == [
+        (galaxy_id, "they look odd", "token:bob") for galaxy_id in sent["accepted"]
+    ]
+    assert operator.post(f"{at}/few/send", json={"reason": "again"}).json()["accepted"] == []
+    taken = operator.post(f"{at}/few/withdraw", json={"reason": "not odd"}).json()
+    assert taken == {"galaxies": len(sent["accepted"])}
+    assert operator.delete(f"{at}/few").status_code == 204
+    assert operator.get(f"{at}/few").status_code == 404
+    told = operator.get(f"{API}/events").json()["items"]
+    kinds = [(event["kind"], event["actor"], event["detail"].get("reason")) for event in told]
+    assert ("requests.withdrawn", "token:bob", "not odd") in kinds
+    assert ("galaxies.requested", "token:bob", "they look odd") in kinds
+    assert {"selection.saved", "selection.deleted"} <= {kind for kind, _, _ in kinds}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"name": "x"}, 422, "bad-input"),
+        ({"name": "x", "where": [], "galaxies": []}, 422, "bad-input"),
+        ({"name": "x/y", "where": []}, 422, "bad-input"),
+        ({"name": "x", "where": ["nothing:0:1"]}, 422, "bad-input"),
+        ({"name": "x", "where": ["n_votes:0:1"] * 1000}, 422, "bad-input"),
+        ({"name": "x", "where": [f"{SMOOTH}:0:0"]}, 422, "bad-input"),
+        ({"name": "x", "where": [], "sort": "1; DROP TABLE"}, 422, "bad-input"),
+        ({"name": "x", "galaxies": ["nobody"]}, 404, "not-found"),
+        ({"name": "x", "galaxies": []}, 422, "bad-input"),
+        ({"name": "x", "galaxies": ["a\x00"]}, 422, "bad-input"),
+        ({"name": "x", "where": [], "extra": 1}, 422, "bad-input"),
+    ],
+)
+def test_what_is_no_selection_is_refused(
+    operator: httpx.Client, body: dict[str, object], status: int, code: str
+) -> None:
+    """With a code and what is wrong, and nothing is kept."""
+    answer = operator.post(f"{API}/selections", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    assert "x" not in [each["name"] for each in operator.get(f"{API}/selections").json()["items"]]
+
+
+def test_asking_takes_a_reason_and_votes_that_can_be_asked(operator: httpx.Client) -> None:
+    """By what is wrong; a selection or campaign that is not there is named."""
+    operator.post(f"{API}/selections", json={"name": "asked", "where": []})
+    at = f"{API}/selections/asked/send"
+    for body in ({}, {"reason": " "}, {"reason": "x", "votes": 0}, {"reason": "x", "votes": 7}, {"reason": "x\u202e"}):
+        assert operator.post(at, json=body).status_code == 422, body
+    assert operator.post(f"{API}/selections/none/send", json={"reason": "x"}).status_code == 404
+    assert operator.post("/api/v1/campaigns/none/selections", json={"name": "x", "where": []}).status_code == 404
+    for act, body in (
+        ("send", {"reason": "x", "votes": "many"}),
+        ("send", {"reason": ""}),
+        ("withdraw", {"reason": ""}),
+    ):
+        proof = proof_of(operator, f"{PAGES}/selections/asked")
+        page = operator.post(f"{PAGES}/selections/asked/{act}", data={"csrf": proof, **body})
+        assert page.status_code == 422
+        assert 'role="alert"' in page.text
+
+
+def test_who_only_reads_keeps_and_asks_nothing(client: httpx.Client, operator: httpx.Client) -> None:
+    """Pages offer no form, and neither a form nor a request by program is taken."""
+    operator.post(f"{API}/selections", json={"name": "theirs", "where": []})
+    page = client.get(f"{PAGES}/selections/theirs")
+    assert page.status_code == 200
+    assert "Ask in the next cycle" not in page.text
+    assert "Keep as a selection" not in client.get(f"{PAGES}/explore").text
+    assert client.post(f"{API}/selections", json={"name": "x", "where": []}).status_code == 403
+    assert client.delete(f"{API}/selections/theirs").status_code == 403
+    for act in ("send", "withdraw"):
+        assert client.post(f"{API}/selections/theirs/{act}", json={"reason": "x"}).status_code == 403
+    proof = proof_of(client, f"{PAGES}/similar")
+    for path in ("/selections", "/selections/theirs/send", "/selections/theirs/delete"):
+        assert client.post(PAGES + path, data={"csrf": proof, "reason": "x", "name": "y"}).status_code == 403
+
+
+def test_a_person_keeps_what_a_page_found_and_asks(factory: App, operator: httpx.Client) -> None:
+    """By the forms of the pages, and only with this session's proof."""
+    found = operator.get(f"{PAGES}/explore", params={"name": "n_votes", "low": "0", "high": "2000"})
+    proof = re.search(r'name="csrf" value="([0-9a-f]+)"', found.text)[1]
+    assert 'value="n_votes:0:2000"' in found.text
+    form = {"csrf": proof, "name": "by form", "where": "n_votes:0:2000", "sort": "novelty", "descending": "true"}
+    assert operator.post(f"{PAGES}/selections", data={**form, "csrf": "0" * 64}).status_code == 403
+    kept = operator.post(f"{PAGES}/selections", data=form)
+    assert (kept.status_code, kept.headers["location"]) == (303, f"{PAGES}/selections/by%20form")
+    page = operator.get(kept.headers["location"])
+    assert len(re.findall(r'<img src="', page.text)) == 24
+    assert "Further" in page.text
+    sent = operator.post(f"{PAGES}/selections/by%20form/send", data={"csrf": proof, "reason": "see", "votes": ""})
+    assert sent.status_code == 200
+    assert re.search(r"\d+ of 60 galaxies wait for the next cycle", sent.text)
+    back = operator.post(f"{PAGES}/selections/by%20form/withdraw", data={"csrf": proof, "reason": "enough"})
+    assert "requests were taken back" in back.text
+    like = operator.get(f"{PAGES}/similar", params={"galaxy": factory.selections.get(EXPLORED, "by form")[1][0]})
+    ids = re.search(r'name="galaxies" value="([^"]+)"', like.text)[1]
+    assert len(ids.split("\n")) == 24
+    again = operator.post(f"{PAGES}/selections", data={"csrf": proof, "name": "by form", "galaxies": "nobody"})
+    assert again.status_code == 404
+    gone = operator.post(f"{PAGES}/selections/by%20form/delete", data={"csrf": proof})
+    assert (gone.status_code, gone.headers["location"]) == (303, f"{PAGES}/selections")
+    assert operator.post(f"{PAGES}/selections/by%20form/eat", data={"csrf": proof}).status_code == 422
+
+
+def test_sliders_go_as_far_as_their_columns(factory: App, client: httpx.Client) -> None:
+    """Votes, information, novelty and position beside the fractions; a value that no slider has keeps its digits."""
+    asked = {"name": ["n_votes", "dec_deg", "score_nats"], "low": ["0", "-10.05", "0"], "high": ["3", "90", "7"]}
+    page = client.get(f"{PAGES}/explore", params=asked).text
+    votes = factory.explore.opened(EXPLORED).table.largest["n_votes"]
+    assert (
+        f'id="high1" name="high" type="range" min="0" max="{max(1, votes):g}" step="1" value="3"' in page or votes < 3
+    )
+    assert 'id="low2" name="low" type="number" step="any" value="-10.05"' in page
+    assert 'id="high2" name="high" type="range" min="-90" max="90" step="0.1" value="90"' in page
+    assert re.search(r'<option value="novelty" data-low="0" data-high="[0-9.]+" data-step="[0-9.e-]+">', page)

@@ -44,3 +44,14 @@ document.addEventListener("keydown", (event) => {
     }
   }
 });
+// Another column has other ends: its sliders go as far as it does.
+for (const column of document.querySelectorAll(".slot select[name=name]")) {
+  column.addEventListener("change", () => {
+    const { low = "0", high = "1", step = "0.01" } = column.selectedOptions[0].dataset;
+    for (const slider of column.parentElement.querySelectorAll(".end input")) {
+      Object.assign(slider, { type: "range", min: low, max: high, step });
+      slider.value = slider.name === "low" ? low : high;
+      slider.dispatchEvent(new Event("input"));
+    }
+  });
+}
