@@ -23,7 +23,7 @@ from alservice.access import Scope
 from alservice.errors import AlserviceError, BadConfig, BadInput, NoIndex, NotFound
 from alservice.explore import Choice, Condition, Found, Index, Likeness, Similar
 from alservice.explore.choice import MAX_CONDITIONS, choice_of
-from alservice.explore.columns import CONFIDENCE, MEASURES, NOVELTY, SCORE, VOTES
+from alservice.explore.columns import CONFIDENCE, MAP_X, MAP_Y, MEASURES, NOVELTY, SCORE, VOTES
 from alservice.explore.neighbours import MAX_NEAR
 from alservice.explore.service import RADIUS_ARCSEC, DownloadFormat, Opened
 from alservice.explore.table import MAX_FIRST, MAX_ITEMS
@@ -388,6 +388,8 @@ def reaches(largest: Mapping[str, float]) -> list[Reach]:
         _upwards(NOVELTY, "novelty", largest),
         Reach(name=RA, text="right ascension [deg]", low=0, high=360, step=0.1),
         Reach(name=DEC, text="declination [deg]", low=-90, high=90, step=0.1),
+        Reach(name=MAP_X, text="place on the map, from left", low=0, high=1, step=0.01),
+        Reach(name=MAP_Y, text="place on the map, from top", low=0, high=1, step=0.01),
     ]
 
 

@@ -21,7 +21,7 @@ def test_galaxies_are_chosen_and_others_like_them_found(
 ) -> None:
     """A person moves sliders, shares the address, goes to a galaxy's like, and brings an image."""
     explored(world.factory, world.hands)
-    with visiting(browser, world.factory, scope=Scope.READ, width=width, dark=dark) as visit:
+    with visiting(browser, world.factory, scope=Scope.OPERATE, width=width, dark=dark) as visit:
         page = visit.page
         visit.go(f"{PAGE}/explore")
         expect(page.get_by_role("heading", name="60 of 60 galaxies")).to_be_visible()
@@ -63,6 +63,23 @@ def test_galaxies_are_chosen_and_others_like_them_found(
             .or_(page.get_by_role("heading", name="Nearest in the embedding"))
             .first
         ).to_be_visible()
+        assert_accessible(visit)
+        expect(page.get_by_role("heading", name="History in the loop")).to_be_visible()
+        visit.go(f"{PAGE}/explore")
+        page.get_by_label("Condition 1, of").select_option("dec_deg")
+        expect(page.locator("output[for=low1]")).to_have_text("-90")
+        page.get_by_role("button", name="Choose").click()
+        page.get_by_text("Keep as a selection").click()
+        page.get_by_label("Name").fill("all of the sky")
+        page.get_by_role("button", name=re.compile("Keep these")).click()
+        expect(page.get_by_role("heading", name="all of the sky")).to_be_visible()
+        assert_accessible(visit)
+        page.get_by_label("Reason").fill("a look at everything")
+        page.get_by_role("button", name="Ask in the next cycle").click()
+        expect(page.get_by_role("status")).to_contain_text("galaxies wait for the next cycle")
+        assert_accessible(visit)
+        visit.go(f"{PAGE}/selections")
+        expect(page.get_by_role("cell", name="a look at everything").first).to_be_visible()
         assert_accessible(visit)
         visit.go("/campaigns/gz-demo/explore")
         expect(page.get_by_role("alert")).to_contain_text("alservice explore build --campaign gz-demo")

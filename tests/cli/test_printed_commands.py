@@ -63,13 +63,19 @@ _VOTES = ("tests/backfill/test_votes_run.py", '"backfill-votes"')
 _VALUES = "tests/offline/test_values.py"
 _EXPLORE = "tests/explore/test_commands.py"
 _SELECTIONS = (
-    "save barred --campaign gz2 --where bar_yes:0.6:1 --where edge-on_no_asked:0.5:1 --sort novelty",
+    "save barred --campaign gz2 --where bar_yes:0.6:1 --where disk-edge-on_no:0.5:1 --sort novelty",
     "save by-hand --campaign gz2 --galaxies ids.txt",
     "list --campaign gz2",
     "show barred --campaign gz2",
-    'send barred --campaign gz2 --reason "bars that no model has seen"',
-    'withdraw barred --campaign gz2 --reason "artefacts after all"',
+    "send barred --campaign gz2 --reason 'bars that no model has seen'",
+    "withdraw barred --campaign gz2 --reason 'artefacts after all'",
     "delete barred --campaign gz2",
+    "save NAME --campaign C [--where CONDITION] [--sort COLUMN] [--galaxies FILE]",
+    "list --campaign C [--json]",
+    "show NAME --campaign C",
+    "send NAME --campaign C --reason TEXT [--votes N] [--json]",
+    "withdraw NAME --campaign C --reason TEXT",
+    "delete NAME --campaign C",
 )
 _RELEASE = ("tests/e2e/test_canary.py", '"catalogue release"')
 ELSEWHERE = {

@@ -36,12 +36,12 @@ PRINTED = (
     "alservice explore similar --campaign gz2 --image galaxy.jpg",
 )
 SELECTIONS = (
-    "alservice selection save barred --campaign gz2 --where bar_yes:0.6:1 --where edge-on_no_asked:0.5:1 --sort novelty",
+    "alservice selection save barred --campaign gz2 --where bar_yes:0.6:1 --where disk-edge-on_no:0.5:1 --sort novelty",
     "alservice selection save by-hand --campaign gz2 --galaxies ids.txt",
     "alservice selection list --campaign gz2",
     "alservice selection show barred --campaign gz2",
-    'alservice selection send barred --campaign gz2 --reason "bars that no model has seen"',
-    'alservice selection withdraw barred --campaign gz2 --reason "artefacts after all"',
+    "alservice selection send barred --campaign gz2 --reason 'bars that no model has seen'",
+    "alservice selection withdraw barred --campaign gz2 --reason 'artefacts after all'",
     "alservice selection delete barred --campaign gz2",
 )
 
@@ -57,7 +57,7 @@ def run(world: tuple[App, Hands, CampaignRow], tmp_path: Path, monkeypatch: pyte
     (tmp_path / "ids.txt").write_text(f"{galaxy[ID]}\n\n", encoding="utf-8")
     place = {
         "bar_yes:0.6:1": "bar_yes:0:1",
-        "edge-on_no_asked:0.5:1": "edge-on_no_asked:0:1",
+        "disk-edge-on_no:0.5:1": "disk-edge-on_no:0:1",
         "185.73": str(galaxy["ra_deg"]),
         "15.82": str(galaxy["dec_deg"]),
     }
