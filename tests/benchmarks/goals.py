@@ -57,6 +57,8 @@ class Setting:
     ----------
     galaxies
         Rows of the file to use, None for all.
+    timed
+        Images whose draws are timed.
     fewest_steps
         Gradient steps of a small training set, whose passes are many and cheap.
     """
@@ -67,10 +69,11 @@ class Setting:
     epochs: float
     fewest_steps: int
     galaxies: int | None = None
+    timed: int = 256
 
 
 SETTINGS = {
-    "tiny": Setting(px=64, field=0.5, batch=16, epochs=2, fewest_steps=10, galaxies=1200),
+    "tiny": Setting(px=64, field=0.5, batch=16, epochs=2, fewest_steps=10, galaxies=1200, timed=16),
     "small": Setting(px=128, field=0.5, batch=64, epochs=40, fewest_steps=1500),
     "full": Setting(px=160, field=0.6, batch=64, epochs=90, fewest_steps=3000),
 }
@@ -178,7 +181,7 @@ def _one(
         "card": card,
         "training": trained.card,
         "seconds": seconds,
-        "draws": _cost_of_draws(network, members.images[:256], device),
+        "draws": _cost_of_draws(network, members.images[: setting.timed], device),
         "from_draws": from_draws,
         "line": {
             "galaxies": trained.card["n_galaxies"],
