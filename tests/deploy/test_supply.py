@@ -138,15 +138,16 @@ def test_contents_of_an_image_are_searched(image: Path) -> None:
     assert not [*loose(image), *secrets(image), *leftovers(image)]
     (image / "tmp").mkdir()
     (image / "tmp").chmod(0o1777)
-    (image / "parser.py").write_text('HEAD = "-----BEGIN PRIVATE KEY-----"')
+    (image / "parser.py").write_text('HEAD = "-----BEGIN PRIVATE KEY-----"; SHOWN = "AKIAIOSFODNN7EXAMPLE"')
     assert not [*loose(image), *secrets(image)]
     (image / "open").write_text("")
     (image / "open").chmod(0o666)
     (image / "key.txt").write_text(f"-----BEGIN RSA PRIVATE KEY-----\n{'A' * 64}\n")
+    (image / "token.json").write_text(f'{{"id": "AKIA{"A1" * 8}"}}')
     (image / ".env").write_text("")
     (image / "opt" / "alservice" / "lib" / "python3.11" / "site-packages" / "pytest").mkdir()
     assert [*loose(image)] == ["open"]
-    assert sorted(secrets(image)) == [".env", "key.txt"]
+    assert sorted(secrets(image)) == [".env", "key.txt", "token.json"]
     assert [*leftovers(image)] == ["pytest"]
 
 
