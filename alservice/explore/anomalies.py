@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 BATCH: Final = 10
 """Galaxies that are proposed together."""
 
+COMPONENTS: Final = 40
+"""Principal components that interest depends on, as in the paper: the last of 64, scaled alike, are mostly noise."""
+
 MAX_TOP: Final = 1000
 """Galaxies of one list of the most interesting."""
 
@@ -415,6 +418,7 @@ class AnomalyService:
         if found is None:
             vectors = self._vectors(opened)
             found = scale_of(np.asarray(vectors[:: max(1, len(vectors) // _SAMPLE)]))
+            found[COMPONENTS:] = 0
             with self._lock:
                 self._scales.clear()
                 self._scales[version] = found

