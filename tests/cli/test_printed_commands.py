@@ -93,6 +93,8 @@ ELSEWHERE = {
     "alservice cycle forecast --campaign C [--days D] [--json]": ("tests/app/test_forecasts.py", '"forecast"'),
     "alservice catalogue release --campaign C --out DIR [--format parquet|fits|csv|hats] [--replace]": _RELEASE,
     "alservice catalogue release --campaign gz2 --out gz2-release --format parquet": _RELEASE,
+    "alservice explore anomalies --campaign C --search NAME [--rate FILE] [--simulate FILE] [--until N] [--top N] "
+    "[--rater NAME] [--shared] [--forests] [--json]": (_EXPLORE, "alservice explore anomalies"),
     "alservice explore anomalies --campaign gz2 --search odd": (_EXPLORE, "--search odd"),
     "alservice explore anomalies --campaign gz2 --search odd --rate ratings.csv": (_EXPLORE, "--rate ratings.csv"),
     "alservice explore anomalies --campaign gz2 --search odd --top 200 --json": (_EXPLORE, "--top 200 --json"),
