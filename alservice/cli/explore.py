@@ -129,7 +129,7 @@ def _begin_if_new(
     anomalies: AnomalyService, campaign: str, name: str, *, rater: str, shared: bool, forests: bool
 ) -> None:
     from alservice.errors import NotFound
-    from alservice.explore import Method
+    from alservice.explore.ratings import Method
 
     try:
         anomalies.get(campaign, name)

