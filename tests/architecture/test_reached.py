@@ -20,7 +20,6 @@ HOOKS = {
     "downgrade": "alembic",
     "emit": "logging",
     "get_description": "opentelemetry",
-    "handle_error": "socketserver",
     "handle_one_request": "http.server",
     "log_message": "http.server",
     "makefile": "http.client, of a socket",
