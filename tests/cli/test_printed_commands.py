@@ -203,6 +203,8 @@ NOT_RUN = {
     _TWO_MACHINES: "needs a second machine; tests/network/test_ranks.py runs two ranks on one",
     _RAY_SETTINGS: "a shell's own, for the lines after it; tests/prediction/test_elsewhere.py sets them",
     "pip install 'alservice[ray]'": "installs from a registry; deploy/with-venv installs it for the tests",
+    "pip install 'alservice[tracing]'": "installs from a registry; deploy/with-venv installs it for the tests",
+    "export ALSERVICE_TRACES_URL=http://127.0.0.1:4318/v1/traces": "a shell's own; tests/test_tracing.py sets it",
     "ray start --head --port 6379": "serves until it is stopped; tests/prediction/test_elsewhere.py starts two nodes",
     "alservice train --data galaxies.parquet --tree gz2 --out ensemble --ensemble 5": (
         "minutes; tests/cli/test_offline.py makes one of two small members"
@@ -258,6 +260,7 @@ VALUES = {
     "ANSWER": "ring_yes",
     "C": "gz-demo",
     "COLUMN": "expert",
+    "CONDITION": "bar_yes:0.6:1",
     "D": "7",
     "DIR": "images",
     "FILE": "table.csv",

@@ -95,7 +95,8 @@ def command_of(words: Sequence[str], *, part: bool = False) -> TyperCommand | Ty
         There is no such command.
     """
     command, rest = _reached(words)
-    if isinstance(command, TyperGroup) and (rest or not part):
+    is_own = bool(rest) and set(rest) <= options_of(command)  # of the program itself, such as --version
+    if isinstance(command, TyperGroup) and not is_own and (rest or not part):
         raise LookupError(f"no command is called {' '.join(words)}")
     return command
 
