@@ -30,6 +30,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final
 
+import psutil
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.engine import URL, make_url
 
@@ -189,17 +190,6 @@ class Postmaster:
     is_ready: bool
 
     @property
-    def is_alive(self) -> bool:
-        """Whether some process has its id: after a crash, maybe another program's."""
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
-
-    @property
     def answers(self) -> bool:
         """Whether a server listens on its socket."""
         if self.socket_folder is None:
@@ -218,13 +208,10 @@ class Cluster:
         The folder; ``data.new`` beside it is unfinished, ``data.16`` is what an upgrade from 16 kept.
     settle_s
         Seconds in which a server must start or stop; crash recovery of a rehearsal's database takes a few.
-    stale_s
-        Seconds after which a process that the folder names, but that does not answer, is another program's.
     """
 
     data: Path
     settle_s: float = 60.0
-    stale_s: float = 10.0
 
     def ensure_running(self) -> Path:
         """Return the folder of the server's socket, after whatever making, upgrading and starting it takes.
@@ -255,7 +242,7 @@ class Cluster:
             return
         os.kill(running.pid, signal.SIGINT)  # Postgres' "fast shutdown"
         deadline = time.monotonic() + self.settle_s
-        while self._postmaster() is not None and running.is_alive:
+        while self._postmaster() is not None and self._is_server(running.pid):
             if time.monotonic() > deadline:
                 raise DatabaseUnavailable(f"embedded Postgres in {self.data} is still stopping", pid=running.pid)
             time.sleep(_POLL_S)
@@ -272,19 +259,39 @@ class Cluster:
         return Postmaster(pid=int(lines[0]), socket_folder=folder, is_ready=ready)
 
     def _running(self) -> Postmaster | None:
-        """Return the server, waiting while it starts or stops: who began that may have been killed."""
+        """Return the server, waiting while it starts or stops: who began that may have been killed.
+
+        What a server left behind that is no more goes, so that the next one can start: Postgres itself takes any
+        process that has the number of the old one for that one.
+        """
         start = time.monotonic()
-        while (found := self._postmaster()) is not None and found.is_alive:
+        while (found := self._postmaster()) is not None:
             answers = found.answers
             if answers and found.is_ready:
                 return found
-            if time.monotonic() - start > (self.settle_s if answers else self.stale_s):
-                if answers:
-                    raise DatabaseUnavailable(f"embedded Postgres in {self.data} is not ready", pid=found.pid)
-                (self.data / "postmaster.pid").unlink()
+            if not answers and not self._is_server(found.pid):
+                self._forget(found)
                 return None
+            if time.monotonic() - start > self.settle_s:
+                raise DatabaseUnavailable(f"embedded Postgres in {self.data} is not ready", pid=found.pid)
             time.sleep(_POLL_S)
         return None
+
+    def _is_server(self, pid: int) -> bool:
+        """Return whether a process serves this folder: after a crash or a reboot the number may be anyone's."""
+        try:
+            process = psutil.Process(pid)
+            words = process.cmdline()
+            folder = words[words.index("-D") + 1]
+            return process.status() != psutil.STATUS_ZOMBIE and Path(folder).samefile(self.data)
+        except (psutil.NoSuchProcess, ValueError, IndexError, OSError):
+            return False
+
+    def _forget(self, gone: Postmaster) -> None:
+        """Remove the lock files of a server that is no more, that of its socket first, as it would have."""
+        folder = gone.socket_folder or self.data
+        for lock in (folder / f".s.PGSQL.{PORT}.lock", self.data / "postmaster.pid"):
+            lock.unlink(missing_ok=True)
 
     def _make_or_upgrade(self) -> None:
         programs = newest()
