@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,6 +24,7 @@ from alservice.explore.columns import NOVELTY, VOTES, explore_columns
 from alservice.release.columns import ID
 from alservice.storage.images import decode, encode_png
 from alservice.storage.postgres import make_engine
+from flows import unattended
 from tests.support.dashboards import EXPLORED, GALAXIES, Hands, explored, moving_factory, promote
 from tests.support.postgres import scratch_database
 from tests.support.worlds import TREE, make_campaign
@@ -88,6 +94,31 @@ def test_an_image_of_another_size_is_seen_as_the_catalogue_s_are(app: App) -> No
     data, _ = app.ops.image_of(index.catalogue_id, galaxy[ID])
     larger = encode_png(decode(data, size_px=320, channels=3))
     assert app.explore.similar(EXPLORED, Likeness(image=larger), n=3).items[0][ID] == galaxy[ID]
+
+
+def test_an_index_is_due_where_there_is_none_where_others_are_newer_and_after_a_week(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which the deployment asks each morning: it builds then, says why, and leaves an index that is as it should be."""
+    explore = app.explore
+    built = explore.opened(EXPLORED).index
+    at = built.built_at
+    assert replace(explore, clock=lambda: at + timedelta(days=6)).due(EXPLORED) is None
+    assert replace(explore, clock=lambda: at + timedelta(days=7)).due(EXPLORED) == "its votes were a week old"
+    assert replace(explore, folder=tmp_path).due(EXPLORED) == "there was none"
+    newer = SimpleNamespace(champion=lambda _: SimpleNamespace(id=built.model_id + 1))
+    assert replace(explore, models=cast("Any", newer)).due(EXPLORED) == "champion or catalogue are newer"
+    untrained = SimpleNamespace(champion=lambda _: None)
+    assert replace(explore, models=cast("Any", untrained)).due(EXPLORED) is None
+    with pytest.raises(NotFound):
+        explore.due("nobody")
+    made: list[str] = []
+    opened = SimpleNamespace(explore=SimpleNamespace(due=lambda _: None, build=made.append))
+    monkeypatch.setattr(unattended, "open_app", lambda: nullcontext(opened))
+    assert "as it should be" in unattended.build_where_due.fn(EXPLORED)
+    opened.explore = SimpleNamespace(due=lambda _: "there was none", build=lambda name: made.append(name) or built)
+    assert unattended.build_where_due.fn(EXPLORED).endswith("there was none")
+    assert made == [EXPLORED]
 
 
 def png(width: int, height: int) -> bytes:
