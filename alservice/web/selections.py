@@ -240,12 +240,12 @@ def selection_page(request: Request, campaign: CampaignName, selection: Selectio
     return _show_one(service_of(request), request, campaign, selection, first=first)
 
 
-@router.post("/{selection}/{act}")
+@router.post("/{selection}/{what}")
 def post_selection_act(
     request: Request,
     campaign: CampaignName,
     selection: SelectionName,
-    act: Annotated[str, Path(pattern="^(send|withdraw|delete)$")],
+    what: Annotated[str, Path(pattern="^(send|withdraw|delete)$")],
     form: Form,
     session: Person,
 ) -> Response:
@@ -255,10 +255,10 @@ def post_selection_act(
     service = service_of(request)
     selections, actor, reason = service.factory.selections, session.token.actor, form.get("reason", "")
     try:
-        if act == "delete":
+        if what == "delete":
             selections.delete(campaign, selection, actor=actor)
             return _to(campaign)
-        if act == "withdraw":
+        if what == "withdraw":
             n = selections.withdraw(campaign, selection, reason=reason, actor=actor)
             return _show_one(service, request, campaign, selection, done=f"{n} requests were taken back.")
         sent = selections.send(campaign, selection, reason=reason, actor=actor, votes=_votes(form.get("votes", "")))

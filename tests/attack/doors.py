@@ -19,6 +19,12 @@ VALUES = {
     "act": "pause",
     "catalogue": "1",
     "key": "nobody",
+    "selection": "barred",
+    "what": "send",
+    "search": "rings",
+    "z": "0",
+    "x": "0",
+    "y": "0",
 }
 """What stands in addresses."""
 
@@ -101,11 +107,18 @@ def described(target: Target) -> set[tuple[str, str]]:
 
 def pages(target: Target) -> set[tuple[str, str]]:
     """Return method and path of the pages, which no document describes: as their modules declare them."""
-    from alservice.web import explore, forms, maps
+    from alservice.web import anomalies, explore, forms, maps, selections
     from alservice.web import pages as looked_at
 
     found = set()
-    for router in (looked_at.router, explore.router, maps.router, forms.router):
+    for router in (
+        looked_at.router,
+        explore.router,
+        maps.router,
+        selections.router,
+        anomalies.router,
+        forms.router,
+    ):
         for route in router.routes:
             methods: set[str] = getattr(route, "methods", None) or set()
             path: str = getattr(route, "path", "")

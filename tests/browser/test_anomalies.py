@@ -32,9 +32,8 @@ def test_galaxies_are_rated_by_keys(browser: Browser, world: World, width: int, 
         expect(heading).not_to_have_text(first)
         page.keyboard.press("ArrowLeft")
         expect(heading).to_have_text(first)
-        for n in range(1, 11):
+        for n in range(1, 11):  # without a look between them, as people type
             page.keyboard.press(str(n % 6))
-            expect(page.get_by_text(f"{n} rated by you")).to_be_visible()
         expect(page.get_by_text("10 left of this batch; 10 rated by you")).to_be_visible()
         page.keyboard.press("u")
         expect(page.get_by_text("9 rated by you")).to_be_visible()

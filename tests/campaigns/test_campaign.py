@@ -65,6 +65,7 @@ def test_who_judges_may_be_asked_more():
         Arm.EVALUATION: 40,
         Arm.RANDOM: 40,
         Arm.EASY: 5,
+        Arm.REQUESTED: 5,
         Arm.INFORMATIVE: 5,
     }
     assert (policy.other_votes, policy.fixed_votes) == (20 * 40 + 10 * 5, 20 * 40 + 80 * 5)

@@ -30,20 +30,6 @@ for (const slider of document.querySelectorAll(".end input")) {
     });
   }
 }
-// A key presses what names it, unless one is writing.
-document.addEventListener("keydown", (event) => {
-  const writes = event.target.closest?.("input, textarea, select, [contenteditable]");
-  if (writes || event.repeat || event.ctrlKey || event.altKey || event.metaKey) {
-    return;
-  }
-  for (const named of document.querySelectorAll("[data-key]")) {
-    if (named.dataset.key === event.key) {
-      event.preventDefault();
-      named.click();
-      return;
-    }
-  }
-});
 // Another column has other ends: its sliders go as far as it does.
 for (const column of document.querySelectorAll(".slot select[name=name]")) {
   column.addEventListener("change", () => {
