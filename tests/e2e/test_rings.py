@@ -3,12 +3,14 @@
 import json
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from alservice.campaigns.trees import load_tree
+from tests.support.postgres import scratch_folder
 from tests.support.printed import block_commands
 from tests.support.rehearsals import lines_of, run_alservice, run_here
 from tests.support.shared import ROOT, shared_data
@@ -34,15 +36,15 @@ SMALLEST = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the table that the page makes; skip where the data are absent."""
-    made = tmp_path_factory.mktemp("rings")
-    (made / DATA).symlink_to(shared_data() / DATA)
-    (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(made)
-        exec(compile(program, "rings.md", "exec"), {})
-    return made
+def folder() -> Iterator[Path]:
+    """Make a folder with the table that the page makes; skip where the data are absent."""
+    with scratch_folder() as made:
+        (made / DATA).symlink_to(shared_data() / DATA)
+        (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(made)
+            exec(compile(program, "rings.md", "exec"), {})
+        yield made
 
 
 def words_of(begins: str, folder: Path) -> list[str]:
