@@ -472,12 +472,15 @@ def reader(
         progress=progress,
         size_px=size_px,
         channels=3 if channels == 3 else 1,
-        evaluation_fraction=evaluation_fraction(
-            source.unbiased_ids(), seed=EVALUATION_SEED, otherwise=EvaluationPolicy().fraction
-        ),
+        evaluation_fraction=stream_share(source),
         evaluation_seed=EVALUATION_SEED,
         on_fault=on_fault,
     )
+
+
+def stream_share(source: CatalogueFile) -> float:
+    """Return the share of a file's unbiased part that is its evaluation stream."""
+    return evaluation_fraction(source.unbiased_ids(), seed=EVALUATION_SEED, otherwise=EvaluationPolicy().fraction)
 
 
 def predict_file(
@@ -751,7 +754,7 @@ def _finish(
     for name, content in plots.items():
         folder.write(name, content)
     folder.write(MODEL, data)
-    folder.write(_CARD, _json(document))  # last: a folder with a card is complete
+    folder.write(_CARD, json_bytes(document))  # last: a folder with a card is complete
     folder.remove(_CHECKPOINT)
     return document
 
@@ -762,7 +765,7 @@ def evaluation_files(tree: Tree, found: Evaluation) -> Files:
     return {
         **reliability(tree, found),
         **coverage(tree, found),
-        "metrics.json": _json(found.document()),
+        "metrics.json": json_bytes(found.document()),
         "metrics.txt": text.encode(),
     }
 
@@ -781,7 +784,8 @@ def _write_evaluation(out: Path, tree: Tree, judged: EvaluatedPredictions, fault
         write_whole(out / name, content)
 
 
-def _json(document: dict[str, Any]) -> bytes:
+def json_bytes(document: Mapping[str, Any]) -> bytes:
+    """Return a document as a folder of a model keeps it; equal documents give equal bytes."""
     return json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
 
 

@@ -7,7 +7,7 @@ A line through the principal components of the embeddings, in closed form, with 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,9 +15,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from alservice.campaigns.campaign import EvaluationPolicy
 from alservice.catalogue.files import AS_TOLD, CatalogueFile, ReadAs, said_of
-from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow, evaluation_fraction, is_evaluation_member
+from alservice.catalogue.galaxies import CatalogueFault, CatalogueRow, is_evaluation_member
 from alservice.catalogue.tables import Table, is_number, is_text, numbers, require
 from alservice.documents import document_of
 from alservice.errors import BadConfig, BadVotes
@@ -32,8 +31,10 @@ from alservice.offline.commands import (
     PredictedFile,
     TrainedModel,
     TrainingOptions,
+    json_bytes,
     open_with_images,
     predict_file,
+    stream_share,
     stretch_of_models,
 )
 from alservice.offline.galaxies import ignore_fault
@@ -41,7 +42,7 @@ from alservice.offline.prediction import PredictRows, TableShards, fault_sheet, 
 from alservice.offline.training import MAX_MODEL_BYTES, Encoder, read_encoder
 from alservice.progress import Progress, process_progress
 from alservice.science.laplace import Features
-from alservice.science.regression import LEVELS, ValueFigures, fit_linear, value_figures
+from alservice.science.regression import HALF_WIDTHS, LEVELS, ValueFigures, fit_linear, value_figures
 from alservice.science.scorecard import TextTable
 from alservice.science.stretch import PLAIN, Stretch, asked_stretch
 from alservice.shapes import FloatArray
@@ -53,7 +54,6 @@ VALUES: Final = "values.safetensors"
 """Name of such a model in its folder."""
 
 _CARD, _FAULTS = "card.json", "faults.csv"
-_Z05: Final = 1.6448536269514722
 _UNUSED: Final = ("steps", "epochs", "batch", "hold_out", "unfreeze")
 """Options of training by gradient, which a closed form has no use for."""
 
@@ -112,8 +112,8 @@ def train_values(
     Conflict
         The folder holds another run.
     """
-    resolved, fluxes = resolve_device(device), stretch
-    source = open_with_images(data, any_tree(), image_folder, read_as, fluxes, votes=False)
+    resolved = resolve_device(device)
+    source = open_with_images(data, any_tree(), image_folder, read_as, stretch, votes=False)
     require(source.table, [target], _may_be_number, "numbers")
     precision = precision_name(asked.precision, resolved)
     run = {
@@ -125,7 +125,7 @@ def train_values(
         "precision": precision,
         "seed": asked.seed,
     }
-    with claim_folder(out, run | asked_stretch(fluxes) | said_of(image_folder, read_as)) as folder:
+    with claim_folder(out, run | asked_stretch(stretch) | said_of(image_folder, read_as)) as folder:
         finished = folder.read(_CARD)
         if finished is not None:
             return TrainedModel(folder=out, card=json.loads(finished), faults=(), was_there=True)
@@ -139,7 +139,7 @@ def train_values(
         folder.write(_FAULTS, fault_sheet((f.row, f.galaxy_id, f.field, f.reason) for f in faults))
         known, members = rows.known(ids)
         model = _fitted(ids, embeddings, known, members, target, precision, encoder)
-        card = _finish(folder, model, embeddings, known, members, asked.seed, encoder.digest, fluxes)
+        card = _finish(folder, model, embeddings, known, members, asked.seed, encoder.digest, stretch)
         shards.remove(n_shards)
         return TrainedModel(folder=out, card=card, faults=tuple(faults), was_there=False)
 
@@ -257,9 +257,7 @@ class _Valued:
 
     def known(self, galaxy_ids: Sequence[str]) -> tuple[FloatArray, np.ndarray[Any, np.dtype[np.bool_]]]:
         """Return the values (N,) of galaxies, and whether they belong to the evaluation stream."""
-        share = evaluation_fraction(
-            self.source.unbiased_ids(), seed=EVALUATION_SEED, otherwise=EvaluationPolicy().fraction
-        )
+        share = stream_share(self.source)
         pairs = [self._known[name] for name in galaxy_ids]
         members = [
             is_evaluation_member(name, unbiased=unbiased, seed=EVALUATION_SEED, fraction=share)
@@ -329,7 +327,8 @@ class _ValueShards:
 def _table(model: ValueModel, galaxy_ids: Sequence[str], embeddings: FloatArray) -> pa.Table:
     """Return ids, mean, standard deviation and the ends of the central 90 % interval, one row a galaxy."""
     mean, deviation = model.predict(embeddings)
-    columns = {"mean": mean, "sd": deviation, "p05": mean - _Z05 * deviation, "p95": mean + _Z05 * deviation}
+    half = HALF_WIDTHS[0.9] * deviation
+    columns = {"mean": mean, "sd": deviation, "p05": mean - half, "p95": mean + half}
     values = {f"{model.target}_{name}": pa.array(column, pa.float64()) for name, column in columns.items()}
     return pa.table({"galaxy_id": pa.array(galaxy_ids, pa.string()), **values})
 
@@ -386,10 +385,10 @@ def _finish(
         rng = np.random.default_rng(seed_of(seed, "evaluation"))
         found = value_figures(mean, deviation, known[members], rng=rng)
         document["metrics"] = document_of(found)
-        folder.write("metrics.json", _json(document_of(found)))
+        folder.write("metrics.json", json_bytes(document_of(found)))
         folder.write("metrics.txt", values_table(model.target, found).text().encode() + b"\n")
     folder.write(VALUES, data)
-    folder.write(_CARD, _json(document))  # last: a folder with a card is complete
+    folder.write(_CARD, json_bytes(document))  # last: a folder with a card is complete
     return document
 
 
@@ -407,7 +406,3 @@ def values_table(target: str, found: ValueFigures) -> TextTable:
         for level, share in zip(LEVELS, found.coverage, strict=True)
     ]
     return TextTable(title=f"{target} on the evaluation stream", head=("figure", "value"), rows=tuple(rows))
-
-
-def _json(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"

@@ -25,10 +25,11 @@ _LARGEST_RATIO: Final = 1e12
 
 _REPEATS: Final = 1000
 
-LEVELS: Final = (0.5, 0.68, 0.9, 0.95)
-"""Central intervals whose coverage is judged."""
+HALF_WIDTHS: Final = {0.5: 0.674489750196082, 0.68: 0.994457883209753, 0.9: 1.6448536269514722, 0.95: 1.959963984540054}
+"""Of central intervals of a normal distribution, in its standard deviations, by what they hold."""
 
-_Z: Final = {0.5: 0.674489750196082, 0.68: 0.994457883209753, 0.9: 1.644853626951473, 0.95: 1.959963984540054}
+LEVELS: Final = tuple(HALF_WIDTHS)
+"""Central intervals whose coverage is judged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -180,5 +181,5 @@ def value_figures(
         mae=float(np.abs(error).mean()),
         explained=None if spread == 0 else 1 - float(squared.mean()) / spread,
         nll=float((0.5 * score**2 + np.log(deviation) + 0.5 * math.log(2 * math.pi)).mean()),
-        coverage=tuple(float((score <= _Z[level]).mean()) for level in LEVELS),
+        coverage=tuple(float((score <= HALF_WIDTHS[level]).mean()) for level in LEVELS),
     )

@@ -37,6 +37,7 @@ from alservice.science.components import Moments
 from alservice.science.plane import Tile
 from alservice.science.prediction import Prediction, Recipe
 from alservice.science.tree import load_tree
+from alservice.shapes import FloatArray
 
 TREE = load_tree("gz2")
 SHARD = 5_000
@@ -167,22 +168,27 @@ def mapped(folder: Path, n: int, threads: int) -> list[tuple[str, str]]:
     begin, start = time.process_time(), time.perf_counter()
     at = placed_among(landmarks, vectors, seed=0, threads=threads, progress=NoProgress())
     placed, cpu = time.perf_counter() - start, time.process_time() - begin
+    write_table(folder / TABLE, n, at)
+    return [
+        (f"{len(landmarks.laid):,} landmarks laid out, {threads} threads", f"{laid:.0f} s"),
+        (f"{n:,} galaxies placed (CPU time)", f"{placed:.0f} s ({cpu:.0f} s)"),
+        ("peak memory", f"{_peak_mb():.0f} MB"),
+    ]
+
+
+def write_table(path: Path, n: int, at: FloatArray) -> None:
+    """Write the table of an index of made-up galaxies with their places (n, 2) on the map."""
     first, writer = 0, None
     for part in parts(n, range((n - 1) // SHARD + 1)):
         rows = {**table_rows(TREE, part.galaxies, part.prediction, part.counts), NOVELTY: part.prediction.scores}
         size = len(part.galaxies)
         rows |= {PLACE: np.arange(first, first + size, dtype=np.int32), MAP_X: at[first : first + size, 0]}
         table = pa.table({**rows, MAP_Y: at[first : first + size, 1]})
-        writer = writer or pq.ParquetWriter(folder / TABLE, table.schema, compression="zstd", use_dictionary=False)
+        writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd", use_dictionary=False)
         writer.write_table(table, row_group_size=2 * GROUP_ROWS)
         first += size
     if writer is not None:
         writer.close()
-    return [
-        (f"{len(landmarks.laid):,} landmarks laid out, {threads} threads", f"{laid:.0f} s"),
-        (f"{n:,} galaxies placed (CPU time)", f"{placed:.0f} s ({cpu:.0f} s)"),
-        ("peak memory", f"{_peak_mb():.0f} MB"),
-    ]
 
 
 def map_asked(folder: Path) -> list[tuple[str, str]]:

@@ -16,17 +16,14 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from playwright.sync_api import Browser
 
 from alservice.access import Scope
-from alservice.explore.build import GROUP_ROWS
-from alservice.explore.columns import MAP_X, MAP_Y, NOVELTY, PLACE, table_rows
 from alservice.explore.index import TABLE
+from alservice.shapes import FloatArray
 from alservice.storage.postgres import make_engine
 from alservice.web.application import create_app
-from tests.benchmarks.explore import SHARD, TREE, choices, parts
+from tests.benchmarks.explore import SHARD, choices, parts, write_table
 from tests.support.browser import launched
 from tests.support.dashboards import EXPLORED, explored, moving_factory
 from tests.support.postgres import migrated_database
@@ -36,21 +33,12 @@ SPREAD = 8.0
 """Standard deviations of made-up positions across the map."""
 
 
-def write_table(path: Path, n: int) -> None:
-    """Write the table of an index of made-up galaxies."""
-    first, writer = 0, None
-    for part in parts(n, range((n - 1) // SHARD + 1)):
-        size = len(part.galaxies)
-        at = part.prediction.embeddings[:, :2].astype(np.float32)
-        at = np.clip(0.5 + (at - at.mean(axis=0)) / at.std(axis=0) / SPREAD, 0.001, 0.999)
-        rows = {**table_rows(TREE, part.galaxies, part.prediction, part.counts), NOVELTY: part.prediction.scores}
-        rows |= {PLACE: np.arange(first, first + size, dtype=np.int32), MAP_X: at[:, 0], MAP_Y: at[:, 1]}
-        table = pa.table(rows)
-        writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd", use_dictionary=False)
-        writer.write_table(table, row_group_size=2 * GROUP_ROWS)
-        first += size
-    if writer is not None:
-        writer.close()
+def places(n: int) -> FloatArray:
+    """Return made-up places (n, 2) on the map: two directions of the embeddings."""
+    shards = parts(n, range((n - 1) // SHARD + 1))
+    at = np.concatenate([part.prediction.embeddings[:, :2].astype(np.float32) for part in shards])
+    scaled: FloatArray = np.clip(0.5 + (at - at.mean(axis=0)) / at.std(axis=0) / SPREAD, 0.001, 0.999)
+    return scaled
 
 
 def looked_at(browser: Browser, base: str, secret: str, visits: int) -> Iterator[tuple[str, str]]:
@@ -108,7 +96,7 @@ def main() -> None:
         engine = make_engine(url)
         app, hands = moving_factory(engine, Path(scratch))
         explored(app, hands)
-        write_table(app.explore.opened(EXPLORED).folder / TABLE, given.galaxies)
+        write_table(app.explore.opened(EXPLORED).folder / TABLE, given.galaxies, places(given.galaxies))
         app = moving_factory(engine, Path(scratch))[0]  # which opens the table anew
         secret = app.access.create(scope=Scope.READ, expires_days=1, name="benchmark")[1]
         print("| what | found |\n|---|---|")
